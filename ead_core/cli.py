@@ -1,0 +1,155 @@
+"""`ead`: data · train · sample · evaluate · models."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ead_core.cli_data import data_app
+from ead_core.cli_train import train
+from ead_core.config import parse_overrides
+from ead_core.errors import ConfigError, EADError
+
+app = typer.Typer(
+    help="Equivariant Asynchronous Diffusion: train and sample generative models of 3D molecules.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data")
+app.command()(train)
+console = Console(stderr=True)
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Progress]:
+    """A bar on standard error with count, elapsed and remaining time."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        bar.add_task(title, total=total)
+        yield bar
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[
+        str, typer.Argument(help="Name of a bundled checkpoint or a checkpoint directory.")
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
+    num: Annotated[int, typer.Option(help="How many molecules.")] = 16,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
+    out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path(
+        "out.sdf"
+    ),
+    sizes: Annotated[
+        str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Generate molecules with a trained model."""
+    from ead_core.cpu import tune_cpu
+    from ead_core.data.formats import check_output, write_molecules
+    from ead_core.diffusion.engine import sample as generate
+    from ead_core.training.checkpoint import load_checkpoint
+
+    check_output(out)
+    settings = sampler_settings(overrides or [])
+    tune_cpu(threads)
+    model = load_checkpoint(checkpoint)
+    with progress_bar(f"sampling with {model.name}", num) as bar:
+        molecules = generate(
+            model,
+            num,
+            seed,
+            parse_sizes(sizes),
+            progress=lambda done: bar.advance(bar.task_ids[0], done),
+            **settings,
+        )
+    write_molecules(molecules, out)
+    nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
+    console.print(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)")
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet.")],
+    train: Annotated[Path | None, typer.Option(help="Training molecules, for novelty.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+) -> None:
+    """Measure stability, validity, uniqueness and novelty in the published EDM protocol."""
+    from ead_core.data.formats import read_molecules
+    from ead_core.files import write_aside
+    from ead_core.metrics.card import evaluate as measure
+    from ead_core.metrics.card import training_smiles
+
+    report = read_molecules(file)
+    known = training_smiles(read_molecules(train).molecules, workers) if train else None
+    card = measure(report.molecules, known, workers=workers, skipped=len(report.skipped))
+    if json_out:
+        with write_aside(json_out) as aside:
+            aside.write_text(json.dumps(card.to_json(), indent=1) + "\n")
+    typer.echo(card.table())
+
+
+@app.command()
+def models() -> None:
+    """List the bundled checkpoints with their measured quality."""
+    from ead_core.training.checkpoint import CARD, PRETRAINED, bundled
+
+    for name in bundled():
+        card = PRETRAINED / name / CARD
+        typer.echo(name)
+        if card.is_file():
+            for row in json.loads(card.read_text())["rows"]:
+                low, high = row["intervals"]["molecule_stability"]
+                typer.echo(
+                    f"  {row['setting']:<28} molecule stability {100 * row['molecule_stability']:.1f} % "
+                    f"({100 * low:.1f}–{100 * high:.1f}), {row['nfe_per_molecule']:.0f} network calls"
+                )
+
+
+def sampler_settings(overrides: list[str]) -> dict[str, object]:
+    """Settings of the sampler section from `sampler.key=value` items (ConfigError for any other key)."""
+    settings = {}
+    for key, value in parse_overrides(overrides).items():
+        section, _, name = key.partition(".")
+        if section != "sampler":
+            raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'.")
+        settings[name] = value
+    return settings
+
+
+def parse_sizes(text: str | None) -> list[int] | None:
+    """`15,18,21` as a list of sizes (ConfigError if it is not one)."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--sizes must be whole numbers separated by commas, not '{text}'.") from error
+
+
+def main() -> None:
+    """Run the program; a user's mistake is one sentence and exit code 2."""
+    try:
+        app()
+    except EADError as error:
+        console.print(f"ead: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""`ead data`: turn molecule files into the project's store, look into them, and build a demo set."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+if TYPE_CHECKING:
+    from ead_core.data.records import ReadReport
+    from ead_core.data.store import MoleculeSet
+
+SHOWN_SKIPS = 10
+MAX_BARS = 30
+BAR_WIDTH = 40
+
+data_app = typer.Typer(help="Prepare, inspect and build molecule data.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option(help="Output file: .npz, .parquet, .xyz, .sdf or .sdf.gz.")]
+
+
+@data_app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="File, folder of .xyz files or archive.")],
+    out: Out,
+    exclude: Annotated[Path | None, typer.Option(help="Text file of GDB9 numbers to leave out.")] = None,
+) -> None:
+    """Convert molecules (.npz .parquet .sdf .sdf.gz .xyz GDB9 .tar.bz2 …), leaving out bad ones."""
+    from ead_core.data.formats import check_output, read_molecules
+
+    check_output(out)
+    with _counter(f"reading {source.name}") as progress:
+        report = read_molecules(source, exclude=exclude, progress=progress)
+    _deliver(report, out)
+
+
+@data_app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="Molecules in any format that `prepare` reads.")],
+) -> None:
+    """Show what a data file holds: sizes, elements, properties."""
+    from ead_core.data.formats import read_molecules
+
+    with _counter(f"reading {file.name}") as progress:
+        report = read_molecules(file, progress=progress)
+    console = Console()
+    for table in (_overview(report, file), _elements(report.molecules), _properties(report.molecules)):
+        if table.row_count:
+            console.print(table)
+    console.print(_sizes(report.molecules))
+
+
+@data_app.command()
+def demo(
+    out: Out,
+    num: Annotated[int | None, typer.Option(min=1, help="How many molecules; all by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    max_atoms: Annotated[int, typer.Option(min=1, help="Largest molecule, with hydrogens.")] = 29,
+) -> None:
+    """Build real molecules offline from the NCI compounds that come with RDKit (force-field geometries)."""
+    from ead_core.data.demo import build_demo
+    from ead_core.data.formats import check_output
+
+    check_output(out)
+    with _counter("building molecules", num) as progress:
+        report = build_demo(num, seed, workers, progress, max_atoms)
+    _deliver(report, out)
+
+
+@contextmanager
+def _counter(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error; yields the function that sets how far it is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _deliver(report: "ReadReport", out: Path) -> None:
+    """Write the molecules, and say what became of the others."""
+    from ead_core.data.formats import write_molecules
+    from ead_core.files import write_aside
+
+    write_molecules(report.molecules, out)
+    typer.echo(f"{len(report.molecules):,} molecules → {out}")
+    if report.excluded:
+        typer.echo(f"{report.excluded:,} molecules left out by the exclusion list")
+    listing = out.with_name(f"{out.name}.skipped.txt")
+    listing.unlink(missing_ok=True)  # of an earlier run
+    if not report.skipped:
+        return
+    with write_aside(listing) as aside:
+        aside.write_text("".join(f"{name}: {reason}\n" for name, reason in report.skipped), encoding="utf-8")
+    typer.echo(f"{len(report.skipped):,} bad records skipped, all listed in {listing}:")
+    for name, reason in report.skipped[:SHOWN_SKIPS]:
+        typer.echo(f"  {name}: {reason}")
+
+
+def _overview(report: "ReadReport", file: Path) -> Table:
+    from ead_core.data.dataset import file_sha256
+
+    sizes = report.molecules.num_atoms
+    table = Table(
+        "", Column(overflow="fold"), title=escape(str(file)), show_header=False, title_justify="left"
+    )
+    table.add_row("molecules", f"{len(sizes):,}")
+    if report.skipped:
+        table.add_row("bad records", f"{len(report.skipped):,}")
+    table.add_row("atoms per molecule", f"{sizes.min()} to {sizes.max()}, mean {sizes.mean():.2f}")
+    table.add_row("atoms", f"{sizes.sum():,}")
+    if file.is_file():
+        table.add_row("sha256", file_sha256(file))
+    return table
+
+
+def _elements(molecules: "MoleculeSet") -> Table:
+    from ead_core.molecules import element_symbol
+
+    table = Table("element", *_right("atoms", "share", "in molecules"))
+    owner = np.repeat(np.arange(len(molecules)), molecules.num_atoms)
+    for number in np.unique(molecules.charges):
+        mine = molecules.charges == number
+        count, inside = int(mine.sum()), len(np.unique(owner[mine])) / len(molecules)
+        table.add_row(element_symbol(number), f"{count:,}", f"{count / len(mine):.1%}", f"{inside:.1%}")
+    return table
+
+
+def _properties(molecules: "MoleculeSet") -> Table:
+    table = Table("property", *_right("known", "lowest", "highest", "distinct"))
+    for name, values in molecules.properties.items():
+        column = np.asarray(values)
+        numeric = column.dtype.kind in "biuf"
+        column = column.astype(np.float64) if numeric else column
+        known = column[~np.isnan(column)] if numeric else column[column != ""]
+        bounds = (f"{known.min():.6g}", f"{known.max():.6g}") if numeric and known.size else ("", "")
+        table.add_row(escape(name), f"{known.size / column.size:.1%}", *bounds, f"{len(np.unique(known)):,}")
+    return table
+
+
+def _sizes(molecules: "MoleculeSet") -> Table:
+    """A bar for each size, or for each range of sizes if there are many."""
+    sizes: Any = molecules.num_atoms
+    width = -(-int(sizes.max() - sizes.min() + 1) // MAX_BARS)
+    counts = np.bincount((sizes - sizes.min()) // width)
+    table = Table("atoms", *_right("molecules"), "")
+    for step, count in enumerate(counts):
+        low = int(sizes.min()) + step * width
+        high = min(low + width - 1, int(sizes.max()))
+        label = str(low) if low == high else f"{low}–{high}"
+        table.add_row(label, f"{count:,}", "█" * round(BAR_WIDTH * count / counts.max()))
+    return table
+
+
+def _right(*headers: str) -> list[Any]:
+    return [Column(header, justify="right") for header in headers]

@@ -1,0 +1,29 @@
+"""Process-wide settings that make torch fast on a CPU; called by programs, never at import."""
+
+import ctypes
+import sys
+
+import torch
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP_BYTES = 256 << 20  # bounded: unbounded thresholds fragment memory while batch shapes vary
+
+
+def tune_cpu(threads: int | None = None) -> None:
+    """Use oneDNN for float32 products, keep freed memory in the process, and set the thread count.
+
+    "medium" precision selects oneDNN, twice as fast as MKL on AMD. Its results are float32-accurate except on CPUs
+    with AMX, where products may be rounded to bfloat16. On a GPU the setting would mean bfloat16, so it is left.
+
+    Args:
+        threads: of torch in this process; None leaves torch's choice.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if not torch.cuda.is_available():
+        torch.set_float32_matmul_precision("medium")
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):  # glibc; others have no such call and need none
+            libc.mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+            libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEEP_BYTES)

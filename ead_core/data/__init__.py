@@ -1,0 +1,1 @@
+"""Molecule files, the canonical store, splits, statistics and batches."""

@@ -1,0 +1,86 @@
+"""Batches of (nearly) equal-size molecules: dense edge tensors cost N², so padding is expensive to compute.
+
+The order of a training run is a function of (seed, epoch) alone, hence a run can resume at any step.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ead_core.data.store import MoleculeSet
+from ead_core.molecules import AtomTypes, MoleculeBatch, size_mask
+
+
+class TrainingBatches:
+    """Shuffled batches; molecules are sorted by size, so only a batch across two sizes is padded.
+
+    Args:
+        molecules: training set.
+        atom_types: vocabulary; DataError if the set holds another element.
+        batch_size: B; only the last batch of the sorted order may be smaller.
+        seed: of the shuffles.
+    """
+
+    def __init__(self, molecules: MoleculeSet, atom_types: AtomTypes, batch_size: int, seed: int) -> None:
+        self.molecules, self.batch_size, self.seed = molecules, batch_size, seed
+        self._atom_types = atom_types
+        self._types = atom_types.types(torch.from_numpy(molecules.charges))
+        self._positions = torch.from_numpy(molecules.positions)
+        self._offsets = molecules.offsets
+        self._epoch = -1
+        self._order: list[NDArray] = []
+
+    @property
+    def per_epoch(self) -> int:
+        """Number of batches in one pass over the data."""
+        return -(-len(self.molecules) // self.batch_size)
+
+    def batch(self, step: int) -> MoleculeBatch:
+        """The batch of optimiser step `step` (counted from 0 over all epochs)."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order, self._epoch = self._shuffle(epoch), epoch
+        return self.gather(self._order[position])
+
+    def gather(self, indices: Sequence[int] | NDArray) -> MoleculeBatch:
+        """The molecules at `indices`, padded to the largest of them."""
+        indices = np.asarray(indices)
+        sizes = self.molecules.num_atoms[indices]
+        mask = size_mask(sizes)
+        atoms = self._offsets[indices][:, None] + np.minimum(
+            np.arange(sizes.max())[None, :], sizes[:, None] - 1
+        )
+        keep = mask[..., None]
+        return MoleculeBatch(self._positions[atoms] * keep, self._types[atoms] * mask, mask)
+
+    def _shuffle(self, epoch: int) -> list[NDArray]:
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.molecules))
+        order = order[np.argsort(self.molecules.num_atoms[order], kind="stable")]
+        starts = generator.permutation(np.arange(0, len(order), self.batch_size))
+        return [order[start : start + self.batch_size] for start in starts]
+
+
+def size_buckets(sizes: Sequence[int] | NDArray, batch_size: int, waste: float = 0.2) -> list[NDArray]:
+    """Group molecules of equal or nearly equal size for sampling.
+
+    Args:
+        sizes: [M] atoms per molecule.
+        batch_size: most molecules in a batch.
+        waste: the largest share of extra N² work accepted for the smallest molecule of a batch.
+
+    Returns:
+        Index arrays that partition 0 … M − 1, smallest molecules first.
+    """
+    sizes = np.asarray(sizes)
+    order = np.argsort(sizes, kind="stable")
+    buckets: list[list[int]] = []
+    for index in order:
+        smallest = sizes[buckets[-1][0]] if buckets else 0
+        full = not buckets or len(buckets[-1]) >= batch_size
+        if full or sizes[index] ** 2 > (1 + waste) * smallest**2:
+            buckets.append([])
+        buckets[-1].append(int(index))
+    return [np.array(bucket) for bucket in buckets]

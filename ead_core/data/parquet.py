@@ -1,0 +1,101 @@
+"""Parquet: one row per molecule with lists `elements` (atomic numbers) and `positions`, and properties."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ead_core.data.records import Named, Skipped, property_name
+from ead_core.data.store import MoleculeSet
+from ead_core.errors import DataError
+from ead_core.files import write_aside
+
+_CORE = ("elements", "positions")
+
+
+def load_parquet(path: Path) -> Named:
+    """Read a table; `positions` may be flat [3N] or nested [N][3]. Columns that are no scalars are left out.
+
+    Raises:
+        DataError: not a parquet file, or without the two columns.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]}).") from error
+    missing = [name for name in _CORE if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}."
+        )
+    elements, sizes = _lists(table, "elements", path)
+    elements = np.nan_to_num(elements, nan=0, posinf=0, neginf=0)  # no element
+    positions, widths = _lists(table, "positions", path)
+    good = (sizes > 0) & (widths == 3 * sizes)
+    names = np.array([f"{path.name}, row {row}" for row in range(1, len(sizes) + 1)])
+    skipped = [
+        Skipped(str(names[row]), f"it has {sizes[row]} elements but {widths[row]} coordinates.")
+        for row in np.flatnonzero(~good)
+    ]
+    molecules = MoleculeSet(
+        sizes[good],
+        elements[np.repeat(good, sizes)],
+        positions[np.repeat(good, widths)].reshape(-1, 3),
+        {name: values[good] for name, values in _properties(table).items()},
+    )
+    return Named(names[good].tolist(), molecules, skipped)
+
+
+def _lists(table: pa.Table, name: str, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """All numbers of a column of lists, or of lists of lists, and how many each row has."""
+    column = table[name].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # depends on the version of pyarrow and the number of chunks
+        column = pa.concat_arrays(column.chunks)
+    rows = np.arange(len(column))
+    while pa.types.is_nested(column.type) and not pa.types.is_struct(column.type):
+        if pa.types.is_fixed_size_list(column.type):
+            column = column.cast(pa.list_(column.type.value_type))
+        rows = rows[column.value_parent_indices().to_numpy(zero_copy_only=False)]
+        column = column.flatten()
+    if not _is_number(column.type):
+        raise DataError(f"column '{name}' of {path} must hold lists of numbers, not {table[name].type}.")
+    values = column.to_numpy(zero_copy_only=False)
+    return values, np.bincount(rows, minlength=table.num_rows)
+
+
+def _properties(table: pa.Table) -> dict[str, NDArray[Any]]:
+    properties = {}
+    for name in table.column_names:
+        column = table[name]
+        if name in _CORE:
+            continue
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            properties[property_name(name)] = np.array(["" if v is None else v for v in column.to_pylist()])
+        elif pa.types.is_boolean(column.type):
+            properties[property_name(name)] = column.cast(pa.int8()).to_numpy()
+        elif _is_number(column.type):
+            properties[property_name(name)] = column.to_numpy()
+    return properties
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def write_parquet(molecules: MoleculeSet, path: Path) -> None:
+    """Write `elements`, flat `positions` and every scalar property."""
+    offsets = molecules.offsets
+    columns = {
+        "elements": pa.ListArray.from_arrays(
+            pa.array(offsets, pa.int32()), pa.array(molecules.charges, pa.int32())
+        ),
+        "positions": pa.ListArray.from_arrays(
+            pa.array(3 * offsets, pa.int32()), pa.array(molecules.positions.ravel())
+        ),
+    }
+    scalars = {name: pa.array(v) for name, v in molecules.properties.items() if np.ndim(v) == 1}
+    with write_aside(path) as aside:
+        pq.write_table(pa.table({**columns, **scalars}), aside)

@@ -1,0 +1,123 @@
+"""SDF, plain or `.gz`: many molfiles (V2000 or V3000) with data fields, through RDKit."""
+
+import contextlib
+import functools
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Geometry import Point3D
+
+from ead_core.data.records import TEXT_PROPERTIES, Outcome, Property, Record, attempt, records_of
+from ead_core.data.store import MoleculeSet
+from ead_core.data.texts import open_text
+from ead_core.errors import DataError
+from ead_core.files import write_aside
+
+_END = "$$$$"
+
+
+def read_sdf(path: Path) -> Iterator[Outcome]:
+    """Molecules of an SDF file: atoms and 3D coordinates as written, and the data fields."""
+    for number, (line, text) in enumerate(_record_texts(path), start=1):
+        yield attempt(f"{path.name}, molecule {number} (line {line})", functools.partial(_record, text))
+
+
+def _record_texts(path: Path) -> Iterator[tuple[int, str]]:
+    """First line number and text of each record.
+
+    RDKit's own reader of whole files loses count after an empty record, so that records are cut here.
+    """
+    lines: list[str] = []
+    with open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            lines.append(line)
+            if line.startswith(_END):
+                yield number - len(lines) + 1, "".join(lines)
+                lines = []
+    if "".join(lines).strip():  # the last record may lack its end mark
+        yield number - len(lines) + 1, "".join(lines)
+
+
+def _record(text: str) -> Record:
+    if not text.replace(_END, "").strip():
+        raise DataError("it is empty.")
+    supplier = Chem.SDMolSupplier()
+    supplier.SetData(text, sanitize=False, removeHs=False)
+    with rdBase.CaptureErrorLog() as log:
+        mol = next(iter(supplier), None)
+    if mol is None:
+        raise DataError(f"RDKit cannot parse it ({_last_error(log.messages)}).")
+    charges = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
+    if len(charges) and not mol.GetConformer().Is3D():
+        raise DataError("it has no 3D coordinates.")
+    positions = mol.GetConformer().GetPositions() if len(charges) else np.zeros((0, 3))
+    return Record(charges, positions, _fields(mol))
+
+
+def _last_error(log: str) -> str:
+    """RDKit's own sentence, without its time stamp and the line that only says that it goes on."""
+    errors = [line.split("ERROR:", 1)[1].strip() for line in log.splitlines() if "ERROR:" in line]
+    return next((error for error in errors if not error.startswith("moving to")), "no molfile")
+
+
+def _fields(mol: Chem.Mol) -> dict[str, Property]:
+    fields: dict[str, Property] = {}
+    for name in mol.GetPropNames():
+        text = mol.GetProp(name).strip()
+        known_text = name.lower() if name.lower() in TEXT_PROPERTIES else None
+        fields[known_text or name] = text if known_text else _number_or_text(text)
+    return fields
+
+
+def _number_or_text(text: str) -> Property:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def write_sdf(molecules: MoleculeSet, path: Path) -> None:
+    """Write every molecule with the bonds perceived from its geometry and its known scalar properties."""
+    with rdBase.BlockLogs(), write_aside(path) as aside, _open_for_writing(aside) as file:
+        writer = Chem.SDWriter(file)
+        writer.SetKekulize(False)  # done below, where it may fail
+        for record in records_of(molecules):
+            writer.write(_to_mol(record))
+        writer.close()
+
+
+def _to_mol(record: Record) -> Chem.Mol:
+    from ead_core.metrics.chemistry import to_rdkit
+
+    mol = to_rdkit(record.charges, record.positions) or _without_bonds(record)
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(True)  # every hydrogen is an atom of its own
+    mol.UpdatePropertyCache(strict=False)
+    # What has no Kekulé structure is written all the same, with its aromatic bonds.
+    with contextlib.suppress(Chem.MolSanitizeException):
+        Chem.Kekulize(mol, clearAromaticFlags=True)
+    for name, value in record.properties.items():
+        mol.SetProp(name, str(value))
+    return mol
+
+
+def _without_bonds(record: Record) -> Chem.Mol:
+    mol = Chem.RWMol()
+    conformer = Chem.Conformer(len(record.charges))
+    conformer.Set3D(True)
+    for index, (charge, position) in enumerate(zip(record.charges, record.positions, strict=True)):
+        mol.AddAtom(Chem.Atom(int(charge)))
+        conformer.SetAtomPosition(index, Point3D(*map(float, position)))
+    mol.AddConformer(conformer)
+    return mol.GetMol()
+
+
+@contextlib.contextmanager
+def _open_for_writing(path: Path) -> Iterator[TextIO]:
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "wt", encoding="utf-8") as file:
+        yield file

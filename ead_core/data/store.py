@@ -1,0 +1,124 @@
+"""The canonical molecule store: a ragged set of molecules in memory and its `.npz` file.
+
+`num_atoms` [M], `charges` [ΣN] atomic numbers, `positions` [ΣN, 3] in Å, and any per-molecule array [M].
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.errors import DataError
+from ead_core.files import write_aside
+
+CORE_ARRAYS = ("num_atoms", "charges", "positions")
+
+
+@dataclass(frozen=True)
+class MoleculeSet:
+    """M molecules without padding.
+
+    Attributes:
+        num_atoms: [M] atoms per molecule, each ≥ 1.
+        charges: [ΣN] atomic numbers.
+        positions: [ΣN, 3] in Å.
+        properties: arrays [M] of anything known per molecule (NaN or '' where unknown).
+    """
+
+    num_atoms: NDArray[Any]
+    charges: NDArray[Any]
+    positions: NDArray[Any]
+    properties: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_atoms", np.asarray(self.num_atoms, dtype=np.int64))
+        object.__setattr__(self, "charges", np.asarray(self.charges, dtype=np.int64))
+        object.__setattr__(self, "positions", np.asarray(self.positions, dtype=np.float32))
+        total = int(self.num_atoms.sum())
+        if self.num_atoms.ndim != 1 or (self.num_atoms < 1).any():
+            raise DataError("num_atoms must be a flat list of sizes of at least 1.")
+        if self.charges.shape != (total,) or self.positions.shape != (total, 3):
+            raise DataError(
+                f"num_atoms adds up to {total} atoms, but charges has shape {self.charges.shape} "
+                f"and positions {self.positions.shape}."
+            )
+        for name, values in self.properties.items():
+            if len(values) != len(self.num_atoms):
+                raise DataError(f"property '{name}' has {len(values)} values for {len(self)} molecules.")
+
+    def __len__(self) -> int:
+        return len(self.num_atoms)
+
+    @property
+    def offsets(self) -> NDArray[Any]:
+        """[M + 1] index of each molecule's first atom, and the total."""
+        return np.concatenate([[0], np.cumsum(self.num_atoms)])
+
+    def molecule(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Atomic numbers [N] and positions [N, 3] of one molecule."""
+        start = int(self.num_atoms[:index].sum())
+        stop = start + int(self.num_atoms[index])
+        return self.charges[start:stop], self.positions[start:stop]
+
+    def select(self, indices: NDArray[Any] | Sequence[int]) -> "MoleculeSet":
+        """The molecules at `indices` (or where a boolean mask is True), in that order."""
+        chosen = np.arange(len(self))[np.asarray(indices)] if len(indices) else np.zeros(0, dtype=np.int64)
+        sizes = self.num_atoms[chosen]
+        starts = np.repeat(self.offsets[chosen], sizes)
+        within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        atoms = starts + within
+        properties = {name: np.asarray(values)[chosen] for name, values in self.properties.items()}
+        return MoleculeSet(sizes, self.charges[atoms], self.positions[atoms], properties)
+
+    @classmethod
+    def from_lists(
+        cls,
+        charges: Sequence[NDArray[Any]],
+        positions: Sequence[NDArray[Any]],
+        properties: Mapping[str, Any] | None = None,
+    ) -> "MoleculeSet":
+        """Join per-molecule arrays into one set."""
+        if not charges:
+            return cls(np.zeros(0), np.zeros(0), np.zeros((0, 3)), properties or {})
+        sizes = np.array([len(c) for c in charges])
+        return cls(sizes, np.concatenate(charges), np.concatenate(positions), properties or {})
+
+
+def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
+    """Write the canonical store; the file appears under its name only when complete."""
+    with write_aside(path) as aside:
+        np.savez_compressed(
+            aside,
+            num_atoms=molecules.num_atoms.astype(np.int16),
+            charges=molecules.charges.astype(np.uint8),
+            positions=molecules.positions,
+            **{name: np.asarray(values) for name, values in molecules.properties.items()},
+        )
+
+
+def load_npz(path: Path | str) -> MoleculeSet:
+    """Read a canonical store as written; contents are not checked for NaN here (see `readers`).
+
+    Raises:
+        DataError: missing file, not an npz, missing arrays, or arrays that do not fit each other.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"data file {path} does not exist.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [name for name in CORE_ARRAYS if name not in arrays]
+            if missing:
+                raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
+            loaded = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+        raise DataError(f"{path} is not a readable .npz molecule store ({error}).") from error
+    core = {name: loaded.pop(name) for name in CORE_ARRAYS}
+    try:
+        return MoleculeSet(**core, properties=loaded)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

@@ -1,0 +1,110 @@
+"""XYZ text, plain or in the layout of GDB9: frames, their atoms, and the plain writer.
+
+A frame is a line with the number of atoms, a comment line, and one line `element x y z …` per atom in Å.
+"""
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
+from ead_core.data.records import HEAVIEST, Outcome, Property, Record, attempt, records_of
+from ead_core.data.store import MoleculeSet
+from ead_core.data.texts import parse_float
+from ead_core.errors import DataError
+from ead_core.files import write_aside
+from ead_core.molecules import atomic_number, element_symbol
+
+_COUNT = re.compile(r"\s*\d{1,9}\s*")
+
+
+class Frame(NamedTuple):
+    """The lines of one molecule and the number (from 1) of its first line."""
+
+    line: int
+    size: str
+    comment: str
+    body: list[str]
+
+
+def parse_xyz(name: str, text: str) -> Iterator[Outcome]:
+    """Molecules of one xyz text, plain or GDB9; a bad frame does not disturb its neighbours."""
+    for number, frame in enumerate(_frames(text.splitlines()), start=1):
+        yield attempt(f"{name}, molecule {number} (line {frame.line})", functools.partial(_record, frame))
+
+
+def _frames(lines: list[str]) -> Iterator[Frame]:
+    """Cut at every line that is a lone integer, except where a comment is due."""
+    starts: list[int] = []
+    for index, line in enumerate(lines):
+        comment_due = bool(starts) and index == starts[-1] + 1
+        opens_text = not starts and bool(line.strip())
+        if opens_text or (_COUNT.fullmatch(line) and not comment_due):
+            starts.append(index)
+    for start, stop in itertools.pairwise([*starts, len(lines)]):
+        comment = lines[start + 1] if start + 1 < stop else ""
+        body = lines[start + 2 : stop]
+        while body and not body[-1].strip():
+            body.pop()
+        yield Frame(start + 1, lines[start].strip(), comment, body)
+
+
+def _record(frame: Frame) -> Record:
+    if not _COUNT.fullmatch(frame.size):
+        raise DataError(f"line {frame.line} must be the number of atoms, not '{frame.size[:40]}'.")
+    count = int(frame.size)
+    atoms, rest = frame.body[:count], frame.body[count:]
+    if len(atoms) < count:
+        raise DataError(f"it should have {count} atoms, but only {len(atoms)} lines follow.")
+    charges, positions = _atoms(atoms, first_line=frame.line + 2)
+    properties: dict[str, Property] = {}
+    if frame.comment.startswith(GDB9_MARK):
+        properties = gdb9_properties(frame.comment, rest)
+    elif rest:
+        raise DataError(f"it should have {count} atoms, but {count + len(rest)} lines follow.")
+    return Record(charges, positions, properties)
+
+
+def _atoms(lines: list[str], first_line: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    charges, positions = [], []
+    for number, line in enumerate(lines, start=first_line):
+        try:
+            symbol, *coordinates = line.split()
+            x, y, z = (parse_float(word) for word in coordinates[:3])
+        except ValueError as error:
+            raise DataError(f"line {number} must be 'element x y z', not '{line.strip()[:40]}'.") from error
+        charges.append(_charge(symbol))
+        positions.append((x, y, z))
+    return np.array(charges, dtype=np.int64), np.array(positions, dtype=np.float64).reshape(-1, 3)
+
+
+@functools.lru_cache(maxsize=4096)
+def _charge(word: str) -> int:
+    """Atomic number of an element symbol in any case, or of an atomic number."""
+    charge = int(word) if re.fullmatch(r"\d{1,3}", word) else atomic_number(word.capitalize())
+    if not 1 <= charge <= HEAVIEST:
+        raise DataError(f"'{word}' is not an element symbol or atomic number.")
+    return charge
+
+
+def write_xyz(molecules: MoleculeSet, path: Path) -> None:
+    """Write one frame per molecule; known scalar properties become `key=value` on the comment line."""
+    with write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
+        for record in records_of(molecules):
+            comment = " ".join(f"{key}={_quoted(value)}" for key, value in record.properties.items())
+            file.write(f"{len(record.charges)}\n{comment}\n")
+            for charge, (x, y, z) in zip(record.charges, record.positions, strict=True):
+                file.write(f"{element_symbol(charge):<2} {x:15.8f} {y:15.8f} {z:15.8f}\n")
+
+
+def _quoted(value: Property) -> str:
+    """The value as one word: text with blanks is quoted, so that a comment stays on its line."""
+    text = str(value)
+    return json.dumps(text) if re.search(r"\s", text) else text

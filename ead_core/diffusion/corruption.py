@@ -1,0 +1,62 @@
+"""Noising molecules with a level per atom (EAD Algorithm 1, eq 10).
+
+Legend: B molecules, N padded atoms, F features. All randomness comes from the generator that is passed in.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.molecules import centre_state
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A noised batch: `z` and the noise `eps` to predict [B, N, 3 + F], and the `levels` [B, N]."""
+
+    z: Tensor
+    eps: Tensor
+    levels: Tensor
+
+
+def draw_levels(
+    mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None
+) -> Tensor:
+    """Levels [B, N] = clamp(t* + δ_i, 0, T) with t* ~ U{0..T} per molecule and δ_i per atom (Algorithm 1).
+
+    Args:
+        mask: [B, N] real atoms.
+        steps: T.
+        interval: C, the half-width of the asynchronous interval; 0 is synchronous training.
+        offset_mode: `uniform` draws δ_i ~ U{−C..C}; `scaled` first draws a spread r ~ U{0..C} per molecule
+            and then δ_i ~ U{−r..r}, so that nearly synchronous molecules are seen often [ASSUMPTION].
+        generator: source of randomness.
+    """
+    batch = mask.shape[0]
+    base = torch.randint(0, steps + 1, (batch, 1), generator=generator, device=mask.device)
+    spread = torch.full_like(base, interval)
+    if offset_mode == "scaled":
+        spread = torch.randint(0, interval + 1, (batch, 1), generator=generator, device=mask.device)
+    uniform = torch.rand(mask.shape, generator=generator, device=mask.device)
+    offsets = (uniform * (2 * spread + 1)).long() - spread
+    return (base + offsets).clamp(0, steps)
+
+
+def corrupt(
+    state: Tensor,
+    levels: Tensor,
+    mask: Tensor,
+    schedule: NoiseSchedule,
+    generator: torch.Generator | None,
+) -> Corrupted:
+    """Form z = α_t x + σ_t ε atom by atom and keep it in the zero-centre subspace (z-gauge).
+
+    With unequal levels Σ σ_i ε_i ≠ 0 even for centred ε, hence the second projection.
+    """
+    noise = torch.randn(state.shape, generator=generator, device=state.device, dtype=state.dtype)
+    eps = centre_state(noise, mask)
+    alpha = schedule.alpha(levels)[..., None].to(state.dtype)
+    sigma = schedule.sigma(levels)[..., None].to(state.dtype)
+    return Corrupted(centre_state(alpha * state + sigma * eps, mask), eps, levels)

@@ -1,0 +1,76 @@
+"""The synchronous prefix that all asynchronous settings share for equal seeds, computed once.
+
+Above the branch level every policy advances every atom, so the run is the same to the bit. States are kept at each
+branch level; a trial continues from there and inherits the cost of the way.
+"""
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from ead_core.diffusion.sampler import Process, SamplerState, trajectory
+from ead_core.errors import DataError
+from ead_core.files import write_aside
+
+_TENSORS = [field.name for field in fields(SamplerState) if field.name != "iteration"]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A bucket at a branch level and the wall clock per molecule spent to get there."""
+
+    state: SamplerState
+    seconds: float
+
+
+@torch.inference_mode()
+def run_prefix(state: SamplerState, process: Process, rungs: Collection[int]) -> dict[int, Branch]:
+    """Run a bucket synchronously from `state` to clean, keeping its state at each of `rungs`.
+
+    Args:
+        state: from `initial_state`.
+        process: its policy must be `Synchronous`.
+        rungs: positions of the grid, 0 = clean.
+    """
+    start = time.perf_counter()
+    top = len(process.grid) - 1
+    branches = {top: Branch(state, 0.0)} if top in rungs else {}
+    for now in trajectory(state, process):
+        rung = top - now.iteration
+        if rung in rungs:
+            branches[rung] = Branch(now, (time.perf_counter() - start) / len(now.ids))
+    return branches
+
+
+def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
+    """Store the branches of one bucket in a safetensors file."""
+    tensors, metadata = {}, {}
+    for rung, branch in branches.items():
+        for name in _TENSORS:
+            tensors[f"{rung}.{name}"] = getattr(branch.state, name).clone()
+        metadata[str(rung)] = f"{branch.state.iteration} {branch.seconds!r}"
+    with write_aside(path) as aside:
+        save_file(tensors, aside, metadata=metadata)
+
+
+def load_branches(path: Path) -> dict[int, Branch]:
+    """Read what `save_branches` wrote (DataError if it cannot be)."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"stored prefix {path} cannot be read ({error}).") from error
+    branches = {}
+    for rung, text in metadata.items():
+        iteration, seconds = text.split()
+        state = SamplerState(
+            **{name: tensors[f"{rung}.{name}"] for name in _TENSORS}, iteration=int(iteration)
+        )
+        branches[int(rung)] = Branch(state, float(seconds))
+    return branches

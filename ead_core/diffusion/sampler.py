@@ -1,0 +1,169 @@
+"""The one sampling loop (EAD Algorithm 2): denoiser, schedule, policy and posterior meet here and nowhere else.
+
+A run is a generator of immutable states, so progress bars, traces, and branching from a stored state are the
+caller's business. All noise is keyed by (seed, molecule id, iteration).
+
+Legend: B molecules, N padded atoms, F features, W remembered velocities (latest last).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ead_core.diffusion.policy import Policy, Situation
+from ead_core.diffusion.posterior import ancestral_move, decode_positions, renoise
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.molecules import centre_state
+from ead_core.noise import Stream, normal
+
+DenoiserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z, levels [B, N], mask) → ε̂
+HISTORY = 10  # velocities kept, enough for every window that is swept
+
+
+@dataclass(frozen=True)
+class Process:
+    """Everything that stays constant during a run.
+
+    Attributes:
+        denoiser: ε̂ from (z, levels, mask).
+        schedule: α and σ of every level.
+        grid: levels of the sampling grid in ascending order, grid[0] = 0, grid[-1] = T.
+        policy: who moves.
+        pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
+        decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
+        seed: key of all noise.
+    """
+
+    denoiser: DenoiserFunction
+    schedule: NoiseSchedule
+    grid: Tensor
+    policy: Policy
+    pause_mode: str
+    decision: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class SamplerState:
+    """Where a batch stands between two iterations.
+
+    Attributes:
+        ids: [B] molecule ids, the key of their noise.
+        mask: [B, N] real atoms.
+        z: [B, N, 3 + F].
+        rungs: [B, N] position on the grid, 0 = clean.
+        velocities: [B, N, W].
+        pauses: [B, N] consecutive pauses.
+        iteration: network calls made so far, the same for the whole batch.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    z: Tensor
+    rungs: Tensor
+    velocities: Tensor
+    pauses: Tensor
+    iteration: int
+
+    def select(self, rows: Tensor) -> "SamplerState":
+        """The molecules at `rows` (indices or a boolean mask)."""
+        chosen = {
+            name: getattr(self, name)[rows] for name in ("ids", "mask", "z", "rungs", "velocities", "pauses")
+        }
+        return replace(self, **chosen)
+
+
+def sampling_grid(levels: int, steps: int) -> Tensor:
+    """`steps` + 1 levels from 0 to T = `levels`, as even as integers allow."""
+    return torch.linspace(0, levels, steps + 1, dtype=torch.float64).round().long()
+
+
+def initial_state(
+    ids: Tensor, mask: Tensor, channels: int, process: Process, dtype: torch.dtype = torch.float32
+) -> SamplerState:
+    """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid."""
+    noise = normal(process.seed, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
+    return SamplerState(
+        ids=ids,
+        mask=mask,
+        z=centre_state(noise, mask),
+        rungs=mask.long() * (len(process.grid) - 1),
+        velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
+        pauses=torch.zeros_like(mask, dtype=torch.long),
+        iteration=0,
+    )
+
+
+def step(state: SamplerState, process: Process) -> SamplerState:
+    """One iteration: propose a move for every atom, let the policy decide, treat those who pause."""
+    below = (state.rungs - 1).clamp_min(0)
+    t, s = process.grid[state.rungs], process.grid[below]
+    eps = process.denoiser(state.z, t, state.mask)
+    proposal = ancestral_move(state.z, eps, t, s, _noise(state, process, Stream.STEP), process.schedule)
+    velocity = (proposal - state.z).norm(dim=-1)
+    velocities = torch.cat([state.velocities[..., 1:], velocity[..., None]], dim=-1)
+    advance = process.policy.advance(_situation(state, velocities, process.decision))
+    z = torch.where(advance[..., None], proposal, state.z)
+    paused = state.mask & (state.rungs > 0) & ~advance
+    if process.pause_mode != "hold" and bool(paused.any()):
+        if process.pause_mode == "renoise":
+            proposal = renoise(proposal, t, s, _noise(state, process, Stream.RENOISE), process.schedule)
+        z = torch.where(paused[..., None], proposal, z)
+    return replace(
+        state,
+        z=centre_state(z, state.mask),
+        rungs=torch.where(advance, below, state.rungs),
+        velocities=velocities,
+        pauses=torch.where(paused, state.pauses + 1, 0),
+        iteration=state.iteration + 1,
+    )
+
+
+def trajectory(state: SamplerState, process: Process) -> Iterator[SamplerState]:
+    """The states after each iteration until every atom of the batch is clean."""
+    while bool((state.rungs > 0).any()):
+        state = step(state, process)
+        yield state
+
+
+def finish(state: SamplerState, process: Process) -> Iterator[SamplerState]:
+    """Run to the end; yields groups of molecules as they become clean, which then leave the batch."""
+    while len(state.ids):
+        running = (state.rungs > 0).any(dim=1)
+        if not bool(running.all()):
+            yield state.select(~running)
+            state = state.select(running)
+        if len(state.ids):
+            state = step(state, process)
+
+
+def decode(state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
+    """Positions [B, N, 3] in Å and noisy features [B, N, F] of clean molecules; one more network call.
+
+    Types are decoded from the features of z_0 itself, not from a prediction, as in EDM.
+    """
+    levels = torch.zeros_like(state.rungs)
+    eps = process.denoiser(state.z, levels, state.mask)
+    noise = normal(process.seed, state.ids, 0, Stream.DECODE, (state.mask.shape[1], 3), state.z.dtype)
+    return decode_positions(state.z, eps, noise, state.mask, process.schedule), state.z[..., 3:]
+
+
+def _noise(state: SamplerState, process: Process, stream: Stream) -> Tensor:
+    shape = (state.z.shape[1], state.z.shape[2])
+    return centre_state(
+        normal(process.seed, state.ids, state.iteration, stream, shape, state.z.dtype), state.mask
+    )
+
+
+def _situation(state: SamplerState, velocities: Tensor, decision: str) -> Situation:
+    own = decision == "own_noise"
+    return Situation(
+        rungs=state.rungs,
+        mask=state.mask,
+        velocities=velocities if own else state.velocities,
+        remembered=min(state.iteration + own, HISTORY),
+        pauses=state.pauses,
+        iteration=state.iteration,
+    )

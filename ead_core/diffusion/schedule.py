@@ -1,0 +1,69 @@
+"""EDM's `polynomial_2` noise schedule, read at integer levels of any shape (method: EDM, appendix B)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What one reverse move t → s needs, elementwise in the shape of the levels (EAD eq 6).
+
+    With x̂ = (z_t − σ_t ε̂)/α_t the posterior mean is `mean_z · z_t − mean_eps · ε̂`, its deviation `noise`.
+    `alpha_step`, `sigma_step` are α_{t|s} and σ_{t|s}, the way back up from s to t.
+    """
+
+    mean_z: Tensor
+    mean_eps: Tensor
+    noise: Tensor
+    alpha_step: Tensor
+    sigma_step: Tensor
+
+
+class NoiseSchedule:
+    """α and σ at levels 0 … T with α² + σ² = 1.
+
+    The squared signal is f(t) = (1 − (t/T')²)² on EDM's own grid (T' = T + 1, spacing (T+1)/T), its steps
+    clipped at a ratio of 0.001 and squeezed into [s, 1 − s]; the released code applies the precision s to α².
+
+    Args:
+        steps: T.
+        precision: s.
+    """
+
+    def __init__(self, steps: int = 1000, precision: float = 1e-5) -> None:
+        self.steps = steps
+        grid = np.linspace(0, steps + 1, steps + 1)
+        signal = (1 - (grid / (steps + 1)) ** 2) ** 2
+        ratios = np.clip(signal / np.concatenate([[1.0], signal[:-1]]), 0.001, 1.0)
+        alpha2 = (1 - 2 * precision) * np.cumprod(ratios) + precision
+        self._alpha2 = torch.from_numpy(alpha2)
+        self._alpha = self._alpha2.sqrt()
+        self._sigma = (1 - self._alpha2).sqrt()
+
+    def alpha(self, levels: Tensor) -> Tensor:
+        """α at integer levels, same shape, float64."""
+        return self._alpha.to(levels.device)[levels]
+
+    def sigma(self, levels: Tensor) -> Tensor:
+        """σ at integer levels, same shape, float64."""
+        return self._sigma.to(levels.device)[levels]
+
+    def gamma(self, levels: Tensor) -> Tensor:
+        """γ = −log SNR at integer levels, same shape, float64."""
+        return 2 * (self.sigma(levels).log() - self.alpha(levels).log())
+
+    def reverse(self, t: Tensor, s: Tensor) -> Coefficients:
+        """Coefficients of the exact reverse move from levels t to s ≤ t; where s = t the move is the identity."""
+        alpha_s, sigma_s, sigma_t = self.alpha(s), self.sigma(s), self.sigma(t)
+        alpha_step = self.alpha(t) / alpha_s
+        variance_step = (1 - alpha_step**2).clamp_min(0)
+        return Coefficients(
+            mean_z=1 / alpha_step,
+            mean_eps=variance_step / (alpha_step * sigma_t),
+            noise=variance_step.sqrt() * sigma_s / sigma_t,
+            alpha_step=alpha_step,
+            sigma_step=variance_step.sqrt(),
+        )

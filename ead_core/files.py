@@ -1,0 +1,36 @@
+"""Writing files so that a reader never sees half of one."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ead_core.errors import OutputError
+
+
+@contextlib.contextmanager
+def write_aside(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` when the block succeeds.
+
+    The temporary name keeps the suffix of `path`, because writers choose their format by it.
+
+    Raises:
+        OutputError: the folder cannot be created or written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes), dir=path.parent)
+        os.close(handle)
+        os.chmod(name, 0o644)  # mkstemp makes private files; results are meant to be shared
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+    aside = Path(name)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except IsADirectoryError as error:
+        raise OutputError(f"cannot write {path}: it is a folder.") from error
+    finally:
+        aside.unlink(missing_ok=True)

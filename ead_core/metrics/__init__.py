@@ -1,0 +1,1 @@
+"""Quality of generated molecules: stability, validity, uniqueness and novelty with their uncertainty."""

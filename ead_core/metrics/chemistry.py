@@ -1,0 +1,167 @@
+"""From geometry to RDKit: molecules with bonds, and the SMILES of EDM's validity (`rdkit_functions.py`).
+
+A molecule is valid if RDKit can sanitise its bare atoms and bonds: no charges, and missing hydrogens are
+added silently, so that only too many bonds or a failed kekulisation make it invalid. Hydrogens stay in the
+SMILES. Of several pieces the largest stands for the molecule; being in pieces does not make it invalid.
+"""
+
+import functools
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, rdBase
+
+from ead_core.data.store import MoleculeSet
+from ead_core.metrics.bonds import BondedChunk, bond_orders, bonded_chunks
+
+Progress = Callable[[int], object]
+
+PARALLEL_FROM = 4000  # molecules; fewer are done before other processes have started
+
+_KINDS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
+
+
+class _Graphs(NamedTuple):
+    """What RDKit needs of a chunk of B molecules: much smaller than their distances, and sent to processes.
+
+    Attributes:
+        indices: [B] places in the set.
+        charges: [B, N] atomic numbers, 0 where padded.
+        finite: [B] whether every coordinate is a number.
+        bonds: [bonds, 4], see `_bonds`.
+    """
+
+    indices: NDArray[np.int64]
+    charges: NDArray[np.uint8]
+    finite: NDArray[np.bool_]
+    bonds: NDArray[np.int32]
+
+
+def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
+    """An unsanitised RDKit molecule with the bonds of its geometry and one conformer.
+
+    Args:
+        charges: atomic numbers [N].
+        positions: [N, 3] in Å.
+
+    Raises:
+        DataError: an atomic number above 118.
+    """
+    charges, positions = np.asarray(charges), np.asarray(positions)
+    mol = _bonded_atoms(charges, _bonds(bond_orders(charges[None], positions[None]))[:, 1:].tolist())
+    conformer = Chem.Conformer(len(charges))
+    conformer.Set3D(True)
+    conformer.SetPositions(positions.astype(np.float64))
+    mol.AddConformer(conformer)
+    return mol.GetMol()
+
+
+def published_smiles(charges: NDArray[Any], positions: NDArray[Any]) -> str | None:
+    """Canonical SMILES of the largest piece of one molecule, or None if it is invalid (see `smiles_of`)."""
+    return smiles_of(MoleculeSet.from_lists([charges], [positions]))[0]
+
+
+def smiles_of(
+    molecules: MoleculeSet, workers: int | None = None, progress: Progress = lambda done: None
+) -> list[str | None]:
+    """Canonical SMILES of the largest piece of each molecule, None where it is invalid or not finite.
+
+    Many molecules are shared out to processes. These start afresh, so that a script needs the usual
+    `if __name__ == "__main__":` around this; where none can be started, the caller's own does everything.
+
+    Args:
+        molecules: M molecules.
+        workers: processes; None takes the cores of this process, but not more than OMP_NUM_THREADS (which Ray
+            sets to the cores of its task).
+        progress: receives the number of molecules finished since its last call.
+
+    Raises:
+        DataError: an atomic number outside 1 to 118.
+    """
+    found: list[str | None] = [None] * len(molecules)
+    graphs = [_graphs(chunk) for chunk in bonded_chunks(molecules)]
+    for chunk, smiles in zip(graphs, _mapped(graphs, _processes(workers, len(molecules))), strict=True):
+        for index, text in zip(chunk.indices, smiles, strict=True):
+            found[index] = text
+        progress(len(smiles))
+    return found
+
+
+def _processes(workers: int | None, count: int) -> int:
+    if count < PARALLEL_FROM or multiprocessing.current_process().daemon:  # a daemon may not have children
+        return 1
+    if workers is not None:
+        return max(workers, 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(granted)) if granted.isdigit() and int(granted) else cores
+
+
+def _mapped(chunks: Sequence[_Graphs], processes: int) -> Iterator[list[str | None]]:
+    """`_chunk_smiles` of each chunk in order."""
+    done = 0
+    if processes > 1:
+        try:
+            # spawned, because a fork of a process with torch's threads or a CUDA context may hang
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+                for smiles in pool.map(_chunk_smiles, chunks):
+                    yield smiles
+                    done += 1
+        except BrokenProcessPool:
+            pass  # the children could not start or died; what is left is done here
+    yield from map(_chunk_smiles, chunks[done:])
+
+
+def _graphs(chunk: BondedChunk) -> _Graphs:
+    return _Graphs(chunk.indices, chunk.charges, chunk.finite, _bonds(chunk.orders))
+
+
+def _bonds(orders: NDArray[np.int8]) -> NDArray[np.int32]:
+    """Molecule, later atom, earlier atom and order of each bond, [bonds, 4], out of orders [B, N, N]."""
+    molecule, later, earlier = np.nonzero(np.tril(orders))
+    return np.stack([molecule, later, earlier, orders[molecule, later, earlier]], axis=1).astype(np.int32)
+
+
+def _chunk_smiles(chunk: _Graphs) -> list[str | None]:
+    ends = np.searchsorted(chunk.bonds[:, 0], np.arange(len(chunk.indices) + 1))
+    bonds = chunk.bonds[:, 1:].tolist()
+    with rdBase.BlockLogs():
+        return [
+            _smiles(_bonded_atoms(charges[charges > 0], bonds[start:end])) if finite else None
+            for charges, finite, (start, end) in zip(
+                chunk.charges, chunk.finite, itertools.pairwise(ends.tolist()), strict=True
+            )
+        ]
+
+
+def _smiles(mol: Chem.RWMol) -> str | None:
+    try:
+        Chem.SanitizeMol(mol)
+        if len(Chem.GetMolFrags(mol)) > 1:  # copying a molecule in one piece would only cost time
+            mol = max(Chem.GetMolFrags(mol, asMols=True), key=lambda piece: piece.GetNumAtoms())
+        return str(Chem.MolToSmiles(mol))
+    except ValueError:
+        return None
+
+
+def _bonded_atoms(charges: NDArray[Any], bonds: list[list[int]]) -> Chem.RWMol:
+    """Bare atoms [n] and their (later, earlier, order) bonds."""
+    mol = Chem.RWMol()
+    for number in charges.tolist():
+        mol.AddAtom(_atom(number))
+    for later, earlier, order in bonds:
+        mol.AddBond(later, earlier, _KINDS[order])
+    return mol
+
+
+@functools.cache
+def _atom(number: int) -> Chem.Atom:
+    """A bare atom; a molecule takes a copy."""
+    return Chem.Atom(number)

@@ -1,0 +1,125 @@
+"""Molecules as tensors: which elements a model knows, padded batches, and the zero-centre-of-mass subspace.
+
+Legend: B molecules, N padded atoms, F features per atom (one-hot element and, if used, the nuclear charge).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from rdkit import Chem
+from torch import Tensor
+
+from ead_core.errors import DataError
+
+ONE_HOT_SCALE = 4.0  # EDM's normalize_factors [1, 4, 10]: x / 1, one-hot / 4, charge / 10
+CHARGE_SCALE = 10.0
+
+_PERIODIC_TABLE = Chem.GetPeriodicTable()
+
+
+def atomic_number(symbol: str) -> int:
+    """Atomic number of an element symbol; DataError if there is no such element."""
+    try:
+        return int(_PERIODIC_TABLE.GetAtomicNumber(symbol))
+    except RuntimeError as error:
+        raise DataError(f"'{symbol}' is not an element symbol.") from error
+
+
+def element_symbol(number: int) -> str:
+    """Element symbol of an atomic number."""
+    return str(_PERIODIC_TABLE.GetElementSymbol(int(number)))
+
+
+@dataclass(frozen=True)
+class AtomTypes:
+    """The ordered element vocabulary of a model and its scaled features (EDM, appendix on normalisation).
+
+    Attributes:
+        numbers: atomic numbers in ascending order; the position is the type index.
+    """
+
+    numbers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.numbers or list(self.numbers) != sorted(set(self.numbers)):
+            raise DataError("atom types must be distinct atomic numbers in ascending order.")
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Element symbols in type order."""
+        return tuple(element_symbol(z) for z in self.numbers)
+
+    @property
+    def num_features(self) -> int:
+        """F: one channel per element and one for the nuclear charge."""
+        return len(self.numbers) + 1
+
+    def types(self, charges: Tensor) -> Tensor:
+        """Type index of each atomic number, any shape.
+
+        Raises:
+            DataError: an element outside the vocabulary.
+        """
+        table = torch.tensor(self.numbers, device=charges.device)
+        index = torch.searchsorted(table, charges.long().contiguous()).clamp_max(len(self.numbers) - 1)
+        unknown = charges[table[index] != charges]
+        if len(unknown):
+            names = ", ".join(sorted({element_symbol(int(z)) for z in unknown.unique()}))
+            raise DataError(f"element {names} is not in the model's set ({', '.join(self.symbols)}).")
+        return index
+
+    def features(self, types: Tensor) -> Tensor:
+        """Scaled features [..., F] of type indices [...]: one-hot / 4 and charge / 10."""
+        one_hot = torch.nn.functional.one_hot(types, len(self.numbers)).float() / ONE_HOT_SCALE
+        charges = torch.tensor(self.numbers, device=types.device)[types].float() / CHARGE_SCALE
+        return torch.cat([one_hot, charges[..., None]], dim=-1)
+
+    def charges(self, features: Tensor) -> Tensor:
+        """Atomic numbers [...] decoded from noisy features [..., F] by the largest one-hot channel."""
+        types = features[..., : len(self.numbers)].argmax(dim=-1)
+        return torch.tensor(self.numbers, device=features.device)[types]
+
+
+@dataclass(frozen=True)
+class MoleculeBatch:
+    """Padded molecules.
+
+    Attributes:
+        positions: [B, N, 3] in Å, zero where padded.
+        types: [B, N] type indices, 0 where padded.
+        mask: [B, N] True for real atoms.
+    """
+
+    positions: Tensor
+    types: Tensor
+    mask: Tensor
+
+    def state(self, atom_types: AtomTypes) -> Tensor:
+        """Clean diffusion state [B, N, 3 + F]: centred positions and scaled features, zero where padded."""
+        state = torch.cat([centre(self.positions, self.mask), atom_types.features(self.types)], dim=-1)
+        return state * self.mask[..., None]
+
+    def to(self, device: torch.device | str) -> "MoleculeBatch":
+        """The same batch on another device."""
+        return MoleculeBatch(self.positions.to(device), self.types.to(device), self.mask.to(device))
+
+
+def size_mask(sizes: Sequence[int] | Tensor, width: int | None = None) -> Tensor:
+    """Mask [B, N] that is True for the first `sizes[b]` atoms; N is `width` or the largest size."""
+    sizes = torch.as_tensor(sizes, dtype=torch.long)
+    width = int(sizes.max()) if width is None else width
+    return torch.arange(width)[None, :] < sizes[:, None]
+
+
+def centre(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Remove the mean over real atoms from [B, N, 3], leaving padding at zero (projection on U of the paper)."""
+    weights = mask[..., None].to(vectors.dtype)
+    mean = (vectors * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True).clamp_min(1)
+    return (vectors - mean) * weights
+
+
+def centre_state(state: Tensor, mask: Tensor) -> Tensor:
+    """Centre the coordinate part of a state [B, N, 3 + F] and zero all of its padding."""
+    features = state[..., 3:] * mask[..., None].to(state.dtype)
+    return torch.cat([centre(state[..., :3], mask), features], dim=-1)

@@ -1,0 +1,110 @@
+"""EDM's equivariant graph network on dense batches (EDM section 3.2; Satorras et al. 2021).
+
+Every ordered pair of atoms is an edge. The first layer of each edge network is split: W [h_i, h_j, d, d0] =
+W_a h_i + W_b h_j + W_d [d, d0], two products per atom instead of one per pair.
+
+Legend: B molecules, N padded atoms, H hidden features.
+"""
+
+import torch
+from torch import Tensor, nn
+
+COORDS_RANGE = 15.0  # the released code passes the undivided range to every block
+
+
+def pair_differences(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences x_i − x_j [B, N, N, 3] and squared distances [B, N, N]."""
+    difference = x[:, :, None, :] - x[:, None, :, :]
+    return difference, (difference**2).sum(dim=-1)
+
+
+def silu(edge: Tensor) -> Tensor:
+    """SiLU that overwrites its input when no gradient needs it; edge tensors are what memory traffic is made of."""
+    return nn.functional.silu(edge, inplace=not torch.is_grad_enabled())
+
+
+class EdgeNetwork(nn.Module):
+    """Two-layer SiLU network over all ordered pairs; `forward` returns [B, N, N, H]."""
+
+    def __init__(self, hidden: int, distance_features: int = 2) -> None:
+        super().__init__()
+        self.first = nn.Linear(2 * hidden + distance_features, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.hidden = hidden
+
+    def forward(self, h: Tensor, distances: Tensor) -> Tensor:
+        """Edge features from atoms h [B, N, H] and distance features [B, N, N, D]."""
+        receiver, sender, distance = self.first.weight.split(
+            [self.hidden, self.hidden, self.first.in_features - 2 * self.hidden], dim=1
+        )
+        edge = nn.functional.linear(distances, distance)
+        edge = edge + nn.functional.linear(h, receiver, self.first.bias)[:, :, None, :]
+        edge = edge + nn.functional.linear(h, sender)[:, None, :, :]
+        return silu(self.second(silu(edge)))
+
+
+class EgnnBlock(nn.Module):
+    """One gated message step on the features, then one coordinate update with the new features."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.message = EdgeNetwork(hidden)
+        self.gate = nn.Linear(hidden, 1)
+        self.update = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.coordinate = EdgeNetwork(hidden)
+        self.coordinate_weight = nn.Linear(hidden, 1, bias=False)
+        nn.init.xavier_uniform_(self.coordinate_weight.weight, gain=0.001)
+
+    def forward(self, h: Tensor, x: Tensor, initial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance features h [B, N, H] and coordinates x [B, N, 3].
+
+        Args:
+            h: atom features.
+            x: coordinates.
+            initial: squared distances of the network's input [B, N, N].
+            edges: [B, N, N, 1], one for pairs of different real atoms.
+        """
+        difference, squared = pair_differences(x)
+        distances = torch.stack([squared, initial], dim=-1)
+        message = self.message(h, distances)
+        gate = torch.sigmoid(self.gate(message)) * edges
+        gathered = torch.einsum("bijh,bij->bih", message, gate[..., 0])
+        h = h + self.update(torch.cat([h, gathered], dim=-1))
+        direction = difference / (torch.sqrt(squared + 1e-8) + 1)[..., None]
+        weight = torch.tanh(self.coordinate_weight(self.coordinate(h, distances))) * (COORDS_RANGE * edges)
+        return h, x + (direction * weight).sum(dim=2)
+
+
+class Egnn(nn.Module):
+    """EDM's dynamics network; time is one raw feature column per atom.
+
+    Args:
+        features: F, channels per atom.
+        hidden: H.
+        layers: number of blocks.
+    """
+
+    def __init__(self, features: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(features + 1, hidden)
+        self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
+        self.readout = nn.Linear(hidden, features + 1)  # EDM's last output column (time) is never used
+
+    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N].
+
+        Padding atoms influence nothing; the caller masks their outputs.
+        """
+        edges = edge_mask(mask, x.dtype)
+        _, initial = pair_differences(x)
+        hidden, moved = self.embed(torch.cat([h, time[..., None]], dim=-1)), x
+        for block in self.blocks:
+            hidden, moved = block(hidden, moved, initial, edges)
+        return moved - x, self.readout(hidden)[..., :-1]
+
+
+def edge_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Edges [B, N, N, 1] between different real atoms, as numbers."""
+    pairs = mask[:, :, None] & mask[:, None, :]
+    self_pairs = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    return (pairs & ~self_pairs)[..., None].to(dtype)

@@ -1,0 +1,91 @@
+"""Counter-based Gaussian noise: the same molecule gets the same numbers in any batch, order or process.
+
+Philox4x32-10 (Salmon et al. 2011) in int64 tensor operations. The counter names what the numbers are for:
+(256·atom + channel // 4, iteration | stream << 28, id_low, id_high); the key is the seed.
+"""
+
+import math
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+_MASK32 = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+MAX_ITERATIONS = 1 << 28
+MAX_SEED = (1 << 63) - 1
+
+
+class Stream(IntEnum):
+    """What a draw is used for; streams never share numbers."""
+
+    PRIOR = 0
+    STEP = 1
+    RENOISE = 2
+    DECODE = 3
+    POLICY = 4
+    SIZE = 5
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox4x32-10 of four broadcastable int64 tensors holding 32-bit words; `key` has 64 bits."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key & _MASK32, (key >> 32) & _MASK32
+    for _ in range(_ROUNDS):
+        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + _WEYL[0]) & _MASK32, (k1 + _WEYL[1]) & _MASK32
+    return c0, c1, c2, c3
+
+
+def _multiply(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a 32 × 32 bit product; int64 wraps, and the mask undoes the arithmetic shift."""
+    product = word * multiplier
+    return (product >> 32) & _MASK32, product & _MASK32
+
+
+def uniform(seed: int, ids: Tensor, iteration: int, stream: Stream, columns: Tensor | None = None) -> Tensor:
+    """Uniforms in (0, 1), float64, four per counter value: [B, 4·len(columns)].
+
+    Args:
+        seed: 0 … 2⁶³ − 1.
+        ids: [B] molecule ids, int64.
+        iteration: iteration of the sampler (never the noise level, which can repeat), below 2²⁸.
+        stream: what the numbers are for.
+        columns: first words of the counter (default: only 0).
+    """
+    columns = torch.zeros(1, dtype=torch.long, device=ids.device) if columns is None else columns
+    position = torch.tensor(iteration | stream << 28, device=ids.device)
+    key = ((ids & _MASK32)[:, None], ((ids >> 32) & _MASK32)[:, None])
+    words = philox((columns[None, :], position, *key), seed)
+    shape = (len(ids), len(columns))
+    stacked = torch.stack([word.expand(shape) for word in words], dim=-1)
+    return ((stacked.double() + 0.5) * 2.0**-32).flatten(1)
+
+
+def normal(
+    seed: int, ids: Tensor, iteration: int, stream: Stream, shape: tuple[int, int], dtype: torch.dtype
+) -> Tensor:
+    """Standard normals [B, N, channels] keyed by (seed, molecule id, iteration, stream, atom, channel).
+
+    Box–Muller in float64 on pairs of uniforms; cast last. Arguments as in `uniform`.
+
+    Args:
+        seed: key.
+        ids: [B].
+        iteration: see `uniform`.
+        stream: see `uniform`.
+        shape: (N, channels), channels at most 1024.
+        dtype: of the result.
+    """
+    atoms, channels = shape
+    blocks = -(-channels // 4)
+    atom = torch.arange(atoms, device=ids.device)[:, None]
+    columns = (256 * atom + torch.arange(blocks, device=ids.device)).flatten()
+    pairs = uniform(seed, ids, iteration, stream, columns).view(len(ids), atoms, 2 * blocks, 2)
+    radius, angle = torch.sqrt(-2 * pairs[..., 0].log()), 2 * math.pi * pairs[..., 1]
+    normals = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
+    return normals.view(len(ids), atoms, 4 * blocks)[..., :channels].to(dtype)

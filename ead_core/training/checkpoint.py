@@ -1,0 +1,123 @@
+"""A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once evaluated, card.json.
+
+Loading needs nothing but its path, or the name of a bundled one. There is no pickle anywhere.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ead_core.config import Config, validate
+from ead_core.data.dataset import Statistics
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.errors import CheckpointError, ConfigError
+from ead_core.files import write_aside
+from ead_core.molecules import AtomTypes
+from ead_core.networks.denoiser import Denoiser, build_denoiser
+
+FORMAT = "ead-checkpoint-1"
+CONFIG, WEIGHTS, STATISTICS, CARD = "config.yaml", "model.safetensors", "stats.json", "card.json"
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with everything that sampling needs.
+
+    Attributes:
+        name: name of the directory.
+        config: the recipe it was trained with.
+        statistics: of its training data.
+        denoiser: network with the averaged weights, in evaluation mode.
+    """
+
+    name: str
+    config: Config
+    statistics: Statistics
+    denoiser: Denoiser
+
+    @property
+    def atom_types(self) -> AtomTypes:
+        """The element vocabulary."""
+        return AtomTypes(self.statistics.atom_numbers)
+
+    @cached_property
+    def schedule(self) -> NoiseSchedule:
+        """The noise schedule of training."""
+        return NoiseSchedule(self.config.diffusion.steps, self.config.diffusion.precision)
+
+
+def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:
+    """The untrained denoiser of a recipe for the elements of a data set."""
+    features = AtomTypes(statistics.atom_numbers).num_features
+    return build_denoiser(config.network, features, config.diffusion.steps)
+
+
+def save_recipe(directory: Path, config: Config, statistics: Statistics) -> None:
+    """Write config.yaml and stats.json."""
+    with write_aside(directory / CONFIG) as aside:
+        aside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    with write_aside(directory / STATISTICS) as aside:
+        aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
+
+
+def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write model.safetensors."""
+    with write_aside(directory / WEIGHTS) as aside:
+        save_file({name: w.contiguous() for name, w in weights.items()}, aside, metadata={"format": FORMAT})
+
+
+def bundled() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{WEIGHTS}"))
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Directory of a bundled checkpoint's name or of a path.
+
+    Raises:
+        CheckpointError: neither exists.
+    """
+    for directory in (Path(name_or_path), PRETRAINED / name_or_path):
+        if (directory / WEIGHTS).is_file():
+            return directory
+    raise CheckpointError(
+        f"'{name_or_path}' is neither a checkpoint directory (with {WEIGHTS}) nor a bundled checkpoint "
+        f"({', '.join(bundled()) or 'none are installed'})."
+    )
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Load a bundled checkpoint by name or any checkpoint by its directory.
+
+    Raises:
+        CheckpointError: missing, incomplete, corrupt, or of another version.
+    """
+    directory = find_checkpoint(name_or_path)
+    try:
+        config = validate(Config, yaml.safe_load((directory / CONFIG).read_text()))
+        statistics = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
+        with safe_open(directory / WEIGHTS, "pt") as file:
+            version = (file.metadata() or {}).get("format", "unknown")
+        weights = load_file(directory / WEIGHTS)
+    except (OSError, ConfigError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {error}") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'."
+        )
+    denoiser = new_denoiser(config, statistics)
+    try:
+        denoiser.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"checkpoint {directory}: weights do not fit the network in {CONFIG}."
+        ) from error
+    return Checkpoint(directory.resolve().name, config, statistics, denoiser.eval().requires_grad_(False))

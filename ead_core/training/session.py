@@ -1,0 +1,60 @@
+"""From a recipe to what `fit` needs: data, split, statistics, and the periodic quality check."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ead_core.config import Config
+from ead_core.data.dataset import Statistics, compute_statistics, resolve_data_path, split_indices
+from ead_core.data.formats import read_molecules
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.engine import sample
+from ead_core.metrics.stability import stability
+from ead_core.molecules import AtomTypes
+from ead_core.networks.denoiser import Denoiser
+from ead_core.training.checkpoint import Checkpoint
+from ead_core.training.fit import Evaluate
+
+
+@dataclass(frozen=True)
+class Session:
+    """The three parts of the data set a recipe names, and the statistics of its training part."""
+
+    train: MoleculeSet
+    valid: MoleculeSet
+    test: MoleculeSet
+    statistics: Statistics
+
+    @property
+    def atom_types(self) -> AtomTypes:
+        """Elements of the training part."""
+        return AtomTypes(self.statistics.atom_numbers)
+
+
+def prepare(config: Config) -> Session:
+    """Read and split the data of a recipe.
+
+    Raises:
+        DataError: the file is missing, unreadable, or holds no usable molecule.
+    """
+    path = resolve_data_path(config.data.path)
+    molecules = read_molecules(path).molecules
+    split = split_indices(molecules, config.data.split, config.data.split_seed)
+    train = molecules.select(split.train)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    statistics = compute_statistics(train, name=path.name, sha256=digest)
+    return Session(train, molecules.select(split.valid), molecules.select(split.test), statistics)
+
+
+def quality_check(config: Config, statistics: Statistics) -> Evaluate | None:
+    """A function for `fit` that samples synchronously and measures stability; None when it is switched off."""
+    count = config.training.evaluate_molecules
+    if not count:
+        return None
+
+    def check(denoiser: Denoiser, step: int) -> Mapping[str, float]:
+        checkpoint = Checkpoint(f"step-{step}", config, statistics, denoiser)
+        result = stability(sample(checkpoint, count, seed=step, policy="synchronous"))
+        return {"atom_stability": result.atom_stability, "molecule_stability": float(result.stable.mean())}
+
+    return check

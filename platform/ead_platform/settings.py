@@ -1,0 +1,54 @@
+"""Where things are: tracking store, cluster address, output folders. Read from the environment once, at start.
+
+Ray Tune changes the working directory of its workers, so every path is made absolute here.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ead_core.errors import OutputError
+
+EXPERIMENT = "ead"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment of a platform command.
+
+    Attributes:
+        tracking_uri: MLflow store, from MLFLOW_TRACKING_URI or `mlflow.db` in the starting folder.
+        artifact_root: where a new local experiment keeps files; None when the store decides.
+        ray_address: from RAY_ADDRESS; None starts a private local cluster.
+        inside_job: whether this process is the driver of a submitted Ray job.
+    """
+
+    tracking_uri: str
+    artifact_root: str | None
+    ray_address: str | None
+    inside_job: bool
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Settings of the process as it was started."""
+        folder = Path.cwd()
+        given = os.environ.get("MLFLOW_TRACKING_URI")
+        return cls(
+            tracking_uri=given or f"sqlite:///{folder / 'mlflow.db'}",
+            artifact_root=None if given else (folder / "mlruns").as_uri(),
+            ray_address=os.environ.get("RAY_ADDRESS"),
+            inside_job="RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ,
+        )
+
+    def output_folder(self, path: Path) -> Path:
+        """`path` made absolute.
+
+        Raises:
+            OutputError: a relative path inside a submitted job, whose working folder is a copy that is thrown away.
+        """
+        if self.inside_job and not path.is_absolute():
+            raise OutputError(
+                f"--out {path} is relative, but a submitted job runs in a temporary copy of the folder; "
+                "give an absolute path on storage that outlives the job."
+            )
+        return path.absolute()

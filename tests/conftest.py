@@ -1,0 +1,28 @@
+"""Shared by all tests: one thread per process (small tensors gain nothing from more) and fixed seeds."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure():
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder with real molecules, from $EAD_DATA or beside the checkout; skips where there is none."""
+    for folder in (os.environ.get("EAD_DATA"), ROOT.parent / "shared" / "data"):
+        if folder and (Path(folder) / "qm9.npz").is_file():
+            return Path(folder)
+    pytest.skip("no real data: set EAD_DATA to a folder with qm9.npz")

@@ -1,0 +1,79 @@
+"""Asynchronous noising respects its bounds, its marginals, and EDM's loss as a special case."""
+
+import pytest
+import torch
+
+from ead_core.diffusion.corruption import Corrupted, corrupt, draw_levels
+from ead_core.diffusion.loss import noise_loss
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.molecules import centre_state, size_mask
+
+SCHEDULE = NoiseSchedule(1000)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("mode", ["uniform", "scaled"])
+@pytest.mark.parametrize("interval", [0, 9, 29])
+def test_levels_stay_within_the_interval(mode, interval):
+    levels = draw_levels(torch.ones(2000, 20, dtype=torch.bool), 1000, interval, mode, generator())
+    spread = levels.max(1).values - levels.min(1).values
+    assert 0 <= int(levels.min())
+    assert int(levels.max()) <= 1000
+    assert int(spread.max()) <= 2 * interval
+    if interval:
+        assert int(spread.max()) >= 2 * interval - 2
+
+
+def test_offsets_are_uniform_and_symmetric():
+    levels = draw_levels(torch.ones(40_000, 2, dtype=torch.bool), 1000, 5, "uniform", generator())
+    inner = levels[(levels > 20).all(1) & (levels < 980).all(1)]
+    difference = (inner[:, 0] - inner[:, 1]).double()
+    expected_variance = 2 * (11**2 - 1) / 12  # two independent uniforms on 11 integers
+    assert abs(float(difference.mean())) < 0.1
+    assert float(difference.var()) == pytest.approx(expected_variance, rel=0.03)
+
+
+def test_scaled_offsets_show_synchronous_molecules_often():
+    levels = draw_levels(torch.ones(6000, 10, dtype=torch.bool), 1000, 29, "scaled", generator())
+    synchronous = (levels == levels[:, :1]).all(1).double().mean()
+    assert float(synchronous) == pytest.approx(1 / 30, abs=0.01)
+
+
+def test_noised_state_has_the_right_moments_and_centre():
+    mask = size_mask([6] * 20_000)
+    state = centre_state(torch.randn(1, 6, 8, generator=generator(), dtype=torch.float64), mask[:1]).expand(
+        20_000, -1, -1
+    )
+    levels = torch.tensor([100, 110, 120, 130, 140, 150]).expand(20_000, -1)
+    noised = corrupt(state, levels, mask, SCHEDULE, generator(1))
+    assert float(noised.z[..., :3].sum(1).abs().max()) < 1e-10
+    alpha, sigma = SCHEDULE.alpha(levels[0])[:, None], SCHEDULE.sigma(levels[0])[:, None]
+    features = noised.z[..., 3:]
+    assert torch.allclose(features.mean(0), alpha * state[0, :, 3:], atol=5 * 0.3 / 20_000**0.5)
+    assert torch.allclose(features.std(0), sigma.expand(-1, 5), rtol=0.03)
+    # the coordinate part is the same up to the projection: variance of centred noise, distortion of the mean < 0.3 %
+    centred_mean = (alpha * state[0, :, :3]) - (alpha * state[0, :, :3]).mean(0)
+    assert torch.allclose(noised.z[..., :3].mean(0), centred_mean, atol=5 * 0.3 / 20_000**0.5)
+
+
+def test_constant_levels_give_edms_loss_on_equal_size_batches():
+    mask = size_mask([5, 5])
+    eps, predicted = torch.randn(2, 2, 5, 9, generator=generator(), dtype=torch.float64)
+    levels = torch.tensor([[300] * 5, [0] * 5])
+    ours = noise_loss(predicted, Corrupted(eps, eps, levels), mask)
+    error = (eps - predicted) ** 2
+    edm = 0.5 * error.sum((1, 2)) / (9 * 5)
+    edm_at_zero = 0.5 * error[..., :3].sum((1, 2)) / (9 * 5)
+    assert torch.allclose(ours, torch.stack([edm[0], edm_at_zero[1]]))
+
+
+def test_loss_counts_real_atoms_only():
+    wide, narrow = size_mask([3], width=8), size_mask([3])
+    eps, predicted = torch.randn(2, 1, 8, 9, generator=generator())
+    levels = torch.full((1, 8), 10)
+    padded = noise_loss(predicted, Corrupted(eps, eps, levels), wide)
+    plain = noise_loss(predicted[:, :3], Corrupted(eps[:, :3], eps[:, :3], levels[:, :3]), narrow)
+    assert torch.allclose(padded, plain)

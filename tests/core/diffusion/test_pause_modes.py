@@ -1,0 +1,85 @@
+"""What pausing does to the marginals, on data where the exact denoiser is known (method: Gaussian toy).
+
+All molecules are the same point, so z_t = α_t·0 + σ_t ε and ε̂ = z / σ_t is exact; only the unprojected feature
+channels are measured. A ratio is variance / σ_t² of atoms at their own levels; exact sampling has ratio 1.
+"""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from ead_core.diffusion.policy import Adaptive
+from ead_core.diffusion.sampler import initial_state, step
+from ead_core.molecules import size_mask
+
+MOLECULES, ATOMS, TOP, CALLS = 1500, 6, 200, 100
+
+
+@dataclass(frozen=True)
+class EveryNth:
+    """Advances in every n-th iteration, whatever the state."""
+
+    n: int
+    window: int = 1
+
+    def advance(self, now):
+        moves = (now.iteration + 1) % self.n == 0
+        return now.mask & (now.rungs > 0) & moves
+
+
+@pytest.fixture
+def ratio(make_process):
+    """Variance ratio of a run from level 200, where the state is drawn exactly, after 100 calls."""
+
+    def measure(policy, pause_mode, decision="own_noise", calls=CALLS):
+        process = make_process(policy, steps=1000, pause_mode=pause_mode, decision=decision)
+        sigma = process.schedule.sigma
+        process = replace(
+            process,
+            grid=process.grid[: TOP + 1],
+            denoiser=lambda z, levels, mask: z / sigma(levels)[..., None],
+        )
+        state = initial_state(
+            torch.arange(MOLECULES), size_mask([ATOMS] * MOLECULES), 7, process, torch.float64
+        )
+        state = replace(state, z=state.z * sigma(torch.tensor(TOP)))
+        for _ in range(calls):
+            state = step(state, process)
+        assert int(state.rungs.min()) > 0
+        relative = state.z[..., 3:] / sigma(process.grid[state.rungs])[..., None]
+        return float((relative**2).mean())
+
+    return measure
+
+
+ERROR = 4 * (2 / (MOLECULES * ATOMS * 4)) ** 0.5  # four standard errors of a variance of normals
+
+
+def test_advancing_always_is_exact(ratio):
+    assert ratio(EveryNth(1), "repeat") == pytest.approx(1, abs=ERROR)
+
+
+@pytest.mark.parametrize("mode", ["renoise", "hold"])
+@pytest.mark.parametrize("n", [2, 3])
+def test_pausing_blindly_is_exact_with_renoise_and_hold(ratio, mode, n):
+    assert ratio(EveryNth(n), mode) == pytest.approx(1, abs=ERROR)
+
+
+@pytest.mark.parametrize(("executions", "calls"), [(2, 160), (3, 180)])
+def test_repeat_cools_as_predicted(ratio, executions, calls):
+    """r executions per level give the variance ratio r / (2r − 1): low-temperature sampling."""
+    assert ratio(EveryNth(executions), "repeat", calls=calls) == pytest.approx(
+        executions / (2 * executions - 1), abs=0.03
+    )
+
+
+def test_hold_is_exact_when_only_earlier_velocities_decide(ratio):
+    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
+    assert ratio(policy, "hold", "previous") == pytest.approx(1, abs=ERROR)
+
+
+def test_hold_selects_noise_when_the_own_velocity_decides(ratio):
+    """The literal reading accepts quiet moves only: the check that the measurement can see a failure."""
+    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
+    assert abs(ratio(policy, "hold", "own_noise") - 1) > 0.1

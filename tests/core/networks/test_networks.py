@@ -1,0 +1,96 @@
+"""Both networks are equivariant and blind to padding; `egnn` equals a plain edge-list implementation."""
+
+import pytest
+import torch
+from benchmarks.reference_egnn import edge_list_egnn
+
+from ead_core.config import NetworkConfig
+from ead_core.molecules import centre_state, size_mask
+from ead_core.networks.denoiser import build_denoiser
+
+FEATURES, STEPS = 6, 1000
+
+
+@pytest.fixture(params=["egnn", "egnn_rbf"])
+def denoiser(request):
+    torch.manual_seed(0)
+    config = NetworkConfig(kind=request.param, hidden_features=32, layers=3, edge_features=16, vectors=4)
+    network = build_denoiser(config, FEATURES, STEPS).double()
+    for parameter in network.parameters():  # away from zero initialisation, where everything is equivariant
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+@pytest.fixture
+def inputs():
+    generator = torch.Generator().manual_seed(1)
+    mask = size_mask([7, 5, 1])
+    z = torch.randn(3, 7, 3 + FEATURES, generator=generator, dtype=torch.float64)
+    levels = torch.randint(0, STEPS + 1, (3, 7), generator=generator)
+    return centre_state(z, mask), levels, mask
+
+
+def test_rotation_and_reflection_turn_the_prediction(denoiser, inputs):
+    z, levels, mask = inputs
+    rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
+    for transform in (rotation, -rotation):
+        turned = torch.cat([z[..., :3] @ transform.T, z[..., 3:]], dim=-1)
+        direct, moved = denoiser(z, levels, mask), denoiser(turned, levels, mask)
+        assert torch.allclose(direct[..., :3] @ transform.T, moved[..., :3], atol=1e-9)
+        assert torch.allclose(direct[..., 3:], moved[..., 3:], atol=1e-9)
+        assert float(direct[..., :3].abs().max()) > 1e-3
+
+
+def test_permuting_atoms_and_levels_permutes_the_prediction(denoiser, inputs):
+    z, levels, mask = inputs
+    order = torch.randperm(7)
+    direct = denoiser(z[:1], levels[:1], mask[:1])
+    permuted = denoiser(z[:1, order], levels[:1, order], mask[:1, order])
+    assert torch.allclose(direct[:, order], permuted, atol=1e-10)
+
+
+def test_levels_belong_to_atoms(denoiser, inputs):
+    z, levels, mask = inputs
+    swapped = levels.clone()
+    swapped[0, :2] = levels[0, :2].flip(0)
+    assert not torch.allclose(denoiser(z, levels, mask)[0], denoiser(z, swapped, mask)[0], atol=1e-4)
+
+
+def test_padding_changes_nothing(denoiser, inputs):
+    z, levels, mask = inputs
+    narrow = denoiser(z[1:2, :5], levels[1:2, :5], mask[1:2, :5])
+    junk = z.clone()
+    junk[~mask] = 1e3
+    wide = denoiser(junk, levels, mask)
+    assert torch.allclose(wide[1, :5], narrow[0], atol=1e-10)
+    assert (wide[~mask] == 0).all()
+
+
+def test_coordinates_keep_their_centre(denoiser, inputs):
+    z, levels, mask = inputs
+    assert float(denoiser(z, levels, mask)[..., :3].sum(dim=1).abs().max()) < 1e-10
+
+
+def test_training_and_inference_modes_agree(denoiser, inputs):
+    with torch.no_grad():
+        without_gradient = denoiser(*inputs)
+    assert torch.equal(without_gradient, denoiser(*inputs).detach())
+
+
+def test_egnn_agrees_with_the_edge_list_form(inputs):
+    torch.manual_seed(0)
+    config = NetworkConfig(kind="egnn", hidden_features=64, layers=4)
+    denoiser = build_denoiser(config, FEATURES, STEPS)
+    z, levels, mask = inputs
+    with torch.no_grad():
+        dense = denoiser(z.float(), levels, mask)
+        plain = edge_list_egnn(denoiser.network.state_dict(), z.float(), levels / STEPS, mask, layers=4)
+    assert float(dense.abs().max()) > 0.05
+    assert float((dense - plain).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(("hidden", "layers", "parameters"), [(256, 9, 5_339_920), (64, 4, 151_499)])
+def test_egnn_has_edms_parameter_count(hidden, layers, parameters):
+    config = NetworkConfig(kind="egnn", hidden_features=hidden, layers=layers)
+    denoiser = build_denoiser(config, FEATURES, STEPS)
+    assert sum(p.numel() for p in denoiser.parameters()) == parameters

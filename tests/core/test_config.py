@@ -1,0 +1,83 @@
+"""Recipes validate, and every mistake is one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from ead_core.config import Config, load_config, parse_overrides
+from ead_core.errors import ConfigError
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_validates(recipe):
+    config = load_config(recipe)
+    assert Config.model_validate(config.model_dump()) == config
+
+
+def test_there_are_recipes():
+    assert {path.stem for path in RECIPES} >= {"demo", "qm9", "qm9_small"}
+
+
+@pytest.fixture
+def config():
+    return Config(data={"path": "x.npz"})
+
+
+def test_flat_and_override_are_inverse(config):
+    changed = config.override({"sampler.async_ratio": 0.4, "training.steps": 7})
+    assert changed.flat()["sampler.async_ratio"] == 0.4
+    assert Config(data={"path": "x.npz"}).override(changed.flat()) == changed
+
+
+def test_sections_cannot_be_changed(config):
+    with pytest.raises(Exception, match="frozen"):
+        config.sampler.async_ratio = 1
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (
+            "sampler.async_ratoi=0.4",
+            "unknown configuration key 'sampler.async_ratoi'; did you mean sampler.async_ratio?",
+        ),
+        ("sampler.async_ratio=1.5", "sampler.async_ratio: must be less than or equal to 1, not 1.5."),
+        (
+            "sampler.policy=greedy",
+            "sampler.policy: must be 'synchronous', 'manual' or 'adaptive', not 'greedy'.",
+        ),
+        ("sampler.history_window=two", "sampler.history_window: must be a valid integer"),
+        ("diffusion.interval=2000", "diffusion: interval (2000) must not exceed steps (1000)."),
+        ("async_ratio", "override 'async_ratio' must have the form key=value"),
+        ("sampler=3", "unknown configuration key 'sampler'"),
+    ],
+)
+def test_a_wrong_override_is_one_sentence(config, override, sentence):
+    with pytest.raises(ConfigError) as error:
+        config.override(parse_overrides([override]))
+    assert str(error.value).startswith(sentence)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("data: [1", "is not valid YAML"),
+        ("hello", "must hold sections"),
+        ("network: {kind: egnn}", "data: is required."),
+        ("data: {path: a, pth: b}", "unknown configuration key 'data.pth'; did you mean data.path?"),
+    ],
+)
+def test_a_wrong_recipe_is_one_sentence(tmp_path, text, sentence):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "recipe.yaml")
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(tmp_path / "no.yaml")
