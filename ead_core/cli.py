@@ -1,7 +1,6 @@
 """`ead`: data · train · sample · evaluate · models."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.progress import (
 from ead_core.cli_data import data_app
 from ead_core.cli_train import train
 from ead_core.config import parse_overrides
-from ead_core.errors import ConfigError, EADError
+from ead_core.errors import ConfigError, told_in_one_sentence
 
 app = typer.Typer(
     help="Equivariant Asynchronous Diffusion: train and sample generative models of 3D molecules.",
@@ -37,7 +36,14 @@ console = Console(stderr=True)
 def progress_bar(title: str, total: int) -> Iterator[Progress]:
     """A bar on standard error with count, elapsed and remaining time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
         bar.add_task(title, total=total)
         yield bar
 
@@ -56,7 +62,7 @@ def sample(
     sizes: Annotated[
         str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
     from ead_core.cpu import tune_cpu
@@ -65,7 +71,7 @@ def sample(
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
-    settings = sampler_settings(overrides or [])
+    settings, atoms = sampler_settings(overrides or []), parse_sizes(sizes)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
     with progress_bar(f"sampling with {model.name}", num) as bar:
@@ -73,13 +79,15 @@ def sample(
             model,
             num,
             seed,
-            parse_sizes(sizes),
+            atoms,
             progress=lambda done: bar.advance(bar.task_ids[0], done),
             **settings,
         )
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
-    console.print(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)")
+    typer.echo(
+        f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True
+    )
 
 
 @app.command()
@@ -87,7 +95,7 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="Molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet.")],
     train: Annotated[Path | None, typer.Option(help="Training molecules, for novelty.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
 ) -> None:
     """Measure stability, validity, uniqueness and novelty in the published EDM protocol."""
     from ead_core.data.formats import read_molecules
@@ -143,12 +151,9 @@ def parse_sizes(text: str | None) -> list[int] | None:
 
 
 def main() -> None:
-    """Run the program; a user's mistake is one sentence and exit code 2."""
-    try:
+    """Run the program."""
+    with told_in_one_sentence("ead"):
         app()
-    except EADError as error:
-        console.print(f"ead: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

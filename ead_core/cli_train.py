@@ -30,20 +30,21 @@ def train(
     """Train a model. Ctrl-C saves and stops; the same command resumes."""
     from ead_core.config import load_config
     from ead_core.cpu import tune_cpu
-    from ead_core.training.session import prepare, quality_check
     from ead_core.training.fit import fit
+    from ead_core.training.progress import steps_done
+    from ead_core.training.session import prepare, quality_check
 
     config = load_config(recipe, overrides or [])
     tune_cpu(config.training.threads)
     session = prepare(config)
-    console.print(
-        f"{session.statistics.num_molecules} training molecules of {', '.join(session.atom_types.symbols)} → {out}"
-    )
+    elements = ", ".join(session.atom_types.symbols)
+    typer.echo(f"{session.statistics.num_molecules} training molecules of {elements} → {out}", err=True)
     with RunLog(out, config.training.steps) as log:
         fit(config, session.train, session.statistics, out, log, quality_check(config, session.statistics))
-    console.print(f"{out} holds the checkpoint at step {log.step} of {config.training.steps}.")
-    if log.step < config.training.steps:
-        console.print("The same command continues it.")
+    step = steps_done(out)
+    typer.echo(f"{out} holds the checkpoint at step {step} of {config.training.steps}.", err=True)
+    if step < config.training.steps:
+        typer.echo("The same command continues it.", err=True)
 
 
 class RunLog:
@@ -55,10 +56,16 @@ class RunLog:
     """
 
     def __init__(self, directory: Path, steps: int) -> None:
-        self.step = 0
         self._path, self._steps = directory / LOG, steps
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        self._bar = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
 
     def __enter__(self) -> "RunLog":
         self._bar.start()
@@ -70,12 +77,11 @@ class RunLog:
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         """Record one report."""
-        self.step = int(row["step"])
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if "loss" in row:
             text = f"loss {row['loss']:.4f}  {row['molecules_per_second']:.0f} molecules/s"
-            self._bar.update(self._task, completed=self.step, description=text)
+            self._bar.update(self._task, completed=row["step"], description=text)
         if "molecule_stability" in row:
-            quality = f"atoms {100 * row['atom_stability']:.1f} %, molecules {100 * row['molecule_stability']:.1f} %"
-            console.print(f"step {self.step}: stable {quality}")
+            atoms, molecules = 100 * row["atom_stability"], 100 * row["molecule_stability"]
+            console.print(f"step {row['step']}: stable atoms {atoms:.1f} %, molecules {molecules:.1f} %")

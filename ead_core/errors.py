@@ -1,5 +1,9 @@
 """The errors a user can cause; each carries one sentence that names what was wrong and what is accepted."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EADError(Exception):
     """A mistake in what came from outside; the command line prints the sentence and exits with code 2."""
@@ -19,3 +23,18 @@ class CheckpointError(EADError):
 
 class OutputError(EADError):
     """A place where results cannot be written."""
+
+
+def one_line(error: Exception) -> str:
+    """Another library's message as part of our sentence: YAML's have several lines."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+@contextmanager
+def told_in_one_sentence(program: str) -> Iterator[None]:
+    """Around a program's body: a user's mistake becomes its sentence on standard error and exit code 2."""
+    try:
+        yield
+    except EADError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(2)

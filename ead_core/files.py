@@ -23,12 +23,12 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes), dir=path.parent)
         os.close(handle)
-        os.chmod(name, 0o644)  # mkstemp makes private files; results are meant to be shared
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
     aside = Path(name)
     try:
         yield aside
+        aside.chmod(0o644)  # mkstemp and safetensors make private files; results are meant to be shared
         os.replace(aside, path)
     except IsADirectoryError as error:
         raise OutputError(f"cannot write {path}: it is a folder.") from error

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
@@ -105,7 +106,7 @@ class MoleculeBatch:
         return MoleculeBatch(self.positions.to(device), self.types.to(device), self.mask.to(device))
 
 
-def size_mask(sizes: Sequence[int] | Tensor, width: int | None = None) -> Tensor:
+def size_mask(sizes: Sequence[int] | NDArray | Tensor, width: int | None = None) -> Tensor:
     """Mask [B, N] that is True for the first `sizes[b]` atoms; N is `width` or the largest size."""
     sizes = torch.as_tensor(sizes, dtype=torch.long)
     width = int(sizes.max()) if width is None else width

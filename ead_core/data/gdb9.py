@@ -6,6 +6,8 @@ Ramakrishnan, Dral, Rupp, von Lilienfeld, Sci. Data 1, 140022 (2014), table 3, a
 import re
 from pathlib import Path
 
+import numpy as np
+
 from ead_core.data.records import Property
 from ead_core.data.texts import parse_float, read_text
 from ead_core.errors import DataError
@@ -42,8 +44,8 @@ def gdb9_properties(header: str, trailer: list[str]) -> dict[str, Property]:
             f"after the atoms there must be no line or 3 (frequencies, SMILES, InChI), not {len(trailer)}."
         )
     try:
-        index, values = int(words[0]), [parse_float(word) for word in words[1:]]
-    except ValueError as error:
+        index, values = int(np.int64(words[0])), [parse_float(word) for word in words[1:]]
+    except (ValueError, OverflowError) as error:
         raise DataError(f"its 'gdb' line holds something that is not a number ({error}).") from error
     # The line has the SMILES of GDB-17 and then that of the relaxed geometry, which is the molecule at hand.
     smiles = trailer[1].split()[-1] if trailer else ""

@@ -40,10 +40,12 @@ def load_parquet(path: Path) -> Named:
         Skipped(str(names[row]), f"it has {sizes[row]} elements but {widths[row]} coordinates.")
         for row in np.flatnonzero(~good)
     ]
+    with np.errstate(over="ignore"):  # a coordinate beyond float32 becomes inf, which the reader reports
+        coordinates = positions[np.repeat(good, widths)].astype(np.float32)
     molecules = MoleculeSet(
         sizes[good],
         elements[np.repeat(good, sizes)],
-        positions[np.repeat(good, widths)].reshape(-1, 3),
+        coordinates.reshape(-1, 3),
         {name: values[good] for name, values in _properties(table).items()},
     )
     return Named(names[good].tolist(), molecules, skipped)

@@ -3,13 +3,13 @@
 import contextlib
 import functools
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Geometry import Point3D
 
 from ead_core.data.records import TEXT_PROPERTIES, Outcome, Property, Record, attempt, records_of
 from ead_core.data.store import MoleculeSet
@@ -18,6 +18,7 @@ from ead_core.errors import DataError
 from ead_core.files import write_aside
 
 _END = "$$$$"
+_INTEGER = re.compile(r"[+-]?\d{1,18}")  # longer ones do not fit into 64 bits
 
 
 def read_sdf(path: Path) -> Iterator[Outcome]:
@@ -74,9 +75,10 @@ def _fields(mol: Chem.Mol) -> dict[str, Property]:
 
 
 def _number_or_text(text: str) -> Property:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
     return text
 
 
@@ -93,7 +95,7 @@ def write_sdf(molecules: MoleculeSet, path: Path) -> None:
 def _to_mol(record: Record) -> Chem.Mol:
     from ead_core.metrics.chemistry import to_rdkit
 
-    mol = to_rdkit(record.charges, record.positions) or _without_bonds(record)
+    mol = to_rdkit(record.charges, record.positions)
     for atom in mol.GetAtoms():
         atom.SetNoImplicit(True)  # every hydrogen is an atom of its own
     mol.UpdatePropertyCache(strict=False)
@@ -103,17 +105,6 @@ def _to_mol(record: Record) -> Chem.Mol:
     for name, value in record.properties.items():
         mol.SetProp(name, str(value))
     return mol
-
-
-def _without_bonds(record: Record) -> Chem.Mol:
-    mol = Chem.RWMol()
-    conformer = Chem.Conformer(len(record.charges))
-    conformer.Set3D(True)
-    for index, (charge, position) in enumerate(zip(record.charges, record.positions, strict=True)):
-        mol.AddAtom(Chem.Atom(int(charge)))
-        conformer.SetAtomPosition(index, Point3D(*map(float, position)))
-    mol.AddConformer(conformer)
-    return mol.GetMol()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 """
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +48,10 @@ class MoleculeSet:
                 f"and positions {self.positions.shape}."
             )
         for name, values in self.properties.items():
-            if len(values) != len(self.num_atoms):
-                raise DataError(f"property '{name}' has {len(values)} values for {len(self)} molecules.")
+            if np.shape(values)[:1] != (len(self.num_atoms),):
+                raise DataError(
+                    f"property '{name}' must have one value for each of the {len(self)} molecules."
+                )
 
     def __len__(self) -> int:
         return len(self.num_atoms)
@@ -89,11 +92,20 @@ class MoleculeSet:
 
 
 def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
-    """Write the canonical store; the file appears under its name only when complete."""
+    """Write the canonical store; the file appears under its name only when complete.
+
+    Raises:
+        DataError: a property whose name numpy reserves.
+        OutputError: the file cannot be written.
+    """
+    reserved = {"file", "allow_pickle"} & set(molecules.properties)
+    if reserved:
+        raise DataError(f"a property cannot be called '{reserved.pop()}' in an .npz file.")
+    largest = int(molecules.num_atoms.max(initial=0))
     with write_aside(path) as aside:
         np.savez_compressed(
             aside,
-            num_atoms=molecules.num_atoms.astype(np.int16),
+            num_atoms=molecules.num_atoms.astype(np.int16 if largest < 2**15 else np.int32),
             charges=molecules.charges.astype(np.uint8),
             positions=molecules.positions,
             **{name: np.asarray(values) for name, values in molecules.properties.items()},
@@ -101,7 +113,7 @@ def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
 
 
 def load_npz(path: Path | str) -> MoleculeSet:
-    """Read a canonical store as written; contents are not checked for NaN here (see `readers`).
+    """Read a canonical store as written; contents are not checked for NaN here (see `formats`).
 
     Raises:
         DataError: missing file, not an npz, missing arrays, or arrays that do not fit each other.
@@ -115,10 +127,10 @@ def load_npz(path: Path | str) -> MoleculeSet:
             if missing:
                 raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
             loaded = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+    except (OSError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable .npz molecule store ({error}).") from error
     core = {name: loaded.pop(name) for name in CORE_ARRAYS}
     try:
         return MoleculeSet(**core, properties=loaded)
-    except DataError as error:
+    except (DataError, ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error

@@ -5,7 +5,7 @@ Legend: M molecules in all; B, N per bucket.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from ead_core.data.priors import draw_sizes, repeat_sizes
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.policy import Adaptive, Manual, Policy, Synchronous
 from ead_core.diffusion.sampler import (
-    DenoiserFunction,
     Process,
     SamplerState,
     decode,
@@ -51,6 +50,10 @@ class Generated:
     positions: list[NDArray[np.float32]]
     nfe: NDArray[np.int64]
     seconds: float
+
+    def after(self, seconds: float) -> "Generated":
+        """The same with `seconds` per molecule spent before."""
+        return replace(self, seconds=self.seconds + seconds)
 
 
 def sample(
@@ -118,7 +121,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, seed: int, larg
     if steps > levels:
         raise ConfigError(f"sampler.steps must be at most the {levels} levels of training, not {steps}.")
     clamp = trained if config.interval is None else config.interval
-    grid = sampling_grid(levels, steps)
+    grid = sampling_grid(levels, steps).to(next(checkpoint.denoiser.parameters()).device)
     if config.policy != "synchronous":
         _check_asynchrony(clamp, trained, int(grid.diff().max()))
     return Process(
@@ -146,8 +149,8 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
         spread = config.lag * ((largest - 1) // config.group_size)
         if spread > clamp_rungs:
             raise ConfigError(
-                f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads the {largest} atoms "
-                f"over {spread} steps of the grid; at most {clamp_rungs} are allowed (sampler.interval)."
+                f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads the {largest} "
+                f"atoms over {spread} steps of the grid; at most {clamp_rungs} are allowed (sampler.interval)."
             )
         return Manual(rungs, config.group_size, config.lag)
     start = round(config.async_ratio * levels)
@@ -155,6 +158,11 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
 
 
 def _check_asynchrony(clamp: int, trained: int, stride: int) -> None:
+    if not trained:
+        raise ConfigError(
+            "the checkpoint was trained with equal levels of all atoms (diffusion.interval=0); "
+            "use sampler.policy=synchronous."
+        )
     if clamp > 2 * trained:
         raise ConfigError(
             f"sampler.interval={clamp} exceeds twice the training interval ({trained}); "
@@ -162,8 +170,8 @@ def _check_asynchrony(clamp: int, trained: int, stride: int) -> None:
         )
     if stride > clamp:
         raise ConfigError(
-            f"sampler.steps is so small that one step spans {stride} levels, more than sampler.interval={clamp}; "
-            "use more steps or sampler.policy=synchronous."
+            f"sampler.steps is so small that one step spans {stride} levels, "
+            f"more than sampler.interval={clamp}; use more steps or sampler.policy=synchronous."
         )
 
 
@@ -178,9 +186,10 @@ def generate(
 ) -> list[Generated]:
     """Run every bucket from noise to molecules; arguments as made by `sample`."""
     results = []
+    device = process.grid.device
     for bucket in buckets:
-        mask = size_mask(sizes[bucket])
-        state = initial_state(ids[bucket], mask, 3 + atom_types.num_features, process)
+        mask = size_mask(sizes[bucket]).to(device)
+        state = initial_state(ids[bucket].to(device), mask, 3 + atom_types.num_features, process)
         results.append(complete(state, process, atom_types, progress))
     return results
 
@@ -199,14 +208,15 @@ def complete(
         done.append(group)
         progress(len(group.ids))
     clean = join(done)
-    positions, features = decode(clean, process)
-    charges = atom_types.charges(features)
+    decoded, features = decode(clean, process)
+    charges = atom_types.charges(features).cpu().numpy()
+    positions = decoded.float().cpu().numpy()
     sizes = clean.mask.sum(dim=1).tolist()
     return Generated(
-        ids=clean.ids.numpy(),
-        charges=[charges[row, :n].numpy() for row, n in enumerate(sizes)],
-        positions=[positions[row, :n].float().numpy() for row, n in enumerate(sizes)],
-        nfe=torch.cat([torch.full_like(group.ids, group.iteration + 1) for group in done]).numpy(),
+        ids=clean.ids.cpu().numpy(),
+        charges=[charges[row, :n] for row, n in enumerate(sizes)],
+        positions=[positions[row, :n] for row, n in enumerate(sizes)],
+        nfe=np.concatenate([np.full(len(group.ids), group.iteration + 1) for group in done]),
         seconds=(time.perf_counter() - start) / len(clean.ids),
     )
 

@@ -21,7 +21,7 @@ from ead_core.data.records import HEAVIEST
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 
-PAIRS_PER_CHUNK = 1 << 15  # so that the distances stay in a core's cache; one large molecule may have more
+PAIRS_PER_CHUNK = 1 << 16  # so that the distances stay in a core's cache; one large molecule may have more
 
 _ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 _VALENCES = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1}
@@ -36,7 +36,7 @@ _TOO_MANY = 9  # bonds; no element of RDKit's table allows more than 8
 
 
 def _longest_bonds() -> NDArray[np.float32]:
-    """Length in Å [3, (Z + 1)²] below which a pair has a bond of order 1, 2, 3; 0 where there is none."""
+    """Squared length in Å² [3, Z + 1, Z + 1] below which a pair has a bond of order 1, 2, 3; 0 if never."""
     table = Chem.GetPeriodicTable()
     radii = np.array([table.GetRcovalent(z) for z in range(HEAVIEST + 1)])
     longest = np.zeros((3, HEAVIEST + 1, HEAVIEST + 1))
@@ -46,7 +46,7 @@ def _longest_bonds() -> NDArray[np.float32]:
         for pair, length in lengths.items():
             i, j = _ELEMENTS[pair[0]], _ELEMENTS[pair[1]]
             longest[order, i, j] = longest[order, j, i] = length + _MARGINS[order]
-    return (longest / 100).astype(np.float32).reshape(3, -1)
+    return (longest / 100).astype(np.float32) ** 2
 
 
 def _allowed_valences() -> NDArray[np.bool_]:
@@ -66,10 +66,10 @@ _LONGEST = _longest_bonds()
 _ALLOWED = _allowed_valences()
 
 
-def bond_orders(charges: NDArray[Any], positions: NDArray[Any]) -> NDArray[np.int8]:
-    """Bond order of every pair of atoms.
+def find_bonds(charges: NDArray[Any], positions: NDArray[Any]) -> NDArray[np.int64]:
+    """All bonds of a batch, each once.
 
-    Lengths are compared in Å and float32, as coordinates are stored, so that a pair at exactly the limit is
+    Squared lengths are compared in float32, as coordinates are stored, so that a pair at exactly the limit is
     not bonded. Atoms whose coordinates are not finite have no bonds.
 
     Args:
@@ -77,23 +77,36 @@ def bond_orders(charges: NDArray[Any], positions: NDArray[Any]) -> NDArray[np.in
         positions: [B, N, 3] in Å.
 
     Returns:
-        Symmetric orders 0 to 3, [B, N, N], zero on the diagonal and in the padding.
+        Molecule, later atom, earlier atom and order (1 to 3) of each bond, in ascending order, [bonds, 4].
 
     Raises:
         DataError: an atomic number above 118 or below 0.
     """
     _check_elements(charges, lowest=0)
-    B, N = charges.shape
-    charges = charges.astype(np.int64)
-    distances = _distances(positions.astype(np.float32))
-    pairs = (charges[:, :, None] * (HEAVIEST + 1) + charges[:, None, :]).ravel()
-    bonded = np.flatnonzero(distances < _LONGEST[0].take(pairs))
-    lengths, kinds = distances[bonded], pairs[bonded]  # few: the higher orders are looked up for these alone
-    double = lengths < _LONGEST[1].take(kinds)
-    triple = double & (lengths < _LONGEST[2].take(kinds))
-    orders = np.zeros(B * N * N, dtype=np.int8)
-    orders[bonded] = 1 + double.astype(np.int8) + triple
-    return orders.reshape(B, N, N)
+    N = charges.shape[1]
+    squared = _squared_distances(positions.astype(np.float32))
+    present = np.flatnonzero(np.bincount(charges.ravel(), minlength=HEAVIEST + 1))
+    near = (squared < _LONGEST[0][np.ix_(present, present)].max()) & np.tri(N, k=-1, dtype=bool)
+    candidates = np.flatnonzero(near)  # few: only these are looked up by element
+    rows, earlier = np.divmod(candidates, N)
+    molecule, later = np.divmod(rows, N)
+    limits = _LONGEST[:, charges[molecule, later], charges[molecule, earlier]]
+    within = np.logical_and.accumulate(squared.ravel()[candidates] < limits)  # double only if single
+    bonds = np.stack([molecule, later, earlier, within.sum(axis=0)], axis=1)
+    return bonds[within[0]]
+
+
+def _squared_distances(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared distances in Å² of all pairs, [B, N, N]."""
+    B, N, _ = positions.shape
+    squared = np.zeros((B, N, N), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # diverged atoms are inf or NaN away: not bonded
+        for axis in range(3):
+            along = np.ascontiguousarray(positions[:, :, axis])
+            difference = along[:, :, None] - along[:, None, :]
+            difference *= difference
+            squared += difference
+    return squared
 
 
 def _check_elements(charges: NDArray[Any], lowest: int) -> None:
@@ -101,43 +114,36 @@ def _check_elements(charges: NDArray[Any], lowest: int) -> None:
         raise DataError(f"atomic numbers must lie between 1 and {HEAVIEST}.")
 
 
-def _distances(positions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances in Å of all pairs, flat [B·N·N]; an atom is infinitely far from itself."""
-    B, N, _ = positions.shape
-    squared = np.zeros((B, N, N), dtype=np.float32)
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # diverged atoms are inf or NaN away, and so not bonded
-        for axis in range(3):
-            difference = positions[:, :, None, axis] - positions[:, None, :, axis]
-            squared += difference * difference
-    squared[:, np.arange(N), np.arange(N)] = np.inf
-    return np.sqrt(squared).ravel()
-
-
-def stable_valences(charges: NDArray[Any], orders: NDArray[np.int8]) -> NDArray[np.bool_]:
+def stable_valences(charges: NDArray[Any], bonds: NDArray[Any]) -> NDArray[np.bool_]:
     """Which atoms [B, N] have exactly a valence of their element; False where padded.
 
     H 1, C 4, N 3, O 2 and F 1 as published; any valence of RDKit's table for other elements.
+
+    Args:
+        charges: atomic numbers [B, N], 0 where padded.
+        bonds: [bonds, 4] as from `find_bonds`.
     """
-    valences = orders.sum(axis=2, dtype=np.int64)
-    return _ALLOWED[charges.astype(np.int64), np.minimum(valences, _TOO_MANY)]
+    molecule, later, earlier, order = bonds.T
+    start = molecule * charges.shape[1]
+    atoms = np.concatenate([start + later, start + earlier])
+    valences = np.bincount(atoms, np.concatenate([order, order]), minlength=charges.size).astype(np.int64)
+    return _ALLOWED[charges, np.minimum(valences, _TOO_MANY).reshape(charges.shape)]
 
 
 class BondedChunk(NamedTuple):
-    """Molecules of similar size with their bonds.
+    """B molecules of similar size with their bonds; small, so that it can be sent to another process.
 
     Attributes:
         indices: [B] places in the set.
         charges: [B, N] atomic numbers, 0 where padded.
-        orders: [B, N, N] bond orders.
         finite: [B] whether every coordinate is a number.
+        bonds: [bonds, 4] as from `find_bonds`.
     """
 
     indices: NDArray[np.int64]
     charges: NDArray[np.uint8]
-    orders: NDArray[np.int8]
     finite: NDArray[np.bool_]
+    bonds: NDArray[np.int64]
 
 
 def bonded_chunks(molecules: MoleculeSet) -> Iterator[BondedChunk]:
@@ -176,4 +182,4 @@ def _bonded(
     padded_positions = np.zeros((*mask.shape, 3), dtype=np.float32)
     padded_charges[mask], padded_positions[mask] = charges, positions
     finite = np.asarray(np.isfinite(padded_positions).all(axis=(1, 2)))
-    return BondedChunk(indices, padded_charges, bond_orders(padded_charges, padded_positions), finite)
+    return BondedChunk(indices, padded_charges, finite, find_bonds(padded_charges, padded_positions))

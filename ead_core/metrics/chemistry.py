@@ -12,36 +12,20 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from ead_core.data.store import MoleculeSet
-from ead_core.metrics.bonds import BondedChunk, bond_orders, bonded_chunks
+from ead_core.metrics.bonds import BondedChunk, bonded_chunks, find_bonds
 
 Progress = Callable[[int], object]
 
-PARALLEL_FROM = 4000  # molecules; fewer are done before other processes have started
+PARALLEL_FROM = 20_000  # molecules; fewer (two seconds of work) are done before other processes have started
 
 _KINDS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
-
-
-class _Graphs(NamedTuple):
-    """What RDKit needs of a chunk of B molecules: much smaller than their distances, and sent to processes.
-
-    Attributes:
-        indices: [B] places in the set.
-        charges: [B, N] atomic numbers, 0 where padded.
-        finite: [B] whether every coordinate is a number.
-        bonds: [bonds, 4], see `_bonds`.
-    """
-
-    indices: NDArray[np.int64]
-    charges: NDArray[np.uint8]
-    finite: NDArray[np.bool_]
-    bonds: NDArray[np.int32]
 
 
 def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
@@ -55,7 +39,7 @@ def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
         DataError: an atomic number above 118.
     """
     charges, positions = np.asarray(charges), np.asarray(positions)
-    mol = _bonded_atoms(charges, _bonds(bond_orders(charges[None], positions[None]))[:, 1:].tolist())
+    mol = _bonded_atoms(charges, find_bonds(charges[None], positions[None])[:, 1:].tolist())
     conformer = Chem.Conformer(len(charges))
     conformer.Set3D(True)
     conformer.SetPositions(positions.astype(np.float64))
@@ -86,8 +70,8 @@ def smiles_of(
         DataError: an atomic number outside 1 to 118.
     """
     found: list[str | None] = [None] * len(molecules)
-    graphs = [_graphs(chunk) for chunk in bonded_chunks(molecules)]
-    for chunk, smiles in zip(graphs, _mapped(graphs, _processes(workers, len(molecules))), strict=True):
+    chunks = list(bonded_chunks(molecules))
+    for chunk, smiles in zip(chunks, _mapped(chunks, _processes(workers, len(molecules))), strict=True):
         for index, text in zip(chunk.indices, smiles, strict=True):
             found[index] = text
         progress(len(smiles))
@@ -104,7 +88,7 @@ def _processes(workers: int | None, count: int) -> int:
     return min(cores, int(granted)) if granted.isdigit() and int(granted) else cores
 
 
-def _mapped(chunks: Sequence[_Graphs], processes: int) -> Iterator[list[str | None]]:
+def _mapped(chunks: Sequence[BondedChunk], processes: int) -> Iterator[list[str | None]]:
     """`_chunk_smiles` of each chunk in order."""
     done = 0
     if processes > 1:
@@ -119,17 +103,7 @@ def _mapped(chunks: Sequence[_Graphs], processes: int) -> Iterator[list[str | No
     yield from map(_chunk_smiles, chunks[done:])
 
 
-def _graphs(chunk: BondedChunk) -> _Graphs:
-    return _Graphs(chunk.indices, chunk.charges, chunk.finite, _bonds(chunk.orders))
-
-
-def _bonds(orders: NDArray[np.int8]) -> NDArray[np.int32]:
-    """Molecule, later atom, earlier atom and order of each bond, [bonds, 4], out of orders [B, N, N]."""
-    molecule, later, earlier = np.nonzero(np.tril(orders))
-    return np.stack([molecule, later, earlier, orders[molecule, later, earlier]], axis=1).astype(np.int32)
-
-
-def _chunk_smiles(chunk: _Graphs) -> list[str | None]:
+def _chunk_smiles(chunk: BondedChunk) -> list[str | None]:
     ends = np.searchsorted(chunk.bonds[:, 0], np.arange(len(chunk.indices) + 1))
     bonds = chunk.bonds[:, 1:].tolist()
     with rdBase.BlockLogs():

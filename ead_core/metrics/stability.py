@@ -49,6 +49,6 @@ def stability(molecules: MoleculeSet) -> StabilityResult:
         raise DataError("there are no molecules to measure.")
     stable_atoms = np.zeros(len(molecules), dtype=np.int64)
     for chunk in bonded_chunks(molecules):
-        stable = stable_valences(chunk.charges, chunk.orders) & chunk.finite[:, None]
+        stable = stable_valences(chunk.charges, chunk.bonds) & chunk.finite[:, None]
         stable_atoms[chunk.indices] = stable.sum(axis=1)
     return StabilityResult(stable_atoms, molecules.num_atoms)

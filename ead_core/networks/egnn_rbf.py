@@ -50,8 +50,8 @@ class EgnnRbfBlock(nn.Module):
             nn.SiLU(),
             nn.Linear(2 * hidden, hidden + vectors),
         )
-        nn.init.zeros_(self.update[-1].weight)  # every block starts as the identity
-        nn.init.zeros_(self.update[-1].bias)
+        for parameter in self.update[-1].parameters():
+            nn.init.zeros_(parameter)  # every block starts as the identity
 
     def messages(self, h: Tensor, distances: Tensor) -> Tensor:
         """Edge features [B, N, N, E]."""

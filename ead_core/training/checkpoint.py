@@ -17,7 +17,7 @@ from torch import Tensor
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.errors import CheckpointError, ConfigError
+from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.files import write_aside
 from ead_core.molecules import AtomTypes
 from ead_core.networks.denoiser import Denoiser, build_denoiser
@@ -107,8 +107,10 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         with safe_open(directory / WEIGHTS, "pt") as file:
             version = (file.metadata() or {}).get("format", "unknown")
         weights = load_file(directory / WEIGHTS)
-    except (OSError, ConfigError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {error}") from error
+    except (OSError, EADError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
+        raise CheckpointError(
+            f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}."
+        ) from error
     if version != FORMAT:
         raise CheckpointError(
             f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'."

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,35 @@ BAND_EDGES = (0.05, 0.2, 0.5)  # of t/T: the loss is reported for the bands betw
 LOG_SECONDS = 2.0
 
 
+class LossWindow:
+    """Running means between two reports, kept on the device so that no step waits for them."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.molecules = 0
+
+    def add(self, losses: Tensor, levels: Tensor, norm: Tensor) -> None:
+        """Record a step's per-molecule losses, relative levels, and gradient norm before clipping."""
+        self._rows.append((losses, levels, norm))
+        self.molecules += len(losses)
+
+    def drain(self) -> dict[str, float]:
+        """The means since the last call: loss, loss by noise band, gradient norm."""
+        losses = torch.cat([row[0] for row in self._rows])
+        levels = torch.cat([row[1] for row in self._rows])
+        result = {
+            "loss": float(losses.mean()),
+            "gradient_norm": float(torch.stack([r[2] for r in self._rows]).mean()),
+        }
+        edges = (0.0, *BAND_EDGES, math.inf)
+        for low, high in pairwise(edges):
+            chosen = losses[(levels >= low) & (levels < high)]
+            if len(chosen):
+                result[f"loss_above_{low:g}"] = float(chosen.mean())
+        self._rows, self.molecules = [], 0
+        return result
+
+
 @dataclass
 class Trainer:
     """Everything that changes while training.
@@ -59,7 +89,7 @@ class Trainer:
     atom_types: AtomTypes
     step: int = 0
     seconds: float = 0.0
-    window: "LossWindow" = field(default_factory=lambda: LossWindow())
+    window: LossWindow = field(default_factory=LossWindow)
 
     @classmethod
     def create(cls, config: Config, statistics: Statistics, device: torch.device) -> "Trainer":
@@ -114,37 +144,8 @@ class Trainer:
             self.denoiser.train()
 
 
-class LossWindow:
-    """Running means between two reports, kept on the device so that no step waits for them."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.molecules = 0
-
-    def add(self, losses: Tensor, levels: Tensor, norm: Tensor) -> None:
-        """Record a step's per-molecule losses, relative levels, and gradient norm before clipping."""
-        self._rows.append((losses, levels, norm))
-        self.molecules += len(losses)
-
-    def drain(self) -> dict[str, float]:
-        """The means since the last call: loss, loss by noise band, gradient norm."""
-        losses = torch.cat([row[0] for row in self._rows])
-        levels = torch.cat([row[1] for row in self._rows])
-        result = {
-            "loss": float(losses.mean()),
-            "gradient_norm": float(torch.stack([r[2] for r in self._rows]).mean()),
-        }
-        edges = (0.0, *BAND_EDGES, math.inf)
-        for low, high in zip(edges, edges[1:], strict=False):
-            chosen = losses[(levels >= low) & (levels < high)]
-            if len(chosen):
-                result[f"loss_above_{low:g}"] = float(chosen.mean())
-        self._rows, self.molecules = [], 0
-        return result
-
-
 def rate_factor(config: Config, step: int) -> float:
-    """Learning rate over its peak: linear warm-up, plateau, linear fall to zero over the last `decay_fraction`.
+    """Learning rate over its peak: linear warm-up, plateau, linear fall to 0 in the last `decay_fraction`.
 
     The plateau makes the recipe extendable: continue from a plateau checkpoint with more `steps`.
     """
@@ -182,9 +183,11 @@ def fit(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer.create(config, statistics, device)
-    load_progress(directory, trainer, statistics)
+    resumed = load_progress(directory, trainer, statistics)
     batches = TrainingBatches(molecules, trainer.atom_types, config.training.batch_size, config.training.seed)
     save_recipe(directory, config, statistics)
+    if not resumed:
+        save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
     clock = _Clock(config.training.max_seconds, trainer.seconds)
     saved = time.monotonic()
     with stop_on_signal() as stop:
@@ -248,7 +251,7 @@ class _Clock:
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that the loop can save and return; a second Ctrl-C interrupts."""
+    """An event that Ctrl-C or SIGTERM sets so that the loop can save and return; a second one interrupts."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals only reach the main thread; a worker is stopped by its platform

@@ -14,8 +14,8 @@ SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs mo
 class Optimizer:
     """One or two torch optimisers that step together.
 
-    Muon (Jordan et al. 2024) orthogonalises each matrix's momentum. At equal wall clock it reached a clearly lower
-    loss here (docs/decisions/).
+    Muon (Jordan et al. 2024) orthogonalises each matrix's momentum. At equal wall clock it reached a clearly
+    lower loss here (docs/decisions/).
 
     Args:
         denoiser: the network.
@@ -23,7 +23,7 @@ class Optimizer:
     """
 
     def __init__(self, denoiser: Denoiser, config: TrainingConfig) -> None:
-        self._names = {parameter: name for name, parameter in denoiser.named_parameters()}
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in denoiser.named_parameters()}
         matrices = _matrices(denoiser) if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
         others = [parameter for parameter in denoiser.parameters() if id(parameter) not in chosen]
@@ -64,6 +64,6 @@ class Optimizer:
 
 
 def _matrices(denoiser: Denoiser) -> list[nn.Parameter]:
-    """Weights between hidden layers; the first and the last layer are left to AdamW, as Muon's authors advise."""
+    """Weights between hidden layers; first and last layer are left to AdamW, as Muon's authors advise."""
     blocks = denoiser.network.get_submodule("blocks")
     return [p for p in blocks.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]

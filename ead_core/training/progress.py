@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
-from ead_core.errors import CheckpointError, ConfigError
+from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.files import write_aside
 from ead_core.training.checkpoint import CONFIG, STATISTICS
 
@@ -40,6 +40,12 @@ def save_progress(directory: Path, trainer: "Trainer") -> None:
         save_file({k: v.contiguous() for k, v in tensors.items()}, aside, metadata=metadata)
 
 
+def steps_done(directory: Path) -> int:
+    """Optimiser steps of the run that `directory` holds."""
+    with safe_open(directory / PROGRESS, "pt") as file:
+        return int(file.metadata()["step"])
+
+
 def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -> bool:
     """Continue the run in `directory` if there is one; False when there is nothing to continue.
 
@@ -61,7 +67,7 @@ def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -
         trainer.step, trainer.seconds = int(counters["step"]), float(counters["seconds"])
         _restore(trainer, tensors)
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be resumed from ({error}).") from error
+        raise CheckpointError(f"{path} cannot be resumed from ({one_line(error)}).") from error
     return True
 
 
@@ -77,14 +83,16 @@ def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
 
 
 def _check_same_model(directory: Path, config: Config, statistics: Statistics) -> None:
-    """The network, the process and the elements must be those of the run; the rest of a recipe may change."""
+    """Network, process, optimiser and elements must be those of the run; the rest of a recipe may change."""
     try:
         before = validate(Config, yaml.safe_load((directory / CONFIG).read_text()))
         data = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
-    except (OSError, ConfigError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{directory} holds a run whose recipe cannot be read ({error}).") from error
+    except (OSError, EADError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise CheckpointError(
+            f"{directory} holds a run whose recipe cannot be read ({one_line(error)})."
+        ) from error
     old, new = before.flat(), config.flat()
-    fixed = [key for key in old if key.startswith(("network.", "diffusion."))]
+    fixed = [key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer"))]
     changed = [key for key in fixed if old[key] != new[key]]
     if changed:
         raise CheckpointError(

@@ -1,11 +1,16 @@
 """From a recipe to what `fit` needs: data, split, statistics, and the periodic quality check."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ead_core.config import Config
-from ead_core.data.dataset import Statistics, compute_statistics, resolve_data_path, split_indices
+from ead_core.data.dataset import (
+    Statistics,
+    compute_statistics,
+    file_sha256,
+    resolve_data_path,
+    split_indices,
+)
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.engine import sample
@@ -41,13 +46,12 @@ def prepare(config: Config) -> Session:
     molecules = read_molecules(path).molecules
     split = split_indices(molecules, config.data.split, config.data.split_seed)
     train = molecules.select(split.train)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    statistics = compute_statistics(train, name=path.name, sha256=digest)
+    statistics = compute_statistics(train, name=path.name, sha256=file_sha256(path))
     return Session(train, molecules.select(split.valid), molecules.select(split.test), statistics)
 
 
 def quality_check(config: Config, statistics: Statistics) -> Evaluate | None:
-    """A function for `fit` that samples synchronously and measures stability; None when it is switched off."""
+    """A function for `fit` that samples synchronously and measures stability; None when switched off."""
     count = config.training.evaluate_molecules
     if not count:
         return None

@@ -1,6 +1,6 @@
 """Joining a Ray cluster, or starting a private one."""
 
-import os
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ import ead_platform
 from ead_platform.settings import Settings
 
 OBJECT_STORE_BYTES = 400_000_000
+QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
@@ -24,18 +25,19 @@ def ray_session(settings: Settings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about future versions
     if settings.ray_address and not settings.inside_job:
-        packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
-        ray.init(address=settings.ray_address, runtime_env={"py_modules": packages}, log_to_driver=False)
+        packages = [
+            str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__
+        ]
+        ray.init(address=settings.ray_address, runtime_env={"py_modules": packages}, **QUIET)
     elif settings.ray_address or settings.inside_job:
-        ray.init(address="auto", log_to_driver=False)
+        ray.init(address="auto", **QUIET)
     else:
         ray.init(
             address="local",
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
+            **QUIET,
         )
     try:
         yield

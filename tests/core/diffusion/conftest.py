@@ -15,7 +15,8 @@ FEATURES = 5
 @pytest.fixture(scope="session")
 def denoiser():
     """Exact for Gaussian data of width 0.5, disturbed by an untrained equivariant network: tame, yet every atom
-    depends on every other."""
+    depends on every other.
+    """
     torch.manual_seed(0)
     config = NetworkConfig(kind="egnn_rbf", hidden_features=16, layers=2, edge_features=8, vectors=2)
     network = build_denoiser(config, FEATURES, 1000).double()

@@ -20,7 +20,7 @@ def generator(seed=0):
 def test_levels_stay_within_the_interval(mode, interval):
     levels = draw_levels(torch.ones(2000, 20, dtype=torch.bool), 1000, interval, mode, generator())
     spread = levels.max(1).values - levels.min(1).values
-    assert 0 <= int(levels.min())
+    assert int(levels.min()) >= 0
     assert int(levels.max()) <= 1000
     assert int(spread.max()) <= 2 * interval
     if interval:

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from benchmarks.reference_egnn import edge_list_egnn
 
+from benchmarks.reference_egnn import edge_list_egnn
 from ead_core.config import NetworkConfig
 from ead_core.molecules import centre_state, size_mask
 from ead_core.networks.denoiser import build_denoiser

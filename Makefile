@@ -1,0 +1,48 @@
+# Everything works from a fresh clone with Python 3.11+, make and a package index.
+#
+# CPU-only torch: constraints.txt names a version; where the index offers a CUDA build under it, ask for the CPU one:
+#   make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# Your own CUDA build or other versions:
+#   make setup CONSTRAINTS=my-constraints.txt
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,\
+            $(shell $(name) -c 'print("$(name)")' 2>/dev/null)))
+CONSTRAINTS ?= constraints.txt
+PIP_ARGS ?=
+SWEEP_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: setup sweep test lint format bench ui clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml $(CONSTRAINTS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found."; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed.")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) $(PIP_ARGS) -e '.[platform,dev]'
+	touch $@
+
+sweep: setup  ## the main job: about ten minutes on two cores; options through SWEEP_ARGS="--trials 20 …"
+	$(BIN)/python tune/sweep_async_ratio.py --out runs/sweep-$$(date +%Y%m%d-%H%M%S) $(SWEEP_ARGS)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## needs molecules: make bench DATA=qm9.npz
+	$(BIN)/python benchmarks/metrics.py --data $(DATA)
+
+ui: setup  ## compare runs in the browser
+	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
+
+clean:
+	rm -rf .venv

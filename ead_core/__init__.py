@@ -1,0 +1,52 @@
+"""Equivariant Asynchronous Diffusion for 3D molecules: a noise level per atom, and a schedule that adapts.
+
+from ead_core import load_checkpoint, sample, evaluate
+
+molecules = sample(load_checkpoint("qm9-small"), num=16, seed=0)
+print(evaluate(molecules).table())
+"""
+
+from ead_core.config import Config, load_config
+from ead_core.data.dataset import Statistics, compute_statistics, split_indices
+from ead_core.data.formats import read_molecules, write_molecules
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.engine import sample
+from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.errors import EADError
+from ead_core.metrics.card import Card, compare, evaluate
+from ead_core.molecules import AtomTypes, MoleculeBatch
+from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.training.fit import fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # train
+    "Config",
+    "load_config",
+    "fit",
+    "Checkpoint",
+    "load_checkpoint",
+    # generate
+    "sample",
+    "NoiseSchedule",
+    "Synchronous",
+    "Manual",
+    "Adaptive",
+    # data
+    "MoleculeSet",
+    "MoleculeBatch",
+    "AtomTypes",
+    "Statistics",
+    "compute_statistics",
+    "split_indices",
+    "read_molecules",
+    "write_molecules",
+    # measure
+    "Card",
+    "evaluate",
+    "compare",
+    # what can go wrong
+    "EADError",
+]

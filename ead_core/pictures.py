@@ -1,0 +1,91 @@
+"""Pictures of molecules: a grid of ball-and-stick drawings, seen along the direction in which each is flattest."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from ead_core.data.store import MoleculeSet
+from ead_core.files import write_aside
+from ead_core.metrics.bonds import find_bonds
+from ead_core.metrics.stability import stability
+
+COLOURS = {1: "#f2f2f2", 6: "#4d4d4d", 7: "#3050f8", 8: "#e8270f", 9: "#70c050", 16: "#e0c000", 17: "#1fb01f"}
+OTHER_COLOUR = "#c080c0"
+BALL = 0.55  # of the covalent radius
+PANEL_INCHES = 1.9
+
+
+def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -> None:
+    """Write a picture (format by extension) of all molecules, each marked as stable or not.
+
+    Bonds are those of the published distance tables; stability is EDM's.
+
+    Args:
+        molecules: the first ones fill the first row.
+        path: `.png`, `.svg` or `.pdf`.
+        columns: panels per row.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(molecules))
+    rows = -(-len(molecules) // columns)
+    figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    FigureCanvasAgg(figure)
+    stable = stability(molecules).stable
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in axes:
+        panel.set_axis_off()
+        panel.set_aspect("equal")
+    for index, panel in enumerate(axes[: len(molecules)]):
+        charges, positions = molecules.molecule(index)
+        _draw(panel, charges, positions)
+        panel.set_title(
+            "stable" if stable[index] else "unstable", fontsize=8, color="0.2" if stable[index] else "#b00020"
+        )
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=110)
+
+
+def _draw(panel: Any, charges: NDArray[np.int64], positions: NDArray[np.float32]) -> None:
+    """One molecule, far atoms first, so that near ones cover them."""
+    from matplotlib.patches import Circle
+
+    flat = _flattest_view(positions)
+    table = Chem.GetPeriodicTable()
+    for _, i, j, order in find_bonds(charges[None], positions[None]):
+        _draw_bond(panel, flat[i], flat[j], int(order))
+    for atom in np.argsort(flat[:, 2]):
+        radius = BALL * table.GetRcovalent(int(charges[atom]))
+        colour = COLOURS.get(int(charges[atom]), OTHER_COLOUR)
+        depth = 10 + 2 * flat[atom, 2]
+        panel.add_patch(
+            Circle(flat[atom, :2], radius, facecolor=colour, edgecolor="k", linewidth=0.6, zorder=depth)
+        )
+    reach = np.abs(flat[:, :2]).max() + 0.5
+    panel.set_xlim(-reach, reach)
+    panel.set_ylim(-reach, reach)
+
+
+def _draw_bond(panel: Any, start: NDArray[np.float32], stop: NDArray[np.float32], order: int) -> None:
+    """`order` parallel lines, drawn below the nearer of its atoms."""
+    direction = (stop - start)[:2]
+    normal = np.array([-direction[1], direction[0]]) / max(float(np.hypot(*direction)), 1e-6)
+    depth = 10 + start[2] + stop[2] - 0.01
+    for offset in 0.16 * (np.arange(order) - (order - 1) / 2):
+        ends = np.stack([start[:2], stop[:2]]) + offset * normal
+        panel.plot(ends[:, 0], ends[:, 1], color="0.25", linewidth=1.6, zorder=depth, solid_capstyle="round")
+
+
+def _flattest_view(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centred coordinates [N, 3] with the smallest spread along the line of sight."""
+    centred = np.nan_to_num(positions - positions.mean(axis=0))
+    _, _, axes = np.linalg.svd(centred, full_matrices=True)
+    return centred @ axes.T

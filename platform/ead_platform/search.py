@@ -1,0 +1,125 @@
+"""Ray Tune with Optuna's TPE over lists of choices, never proposing the same point twice."""
+
+import logging
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+Point = Mapping[str, Any]
+Finished = Callable[[dict[str, Any], dict[str, Any]], None]
+ATTEMPTS = 300
+
+
+class DistinctOptunaSearch(OptunaSearch):
+    """OptunaSearch that answers repeated proposals itself, since equal settings give equal molecules.
+
+    Args:
+        identity: equal for points that need not both be run.
+        options: of OptunaSearch.
+    """
+
+    def __init__(self, identity: Callable[[Point], Hashable], **options: Any) -> None:
+        super().__init__(**options)
+        self._identity = identity
+        self._values: dict[Hashable, float | None] = {}
+
+    def add_finished(self, point: dict[str, Any], value: float) -> None:
+        """Tell the study of a point that was evaluated in an earlier sitting."""
+        self._values[self._identity(point)] = value
+        self.add_evaluated_point(point, value)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """A point that has not been proposed before; FINISHED when none turns up."""
+        for attempt in range(ATTEMPTS):
+            probe = f"{trial_id}-{attempt}"
+            point = super().suggest(probe)
+            key = self._identity(point)
+            if key not in self._values:
+                self._values[key] = None
+                self._ot_trials[trial_id] = self._ot_trials.pop(probe)
+                return dict(point)
+            value = self._values[key]  # None while the first proposal still runs
+            super().on_trial_complete(
+                probe, None if value is None else {self.metric: value}, error=value is None
+            )
+        return str(Searcher.FINISHED)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Remember the value for later proposals of the same point."""
+        if result and self.metric in result:
+            self._values[self._identity(self._ot_trials[trial_id].params)] = result[self.metric]
+        super().on_trial_complete(trial_id, result, error)
+
+
+class _Reporter(tune.Callback):
+    def __init__(self, finished: Finished) -> None:
+        self._finished = finished
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its callbacks with its state; this one only makes sense in the driver that made it."""
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._finished(dict(trial.config), dict(trial.last_result))
+
+
+def search(
+    trainable: Callable[[dict[str, Any]], None],
+    space: Mapping[str, list[Any]],
+    points: Sequence[Point],
+    done: Sequence[tuple[dict[str, Any], float]],
+    trials: int,
+    finished: Finished,
+    identity: Callable[[Point], Hashable],
+    metric: str,
+    seed: int,
+    cpus_per_trial: int,
+    folder: Path,
+) -> list[str]:
+    """Run `trials` further trials; returns the error messages of those that failed.
+
+    Args:
+        trainable: the objective, reporting `metric` once.
+        space: choices per key.
+        points: tried first unless they are done.
+        done: points of earlier sittings with their values.
+        trials: how many to add.
+        finished: called in the driver with (point, metrics) of each finished trial.
+        identity: equal for points that need not both be run.
+        metric: maximised.
+        seed: of Optuna's sampler.
+        cpus_per_trial: CPUs that Ray reserves per trial.
+        folder: Tune's own files.
+    """
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own tables; the caller reports
+    logging.getLogger("ray.tune").setLevel(logging.WARNING)
+    known = {identity(point) for point, _ in done}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    searcher = DistinctOptunaSearch(
+        identity,
+        space={key: CategoricalDistribution(choices) for key, choices in space.items()},
+        points_to_evaluate=[dict(point) for point in points if identity(point) not in known],
+        sampler=optuna.samplers.TPESampler(seed=seed + len(done)),
+        metric=metric,
+        mode="max",
+    )
+    for point, value in done:
+        searcher.add_finished(point, value)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": cpus_per_trial}),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=str(folder), verbose=0, callbacks=[_Reporter(finished)]
+        ),
+    )
+    return [str(error) for error in tuner.fit().errors]

@@ -1,0 +1,209 @@
+"""What a person sees of a sweep: progress, a line per trial, the ranking, the confirmation, and the plot."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
+from ead_platform.settings import Settings
+from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point, shared_prefix
+from ead_platform.tracking import SweepTracker
+
+MARKERS = "osD^vP*X"
+
+
+class SweepConsole:
+    """Tells the story of one sweep and keeps its records in step with it.
+
+    Args:
+        folder: the sweep's records.
+        tracker: its MLflow runs.
+        settings: for the closing hint.
+        keys: dotted keys of the search space.
+        trials: how many there will be.
+    """
+
+    def __init__(
+        self, folder: SweepFolder, tracker: SweepTracker, settings: Settings, keys: list[str], trials: int
+    ) -> None:
+        self._folder, self._tracker, self._settings = folder, tracker, settings
+        self._keys, self._trials = keys, trials
+        self._console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Leave a resumable state behind when the user stops the sweep."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._tracker.finish({}, [], status="KILLED")
+            self._console.print(
+                f"\nStopped; finished trials are kept. Continue with --out {self._folder.path} --resume"
+            )
+            sys.exit(130)
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A progress bar; yields the function that advances it."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console
+        ) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda done: progress.advance(task, done)
+
+    def start(self) -> None:
+        """Announce the trials, after writing those of an earlier sitting that MLflow may have missed."""
+        for row in self._folder.rows:
+            self._track(row)
+        if self._folder.rows:
+            self._console.print(f"{len(self._folder.rows)} trials are already finished")
+
+    def finished(self, point: dict[str, Any], metrics: dict[str, Any]) -> None:
+        """Record a finished trial everywhere and print its line."""
+        kept = {key: value for key, value in metrics.items() if _is_figure(key)}
+        row = self._folder.add({key: point[key] for key in self._keys}, kept)
+        self._track(row)
+        self._console.print(
+            f"{len(self._folder.rows):>3}/{self._trials}  stable {_percent(row, RANKED_BY)}  "
+            f"difference {_difference(row)}  {row['nfe_per_molecule']:.0f} calls  "
+            f"{_setting(row, self._keys)}"
+        )
+
+    def _track(self, row: dict[str, Any]) -> None:
+        figures = {key: value for key, value in row.items() if _is_figure(key)}
+        self._tracker.log_trial(row["trial"], {key: row[key] for key in self._keys}, figures)
+
+    def summary(self, errors: list[str], campaign: Campaign) -> None:
+        """Rank, confirm the best on fresh molecules, plot, and close the MLflow run; exit 1 if a trial failed."""
+        table = self._folder.close(self._keys)
+        self._console.print(ranking(table, self._keys, campaign.samples))
+        best = {key: table[key].tolist()[0] for key in self._keys}
+        confirmed = self._confirm(best, campaign)
+        plot = self._folder.path / PLOT
+        draw(table, plot, campaign)
+        files = [self._folder.path / RESULTS, self._folder.path / BEST, plot]
+        self._tracker.finish({f"best_{RANKED_BY}": table[RANKED_BY].tolist()[0], **confirmed}, files)
+        self._console.print(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {files[2]}")
+        self._console.print(f"compare the runs with `make ui`, or: {self._hint()}")
+        if errors:
+            self._console.print(f"{len(errors)} trials failed; the first said:\n{errors[0]}", style="red")
+            sys.exit(1)
+
+    def _confirm(self, best: dict[str, Any], campaign: Campaign) -> dict[str, float]:
+        """The best against the baseline on molecules that had no part in choosing it."""
+        if identity(best) == identity(SYNCHRONOUS):
+            self._console.print("The synchronous baseline is best; there is nothing to confirm.")
+            return {}
+        fresh = Campaign(
+            campaign.checkpoint, campaign.seed, campaign.samples, campaign.samples, campaign.threads
+        )
+        with self.bar("confirming on fresh molecules", campaign.samples) as progress:
+            rungs = {fresh.branch_rung(best)}
+            buckets = shared_prefix(fresh, rungs, self._folder.path / "confirmation", progress)
+        baseline, _ = measure(run_point(fresh, buckets, SYNCHRONOUS))
+        _, metrics = measure(run_point(fresh, buckets, best), baseline)
+        self._console.print(
+            f"confirmed: stable {_percent(metrics, RANKED_BY)}, difference to synchronous {_difference(metrics)}, "
+            f"{metrics['nfe_per_molecule']:.0f} calls"
+        )
+        return {f"confirmed_{key}": value for key, value in metrics.items()}
+
+    def _hint(self) -> str:
+        return f"mlflow ui --backend-store-uri {self._settings.tracking_uri} --host 127.0.0.1"
+
+
+def ranking(table: pd.DataFrame, keys: list[str], samples: int) -> Table:
+    """The ranked trials as a table with intervals and costs."""
+    view = Table(
+        title=f"{samples} molecules per setting, equal noise; 95 % intervals; differences are paired"
+    )
+    for column in ("setting", "stable %", "difference", "p", "atoms %", "valid %", "V×U %", "calls", "s/mol"):
+        view.add_column(column, no_wrap=True, justify="left" if column == "setting" else "right")
+    for row in table.to_dict("records"):
+        view.add_row(
+            _setting(row, keys),
+            _percent(row, RANKED_BY),
+            _difference(row),
+            f"{row[f'{RANKED_BY}_p_value']:.2g}",
+            *(f"{100 * row[name]:.1f}" for name in ("atom_stability", "validity", "validity_x_uniqueness")),
+            f"{row['nfe_per_molecule']:.0f}",
+            f"{row['seconds_per_molecule']:.2f}",
+        )
+    return view
+
+
+def draw(table: pd.DataFrame, path: Any, campaign: Campaign) -> None:
+    """Quality against cost, one point per trial: colour = asynchronous ratio, marker = pause mode."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 5), constrained_layout=True)
+    ratios = table.get("sampler.async_ratio", pd.Series(0.0, index=table.index)).astype(float)
+    modes = table.get("sampler.pause_mode", pd.Series("repeat", index=table.index)).where(
+        ratios > 0, "synchronous"
+    )
+    scale = plt.Normalize(0, max(float(ratios.max()), 1e-9))
+    for number, mode in enumerate(sorted(modes.unique())):
+        _points(
+            axes,
+            table[modes == mode],
+            ratios[modes == mode],
+            scale,
+            MARKERS[number % len(MARKERS)],
+            str(mode),
+        )
+    axes.set(xlabel="network calls per molecule", ylabel="stable molecules, % (95 % interval)")
+    axes.set_title(f"{campaign.checkpoint.name}: {campaign.samples} molecules per setting, equal noise")
+    axes.grid(alpha=0.3)
+    axes.legend(title="pause mode")
+    figure.colorbar(plt.cm.ScalarMappable(norm=scale, cmap="viridis"), ax=axes, label="async_ratio")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _points(axes: Axes, rows: pd.DataFrame, ratios: pd.Series, scale: Any, marker: str, label: str) -> None:
+    quality = 100 * rows[RANKED_BY]
+    below, above = quality - 100 * rows[f"{RANKED_BY}_low"], 100 * rows[f"{RANKED_BY}_high"] - quality
+    cost = rows["nfe_per_molecule"]
+    axes.errorbar(cost, quality, yerr=[below, above], fmt="none", ecolor="0.75", zorder=1)
+    axes.scatter(
+        cost, quality, c=ratios, norm=scale, cmap="viridis", marker=marker, s=70, label=label, edgecolors="k"
+    )
+
+
+def _is_figure(key: str) -> bool:
+    """Whether a column holds one of our metrics, and not a setting or one of Tune's own numbers."""
+    names = ("stability", "validity", "uniqueness", "nfe_per_molecule", "seconds_per_molecule")
+    return not key.startswith("sampler.") and any(name in key for name in names)
+
+
+def _setting(row: Any, keys: list[str]) -> str:
+    """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 the other settings mean nothing."""
+    if row.get("sampler.async_ratio") == 0:
+        return "synchronous"
+    return " · ".join(f"{key.removeprefix('sampler.')} {row[key]}" for key in keys)
+
+
+def _percent(row: Any, name: str) -> str:
+    return f"{100 * row[name]:.1f} ({100 * row[f'{name}_low']:.1f}–{100 * row[f'{name}_high']:.1f})"
+
+
+def _difference(row: Any) -> str:
+    low, high = (100 * row[f"{RANKED_BY}_difference_{end}"] for end in ("low", "high"))
+    return f"{100 * row[f'{RANKED_BY}_difference']:+.1f} ({low:+.1f} to {high:+.1f})"

@@ -1,0 +1,204 @@
+"""Sweeping sampler settings on a trained checkpoint without retraining.
+
+All trials generate the same molecules from the same noise. Above the branch level they are identical, so the
+synchronous way there is computed once (per bucket, in parallel) and every trial starts from the stored states.
+"""
+
+import itertools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+
+from ead_core.config import SamplerConfig
+from ead_core.cpu import tune_cpu
+from ead_core.data.batching import size_buckets
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.engine import assemble, build_process, choose_sizes, complete
+from ead_core.diffusion.policy import Adaptive, Synchronous
+from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
+from ead_core.diffusion.sampler import Process, initial_state
+from ead_core.errors import EADError
+from ead_core.metrics.card import Card, compare, evaluate
+from ead_core.molecules import size_mask
+from ead_core.training.checkpoint import Checkpoint
+
+SYNCHRONOUS = {"sampler.async_ratio": 0.0}
+PAPER = {"sampler.async_ratio": 0.2, "sampler.history_window": 2}
+REFERENCE_POINTS: list[dict[str, Any]] = [
+    {"sampler.policy": "adaptive", "sampler.pause_mode": "repeat", "sampler.history_window": 2, **point}
+    for point in (SYNCHRONOUS, PAPER)
+]
+FIXED_KEYS = ("sampler.steps", "sampler.batch_size")
+Bucket = Mapping[int, Branch]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What all trials of a sweep share.
+
+    Attributes:
+        checkpoint: the trained model.
+        seed: key of all noise.
+        first: id of the first molecule; fresh ids make fresh molecules.
+        samples: molecules per trial.
+        threads: torch threads per trial.
+    """
+
+    checkpoint: Checkpoint
+    seed: int
+    first: int
+    samples: int
+    threads: int
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """[M] molecule ids."""
+        return torch.arange(self.first, self.first + self.samples)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """[M] atoms per molecule."""
+        return choose_sizes(self.checkpoint, self.seed, self.ids, None)
+
+    def sampler(self, point: Mapping[str, Any]) -> SamplerConfig:
+        """The sampler section with a trial's dotted keys (ConfigError if they are not valid)."""
+        return self.checkpoint.config.override({"sampler.policy": "adaptive", **point}).sampler
+
+    def process(self, point: Mapping[str, Any]) -> Process:
+        """The run that a trial's keys describe."""
+        return build_process(self.checkpoint, self.sampler(point), self.seed, int(self.sizes.max()))
+
+    def branch_rung(self, point: Mapping[str, Any]) -> int:
+        """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage."""
+        process = self.process(point)
+        if isinstance(process.policy, Synchronous):
+            return 0
+        return process.policy.start if isinstance(process.policy, Adaptive) else len(process.grid) - 1
+
+
+def shared_prefix(
+    campaign: Campaign, rungs: set[int], folder: Path, progress: Callable[[int], None]
+) -> list[Bucket]:
+    """The states of all buckets at `rungs`, from `folder` where they are stored, else computed on the cluster.
+
+    Args:
+        campaign: model and molecules.
+        rungs: branch levels of all trials; 0, the synchronous end, is always kept.
+        folder: of the driver; one file per bucket appears as it is done.
+        progress: receives the number of molecules done since its last call.
+    """
+    buckets = size_buckets(campaign.sizes, campaign.checkpoint.config.sampler.batch_size)
+    paths = [folder / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
+    shared = ray.put(campaign)
+    work = ray.remote(_prefix_of).options(num_cpus=campaign.threads)
+    tasks = {}
+    for rows, path in sorted(
+        zip(buckets, paths, strict=True), key=lambda pair: -_cost(campaign.sizes[pair[0]])
+    ):
+        if path.is_file():
+            progress(len(rows))
+        else:
+            tasks[work.remote(shared, rows, rungs | {0})] = (path, len(rows))
+    while tasks:
+        [done], _ = ray.wait(list(tasks), num_returns=1)
+        path, count = tasks.pop(done)
+        save_branches(path, ray.get(done))
+        progress(count)
+    return [load_branches(path) for path in paths]
+
+
+def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], rungs: set[int]) -> Bucket:
+    tune_cpu(campaign.threads)
+    process = campaign.process(SYNCHRONOUS)
+    mask = size_mask(campaign.sizes[rows])
+    channels = 3 + campaign.checkpoint.atom_types.num_features
+    return run_prefix(initial_state(campaign.ids[rows], mask, channels, process), process, rungs)
+
+
+def _cost(sizes: NDArray[np.int64]) -> int:
+    """Relative work of a bucket; the dearest start first, so that no core waits for a late one."""
+    return len(sizes) * int(sizes.max()) ** 2
+
+
+def run_point(campaign: Campaign, buckets: Sequence[Bucket], point: Mapping[str, Any]) -> MoleculeSet:
+    """The molecules of one trial; `seconds` includes the inherited way to the branch level."""
+    process, rung = campaign.process(point), campaign.branch_rung(point)
+    results = []
+    for branches in buckets:
+        branch = branches[rung]
+        result = complete(branch.state, process, campaign.checkpoint.atom_types)
+        results.append(result.after(branch.seconds))
+    return assemble(results)
+
+
+def measure(molecules: MoleculeSet, baseline: Card | None = None) -> tuple[Card, dict[str, float]]:
+    """A trial's card and its figures as flat metrics; differences are paired with the baseline's molecules."""
+    card = evaluate(molecules, workers=1)
+    figures = card.to_json()
+    metrics: dict[str, float] = {
+        name: figures[name]
+        for name in (
+            "atom_stability",
+            "molecule_stability",
+            "validity",
+            "uniqueness",
+            "validity_x_uniqueness",
+        )
+    }
+    for name, (low, high) in card.intervals.items():
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
+    for name, pair in (compare(baseline, card) if baseline else {}).items():
+        metrics[f"{name}_difference"] = pair.difference
+        metrics[f"{name}_difference_low"], metrics[f"{name}_difference_high"] = pair.interval
+        metrics[f"{name}_p_value"] = pair.p_value
+    metrics["nfe_per_molecule"] = float(figures["nfe_per_molecule"])
+    metrics["seconds_per_molecule"] = float(figures["seconds_per_molecule"])
+    return card, metrics
+
+
+def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
+    """A search space as lists of choices per sampler key, completed by the values of the reference points.
+
+    Raises:
+        EADError: not a mapping of sampler keys to lists, or a choice that the configuration refuses.
+    """
+    if not isinstance(space, Mapping) or not space:
+        raise EADError(
+            "the search space must map sampler keys to lists, e.g. sampler.async_ratio: [0.1, 0.2]."
+        )
+    checked: dict[str, list[Any]] = {}
+    for key, choices in space.items():
+        if not str(key).startswith("sampler.") or not isinstance(choices, list) or not choices:
+            raise EADError(f"search space: '{key}' must be a sampler key with a list of choices.")
+        if key in FIXED_KEYS:
+            raise EADError(f"search space: {key} must be the same in all trials, which share their start.")
+        wanted = [point[key] for point in REFERENCE_POINTS if key in point]
+        checked[str(key)] = choices + [value for value in dict.fromkeys(wanted) if value not in choices]
+        for choice in checked[str(key)]:
+            campaign.process({key: choice})
+    return checked
+
+
+def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """The synchronous baseline and the paper's setting, expressed in the keys of a space."""
+    return [{key: point.get(key, choices[0]) for key, choices in space.items()} for point in REFERENCE_POINTS]
+
+
+def branch_rungs(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
+    """Every level at which some point of the space leaves the prefix."""
+    keys = [key for key in ("sampler.policy", "sampler.async_ratio") if key in space]
+    combinations = itertools.product(*(space[key] for key in keys))
+    return {campaign.branch_rung(dict(zip(keys, values, strict=True))) for values in combinations}
+
+
+def identity(point: Mapping[str, Any]) -> Hashable:
+    """Equal for points that give the same molecules: with async_ratio 0 nothing else matters."""
+    if point.get("sampler.async_ratio") == 0 and point.get("sampler.policy", "adaptive") == "adaptive":
+        return "synchronous"
+    return tuple(sorted(point.items()))

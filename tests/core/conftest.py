@@ -1,0 +1,75 @@
+"""Synthetic molecules and the smallest useful recipe, for all tests that train, store or sample."""
+
+import numpy as np
+import pytest
+import torch
+
+from ead_core.config import Config
+from ead_core.data.dataset import compute_statistics
+from ead_core.data.store import MoleculeSet
+from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
+
+TINY = {
+    "network.hidden_features": 8,
+    "network.layers": 1,
+    "network.edge_features": 8,
+    "network.vectors": 2,
+    "diffusion.steps": 50,
+    "diffusion.interval": 5,
+    "training.batch_size": 4,
+    "training.warmup_steps": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def make_molecules():
+    """Zigzag chains of carbon and oxygen; the first coordinate of molecule i is exactly i."""
+
+    def make(sizes=(4, 5, 6) * 8):
+        generator = np.random.default_rng(0)
+        charges = [generator.choice([6, 8], size=n) for n in sizes]
+        charges[0][:2] = 6, 8
+        positions = [
+            np.stack(
+                [i + 1.2 * np.arange(n), 0.7 * (np.arange(n) % 2), 0.1 * generator.normal(size=n)], axis=1
+            )
+            for i, n in enumerate(sizes)
+        ]
+        return MoleculeSet.from_lists(charges, positions)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def molecules(make_molecules):
+    """24 molecules of 4 to 6 atoms: six batches of four per epoch."""
+    return make_molecules()
+
+
+@pytest.fixture(scope="session")
+def statistics(molecules):
+    return compute_statistics(molecules, name="chains", sha256="0" * 64)
+
+
+@pytest.fixture(scope="session")
+def make_config():
+    def make(changes=()):
+        return Config(data={"path": "chains.npz"}).override({**TINY, **dict(changes)})
+
+    return make
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path, make_config, statistics):
+    """Folders with untrained weights, no layer of them zero; a high `precision` keeps samples small."""
+
+    def make(changes=(), name="checkpoint"):
+        config = make_config({"diffusion.steps": 20, "diffusion.precision": 0.01, **dict(changes)})
+        torch.manual_seed(0)
+        denoiser = new_denoiser(config, statistics)
+        weights = {k: w + 0.05 * torch.randn_like(w) for k, w in denoiser.state_dict().items()}
+        save_recipe(tmp_path / name, config, statistics)
+        save_weights(tmp_path / name, weights)
+        return tmp_path / name
+
+    return make

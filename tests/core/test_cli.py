@@ -1,0 +1,191 @@
+"""The program as a user meets it: train, resume, sample, evaluate; and every mistake in one sentence."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from ead_core.cli import main
+from ead_core.data.store import load_npz, save_npz
+from ead_core.training.checkpoint import load_checkpoint
+
+CARD_KEYS = {
+    "schema_version",
+    "num_molecules",
+    "num_skipped",
+    "atom_stability",
+    "molecule_stability",
+    "validity",
+    "uniqueness",
+    "validity_x_uniqueness",
+    "novelty",
+    "intervals",
+    "nfe_per_molecule",
+    "seconds_per_molecule",
+}
+
+
+@pytest.fixture
+def ead(monkeypatch, capsys, tmp_path):
+    """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EAD_DATA", raising=False)
+
+    def ead(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    yield ead
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def recipe(make_config, molecules, tmp_path):
+    """A run of six steps with its data beside it."""
+    save_npz(molecules, tmp_path / "chains.npz")
+    config = make_config(
+        {
+            "diffusion.steps": 10,
+            "training.steps": 6,
+            "training.evaluate_every": 3,
+            "training.evaluate_molecules": 2,
+            "training.threads": 1,
+        }
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return tmp_path / "recipe.yaml"
+
+
+def test_train_sample_evaluate(ead, recipe, tmp_path):
+    code, _, told = ead("train", recipe, "--out", "run")
+    assert code == 0
+    assert "20 training molecules of C, O" in told
+    assert "run holds the checkpoint at step 6 of 6." in told
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "molecule_stability" in row] == [3, 6]
+    assert rows[-1]["loss"] > 0
+
+    code, _, told = ead(
+        "sample", "run", "--num", 3, "--out", "x.npz", "--sizes", "4,6", "sampler.policy=synchronous"
+    )
+    assert code == 0
+    assert "3 molecules → x.npz (11 network calls" in told
+    assert load_npz(tmp_path / "x.npz").num_atoms.tolist() == [4, 6, 4]
+
+    code, table, _ = ead("evaluate", "x.npz", "--json", "card.json", "--workers", 1)
+    assert code == 0
+    assert "molecule stability" in table
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card.keys() == CARD_KEYS
+    assert card["num_molecules"] == 3
+    assert card["nfe_per_molecule"] == 11
+    assert card["novelty"] is None
+
+    ead("evaluate", "x.npz", "--train", "chains.npz", "--json", "card.json", "--workers", 1)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card.keys() == CARD_KEYS
+    assert 0 <= card["novelty"] <= 1
+
+
+def test_the_same_command_continues_a_run(ead, recipe, tmp_path):
+    _, _, told = ead("train", recipe, "--out", "run", "training.max_seconds=1e-9", "training.steps=5")
+    assert "run holds the checkpoint at step 0 of 5." in told
+    assert "The same command continues it." in told
+    _, _, told = ead("train", recipe, "--out", "run", "training.steps=5")
+    assert "run holds the checkpoint at step 5 of 5." in told
+    assert "continues it" not in told
+    assert load_checkpoint(tmp_path / "run").config.training.steps == 5
+    code, _, told = ead("train", recipe, "--out", "run", "training.steps=5")
+    assert code == 0
+    assert "run holds the checkpoint at step 5 of 5." in told
+    assert "continues it" not in told
+
+
+def test_equal_seeds_give_equal_files(ead, make_checkpoint, tmp_path):
+    model = make_checkpoint()
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        ead("sample", model, "--num", 2, "--seed", seed, "--sizes", 5, "--out", f"{name}.npz")
+    a, b, c = (load_npz(tmp_path / f"{name}.npz").positions for name in "abc")
+    assert (a == b).all()
+    assert (a != c).any()
+
+
+def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatch):
+    make_checkpoint(name="small")
+    row = {
+        "setting": "adaptive",
+        "molecule_stability": 0.5,
+        "intervals": {"molecule_stability": [0.4, 0.6]},
+        "nfe_per_molecule": 1234.4,
+    }
+    (tmp_path / "small" / "card.json").write_text(json.dumps({"rows": [row]}))
+    monkeypatch.setattr("ead_core.training.checkpoint.PRETRAINED", tmp_path)
+    code, listing, _ = ead("models")
+    assert code == 0
+    assert listing.splitlines()[0] == "small"
+    assert "molecule stability 50.0 % (40.0–60.0), 1234 network calls" in listing
+
+
+def test_threads_are_set(ead):
+    ead("sample", "nowhere", "--threads", 2)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("sample nowhere", "'nowhere' is neither a checkpoint directory"),
+        ("sample MODEL sampler.polcy=manual", "unknown configuration key 'sampler.polcy'; did you mean"),
+        (
+            "sample MODEL sampler.async_ratio=2",
+            "sampler.async_ratio: must be less than or equal to 1, not 2.",
+        ),
+        ("sample MODEL sampler.async_ratio", "must have the form key=value"),
+        (
+            "sample MODEL network.layers=2",
+            "only sampler.* keys can be changed when sampling, not 'network.layers'.",
+        ),
+        ("sample MODEL --out x.pdb", "x.pdb: the name must end in one of"),
+        ("sample MODEL --out file/x.sdf", "cannot write file/x.sdf"),
+        ("sample MODEL --sizes 5,six", "--sizes must be whole numbers separated by commas, not '5,six'."),
+        ("sample MODEL --sizes 0", "sizes must be between 1 and 512 atoms, not [0]."),
+        ("sample MODEL --num 0", "the number of molecules must be at least 1, not 0."),
+        ("sample MODEL --seed -1", "seed must be between 0 and"),
+        ("train nothing.yaml", "recipe nothing.yaml does not exist."),
+        ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),
+        ("train recipe.yaml data.path=recipe.yaml", "recipe.yaml is of an unknown kind"),
+        ("train recipe.yaml trainig.steps=3", "unknown configuration key 'trainig.steps'"),
+        ("train recipe.yaml data.split=published", "the published split needs QM9's"),
+        ("train recipe.yaml --out file", "cannot write file"),
+        ("train recipe.yaml --out .", "is not empty and holds no run to resume"),
+        ("evaluate nothing.xyz", "nothing.xyz does not exist"),
+        ("evaluate chains.npz --workers 1 --json file/card.json", "cannot write file/card.json"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(ead, recipe, make_checkpoint, tmp_path, arguments, sentence):
+    (tmp_path / "file").write_text("in the way")
+    model = make_checkpoint()
+    code, told, errors = ead(*[model if word == "MODEL" else word for word in arguments.split()])
+    lines = [line for line in errors.splitlines() if "training molecules of" not in line]
+    assert (code, told, len(lines)) == (2, "", 1), errors
+    assert lines[0].startswith("ead: ")
+    assert sentence in lines[0]
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_mistake_in_a_real_process(tmp_path):
+    command = [sys.executable, "-m", "ead_core.cli", "sample", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ead: 'nowhere' is neither")
+    assert done.stderr.count("\n") == 1

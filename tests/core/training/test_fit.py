@@ -1,0 +1,355 @@
+"""The loop learns, resumes to the bit, stops when told to, and touches nobody else's folder."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ead_core.data.batching import TrainingBatches
+from ead_core.data.store import save_npz
+from ead_core.errors import CheckpointError, DataError
+from ead_core.training import fit as module
+from ead_core.training.checkpoint import load_checkpoint
+from ead_core.training.fit import LossWindow, Trainer, fit, rate_factor
+from ead_core.training.progress import PROGRESS, load_progress, steps_done
+
+MUON = {
+    "training.optimizer": "muon",
+    "network.hidden_features": 24,
+    "network.layers": 2,
+    "network.edge_features": 24,
+}
+
+
+@pytest.fixture
+def run(make_config, molecules, statistics, tmp_path):
+    """`fit` with dotted settings in a folder below tmp_path."""
+
+    def run(folder="run", changes=(), **arguments):
+        return fit(make_config(changes), molecules, statistics, tmp_path / folder, **arguments)
+
+    return run
+
+
+@pytest.fixture
+def make_trainer(make_config, statistics):
+    return lambda changes=(): Trainer.create(make_config(changes), statistics, torch.device("cpu"))
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    """An evaluation that presses Ctrl-C after optimiser step `step`."""
+
+    def evaluate(_, now):
+        if now == step:
+            signal.raise_signal(number)
+        return {}
+
+    return evaluate
+
+
+def assert_same_tensors(a, b):
+    a, b = load_file(a), load_file(b)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+@pytest.mark.parametrize("settings", [{}, MUON], ids=["adamw", "muon"])
+@pytest.mark.parametrize("stop", [4, 6], ids=["within_an_epoch", "between_epochs"])
+def test_an_interrupted_run_continues_to_the_bit(run, settings, stop):
+    """An epoch has six steps, and the learning rate falls towards the end: both must survive."""
+    settings = {
+        **settings,
+        "training.steps": 10,
+        "training.decay_fraction": 0.5,
+        "training.evaluate_every": 1,
+    }
+    straight = run("straight", settings)
+    broken = run("broken", settings, evaluate=interrupt_at(stop))
+    assert steps_done(broken) == stop
+    assert run("broken", settings) == broken
+    assert steps_done(broken) == steps_done(straight) == 10
+    assert_same_tensors(straight / PROGRESS, broken / PROGRESS)
+    assert_same_tensors(straight / "model.safetensors", broken / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("settings", "quantities"),
+    [({}, {"exp_avg", "exp_avg_sq", "step"}), (MUON, {"exp_avg", "exp_avg_sq", "step", "momentum_buffer"})],
+    ids=["adamw", "muon"],
+)
+def test_all_optimiser_state_is_stored(run, settings, quantities):
+    stored = load_file(run("run", {**settings, "training.steps": 2}) / PROGRESS)
+    kinds = {key.split(":")[0] for key in stored if key.startswith("optimizer.")}
+    assert kinds == {f"optimizer.{quantity}" for quantity in quantities}
+
+
+def test_a_run_depends_on_its_seed_alone(run):
+    torch.manual_seed(1)
+    first = run("first", {"training.steps": 3})
+    torch.manual_seed(2)
+    assert_same_tensors(first / PROGRESS, run("second", {"training.steps": 3}) / PROGRESS)
+    other = load_file(run("other", {"training.steps": 3, "training.seed": 1}) / PROGRESS)
+    assert not torch.equal(
+        other["weights.network.embed.weight"], load_file(first / PROGRESS)["weights.network.embed.weight"]
+    )
+
+
+def test_the_loss_falls(run, monkeypatch):
+    monkeypatch.setattr(module, "LOG_SECONDS", 0.0)
+    rows = []
+    changes = {"training.steps": 150, "training.batch_size": 12, "training.learning_rate": 1e-2}
+    run("run", changes, report=rows.append)
+    losses = torch.tensor([row["loss"] for row in rows])
+    assert [row["step"] for row in rows] == list(range(1, 151))
+    assert losses[-30:].mean() < 0.5 * losses[:10].mean()
+
+
+def test_a_time_limit_ends_a_sitting_that_can_be_resumed(run):
+    start = time.monotonic()
+    directory = run("run", {"training.steps": 100_000, "training.max_seconds": 0.2})
+    assert 0.2 <= time.monotonic() - start < 5
+    done = steps_done(directory)
+    assert 0 < done < 100_000
+    assert load_checkpoint(directory).config.training.max_seconds == 0.2
+    run("run", {"training.steps": done + 2})
+    assert steps_done(directory) == done + 2
+
+
+def test_a_finished_run_stays_as_it_is(run):
+    directory = run("run", {"training.steps": 3})
+    before = load_file(directory / PROGRESS)
+    rows = []
+    run("run", {"training.steps": 3}, report=rows.append)
+    after = load_file(directory / PROGRESS)
+    assert rows == []
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from ead_core.config import Config
+from ead_core.data.dataset import compute_statistics
+from ead_core.data.store import load_npz
+from ead_core.training import fit as module
+module.LOG_SECONDS = 0.0
+config, data, out = Config(**json.loads(sys.argv[1])), load_npz(sys.argv[2]), Path(sys.argv[3])
+statistics = compute_statistics(data, name="", sha256="")
+module.fit(config, data, statistics, out, report=lambda row: print(row["step"], flush=True))
+print("returned", flush=True)
+"""
+
+
+def test_ctrl_c_saves_and_stops(make_config, molecules, tmp_path):
+    save_npz(molecules, tmp_path / "chains.npz")
+    config = make_config({"training.steps": 100_000, "training.threads": 1}).model_dump_json()
+    command = [sys.executable, "-c", SCRIPT, config, tmp_path / "chains.npz", tmp_path / "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "1\n"
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    *steps, last = ["1", *out.split()]
+    assert (process.returncode, last, errors) == (0, "returned", "")
+    assert steps_done(tmp_path / "run") == int(steps[-1]) < 100_000
+    assert load_checkpoint(tmp_path / "run").name == "run"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_a_signal_ends_the_run_and_its_handlers_are_put_back(run, number):
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    settings = {"training.steps": 9, "training.evaluate_every": 1}
+    assert steps_done(run("run", settings, evaluate=interrupt_at(2, number))) == 2
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_fit_works_outside_the_main_thread(run, tmp_path):
+    worker = threading.Thread(target=run, args=("run", {"training.steps": 2}))
+    worker.start()
+    worker.join()
+    assert steps_done(tmp_path / "run") == 2
+
+
+def test_a_crash_before_the_first_checkpoint_can_be_resumed(run, tmp_path):
+    settings = {"training.steps": 4, "training.evaluate_every": 2}
+
+    def crash(_, step):
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        run("run", settings, evaluate=crash)
+    assert_same_tensors(run("run", settings) / PROGRESS, run("straight", settings) / PROGRESS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"network.hidden_features": 16}, "holds a run with network.hidden_features=8, not 16;"),
+        ({"diffusion.steps": 60}, "holds a run with diffusion.steps=50, not 60;"),
+        ({"training.optimizer": "muon"}, "holds a run with training.optimizer=adamw, not muon;"),
+    ],
+)
+def test_a_run_of_another_model_is_refused(run, tmp_path, changes, sentence):
+    directory = run("run", {"training.steps": 2})
+    before = load_file(directory / PROGRESS)
+    with pytest.raises(CheckpointError) as error:
+        run("run", {"training.steps": 4, **changes})
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(before[name], w) for name, w in load_file(directory / PROGRESS).items())
+
+
+def test_a_run_on_other_elements_is_refused(run, make_config, molecules, statistics, tmp_path):
+    directory = run("run", {"training.steps": 1})
+    other = replace(statistics, atom_numbers=(1, 6, 8))
+    with pytest.raises(CheckpointError, match="other elements"):
+        fit(make_config(), molecules, other, directory)
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    with pytest.raises(CheckpointError, match="is not empty and holds no run to resume"):
+        run("run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0garbage!"], ids=["empty", "garbage"])
+def test_a_corrupt_state_is_one_sentence(run, content):
+    directory = run("run", {"training.steps": 1})
+    (directory / PROGRESS).write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be resumed from") as error:
+        run("run")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unreadable_recipe_of_a_run_is_one_sentence(run):
+    directory = run("run", {"training.steps": 1})
+    (directory / "config.yaml").write_text("data: [1\nnetwork: }")
+    with pytest.raises(CheckpointError, match="recipe cannot be read") as error:
+        run("run")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_element_leaves_no_folder(make_config, molecules, statistics, tmp_path):
+    with pytest.raises(DataError, match="element O"):
+        fit(make_config(), molecules, replace(statistics, atom_numbers=(1, 6)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_sees_the_average_and_changes_nothing(run):
+    settings = {"training.steps": 6, "training.evaluate_every": 3}
+    seen, rows = {}, []
+
+    def evaluate(denoiser, step):
+        torch.rand(1)  # the global generator is nobody's
+        assert not denoiser.training
+        seen[step] = {name: p.detach().clone() for name, p in denoiser.named_parameters()}
+        return {"quality": 0.5}
+
+    watched = run("watched", settings, report=rows.append, evaluate=evaluate)
+    assert_same_tensors(run("plain", settings) / PROGRESS, watched / PROGRESS)
+    assert [row for row in rows if "quality" in row] == [{"step": s, "quality": 0.5} for s in (3, 6)]
+    published, state = load_file(watched / "model.safetensors"), load_file(watched / PROGRESS)
+    assert all(torch.equal(seen[6][name], published[name]) for name in published)
+    assert not torch.equal(published["network.embed.weight"], state["weights.network.embed.weight"])
+
+
+def test_reports_are_plain_numbers(run):
+    rows = []
+    run(
+        "run",
+        {"training.steps": 5, "training.warmup_steps": 0, "training.decay_fraction": 0.0},
+        report=rows.append,
+    )
+    (row,) = rows
+    assert json.loads(json.dumps(row)) == row
+    assert row["step"] == 5
+    assert row["learning_rate"] == 1e-3
+    assert row.keys() >= {"seconds", "molecules_per_second", "loss", "gradient_norm"}
+
+
+def test_the_rate_warms_up_stays_and_falls(make_config):
+    config = make_config({"training.steps": 100, "training.warmup_steps": 9, "training.decay_fraction": 0.2})
+    factors = [rate_factor(config, step) for step in range(100)]
+    assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert factors[10:81] == [1.0] * 71
+    assert factors[80:] == pytest.approx([(100 - step) / 20 for step in range(80, 100)])
+
+
+def test_without_warm_up_and_decay_the_rate_is_constant(make_config):
+    config = make_config({"training.warmup_steps": 0, "training.decay_fraction": 0.0})
+    assert {rate_factor(config, step) for step in (0, 1, 10**6)} == {1.0}
+
+
+def test_a_window_reports_means_and_bands_once():
+    window = LossWindow()
+    window.add(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.05, 0.3]), torch.tensor(4.0))
+    window.add(torch.tensor([4.0, 10.0]), torch.tensor([0.49, 0.5]), torch.tensor(6.0))
+    assert window.molecules == 5
+    assert window.drain() == {
+        "loss": 4.0,
+        "gradient_norm": 5.0,
+        "loss_above_0": 1.0,
+        "loss_above_0.05": 2.0,
+        "loss_above_0.2": 3.5,
+        "loss_above_0.5": 10.0,
+    }
+    window.add(torch.tensor([7.0]), torch.tensor([1.0]), torch.tensor(1.0))
+    assert window.drain() == {"loss": 7.0, "gradient_norm": 1.0, "loss_above_0.5": 7.0}
+
+
+def test_gradients_are_clipped(make_trainer, molecules, monkeypatch):
+    """The optimiser sees the gradient scaled to `clip_norm`, the report the norm before."""
+
+    def norms(clip):
+        trainer = make_trainer({"training.clip_norm": clip})
+        step, seen = trainer.optimizer.step, []
+
+        def watch(factor):
+            seen.append(math.hypot(*(float(p.grad.norm()) for p in trainer.denoiser.parameters())))
+            step(factor)
+
+        monkeypatch.setattr(trainer.optimizer, "step", watch)
+        batches = TrainingBatches(molecules, trainer.atom_types, 4, 0)
+        trainer.advance(batches.batch(0))
+        return seen[0], trainer.window.drain()["gradient_norm"]
+
+    unclipped, reported = norms(1e9)
+    assert unclipped == pytest.approx(reported, rel=1e-4)
+    assert unclipped > 0.02
+    assert norms(0.01) == (pytest.approx(0.01, rel=1e-3), pytest.approx(reported))
+
+
+def test_muon_gets_the_inner_matrices_only(make_trainer):
+    adam, muon = make_trainer(MUON).optimizer._parts
+    shapes = [p.shape for group in muon.param_groups for p in group["params"]]
+    assert shapes
+    assert all(len(shape) == 2 and min(shape) > 16 for shape in shapes)
+    trainer = make_trainer(MUON)
+    total = sum(len(group["params"]) for part in trainer.optimizer._parts for group in part.param_groups)
+    assert total == len(list(trainer.denoiser.parameters()))
+    assert adam.param_groups[0]["lr"] == 1e-3
+    assert muon.param_groups[0]["lr"] == 0.012
+
+
+def test_an_empty_folder_is_a_fresh_start(make_trainer, statistics, tmp_path):
+    assert not load_progress(tmp_path, make_trainer(), statistics)
+    assert not load_progress(tmp_path / "new", make_trainer(), statistics)
+
+
+def test_checkpoints_are_written_while_training(run, monkeypatch, tmp_path):
+    seen = []
+    run(
+        "run",
+        {"training.steps": 4, "training.checkpoint_seconds": 1e-9, "training.evaluate_every": 1},
+        evaluate=lambda _, step: seen.append(steps_done(tmp_path / "run")) or {},
+    )
+    assert seen == [0, 1, 2, 3]

@@ -1,0 +1,81 @@
+"""One Ray cluster for all platform tests, a tiny checkpoint, and a tracking store of its own per test."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ead_core.config import Config
+from ead_core.data.dataset import Statistics
+from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "data": {"path": "none.npz"},
+    "network": {"hidden_features": 8, "layers": 1, "edge_features": 8, "vectors": 2},
+    "diffusion": {"steps": 40, "interval": 8},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """An untrained model with T = 40: every mechanism runs, nothing takes time."""
+    directory = tmp_path_factory.mktemp("tiny")
+    config = Config(**TINY)
+    statistics = Statistics(
+        atom_numbers=(1, 6, 8), sizes={4: 2, 6: 1}, num_molecules=3, name="tiny", sha256="0"
+    )
+    torch.manual_seed(0)
+    save_recipe(directory, config, statistics)
+    save_weights(directory, new_denoiser(config, statistics).state_dict())
+    return directory
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The address of a two-CPU Ray cluster on this machine."""
+    import ray
+
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=200_000_000,
+        log_to_driver=False,
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture
+def sweep_command(cluster, tiny_checkpoint, tmp_path):
+    """Builds the command line and environment of a sweep on the test cluster."""
+
+    def command(*options):
+        script = [
+            sys.executable,
+            str(ROOT / "tune" / "sweep_async_ratio.py"),
+            "--checkpoint",
+            str(tiny_checkpoint),
+        ]
+        environment = {
+            **os.environ,
+            "RAY_ADDRESS": cluster,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        }
+        return {"args": [*script, *options], "env": environment, "cwd": tmp_path}
+
+    return command
+
+
+@pytest.fixture
+def run_sweep(sweep_command):
+    def run(*options):
+        return subprocess.run(
+            **sweep_command(*options), capture_output=True, text=True, timeout=180, check=False
+        )
+
+    return run

@@ -1,0 +1,98 @@
+"""The sweep end to end on a real Ray cluster: results, records, tracking, and a kill in the middle."""
+
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from ead_core.training.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.ray
+
+KEYS = ["sampler.async_ratio", "sampler.history_window", "sampler.pause_mode"]
+
+
+def tracked(tmp_path):
+    """Parent runs and nested runs of the store."""
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ead")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return parents, [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+
+def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_checkpoint):
+    done = run_sweep("--trials", "4", "--samples", "6", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "difference" in done.stdout
+    assert "mlflow ui" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert len(table) == 4
+    assert {*KEYS, "molecule_stability", "nfe_per_molecule", "seconds_per_molecule"} <= set(table.columns)
+    assert table["molecule_stability"].is_monotonic_decreasing
+    baseline = table[table["sampler.async_ratio"] == 0]
+    assert len(baseline) == 1
+    assert baseline["molecule_stability_difference"].item() == 0
+    assert baseline["nfe_per_molecule"].item() == 41
+    assert ((table["sampler.async_ratio"] == 0.2) & (table["sampler.history_window"] == 2)).any()
+    best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+    assert load_checkpoint(tiny_checkpoint).config.override(best).sampler.policy == "adaptive"
+    assert (tmp_path / "out" / "sweep.png").stat().st_size > 10_000
+    parents, trials = tracked(tmp_path)
+    assert len(parents) == 1
+    assert parents[0].info.status == "FINISHED"
+    assert "best_molecule_stability" in parents[0].data.metrics
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parents[0].info.run_id}
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    by_trial = {run.data.tags["ead.trial"]: run for run in trials}
+    assert sorted(by_trial) == sorted(table["trial"])
+    for row in table.to_dict("records"):
+        run = by_trial[row["trial"]]
+        assert run.data.metrics["molecule_stability"] == pytest.approx(row["molecule_stability"])
+        assert run.data.params["sampler.pause_mode"] == row["sampler.pause_mode"]
+
+
+def test_a_killed_sweep_resumes_without_repeating_anything(sweep_command, run_sweep, tmp_path):
+    options = ("--trials", "7", "--samples", "6", "--out", "out")
+    process = subprocess.Popen(
+        **sweep_command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    results = tmp_path / "out" / "results.csv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < 2):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = pd.read_csv(results).set_index("trial")
+    assert 2 <= len(before) < 7
+    done = run_sweep(*options, "--resume")
+    assert done.returncode == 0, done.stderr
+    after = pd.read_csv(results).set_index("trial")
+    assert len(after) == 7
+    pd.testing.assert_frame_equal(after.loc[before.index], before)
+    assert not after.duplicated(KEYS).any()
+    parents, trials = tracked(tmp_path)
+    assert len(parents) == 1
+    assert sorted(run.data.tags["ead.trial"] for run in trials) == sorted(after.index)
+
+
+def test_a_used_folder_is_refused_in_one_sentence(run_sweep, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious.txt").write_text("x")
+    done = run_sweep("--out", "out")
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0
+    assert "is not empty; choose another --out" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.txt"]
+
+
+def test_a_recipe_key_of_the_space_is_checked(run_sweep, tmp_path):
+    (tmp_path / "space.yaml").write_text("sampler.async_ratio: [0.1, 1.7]\n")
+    done = run_sweep("--space", "space.yaml", "--out", "out")
+    assert done.returncode == 2
+    assert "sampler.async_ratio: must be less than or equal to 1, not 1.7." in done.stderr
+    assert not (tmp_path / "out").exists()

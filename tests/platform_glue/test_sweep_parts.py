@@ -1,0 +1,138 @@
+"""The pieces of a sweep without a cluster: exactness of branching, proposals, records, tracking."""
+
+import numpy as np
+import pytest
+from ead_platform.records import SweepFolder
+from ead_platform.search import DistinctOptunaSearch
+from ead_platform.settings import Settings
+from ead_platform.sweeping import (
+    Campaign,
+    _prefix_of,
+    branch_rungs,
+    check_space,
+    identity,
+    reference_points,
+    run_point,
+)
+from ead_platform.tracking import SweepTracker
+from mlflow.tracking import MlflowClient
+from optuna.distributions import CategoricalDistribution
+
+from ead_core.data.batching import size_buckets
+from ead_core.diffusion.engine import sample
+from ead_core.errors import EADError
+from ead_core.training.checkpoint import load_checkpoint
+
+SPACE = {"sampler.async_ratio": [0.0, 0.2, 0.5], "sampler.pause_mode": ["repeat", "hold"]}
+
+
+@pytest.fixture
+def campaign(tiny_checkpoint):
+    return Campaign(load_checkpoint(tiny_checkpoint), seed=3, first=0, samples=8, threads=1)
+
+
+def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
+    rungs = branch_rungs(campaign, SPACE)
+    assert rungs == {0, 8, 20}
+    buckets = [_prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, 64)]
+    for ratio in SPACE["sampler.async_ratio"]:
+        branched = run_point(
+            campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"}
+        )
+        direct = sample(campaign.checkpoint, 8, 3, policy="adaptive", async_ratio=ratio, pause_mode="repeat")
+        assert np.array_equal(branched.positions, direct.positions)
+        assert np.array_equal(branched.properties["nfe"], direct.properties["nfe"])
+        assert (branched.properties["seconds"] > 0).all()
+
+
+def test_fresh_ids_make_other_molecules(campaign, tiny_checkpoint):
+    fresh = Campaign(campaign.checkpoint, seed=3, first=8, samples=8, threads=1)
+    assert not set(fresh.ids.tolist()) & set(campaign.ids.tolist())
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        ([1, 2], "must map sampler keys to lists"),
+        ({"training.steps": [1]}, "'training.steps' must be a sampler key"),
+        ({"sampler.async_ratio": 0.2}, "'sampler.async_ratio' must be a sampler key with a list"),
+        ({"sampler.steps": [10]}, "must be the same in all trials"),
+        ({"sampler.pause_mode": ["repat"]}, "sampler.pause_mode: must be 'repeat', 'renoise' or 'hold'"),
+        ({"sampler.async_ratoi": [0.1]}, "did you mean sampler.async_ratio?"),
+        ({"sampler.interval": [99]}, "exceeds twice the training interval"),
+    ],
+)
+def test_a_wrong_space_is_one_sentence(campaign, space, sentence):
+    with pytest.raises(EADError) as error:
+        check_space(space, campaign)
+    assert sentence in str(error.value)
+
+
+def test_reference_points_are_added_to_any_space(campaign):
+    space = check_space({"sampler.async_ratio": [0.4], "sampler.max_pauses": [3, 10]}, campaign)
+    assert space["sampler.async_ratio"] == [0.4, 0.0, 0.2]
+    assert reference_points(space) == [
+        {"sampler.async_ratio": 0.0, "sampler.max_pauses": 3},
+        {"sampler.async_ratio": 0.2, "sampler.max_pauses": 3},
+    ]
+
+
+def make_search(seed=0):
+    distributions = {key: CategoricalDistribution(choices) for key, choices in SPACE.items()}
+    return DistinctOptunaSearch(
+        identity, space=distributions, metric="q", mode="max", points_to_evaluate=None
+    )
+
+
+def test_every_point_is_proposed_once_and_then_the_search_ends():
+    search = make_search()
+    points = []
+    for number in range(10):
+        point = search.suggest(f"t{number}")
+        if point == "FINISHED":
+            break
+        points.append(point)
+        search.on_trial_complete(f"t{number}", {"q": 0.1 * number, "training_iteration": 1})
+    assert len({identity(point) for point in points}) == len(points) == 5  # synchronous once, 2 × 2 others
+
+
+def test_points_of_an_earlier_sitting_are_not_proposed_again():
+    search = make_search()
+    search.add_finished({"sampler.async_ratio": 0.2, "sampler.pause_mode": "hold"}, 0.5)
+    proposals = [search.suggest(f"t{number}") for number in range(5)]
+    assert proposals[-1] == "FINISHED"
+    assert {"sampler.async_ratio": 0.2, "sampler.pause_mode": "hold"} not in proposals
+
+
+def test_a_resumed_folder_must_be_the_same_sweep(tmp_path):
+    folder = SweepFolder(tmp_path / "s", {"samples": 5}, resume=False)
+    folder.remember_run("abc")
+    folder.add({"sampler.async_ratio": 0.2}, {"molecule_stability": 0.5, "nfe_per_molecule": 3.0})
+    again = SweepFolder(tmp_path / "s", {"samples": 5}, resume=True)
+    assert again.parent_run == "abc"
+    assert again.rows == folder.rows
+    with pytest.raises(EADError, match="holds a sweep with samples=5, not 6"):
+        SweepFolder(tmp_path / "s", {"samples": 6}, resume=True)
+    with pytest.raises(EADError, match="is not empty"):
+        SweepFolder(tmp_path / "s", {"samples": 5}, resume=False)
+    with pytest.raises(EADError, match="holds no sweep to resume"):
+        SweepFolder(tmp_path / "nothing", {"samples": 5}, resume=True)
+
+
+def test_tracking_a_trial_twice_leaves_one_run_and_mends_a_half_written_one(tmp_path):
+    settings = Settings(f"sqlite:///{tmp_path / 'm.db'}", None, None, False)
+    tracker = SweepTracker(settings, None, "sweep", {"samples": 5})
+    client = MlflowClient(settings.tracking_uri)
+    tracker.log_trial("trial-000", {"a": 1}, {"q": 0.5})
+    [run] = tracker._trials("trial-000")
+    client.update_run(run.info.run_id, status="RUNNING")  # as a kill between creation and end leaves it
+    tracker.log_trial("trial-000", {"a": 1}, {"q": 0.6})
+    tracker.log_trial("trial-000", {"a": 1}, {"q": 0.7})
+    [run] = tracker._trials("trial-000")
+    assert run.data.metrics == {"q": 0.6}
+
+
+def test_relative_output_is_refused_inside_a_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(EADError, match="is relative, but a submitted job runs in a temporary copy"):
+        Settings.from_environment().output_folder(tmp_path.relative_to("/"))

@@ -1,0 +1,113 @@
+"""Sweep EAD's asynchronous sampling on a trained checkpoint: `python tune/sweep_async_ratio.py`.
+
+Ray Tune runs the trials, Optuna proposes them, MLflow records them. Nothing is retrained, all trials use the same
+noise, and the synchronous way to each branch level is computed once. With RAY_ADDRESS set the same script runs on
+that cluster.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from ead_platform.cluster import ray_session
+from ead_platform.records import RANKED_BY, SweepFolder
+from ead_platform.search import search
+from ead_platform.settings import Settings
+from ead_platform.sweep_report import SweepConsole
+from ead_platform.sweeping import (
+    SYNCHRONOUS,
+    Campaign,
+    branch_rungs,
+    check_space,
+    identity,
+    measure,
+    reference_points,
+    run_point,
+    shared_prefix,
+)
+from ead_platform.tracking import SweepTracker
+from ray import tune
+
+from ead_core.cpu import tune_cpu
+from ead_core.errors import EADError, told_in_one_sentence
+from ead_core.training.checkpoint import load_checkpoint
+
+SPACE: dict[str, list[Any]] = {
+    "sampler.async_ratio": [0.0, 0.05, 0.1, 0.2, 0.3, 0.4],
+    "sampler.history_window": [2, 3],
+    "sampler.pause_mode": ["repeat", "renoise", "hold"],
+}
+
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+def objective(point: dict[str, Any], campaign: Campaign, buckets: list[Any], baseline: Any) -> None:
+    """Generate the campaign's molecules with one setting and report their quality and cost."""
+    tune_cpu(campaign.threads)
+    _, metrics = measure(run_point(campaign, buckets, point), baseline)
+    tune.report(metrics)
+
+
+@app.command()
+def sweep(
+    trials: Annotated[
+        int, typer.Option(min=2, help="Settings to try, the two reference points included.")
+    ] = 10,
+    samples: Annotated[
+        int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")
+    ] = 192,
+    out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path(
+        "runs/sweep"
+    ),
+    checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
+    space: Annotated[Path | None, typer.Option(help="YAML with lists of choices per sampler key.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Key of all noise and of the search.")] = 0,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs and torch threads of a trial.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out.")] = False,
+) -> None:
+    """Find the asynchronous schedule that gives the most stable molecules."""
+    settings = Settings.from_environment()
+    campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial)
+    choices = check_space(read_space(space), campaign)
+    question = {"checkpoint": campaign.checkpoint.name, "samples": samples, "seed": seed, "space": choices}
+    folder = SweepFolder(settings.output_folder(out), question, resume)
+    tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
+    folder.remember_run(tracker.parent_id)
+    console = SweepConsole(folder, tracker, settings, list(choices), trials)
+    with ray_session(settings), console.closing():
+        rungs = branch_rungs(campaign, choices)
+        with console.bar("shared synchronous prefix", samples) as progress:
+            buckets = shared_prefix(campaign, rungs, folder.path / "prefix", progress)
+        baseline, _ = measure(run_point(campaign, buckets, SYNCHRONOUS))
+        console.start()
+        errors = search(
+            tune.with_parameters(objective, campaign=campaign, buckets=buckets, baseline=baseline),
+            choices,
+            reference_points(choices),
+            [({key: row[key] for key in choices}, row[RANKED_BY]) for row in folder.rows],
+            trials - len(folder.rows),
+            console.finished,
+            identity,
+            RANKED_BY,
+            seed,
+            cpus_per_trial,
+            folder.path,
+        )
+        console.summary(errors, campaign)
+
+
+def read_space(path: Path | None) -> object:
+    """The search space of a YAML file, or the one above (EADError if the file cannot be read)."""
+    if path is None:
+        return SPACE
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise EADError(f"search space {path} cannot be read ({' '.join(str(error).split())}).") from error
+
+
+if __name__ == "__main__":
+    with told_in_one_sentence("sweep"):
+        app()
