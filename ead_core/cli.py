@@ -50,18 +50,12 @@ def progress_bar(title: str, total: int) -> Iterator[Progress]:
 
 @app.command()
 def sample(
-    checkpoint: Annotated[
-        str, typer.Argument(help="Name of a bundled checkpoint or a checkpoint directory.")
-    ],
+    checkpoint: Annotated[str, typer.Argument(help="Name of a bundled checkpoint or a checkpoint directory.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
     num: Annotated[int, typer.Option(help="How many molecules.")] = 16,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
-    out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path(
-        "out.sdf"
-    ),
-    sizes: Annotated[
-        str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("out.sdf"),
+    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
@@ -85,9 +79,7 @@ def sample(
         )
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
-    typer.echo(
-        f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True
-    )
+    typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
 
 
 @app.command()

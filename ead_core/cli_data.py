@@ -107,9 +107,7 @@ def _overview(report: "ReadReport", file: Path) -> Table:
     from ead_core.data.dataset import file_sha256
 
     sizes = report.molecules.num_atoms
-    table = Table(
-        "", Column(overflow="fold"), title=escape(str(file)), show_header=False, title_justify="left"
-    )
+    table = Table("", Column(overflow="fold"), title=escape(str(file)), show_header=False, title_justify="left")
     table.add_row("molecules", f"{len(sizes):,}")
     if report.skipped:
         table.add_row("bad records", f"{len(report.skipped):,}")

@@ -23,9 +23,7 @@ console = Console(stderr=True)
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML recipe, e.g. configs/demo.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value …")] = None,
-    out: Annotated[Path, typer.Option(help="Checkpoint folder; a run found there is resumed.")] = Path(
-        "runs/train"
-    ),
+    out: Annotated[Path, typer.Option(help="Checkpoint folder; a run found there is resumed.")] = Path("runs/train"),
 ) -> None:
     """Train a model. Ctrl-C saves and stops; the same command resumes."""
     from ead_core.config import load_config

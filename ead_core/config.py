@@ -115,9 +115,7 @@ class Config(Section):
     def flat(self) -> dict[str, Any]:
         """All values under dotted keys, e.g. `sampler.async_ratio`."""
         return {
-            f"{section}.{key}": value
-            for section, values in self.model_dump().items()
-            for key, value in values.items()
+            f"{section}.{key}": value for section, values in self.model_dump().items() for key, value in values.items()
         }
 
     def override(self, changes: Mapping[str, Any]) -> "Config":
@@ -164,9 +162,7 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise ConfigError(
-                f"override '{item}' must have the form key=value, e.g. sampler.async_ratio=0.4."
-            )
+            raise ConfigError(f"override '{item}' must have the form key=value, e.g. sampler.async_ratio=0.4.")
         try:
             changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:

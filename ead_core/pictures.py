@@ -33,11 +33,12 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(columns, len(molecules))
     rows = -(-len(molecules) // columns)
-    figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout=layout)
     FigureCanvasAgg(figure)
     stable = stability(molecules).stable
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -67,7 +68,7 @@ def _draw(panel: Any, charges: NDArray[np.int64], positions: NDArray[np.float32]
         colour = COLOURS.get(int(charges[atom]), OTHER_COLOUR)
         depth = 10 + 2 * flat[atom, 2]
         panel.add_patch(
-            Circle(flat[atom, :2], radius, facecolor=colour, edgecolor="k", linewidth=0.6, zorder=depth)
+            Circle((flat[atom, 0], flat[atom, 1]), radius, facecolor=colour, edgecolor="k", linewidth=0.6, zorder=depth)
         )
     reach = np.abs(flat[:, :2]).max() + 0.5
     panel.set_xlim(-reach, reach)

@@ -29,21 +29,15 @@ def test_the_core_does_not_know_the_platform(path):
 
 def test_importing_everything_in_the_core_loads_no_platform_library():
     modules = [str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in CORE_FILES]
-    code = (
-        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {name.split(".")[0] for name in loaded.stdout.split()} & PLATFORM_LIBRARIES
 
 
 def test_platform_is_pythons_own_from_the_root():
     assert not (ROOT / "platform" / "__init__.py").exists()
     code = "import platform; print(platform.python_version(), platform.__file__)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     version, file = result.stdout.split()
     assert version == ".".join(map(str, sys.version_info[:3]))
     assert not file.startswith(str(ROOT))
@@ -51,9 +45,7 @@ def test_platform_is_pythons_own_from_the_root():
 
 def test_importing_the_package_has_no_side_effects(tmp_path):
     code = "import ead_core, torch; print(torch.get_float32_matmul_precision())"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "highest"
     assert result.stderr == ""
     assert list(tmp_path.iterdir()) == []

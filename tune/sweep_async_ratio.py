@@ -12,7 +12,7 @@ import typer
 import yaml
 from ead_platform.cluster import ray_session
 from ead_platform.records import RANKED_BY, SweepFolder
-from ead_platform.search import search
+from ead_platform.search import Search
 from ead_platform.settings import Settings
 from ead_platform.sweep_report import SweepConsole
 from ead_platform.sweeping import (
@@ -52,15 +52,9 @@ def objective(point: dict[str, Any], campaign: Campaign, buckets: list[Any], bas
 
 @app.command()
 def sweep(
-    trials: Annotated[
-        int, typer.Option(min=2, help="Settings to try, the two reference points included.")
-    ] = 10,
-    samples: Annotated[
-        int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")
-    ] = 192,
-    out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path(
-        "runs/sweep"
-    ),
+    trials: Annotated[int, typer.Option(min=2, help="Settings to try, the two reference points included.")] = 10,
+    samples: Annotated[int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")] = 192,
+    out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path("runs/sweep"),
     checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
     space: Annotated[Path | None, typer.Option(help="YAML with lists of choices per sampler key.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise and of the search.")] = 0,
@@ -82,18 +76,13 @@ def sweep(
             buckets = shared_prefix(campaign, rungs, folder.path / "prefix", progress)
         baseline, _ = measure(run_point(campaign, buckets, SYNCHRONOUS))
         console.start()
-        errors = search(
+        search = Search(choices, identity, RANKED_BY, seed, cpus_per_trial, folder.path)
+        errors = search.run(
             tune.with_parameters(objective, campaign=campaign, buckets=buckets, baseline=baseline),
-            choices,
             reference_points(choices),
-            [({key: row[key] for key in choices}, row[RANKED_BY]) for row in folder.rows],
-            trials - len(folder.rows),
-            console.finished,
-            identity,
-            RANKED_BY,
-            seed,
-            cpus_per_trial,
-            folder.path,
+            done=[({key: row[key] for key in choices}, row[RANKED_BY]) for row in folder.rows],
+            trials=trials - len(folder.rows),
+            finished=console.finished,
         )
         console.summary(errors, campaign)
 

@@ -49,9 +49,7 @@ class TrainingBatches:
         indices = np.asarray(indices)
         sizes = self.molecules.num_atoms[indices]
         mask = size_mask(sizes)
-        atoms = self._offsets[indices][:, None] + np.minimum(
-            np.arange(sizes.max())[None, :], sizes[:, None] - 1
-        )
+        atoms = self._offsets[indices][:, None] + np.minimum(np.arange(sizes.max())[None, :], sizes[:, None] - 1)
         keep = mask[..., None]
         return MoleculeBatch(self._positions[atoms] * keep, self._types[atoms] * mask, mask)
 

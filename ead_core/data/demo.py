@@ -118,9 +118,7 @@ def _embed(candidate: Candidate, seed: int) -> Record:
     return Record(charges, positions, {"index": candidate.number, "smiles": candidate.smiles})
 
 
-def _first(
-    outcomes: Iterable[Outcome], count: int | None, progress: Callable[[int], None] | None
-) -> Iterator[Outcome]:
+def _first(outcomes: Iterable[Outcome], count: int | None, progress: Callable[[int], None] | None) -> Iterator[Outcome]:
     """Outcomes until `count` of them are molecules."""
     built = 0
     for outcome in outcomes:

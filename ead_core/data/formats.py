@@ -158,17 +158,13 @@ def _nothing_usable(source: Path, report: ReadReport) -> str:
         kind = "no .xyz file with a molecule" if source.is_dir() or ".tar" in source.name else "no molecule"
         return f"{source} holds {kind}."
     name, reason = report.skipped[0]
-    return (
-        f"{source} holds no usable molecule, all {len(report.skipped)} are bad; the first is {name}: {reason}"
-    )
+    return f"{source} holds no usable molecule, all {len(report.skipped)} are bad; the first is {name}: {reason}"
 
 
 def _without(report: ReadReport, numbers: set[int], source: Path) -> ReadReport:
     index = report.molecules.properties.get("index")
     if index is None:
-        raise DataError(
-            f"{source} has no GDB9 numbers (property 'index'), so the exclusion list cannot be used."
-        )
+        raise DataError(f"{source} has no GDB9 numbers (property 'index'), so the exclusion list cannot be used.")
     keep = ~np.isin(index, list(numbers))
     if not keep.any():
         raise DataError(f"the exclusion list takes out all {len(keep)} molecules of {source}.")

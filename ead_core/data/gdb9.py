@@ -36,13 +36,9 @@ def gdb9_properties(header: str, trailer: list[str]) -> dict[str, Property]:
     """
     words = header.split()[1:]
     if len(words) != 1 + len(PROPERTIES):
-        raise DataError(
-            f"its 'gdb' line must hold a number and {len(PROPERTIES)} properties, not {len(words)} values."
-        )
+        raise DataError(f"its 'gdb' line must hold a number and {len(PROPERTIES)} properties, not {len(words)} values.")
     if len(trailer) not in (0, 3):
-        raise DataError(
-            f"after the atoms there must be no line or 3 (frequencies, SMILES, InChI), not {len(trailer)}."
-        )
+        raise DataError(f"after the atoms there must be no line or 3 (frequencies, SMILES, InChI), not {len(trailer)}.")
     try:
         index, values = int(np.int64(words[0])), [parse_float(word) for word in words[1:]]
     except (ValueError, OverflowError) as error:

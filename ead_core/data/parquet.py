@@ -28,9 +28,7 @@ def load_parquet(path: Path) -> Named:
         raise DataError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]}).") from error
     missing = [name for name in _CORE if name not in table.column_names]
     if missing:
-        raise DataError(
-            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}."
-        )
+        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}.")
     elements, sizes = _lists(table, "elements", path)
     elements = np.nan_to_num(elements, nan=0, posinf=0, neginf=0)  # no element
     positions, widths = _lists(table, "positions", path)
@@ -91,12 +89,8 @@ def write_parquet(molecules: MoleculeSet, path: Path) -> None:
     """Write `elements`, flat `positions` and every scalar property."""
     offsets = molecules.offsets
     columns = {
-        "elements": pa.ListArray.from_arrays(
-            pa.array(offsets, pa.int32()), pa.array(molecules.charges, pa.int32())
-        ),
-        "positions": pa.ListArray.from_arrays(
-            pa.array(3 * offsets, pa.int32()), pa.array(molecules.positions.ravel())
-        ),
+        "elements": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(molecules.charges, pa.int32())),
+        "positions": pa.ListArray.from_arrays(pa.array(3 * offsets, pa.int32()), pa.array(molecules.positions.ravel())),
     }
     scalars = {name: pa.array(v) for name, v in molecules.properties.items() if np.ndim(v) == 1}
     with write_aside(path) as aside:

@@ -49,9 +49,7 @@ class MoleculeSet:
             )
         for name, values in self.properties.items():
             if np.shape(values)[:1] != (len(self.num_atoms),):
-                raise DataError(
-                    f"property '{name}' must have one value for each of the {len(self)} molecules."
-                )
+                raise DataError(f"property '{name}' must have one value for each of the {len(self)} molecules.")
 
     def __len__(self) -> int:
         return len(self.num_atoms)
@@ -102,14 +100,14 @@ def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
     if reserved:
         raise DataError(f"a property cannot be called '{reserved.pop()}' in an .npz file.")
     largest = int(molecules.num_atoms.max(initial=0))
+    arrays: dict[str, Any] = {
+        "num_atoms": molecules.num_atoms.astype(np.int16 if largest < 2**15 else np.int32),
+        "charges": molecules.charges.astype(np.uint8),
+        "positions": molecules.positions,
+        **{name: np.asarray(values) for name, values in molecules.properties.items()},
+    }
     with write_aside(path) as aside:
-        np.savez_compressed(
-            aside,
-            num_atoms=molecules.num_atoms.astype(np.int16 if largest < 2**15 else np.int32),
-            charges=molecules.charges.astype(np.uint8),
-            positions=molecules.positions,
-            **{name: np.asarray(values) for name, values in molecules.properties.items()},
-        )
+        np.savez_compressed(aside, **arrays)
 
 
 def load_npz(path: Path | str) -> MoleculeSet:

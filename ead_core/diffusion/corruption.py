@@ -21,9 +21,7 @@ class Corrupted:
     levels: Tensor
 
 
-def draw_levels(
-    mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None
-) -> Tensor:
+def draw_levels(mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None) -> Tensor:
     """Levels [B, N] = clamp(t* + δ_i, 0, T) with t* ~ U{0..T} per molecule and δ_i per atom (Algorithm 1).
 
     Args:

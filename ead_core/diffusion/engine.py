@@ -92,9 +92,7 @@ def sample(
     return assemble(generate(process, checkpoint.atom_types, ids, chosen, buckets, progress))
 
 
-def choose_sizes(
-    checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sequence[int] | None
-) -> NDArray[np.int64]:
+def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sequence[int] | None) -> NDArray[np.int64]:
     """Atoms per molecule [M]: those asked for, or drawn from the training histogram.
 
     Raises:
@@ -104,9 +102,7 @@ def choose_sizes(
         return draw_sizes(checkpoint.statistics, seed, ids)
     wrong = [n for n in sizes if not 1 <= n <= LARGEST_MOLECULE]
     if wrong or not len(sizes):
-        raise ConfigError(
-            f"sizes must be between 1 and {LARGEST_MOLECULE} atoms, not {wrong or 'an empty list'}."
-        )
+        raise ConfigError(f"sizes must be between 1 and {LARGEST_MOLECULE} atoms, not {wrong or 'an empty list'}.")
     return repeat_sizes(sizes, len(ids))
 
 
@@ -149,8 +145,9 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
         spread = config.lag * ((largest - 1) // config.group_size)
         if spread > clamp_rungs:
             raise ConfigError(
-                f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads the {largest} "
-                f"atoms over {spread} steps of the grid; at most {clamp_rungs} are allowed (sampler.interval)."
+                f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads "
+                f"the {largest} atoms over {spread} steps of the grid; "
+                f"at most {clamp_rungs} are allowed (sampler.interval)."
             )
         return Manual(rungs, config.group_size, config.lag)
     start = round(config.async_ratio * levels)

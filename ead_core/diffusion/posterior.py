@@ -13,9 +13,7 @@ from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import centre
 
 
-def ancestral_move(
-    z: Tensor, eps: Tensor, t: Tensor, s: Tensor, noise: Tensor, schedule: NoiseSchedule
-) -> Tensor:
+def ancestral_move(z: Tensor, eps: Tensor, t: Tensor, s: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
     """Draw z_s ~ q(z_s | z_t, x̂) per atom; where s = t the state stays.
 
     Args:

@@ -69,8 +69,6 @@ def load_branches(path: Path) -> dict[int, Branch]:
     branches = {}
     for rung, text in metadata.items():
         iteration, seconds = text.split()
-        state = SamplerState(
-            **{name: tensors[f"{rung}.{name}"] for name in _TENSORS}, iteration=int(iteration)
-        )
+        state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in _TENSORS}, iteration=int(iteration))
         branches[int(rung)] = Branch(state, float(seconds))
     return branches

@@ -69,9 +69,7 @@ class SamplerState:
 
     def select(self, rows: Tensor) -> "SamplerState":
         """The molecules at `rows` (indices or a boolean mask)."""
-        chosen = {
-            name: getattr(self, name)[rows] for name in ("ids", "mask", "z", "rungs", "velocities", "pauses")
-        }
+        chosen = {name: getattr(self, name)[rows] for name in ("ids", "mask", "z", "rungs", "velocities", "pauses")}
         return replace(self, **chosen)
 
 
@@ -152,9 +150,7 @@ def decode(state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
 
 def _noise(state: SamplerState, process: Process, stream: Stream) -> Tensor:
     shape = (state.z.shape[1], state.z.shape[2])
-    return centre_state(
-        normal(process.seed, state.ids, state.iteration, stream, shape, state.z.dtype), state.mask
-    )
+    return centre_state(normal(process.seed, state.ids, state.iteration, stream, shape, state.z.dtype), state.mask)
 
 
 def _situation(state: SamplerState, velocities: Tensor, decision: str) -> Situation:

@@ -93,9 +93,7 @@ class Card:
             lines.append(f"{'  of them unreadable':<24}{self.num_skipped:>8}")
         for name, (low, high) in self.intervals.items():
             title = name.replace("_x_", " × ").replace("_", " ")
-            lines.append(
-                f"{title:<24}{100 * getattr(self, name):>8.2f} %  ({100 * low:.2f} – {100 * high:.2f})"
-            )
+            lines.append(f"{title:<24}{100 * getattr(self, name):>8.2f} %  ({100 * low:.2f} – {100 * high:.2f})")
         for title, cost in (("network calls", self.nfe_per_molecule), ("seconds", self.seconds_per_molecule)):
             if cost is not None:
                 lines.append(f"{title + ' per molecule':<24}{cost:>8.2f}")
@@ -182,9 +180,7 @@ def compare(a: Card, b: Card) -> dict[str, PairedDifference]:
     }
 
 
-def training_smiles(
-    molecules: MoleculeSet, workers: int | None = None, cache: Path | None = None
-) -> frozenset[str]:
+def training_smiles(molecules: MoleculeSet, workers: int | None = None, cache: Path | None = None) -> frozenset[str]:
     """SMILES of a training set from its coordinates, by the same route as those of generated molecules.
 
     Args:

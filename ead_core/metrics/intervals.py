@@ -32,9 +32,7 @@ def wilson(successes: int, total: int) -> Interval:
     return low, high
 
 
-def pooled_bootstrap(
-    successes: NDArray[Any], totals: NDArray[Any], draws: int = 2000, seed: int = 0
-) -> Interval:
+def pooled_bootstrap(successes: NDArray[Any], totals: NDArray[Any], draws: int = 2000, seed: int = 0) -> Interval:
     """Percentile interval of Σ successes / Σ totals, resampling molecules and not their parts.
 
     Molecules with equal counts are interchangeable, so each draw is one multinomial over the distinct pairs.
@@ -46,9 +44,7 @@ def pooled_bootstrap(
         seed: of the resampling.
     """
     pairs, counts = np.unique(np.stack([successes, totals], axis=1), axis=0, return_counts=True)
-    resampled = (
-        np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=draws) @ pairs
-    )
+    resampled = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=draws) @ pairs
     low, high = np.percentile(resampled[:, 0] / resampled[:, 1], _TAILS)
     return float(low), float(high)
 

@@ -46,7 +46,5 @@ def build_denoiser(config: NetworkConfig, features: int, steps: int) -> Denoiser
     if config.kind == "egnn":
         network: nn.Module = Egnn(features, config.hidden_features, config.layers)
     else:
-        network = EgnnRbf(
-            features, config.hidden_features, config.layers, config.edge_features, config.vectors
-        )
+        network = EgnnRbf(features, config.hidden_features, config.layers, config.edge_features, config.vectors)
     return Denoiser(network, steps)

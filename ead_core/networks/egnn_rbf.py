@@ -5,7 +5,8 @@ bounded; features are normalised before every edge and update network; time ente
 edge network per block serves messages and coordinates; each block gathers several weighted direction sums
 per atom, whose lengths and products tell the update network about angles.
 
-Legend: B molecules, N padded atoms, H hidden features per atom, E features per edge, K direction sums, R basis functions.
+Legend: B molecules, N padded atoms, H hidden features per atom, E features per edge, K direction sums,
+R basis functions.
 """
 
 import math

@@ -108,18 +108,12 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
             version = (file.metadata() or {}).get("format", "unknown")
         weights = load_file(directory / WEIGHTS)
     except (OSError, EADError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
-        raise CheckpointError(
-            f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}."
-        ) from error
+        raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
     if version != FORMAT:
-        raise CheckpointError(
-            f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'."
-        )
+        raise CheckpointError(f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'.")
     denoiser = new_denoiser(config, statistics)
     try:
         denoiser.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"checkpoint {directory}: weights do not fit the network in {CONFIG}."
-        ) from error
+        raise CheckpointError(f"checkpoint {directory}: weights do not fit the network in {CONFIG}.") from error
     return Checkpoint(directory.resolve().name, config, statistics, denoiser.eval().requires_grad_(False))

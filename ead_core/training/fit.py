@@ -121,12 +121,8 @@ class Trainer:
         """Per-molecule losses [B] and mean relative noise levels [B] of this step's corruption."""
         diffusion = self.config.diffusion
         generator = torch.Generator(device=batch.mask.device)
-        generator.manual_seed(
-            int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0])
-        )
-        levels = draw_levels(
-            batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator
-        )
+        generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
+        levels = draw_levels(batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator)
         corrupted = corrupt(batch.state(self.atom_types), levels, batch.mask, self.schedule, generator)
         predicted = self.denoiser(corrupted.z, levels, batch.mask)
         mean_level = (levels * batch.mask).sum(dim=1) / batch.mask.sum(dim=1) / diffusion.steps

@@ -55,9 +55,7 @@ def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -
     path = directory / PROGRESS
     if not path.is_file():
         if directory.is_dir() and any(directory.iterdir()):
-            raise CheckpointError(
-                f"{directory} is not empty and holds no run to resume; choose another folder."
-            )
+            raise CheckpointError(f"{directory} is not empty and holds no run to resume; choose another folder.")
         return False
     _check_same_model(directory, trainer.config, statistics)
     try:
@@ -76,9 +74,7 @@ def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
     for name, parameter in trainer.denoiser.named_parameters():
         parameter.copy_(tensors[f"weights.{name}"])
     trainer.ema.load({name: tensors[f"ema.{name}"] for name in trainer.ema.weights})
-    stored = {
-        k.removeprefix(OPTIMIZER_PREFIX): v for k, v in tensors.items() if k.startswith(OPTIMIZER_PREFIX)
-    }
+    stored = {k.removeprefix(OPTIMIZER_PREFIX): v for k, v in tensors.items() if k.startswith(OPTIMIZER_PREFIX)}
     trainer.optimizer.load(stored)
 
 
@@ -88,9 +84,7 @@ def _check_same_model(directory: Path, config: Config, statistics: Statistics) -
         before = validate(Config, yaml.safe_load((directory / CONFIG).read_text()))
         data = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
     except (OSError, EADError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise CheckpointError(
-            f"{directory} holds a run whose recipe cannot be read ({one_line(error)})."
-        ) from error
+        raise CheckpointError(f"{directory} holds a run whose recipe cannot be read ({one_line(error)}).") from error
     old, new = before.flat(), config.flat()
     fixed = [key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer"))]
     changed = [key for key in fixed if old[key] != new[key]]
@@ -100,6 +94,4 @@ def _check_same_model(directory: Path, config: Config, statistics: Statistics) -
             "choose another folder or keep the value."
         )
     if data.atom_numbers != statistics.atom_numbers:
-        raise CheckpointError(
-            f"{directory} holds a run on molecules of other elements; choose another folder."
-        )
+        raise CheckpointError(f"{directory} holds a run on molecules of other elements; choose another folder.")

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -12,7 +13,7 @@ import ead_platform
 from ead_platform.settings import Settings
 
 OBJECT_STORE_BYTES = 400_000_000
-QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
@@ -26,9 +27,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
         yield
         return
     if settings.ray_address and not settings.inside_job:
-        packages = [
-            str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__
-        ]
+        packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
         ray.init(address=settings.ray_address, runtime_env={"py_modules": packages}, **QUIET)
     elif settings.ray_address or settings.inside_job:
         ray.init(address="auto", **QUIET)

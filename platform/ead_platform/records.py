@@ -48,15 +48,13 @@ class SweepFolder:
             stored = json.loads((self.path / QUESTION).read_text())
             self.parent_run = stored.pop("parent_run")
         except (OSError, ValueError, KeyError) as error:
-            raise EADError(
-                f"{self.path} holds no sweep to resume; leave out --resume to start one."
-            ) from error
+            raise EADError(f"{self.path} holds no sweep to resume; leave out --resume to start one.") from error
         for key, value in question.items():
             if stored.get(key) != value:
                 raise EADError(f"{self.path} holds a sweep with {key}={stored.get(key)}, not {value}.")
         if (self.path / RESULTS).is_file():
-            table = pd.read_csv(self.path / RESULTS)
-            self.rows = table.sort_values("trial").to_dict("records")
+            table = pd.read_csv(self.path / RESULTS).sort_values("trial")
+            self.rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
     def _save(self, question: Mapping[str, Any]) -> None:
         with write_aside(self.path / QUESTION) as aside:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,21 @@ class DistinctOptunaSearch(OptunaSearch):
         self._values[self._identity(point)] = value
         self.add_evaluated_point(point, value)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """A point that has not been proposed before; FINISHED when none turns up."""
         for attempt in range(ATTEMPTS):
             probe = f"{trial_id}-{attempt}"
-            point = super().suggest(probe)
+            point: dict[str, Any] = super().suggest(probe)  # type: ignore[assignment]  # never None here
             key = self._identity(point)
             if key not in self._values:
                 self._values[key] = None
                 self._ot_trials[trial_id] = self._ot_trials.pop(probe)
-                return dict(point)
+                return point
             value = self._values[key]  # None while the first proposal still runs
-            super().on_trial_complete(
-                probe, None if value is None else {self.metric: value}, error=value is None
-            )
-        return str(Searcher.FINISHED)
+            super().on_trial_complete(probe, None if value is None else {self.metric: value}, error=value is None)
+        return Searcher.FINISHED
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Remember the value for later proposals of the same point."""
         if result and self.metric in result:
             self._values[self._identity(self._ot_trials[trial_id].params)] = result[self.metric]
@@ -73,53 +70,67 @@ class _Reporter(tune.Callback):
         self._finished(dict(trial.config), dict(trial.last_result))
 
 
-def search(
-    trainable: Callable[[dict[str, Any]], None],
-    space: Mapping[str, list[Any]],
-    points: Sequence[Point],
-    done: Sequence[tuple[dict[str, Any], float]],
-    trials: int,
-    finished: Finished,
-    identity: Callable[[Point], Hashable],
-    metric: str,
-    seed: int,
-    cpus_per_trial: int,
-    folder: Path,
-) -> list[str]:
-    """Run `trials` further trials; returns the error messages of those that failed.
+@dataclass(frozen=True)
+class Search:
+    """What stays the same over all sittings of a search.
 
-    Args:
-        trainable: the objective, reporting `metric` once.
+    Attributes:
         space: choices per key.
-        points: tried first unless they are done.
-        done: points of earlier sittings with their values.
-        trials: how many to add.
-        finished: called in the driver with (point, metrics) of each finished trial.
         identity: equal for points that need not both be run.
         metric: maximised.
         seed: of Optuna's sampler.
         cpus_per_trial: CPUs that Ray reserves per trial.
-        folder: Tune's own files.
+        folder: for Tune's own files.
     """
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # Tune's own tables; the caller reports
-    logging.getLogger("ray.tune").setLevel(logging.WARNING)
-    known = {identity(point) for point, _ in done}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    searcher = DistinctOptunaSearch(
-        identity,
-        space={key: CategoricalDistribution(choices) for key, choices in space.items()},
-        points_to_evaluate=[dict(point) for point in points if identity(point) not in known],
-        sampler=optuna.samplers.TPESampler(seed=seed + len(done)),
-        metric=metric,
-        mode="max",
-    )
-    for point, value in done:
-        searcher.add_finished(point, value)
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": cpus_per_trial}),
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials),
-        run_config=tune.RunConfig(
-            name="tune", storage_path=str(folder), verbose=0, callbacks=[_Reporter(finished)]
-        ),
-    )
-    return [str(error) for error in tuner.fit().errors]
+
+    space: Mapping[str, list[Any]]
+    identity: Callable[[Point], Hashable]
+    metric: str
+    seed: int
+    cpus_per_trial: int
+    folder: Path
+
+    def run(
+        self,
+        trainable: Callable[[dict[str, Any]], None],
+        points: Sequence[Point],
+        done: Sequence[tuple[dict[str, Any], float]],
+        trials: int,
+        finished: Finished,
+    ) -> list[str]:
+        """Run further trials; returns the error messages of those that failed.
+
+        Args:
+            trainable: the objective, reporting the metric once.
+            points: tried first unless they are done.
+            done: points of earlier sittings with their values.
+            trials: how many to add.
+            finished: called in the driver with (point, metrics) of each finished trial.
+        """
+        if trials <= 0:
+            return []
+        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no tables of Tune's own; the caller reports
+        logging.getLogger("ray.tune").setLevel(logging.WARNING)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": self.cpus_per_trial}),
+            tune_config=tune.TuneConfig(search_alg=self._searcher(points, done), num_samples=trials),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(finished)]
+            ),
+        )
+        return [str(error) for error in tuner.fit().errors]
+
+    def _searcher(self, points: Sequence[Point], done: Sequence[tuple[dict[str, Any], float]]) -> DistinctOptunaSearch:
+        known = {self.identity(point) for point, _ in done}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        searcher = DistinctOptunaSearch(
+            self.identity,
+            space={key: CategoricalDistribution(choices) for key, choices in self.space.items()},
+            points_to_evaluate=[dict(point) for point in points if self.identity(point) not in known],
+            sampler=optuna.samplers.TPESampler(seed=self.seed + len(done)),
+            metric=self.metric,
+            mode="max",
+        )
+        for point, value in done:
+            searcher.add_finished(point, value)
+        return searcher

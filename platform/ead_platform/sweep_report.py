@@ -21,7 +21,7 @@ from rich.table import Table
 
 from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
 from ead_platform.settings import Settings
-from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point, shared_prefix
+from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
 from ead_platform.tracking import SweepTracker
 
 MARKERS = "osD^vP*X"
@@ -61,9 +61,7 @@ class SweepConsole:
     def bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """A progress bar; yields the function that advances it."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console
-        ) as progress:
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console) as progress:
             task = progress.add_task(title, total=total)
             yield lambda done: progress.advance(task, done)
 
@@ -110,14 +108,12 @@ class SweepConsole:
         if identity(best) == identity(SYNCHRONOUS):
             self._console.print("The synchronous baseline is best; there is nothing to confirm.")
             return {}
-        fresh = Campaign(
-            campaign.checkpoint, campaign.seed, campaign.samples, campaign.samples, campaign.threads
-        )
+        fresh = Campaign(campaign.checkpoint, campaign.seed, campaign.samples, campaign.samples, campaign.threads)
         with self.bar("confirming on fresh molecules", campaign.samples) as progress:
             rungs = {fresh.branch_rung(best)}
             buckets = shared_prefix(fresh, rungs, self._folder.path / "confirmation", progress)
-        baseline, _ = measure(run_point(fresh, buckets, SYNCHRONOUS))
-        _, metrics = measure(run_point(fresh, buckets, best), baseline)
+        baseline, _ = measure(run_point_in_parallel(fresh, buckets, SYNCHRONOUS))
+        _, metrics = measure(run_point_in_parallel(fresh, buckets, best), baseline)
         self._console.print(
             f"confirmed: stable {_percent(metrics, RANKED_BY)}, difference to synchronous {_difference(metrics)}, "
             f"{metrics['nfe_per_molecule']:.0f} calls"
@@ -130,9 +126,7 @@ class SweepConsole:
 
 def ranking(table: pd.DataFrame, keys: list[str], samples: int) -> Table:
     """The ranked trials as a table with intervals and costs."""
-    view = Table(
-        title=f"{samples} molecules per setting, equal noise; 95 % intervals; differences are paired"
-    )
+    view = Table(title=f"{samples} molecules per setting, equal noise; 95 % intervals; differences are paired")
     for column in ("setting", "stable %", "difference", "p", "atoms %", "valid %", "V×U %", "calls", "s/mol"):
         view.add_column(column, no_wrap=True, justify="left" if column == "setting" else "right")
     for row in table.to_dict("records"):
@@ -152,13 +146,12 @@ def draw(table: pd.DataFrame, path: Any, campaign: Campaign) -> None:
     """Quality against cost, one point per trial: colour = asynchronous ratio, marker = pause mode."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.colors import Normalize
 
     figure, axes = plt.subplots(figsize=(8, 5), constrained_layout=True)
     ratios = table.get("sampler.async_ratio", pd.Series(0.0, index=table.index)).astype(float)
-    modes = table.get("sampler.pause_mode", pd.Series("repeat", index=table.index)).where(
-        ratios > 0, "synchronous"
-    )
-    scale = plt.Normalize(0, max(float(ratios.max()), 1e-9))
+    modes = table.get("sampler.pause_mode", pd.Series("repeat", index=table.index)).where(ratios > 0, "synchronous")
+    scale = Normalize(0, max(float(ratios.max()), 1e-9))
     for number, mode in enumerate(sorted(modes.unique())):
         _points(
             axes,
@@ -182,9 +175,7 @@ def _points(axes: Axes, rows: pd.DataFrame, ratios: pd.Series, scale: Any, marke
     below, above = quality - 100 * rows[f"{RANKED_BY}_low"], 100 * rows[f"{RANKED_BY}_high"] - quality
     cost = rows["nfe_per_molecule"]
     axes.errorbar(cost, quality, yerr=[below, above], fmt="none", ecolor="0.75", zorder=1)
-    axes.scatter(
-        cost, quality, c=ratios, norm=scale, cmap="viridis", marker=marker, s=70, label=label, edgecolors="k"
-    )
+    axes.scatter(cost, quality, c=ratios, norm=scale, cmap="viridis", marker=marker, s=70, label=label, edgecolors="k")
 
 
 def _is_figure(key: str) -> bool:

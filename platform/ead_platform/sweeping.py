@@ -19,7 +19,7 @@ from ead_core.config import SamplerConfig
 from ead_core.cpu import tune_cpu
 from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import assemble, build_process, choose_sizes, complete
+from ead_core.diffusion.engine import Generated, assemble, build_process, choose_sizes, complete
 from ead_core.diffusion.policy import Adaptive, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
 from ead_core.diffusion.sampler import Process, initial_state
@@ -82,9 +82,7 @@ class Campaign:
         return process.policy.start if isinstance(process.policy, Adaptive) else len(process.grid) - 1
 
 
-def shared_prefix(
-    campaign: Campaign, rungs: set[int], folder: Path, progress: Callable[[int], None]
-) -> list[Bucket]:
+def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:
     """The states of all buckets at `rungs`, from `folder` where they are stored, else computed on the cluster.
 
     Args:
@@ -98,9 +96,7 @@ def shared_prefix(
     shared = ray.put(campaign)
     work = ray.remote(_prefix_of).options(num_cpus=campaign.threads)
     tasks = {}
-    for rows, path in sorted(
-        zip(buckets, paths, strict=True), key=lambda pair: -_cost(campaign.sizes[pair[0]])
-    ):
+    for rows, path in sorted(zip(buckets, paths, strict=True), key=lambda pair: -_cost(campaign.sizes[pair[0]])):
         if path.is_file():
             progress(len(rows))
         else:
@@ -128,13 +124,32 @@ def _cost(sizes: NDArray[np.int64]) -> int:
 
 def run_point(campaign: Campaign, buckets: Sequence[Bucket], point: Mapping[str, Any]) -> MoleculeSet:
     """The molecules of one trial; `seconds` includes the inherited way to the branch level."""
-    process, rung = campaign.process(point), campaign.branch_rung(point)
+    return assemble([_complete(campaign, branches, point) for branches in buckets])
+
+
+def run_point_in_parallel(
+    campaign: Campaign,
+    buckets: Sequence[Bucket],
+    point: Mapping[str, Any],
+    progress: Callable[[int], None] = lambda done: None,
+) -> MoleculeSet:
+    """The same molecules with a task of the cluster per bucket, the dearest first."""
+    shared = ray.put(campaign)
+    work = ray.remote(_complete).options(num_cpus=campaign.threads)
+    running = [work.remote(shared, branches, point) for branches in reversed(buckets)]
     results = []
-    for branches in buckets:
-        branch = branches[rung]
-        result = complete(branch.state, process, campaign.checkpoint.atom_types)
-        results.append(result.after(branch.seconds))
+    while running:
+        [done], running = ray.wait(running, num_returns=1)
+        results.append(ray.get(done))
+        progress(len(results[-1].ids))
     return assemble(results)
+
+
+def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> Generated:
+    tune_cpu(campaign.threads)
+    branch = branches[campaign.branch_rung(point)]
+    result = complete(branch.state, campaign.process(point), campaign.checkpoint.atom_types)
+    return result.after(branch.seconds)
 
 
 def measure(molecules: MoleculeSet, baseline: Card | None = None) -> tuple[Card, dict[str, float]]:
@@ -169,9 +184,7 @@ def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
         EADError: not a mapping of sampler keys to lists, or a choice that the configuration refuses.
     """
     if not isinstance(space, Mapping) or not space:
-        raise EADError(
-            "the search space must map sampler keys to lists, e.g. sampler.async_ratio: [0.1, 0.2]."
-        )
+        raise EADError("the search space must map sampler keys to lists, e.g. sampler.async_ratio: [0.1, 0.2].")
     checked: dict[str, list[Any]] = {}
     for key, choices in space.items():
         if not str(key).startswith("sampler.") or not isinstance(choices, list) or not choices:

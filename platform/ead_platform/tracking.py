@@ -28,9 +28,7 @@ class SweepTracker:
         params: of a new parent run.
     """
 
-    def __init__(
-        self, settings: Settings, parent_id: str | None, name: str, params: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, settings: Settings, parent_id: str | None, name: str, params: Mapping[str, Any]) -> None:
         mlflow.set_tracking_uri(settings.tracking_uri)
         self._client = MlflowClient(settings.tracking_uri)
         self._experiment = _experiment_id(self._client, settings)

@@ -30,9 +30,7 @@ def make_molecules():
         charges = [generator.choice([6, 8], size=n) for n in sizes]
         charges[0][:2] = 6, 8
         positions = [
-            np.stack(
-                [i + 1.2 * np.arange(n), 0.7 * (np.arange(n) % 2), 0.1 * generator.normal(size=n)], axis=1
-            )
+            np.stack([i + 1.2 * np.arange(n), 0.7 * (np.arange(n) % 2), 0.1 * generator.normal(size=n)], axis=1)
             for i, n in enumerate(sizes)
         ]
         return MoleculeSet.from_lists(charges, positions)

@@ -75,9 +75,7 @@ def test_train_sample_evaluate(ead, recipe, tmp_path):
     assert [row["step"] for row in rows if "molecule_stability" in row] == [3, 6]
     assert rows[-1]["loss"] > 0
 
-    code, _, told = ead(
-        "sample", "run", "--num", 3, "--out", "x.npz", "--sizes", "4,6", "sampler.policy=synchronous"
-    )
+    code, _, told = ead("sample", "run", "--num", 3, "--out", "x.npz", "--sizes", "4,6", "sampler.policy=synchronous")
     assert code == 0
     assert "3 molecules → x.npz (11 network calls" in told
     assert load_npz(tmp_path / "x.npz").num_atoms.tolist() == [4, 6, 4]

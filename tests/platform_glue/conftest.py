@@ -25,9 +25,7 @@ def tiny_checkpoint(tmp_path_factory):
     """An untrained model with T = 40: every mechanism runs, nothing takes time."""
     directory = tmp_path_factory.mktemp("tiny")
     config = Config(**TINY)
-    statistics = Statistics(
-        atom_numbers=(1, 6, 8), sizes={4: 2, 6: 1}, num_molecules=3, name="tiny", sha256="0"
-    )
+    statistics = Statistics(atom_numbers=(1, 6, 8), sizes={4: 2, 6: 1}, num_molecules=3, name="tiny", sha256="0")
     torch.manual_seed(0)
     save_recipe(directory, config, statistics)
     save_weights(directory, new_denoiser(config, statistics).state_dict())
@@ -74,8 +72,6 @@ def sweep_command(cluster, tiny_checkpoint, tmp_path):
 @pytest.fixture
 def run_sweep(sweep_command):
     def run(*options):
-        return subprocess.run(
-            **sweep_command(*options), capture_output=True, text=True, timeout=180, check=False
-        )
+        return subprocess.run(**sweep_command(*options), capture_output=True, text=True, timeout=180, check=False)
 
     return run

@@ -58,9 +58,7 @@ def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_
 
 def test_a_killed_sweep_resumes_without_repeating_anything(sweep_command, run_sweep, tmp_path):
     options = ("--trials", "7", "--samples", "6", "--out", "out")
-    process = subprocess.Popen(
-        **sweep_command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(**sweep_command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     results = tmp_path / "out" / "results.csv"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < 2):

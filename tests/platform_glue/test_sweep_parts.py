@@ -36,9 +36,7 @@ def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
     assert rungs == {0, 8, 20}
     buckets = [_prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, 64)]
     for ratio in SPACE["sampler.async_ratio"]:
-        branched = run_point(
-            campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"}
-        )
+        branched = run_point(campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"})
         direct = sample(campaign.checkpoint, 8, 3, policy="adaptive", async_ratio=ratio, pause_mode="repeat")
         assert np.array_equal(branched.positions, direct.positions)
         assert np.array_equal(branched.properties["nfe"], direct.properties["nfe"])
@@ -79,9 +77,7 @@ def test_reference_points_are_added_to_any_space(campaign):
 
 def make_search(seed=0):
     distributions = {key: CategoricalDistribution(choices) for key, choices in SPACE.items()}
-    return DistinctOptunaSearch(
-        identity, space=distributions, metric="q", mode="max", points_to_evaluate=None
-    )
+    return DistinctOptunaSearch(identity, space=distributions, metric="q", mode="max", points_to_evaluate=None)
 
 
 def test_every_point_is_proposed_once_and_then_the_search_ends():

@@ -43,9 +43,7 @@ def test_prepare_excludes(tmp_path: Path) -> None:
     molecules = MoleculeSet(np.ones(3), np.ones(3), np.zeros((3, 3)), {"index": np.array([4, 5, 6])})
     save_npz(molecules, tmp_path / "a.npz")
     (tmp_path / "list.txt").write_text("Index\n5 because\n")
-    result = run(
-        "prepare", tmp_path / "a.npz", "--out", tmp_path / "b.npz", "--exclude", tmp_path / "list.txt"
-    )
+    result = run("prepare", tmp_path / "a.npz", "--out", tmp_path / "b.npz", "--exclude", tmp_path / "list.txt")
     assert "1 molecules left out by the exclusion list" in result.stdout
     assert read_molecules(tmp_path / "b.npz").molecules.properties["index"].tolist() == [4, 6]
 

@@ -31,9 +31,7 @@ def assert_partition(split: Split, total: int) -> None:
 
 
 class TestResolve:
-    def test_environment_wins_over_the_working_folder(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_environment_wins_over_the_working_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data, work = tmp_path / "data", tmp_path / "work"
         for folder in (data, work):
             folder.mkdir()

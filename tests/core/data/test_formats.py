@@ -195,9 +195,7 @@ class TestGdb9:
     def test_exclusion_list(self, tmp_path: Path) -> None:
         for index in (3, 12, 61, 3054):
             put(tmp_path, f"{index}.xyz", gdb9(index))
-        listed = put(
-            tmp_path, "uncharacterized.txt", f"Of 3054 molecules\n====\n# Index SMILES\n{EXCLUDED}\n====\n"
-        )
+        listed = put(tmp_path, "uncharacterized.txt", f"Of 3054 molecules\n====\n# Index SMILES\n{EXCLUDED}\n====\n")
         report = read_molecules(tmp_path, exclude=listed)
         assert report.molecules.properties["index"].tolist() == [12, 3054]
         assert (report.excluded, report.skipped) == (2, [])
@@ -242,18 +240,14 @@ class TestBadRecords:
         ],
     )
     def test_xyz_frame_between_good_ones(self, tmp_path: Path, frame: str, sentence: str) -> None:
-        report = read_molecules(
-            put(tmp_path, "a.xyz", WATER + frame + ("\n" if frame == "3\n" else "") + WATER)
-        )
+        report = read_molecules(put(tmp_path, "a.xyz", WATER + frame + ("\n" if frame == "3\n" else "") + WATER))
         assert report.molecules.num_atoms.tolist() == [3, 3]
         assert report.skipped == [("a.xyz, molecule 2 (line 6)", sentence)]
 
     def test_truncated_at_the_end(self, tmp_path: Path) -> None:
         report = read_molecules(put(tmp_path, "a.xyz", WATER + "\n\n" + WATER[:-23]))
         assert len(report.molecules) == 1
-        assert report.skipped == [
-            ("a.xyz, molecule 2 (line 8)", "it should have 3 atoms, but only 2 lines follow.")
-        ]
+        assert report.skipped == [("a.xyz, molecule 2 (line 8)", "it should have 3 atoms, but only 2 lines follow.")]
 
     def test_numbers_for_symbols_and_a_number_for_a_comment(self, tmp_path: Path) -> None:
         text = WATER.replace("O ", "8 ").replace("H ", "h ").replace("3\n\n", "3\n42\n")
@@ -306,9 +300,7 @@ class TestBadRecords:
     def test_npz_values(self, tmp_path: Path) -> None:
         positions = np.zeros((6, 3))
         positions[3, 1] = np.nan
-        save_npz(
-            MoleculeSet(np.array([2, 2, 1, 1]), np.array([1, 1, 1, 1, 0, 6]), positions), tmp_path / "a.npz"
-        )
+        save_npz(MoleculeSet(np.array([2, 2, 1, 1]), np.array([1, 1, 1, 1, 0, 6]), positions), tmp_path / "a.npz")
         report = read_molecules(tmp_path / "a.npz")
         assert report.molecules.charges.tolist() == [1, 1, 6]
         assert report.skipped == [
@@ -354,9 +346,7 @@ class TestParquet:
         with pytest.raises(DataError, match=r"lacks the column\(s\) positions; it has elements, gap"):
             read_molecules(path)
         pq.write_table(pa.table({"elements": ["H"], "positions": [[0.0] * 3]}), path)
-        with pytest.raises(
-            DataError, match=r"column 'elements' of .* must hold lists of numbers, not string"
-        ):
+        with pytest.raises(DataError, match=r"column 'elements' of .* must hold lists of numbers, not string"):
             read_molecules(path)
         pq.write_table(pa.table({"elements": [[1]], "positions": [[0.0] * 3]}).slice(0, 0), path)
         with pytest.raises(DataError, match=r"a\.parquet holds no molecule"):
@@ -427,9 +417,7 @@ class TestFatal:
 
 class TestWriting:
     def test_unknown_extension(self, tmp_path: Path, molecules: MoleculeSet) -> None:
-        with pytest.raises(
-            OutputError, match=r"must end in one of \.npz, \.parquet, \.xyz, \.sdf, \.sdf\.gz"
-        ):
+        with pytest.raises(OutputError, match=r"must end in one of \.npz, \.parquet, \.xyz, \.sdf, \.sdf\.gz"):
             write_molecules(molecules, tmp_path / "a.mol2")
 
     def test_places_that_cannot_be_written(self, tmp_path: Path) -> None:

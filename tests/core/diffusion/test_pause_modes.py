@@ -40,9 +40,7 @@ def ratio(make_process):
             grid=process.grid[: TOP + 1],
             denoiser=lambda z, levels, mask: z / sigma(levels)[..., None],
         )
-        state = initial_state(
-            torch.arange(MOLECULES), size_mask([ATOMS] * MOLECULES), 7, process, torch.float64
-        )
+        state = initial_state(torch.arange(MOLECULES), size_mask([ATOMS] * MOLECULES), 7, process, torch.float64)
         state = replace(state, z=state.z * sigma(torch.tensor(TOP)))
         for _ in range(calls):
             state = step(state, process)

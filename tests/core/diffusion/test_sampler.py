@@ -1,6 +1,5 @@
 """The loop equals EDM's where it must, is equivariant as a whole, and keeps every promise on the way."""
 
-
 import pytest
 import torch
 

@@ -35,9 +35,7 @@ def test_alpha_and_sigma(level, alpha, sigma):
 def test_levels_may_have_any_shape():
     levels = torch.randint(0, 1001, (2, 3, 4))
     assert SCHEDULE.alpha(levels).shape == (2, 3, 4)
-    assert torch.allclose(
-        SCHEDULE.alpha(levels) ** 2 + SCHEDULE.sigma(levels) ** 2, torch.ones(2, 3, 4).double()
-    )
+    assert torch.allclose(SCHEDULE.alpha(levels) ** 2 + SCHEDULE.sigma(levels) ** 2, torch.ones(2, 3, 4).double())
 
 
 def test_reverse_move_is_bayes_rule():

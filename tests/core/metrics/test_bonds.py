@@ -99,7 +99,5 @@ def test_chunks_hold_every_molecule_once_and_stay_small(monkeypatch):
     sizes = np.random.default_rng(0).integers(1, 20, size=100)
     chunks = list(bonded_chunks(MoleculeSet(sizes, np.ones(sizes.sum()), np.zeros((sizes.sum(), 3)))))
     assert sorted(np.concatenate([chunk.indices for chunk in chunks])) == list(range(100))
-    assert all(
-        chunk.charges.size * chunk.charges.shape[1] <= 200 or len(chunk.charges) == 1 for chunk in chunks
-    )
+    assert all(chunk.charges.size * chunk.charges.shape[1] <= 200 or len(chunk.charges) == 1 for chunk in chunks)
     assert all(((chunk.charges > 0).sum(axis=1) == sizes[chunk.indices]).all() for chunk in chunks)

@@ -31,9 +31,7 @@ def test_agrees_with_the_plain_loops(shaken):
 def test_agrees_with_the_plain_loops_on_shaken_qm9(qm9):
     rng = np.random.default_rng(5)
     chosen = qm9.select(rng.permutation(len(qm9))[:300])
-    noise = np.repeat(np.linspace(0, 0.1, 300), chosen.num_atoms)[:, None] * rng.normal(
-        size=(len(chosen.charges), 3)
-    )
+    noise = np.repeat(np.linspace(0, 0.1, 300), chosen.num_atoms)[:, None] * rng.normal(size=(len(chosen.charges), 3))
     moved = MoleculeSet(chosen.num_atoms, chosen.charges, chosen.positions + noise)
     assert stability(moved).stable_atoms.tolist() == [sum(flags) for flags in reference_flags(moved)]
 

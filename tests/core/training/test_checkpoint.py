@@ -72,9 +72,7 @@ def test_bundled_checkpoints_are_found_by_name(make_checkpoint, tmp_path, monkey
     assert bundled() == ["large", "small"]
     assert find_checkpoint("small") == tmp_path / "small"
     assert load_checkpoint("small").name == "small"
-    with pytest.raises(
-        CheckpointError, match=r"'tiny' is neither .* nor a bundled checkpoint \(large, small\)\."
-    ):
+    with pytest.raises(CheckpointError, match=r"'tiny' is neither .* nor a bundled checkpoint \(large, small\)\."):
         load_checkpoint("tiny")
 
 

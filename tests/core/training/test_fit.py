@@ -284,6 +284,15 @@ def test_the_rate_warms_up_stays_and_falls(make_config):
     assert factors[80:] == pytest.approx([(100 - step) / 20 for step in range(80, 100)])
 
 
+def test_the_rate_reaches_every_part_of_the_optimiser(make_trainer, molecules):
+    trainer = make_trainer({**MUON, "training.warmup_steps": 3})
+    batches = TrainingBatches(molecules, trainer.atom_types, 4, 0)
+    for share in (0.25, 0.5, 0.75, 1.0):
+        trainer.advance(batches.batch(trainer.step))
+        rates = [group["lr"] for part in trainer.optimizer._parts for group in part.param_groups]
+        assert rates == pytest.approx([share * 1e-3, share * 0.012])
+
+
 def test_without_warm_up_and_decay_the_rate_is_constant(make_config):
     config = make_config({"training.warmup_steps": 0, "training.decay_fraction": 0.0})
     assert {rate_factor(config, step) for step in (0, 1, 10**6)} == {1.0}
@@ -328,16 +337,17 @@ def test_gradients_are_clipped(make_trainer, molecules, monkeypatch):
     assert norms(0.01) == (pytest.approx(0.01, rel=1e-3), pytest.approx(reported))
 
 
-def test_muon_gets_the_inner_matrices_only(make_trainer):
-    adam, muon = make_trainer(MUON).optimizer._parts
-    shapes = [p.shape for group in muon.param_groups for p in group["params"]]
-    assert shapes
-    assert all(len(shape) == 2 and min(shape) > 16 for shape in shapes)
+def test_muon_gets_the_inner_matrices_and_adam_all_else(make_trainer):
     trainer = make_trainer(MUON)
-    total = sum(len(group["params"]) for part in trainer.optimizer._parts for group in part.param_groups)
-    assert total == len(list(trainer.denoiser.parameters()))
-    assert adam.param_groups[0]["lr"] == 1e-3
-    assert muon.param_groups[0]["lr"] == 0.012
+    names = {id(parameter): name for name, parameter in trainer.denoiser.named_parameters()}
+    adam, muon = (
+        {names[id(p)]: p for group in part.param_groups for p in group["params"]} for part in trainer.optimizer._parts
+    )
+    assert muon
+    assert all(name.startswith("network.blocks.") for name in muon)
+    assert all(p.ndim == 2 and min(p.shape) > 16 for p in muon.values())
+    assert min(adam["network.embed.weight"].shape) > 16  # large, but the first layer
+    assert sorted([*adam, *muon]) == sorted(names.values())
 
 
 def test_an_empty_folder_is_a_fresh_start(make_trainer, statistics, tmp_path):

@@ -1,0 +1,90 @@
+"""The card of a checkpoint: quality and cost of three schedules on the same molecules, and a picture of them.
+
+    python benchmarks/measure_checkpoint.py ead_core/pretrained/qm9-small --train qm9.npz --picture docs/pictures/qm9-small.png
+
+The settings share the synchronous prefix, so their differences are paired and the whole costs little more than one.
+"""
+
+import json
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from ead_platform.cluster import ray_session
+from ead_platform.settings import Settings
+from ead_platform.sweeping import Campaign, measure, run_point_in_parallel, shared_prefix
+
+from ead_core.console import progress_bar
+from ead_core.data.dataset import split_indices
+from ead_core.data.formats import read_molecules
+from ead_core.errors import told_in_one_sentence
+from ead_core.files import write_aside
+from ead_core.metrics.card import evaluate, training_smiles
+from ead_core.pictures import draw_molecules
+from ead_core.training.checkpoint import CARD, find_checkpoint, load_checkpoint
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "synchronous": {"sampler.async_ratio": 0.0},
+    "adaptive, async_ratio 0.2": {"sampler.async_ratio": 0.2},
+    "adaptive, async_ratio 0.4": {"sampler.async_ratio": 0.4},
+}
+FIXED = {"sampler.history_window": 2, "sampler.pause_mode": "repeat"}
+
+
+def main(
+    checkpoint: Path,
+    num: Annotated[int, typer.Option(help="Molecules per setting.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
+    train: Annotated[Path | None, typer.Option(help="The checkpoint's data file, for novelty.")] = None,
+    work: Annotated[Path, typer.Option(help="Keeps the prefix, so that an interrupted run continues.")] = Path("runs/card"),
+    picture: Annotated[Path | None, typer.Option(help="Draw twelve molecules of the adaptive schedule.")] = None,
+) -> None:
+    """Write card.json into the checkpoint's folder."""
+    model = load_checkpoint(checkpoint)
+    campaign = Campaign(model, seed, 0, num, threads=1)
+    known = _training_smiles(train, model.config.data.split_seed) if train else None
+    rungs = {campaign.branch_rung(point) for point in SETTINGS.values()}
+    rows, baseline = [], None
+    with ray_session(Settings.from_environment()):
+        with progress_bar("shared synchronous prefix", num) as progress:
+            buckets = shared_prefix(campaign, rungs, work / "prefix", progress)
+        for setting, point in SETTINGS.items():
+            overrides = {**point, **FIXED}
+            with progress_bar(setting, num) as progress:
+                molecules = run_point_in_parallel(campaign, buckets, overrides, progress)
+            card, metrics = measure(molecules, baseline)
+            baseline = baseline or card
+            paired = {key: value for key, value in metrics.items() if "difference" in key or "p_value" in key}
+            figures = evaluate(molecules, known).to_json()
+            rows.append({"setting": setting, "overrides": overrides, **figures, **paired})
+            typer.echo(f"\n{setting}\n{card.table()}")
+            if picture and "0.2" in setting:
+                draw_molecules(molecules.select(range(12)), picture)
+    with write_aside(find_checkpoint(checkpoint) / CARD) as aside:
+        aside.write_text(json.dumps(_document(model.name, seed, rows), indent=1) + "\n")
+
+
+def _training_smiles(path: Path, split_seed: int) -> frozenset[str]:
+    molecules = read_molecules(path).molecules
+    return training_smiles(molecules.select(split_indices(molecules, "auto", split_seed).train))
+
+
+def _document(name: str, seed: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "checkpoint": name,
+        "protocol": "EDM bond tables and RDKit sanitisation; denominators are attempts; 95 % intervals",
+        "seed": seed,
+        "seconds_are": f"of one core ({platform.machine()}), torch {torch.__version__}, batches of up to 64",
+        "command": shlex.join(["python", *sys.argv]),
+        "rows": rows,
+    }
+
+
+if __name__ == "__main__":
+    with told_in_one_sentence("measure_checkpoint"):
+        typer.run(main)
