@@ -1,6 +1,6 @@
 """The card of a checkpoint: quality and cost of three schedules on the same molecules, and a picture of them.
 
-    python benchmarks/measure_checkpoint.py ead_core/pretrained/qm9-small --train qm9.npz --picture docs/pictures/qm9-small.png
+    python benchmarks/measure_checkpoint.py ead_core/pretrained/qm9-small --train qm9.npz --picture molecules.png
 
 The settings share the synchronous prefix, so their differences are paired and the whole costs little more than one.
 """
@@ -40,7 +40,7 @@ def main(
     num: Annotated[int, typer.Option(help="Molecules per setting.")] = 1000,
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
     train: Annotated[Path | None, typer.Option(help="The checkpoint's data file, for novelty.")] = None,
-    work: Annotated[Path, typer.Option(help="Keeps the prefix, so that an interrupted run continues.")] = Path("runs/card"),
+    work: Annotated[Path, typer.Option(help="Keeps the prefix for an interrupted run.")] = Path("runs/card"),
     picture: Annotated[Path | None, typer.Option(help="Draw twelve molecules of the adaptive schedule.")] = None,
 ) -> None:
     """Write card.json into the checkpoint's folder."""

@@ -1,25 +1,16 @@
 """`ead`: data · train · sample · evaluate · models."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from ead_core.cli_data import data_app
 from ead_core.cli_train import train
-from ead_core.config import parse_overrides
+from ead_core.config import parse_overrides, read_mapping
+from ead_core.console import progress_bar
 from ead_core.errors import ConfigError, told_in_one_sentence
 
 app = typer.Typer(
@@ -29,23 +20,6 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command()(train)
-console = Console(stderr=True)
-
-
-@contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Progress]:
-    """A bar on standard error with count, elapsed and remaining time."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        bar.add_task(title, total=total)
-        yield bar
 
 
 @app.command()
@@ -56,6 +30,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("out.sdf"),
     sizes: Annotated[str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
@@ -65,18 +40,13 @@ def sample(
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
-    settings, atoms = sampler_settings(overrides or []), parse_sizes(sizes)
+    stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
+    given = {**stored, **parse_overrides(overrides or [])}
+    chosen, atoms = sampler_settings(given), parse_sizes(sizes)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
-    with progress_bar(f"sampling with {model.name}", num) as bar:
-        molecules = generate(
-            model,
-            num,
-            seed,
-            atoms,
-            progress=lambda done: bar.advance(bar.task_ids[0], done),
-            **settings,
-        )
+    with progress_bar(f"sampling with {model.name}", num) as progress:
+        molecules = generate(model, num, seed, atoms, progress, **chosen)
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
@@ -105,6 +75,23 @@ def evaluate(
 
 
 @app.command()
+def draw(
+    file: Annotated[Path, typer.Argument(help="Molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet.")],
+    out: Annotated[Path, typer.Option(help="Picture: .png, .svg or .pdf.")],
+    num: Annotated[int, typer.Option(min=1, help="How many, from the start of the file.")] = 12,
+    columns: Annotated[int, typer.Option(min=1, help="Molecules per row.")] = 6,
+) -> None:
+    """Draw molecules, each marked as stable or not."""
+    from ead_core.data.formats import read_molecules
+    from ead_core.pictures import check_picture, draw_molecules
+
+    check_picture(out)
+    molecules = read_molecules(file).molecules
+    draw_molecules(molecules.select(range(min(num, len(molecules)))), out, columns)
+    typer.echo(f"{out}", err=True)
+
+
+@app.command()
 def models() -> None:
     """List the bundled checkpoints with their measured quality."""
     from ead_core.training.checkpoint import CARD, PRETRAINED, bundled
@@ -121,10 +108,10 @@ def models() -> None:
                 )
 
 
-def sampler_settings(overrides: list[str]) -> dict[str, object]:
-    """Settings of the sampler section from `sampler.key=value` items (ConfigError for any other key)."""
+def sampler_settings(overrides: Mapping[str, object]) -> dict[str, object]:
+    """Settings of the sampler section without their prefix (ConfigError for a key of another section)."""
     settings = {}
-    for key, value in parse_overrides(overrides).items():
+    for key, value in overrides.items():
         section, _, name = key.partition(".")
         if section != "sampler":
             raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'.")

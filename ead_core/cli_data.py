@@ -9,8 +9,9 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+
+from ead_core.console import new_progress
 
 if TYPE_CHECKING:
     from ead_core.data.records import ReadReport
@@ -77,8 +78,7 @@ def demo(
 @contextmanager
 def _counter(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar on standard error; yields the function that sets how far it is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with new_progress() as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
 

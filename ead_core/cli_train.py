@@ -1,22 +1,18 @@
 """`ead train`: a recipe, a data file and a folder in; a resumable run and a checkpoint out."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from ead_core.console import new_progress
 
 LOG = "metrics.jsonl"
+LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 console = Console(stderr=True)
 
 
@@ -55,15 +51,8 @@ class RunLog:
 
     def __init__(self, directory: Path, steps: int) -> None:
         self._path, self._steps = directory / LOG, steps
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self._bar = Progress(
-            *columns,
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = new_progress(console)
+        self._said = time.monotonic()
 
     def __enter__(self) -> "RunLog":
         self._bar.start()
@@ -80,6 +69,9 @@ class RunLog:
         if "loss" in row:
             text = f"loss {row['loss']:.4f}  {row['molecules_per_second']:.0f} molecules/s"
             self._bar.update(self._task, completed=row["step"], description=text)
+            if not console.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
+                self._said = time.monotonic()
+                console.print(f"step {row['step']} of {self._steps}  {text}")
         if "molecule_stability" in row:
             atoms, molecules = 100 * row["atom_stability"], 100 * row["molecule_stability"]
             console.print(f"step {row['step']}: stable atoms {atoms:.1f} %, molecules {molecules:.1f} %")

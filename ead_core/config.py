@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ead_core.errors import ConfigError
+from ead_core.errors import ConfigError, one_line
 
 
 class Section(BaseModel):
@@ -140,16 +140,25 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: missing or malformed file, unknown key, or a value outside its range.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"recipe {path} does not exist.")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold sections such as `data:` and `network:`.")
+    content = read_mapping(Path(path), "sections such as `data:` and `network:`")
     return validate(Config, content).override(parse_overrides(overrides))
+
+
+def read_mapping(path: Path, content: str) -> dict[str, Any]:
+    """The mapping in a YAML file; `content` says in the error what it should hold.
+
+    Raises:
+        ConfigError: missing, unreadable, malformed, or no mapping.
+    """
+    try:
+        read = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML ({one_line(error)}).") from error
+    if not isinstance(read, dict):
+        raise ConfigError(f"{path} must hold {content}.")
+    return {str(key): value for key, value in read.items()}
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def new_progress(console: Console | None = None) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        transient=True,
         disable=not console.is_terminal,
     )
 

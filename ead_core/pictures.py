@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.data.store import MoleculeSet
+from ead_core.errors import OutputError
 from ead_core.files import write_aside
 from ead_core.metrics.bonds import find_bonds
 from ead_core.metrics.stability import stability
@@ -16,6 +17,13 @@ COLOURS = {1: "#f2f2f2", 6: "#4d4d4d", 7: "#3050f8", 8: "#e8270f", 9: "#70c050",
 OTHER_COLOUR = "#c080c0"
 BALL = 0.55  # of the covalent radius
 PANEL_INCHES = 1.9
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def check_picture(path: Path) -> None:
+    """OutputError unless the name ends in a picture format."""
+    if path.suffix not in PICTURES:
+        raise OutputError(f"cannot write {path}: the name must end in one of {', '.join(PICTURES)}.")
 
 
 def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -> None:

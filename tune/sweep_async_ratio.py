@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from ead_platform.cluster import ray_session
 from ead_platform.records import RANKED_BY, SweepFolder
 from ead_platform.search import Search
@@ -29,8 +28,9 @@ from ead_platform.sweeping import (
 from ead_platform.tracking import SweepTracker
 from ray import tune
 
+from ead_core.config import read_mapping
 from ead_core.cpu import tune_cpu
-from ead_core.errors import EADError, told_in_one_sentence
+from ead_core.errors import told_in_one_sentence
 from ead_core.training.checkpoint import load_checkpoint
 
 SPACE: dict[str, list[Any]] = {
@@ -64,7 +64,7 @@ def sweep(
     """Find the asynchronous schedule that gives the most stable molecules."""
     settings = Settings.from_environment()
     campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial)
-    choices = check_space(read_space(space), campaign)
+    choices = check_space(read_mapping(space, "lists of choices per sampler key") if space else SPACE, campaign)
     question = {"checkpoint": campaign.checkpoint.name, "samples": samples, "seed": seed, "space": choices}
     folder = SweepFolder(settings.output_folder(out), question, resume)
     tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
@@ -85,16 +85,6 @@ def sweep(
             finished=console.finished,
         )
         console.summary(errors, campaign)
-
-
-def read_space(path: Path | None) -> object:
-    """The search space of a YAML file, or the one above (EADError if the file cannot be read)."""
-    if path is None:
-        return SPACE
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise EADError(f"search space {path} cannot be read ({' '.join(str(error).split())}).") from error
 
 
 if __name__ == "__main__":

@@ -2,23 +2,16 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from ead_core.console import progress_bar
 from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
 from ead_platform.settings import Settings
 from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
@@ -57,13 +50,11 @@ class SweepConsole:
             )
             sys.exit(130)
 
-    @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar; yields the function that advances it."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console) as progress:
-            task = progress.add_task(title, total=total)
-            yield lambda done: progress.advance(task, done)
+    def bar(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A progress bar, or a line where none can be drawn; gives the function that advances it."""
+        if not self._console.is_terminal:
+            self._console.print(f"{title}: {total} molecules")
+        return progress_bar(title, total, self._console)
 
     def start(self) -> None:
         """Announce the trials, after writing those of an earlier sitting that MLflow may have missed."""

@@ -159,7 +159,7 @@ def test_threads_are_set(ead):
         ("sample MODEL --sizes 0", "sizes must be between 1 and 512 atoms, not [0]."),
         ("sample MODEL --num 0", "the number of molecules must be at least 1, not 0."),
         ("sample MODEL --seed -1", "seed must be between 0 and"),
-        ("train nothing.yaml", "recipe nothing.yaml does not exist."),
+        ("train nothing.yaml", "nothing.yaml cannot be read: No such file or directory."),
         ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),
         ("train recipe.yaml data.path=recipe.yaml", "recipe.yaml is of an unknown kind"),
         ("train recipe.yaml trainig.steps=3", "unknown configuration key 'trainig.steps'"),
