@@ -6,18 +6,16 @@ branch level; a trial continues from there and inherits the cost of the way.
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ead_core.diffusion.sampler import Process, SamplerState, trajectory
+from ead_core.diffusion.sampler import TENSOR_FIELDS, Process, SamplerState, trajectory
 from ead_core.errors import DataError
 from ead_core.files import write_aside
-
-_TENSORS = [field.name for field in fields(SamplerState) if field.name != "iteration"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
     """Store the branches of one bucket in a safetensors file."""
     tensors, metadata = {}, {}
     for rung, branch in branches.items():
-        for name in _TENSORS:
+        for name in TENSOR_FIELDS:
             tensors[f"{rung}.{name}"] = getattr(branch.state, name).clone()
         metadata[str(rung)] = f"{branch.state.iteration} {branch.seconds!r}"
     with write_aside(path) as aside:
@@ -69,6 +67,6 @@ def load_branches(path: Path) -> dict[int, Branch]:
     branches = {}
     for rung, text in metadata.items():
         iteration, seconds = text.split()
-        state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in _TENSORS}, iteration=int(iteration))
+        state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in TENSOR_FIELDS}, iteration=int(iteration))
         branches[int(rung)] = Branch(state, float(seconds))
     return branches

@@ -6,7 +6,7 @@ caller's business. All noise is keyed by (seed, molecule id, iteration).
 Legend: B molecules, N padded atoms, F features, W remembered velocities (latest last).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
 
 DenoiserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z, levels [B, N], mask) → ε̂
+TENSOR_FIELDS = ("ids", "mask", "z", "rungs", "velocities", "pauses")  # of SamplerState, a row per molecule
 HISTORY = 10  # velocities kept, enough for every window that is swept
 
 
@@ -69,8 +70,13 @@ class SamplerState:
 
     def select(self, rows: Tensor) -> "SamplerState":
         """The molecules at `rows` (indices or a boolean mask)."""
-        chosen = {name: getattr(self, name)[rows] for name in ("ids", "mask", "z", "rungs", "velocities", "pauses")}
-        return replace(self, **chosen)
+        return replace(self, **{name: getattr(self, name)[rows] for name in TENSOR_FIELDS})
+
+
+def join(groups: Sequence[SamplerState]) -> SamplerState:
+    """Molecules of several groups of a bucket as one state; its `iteration` is the largest."""
+    joined = {name: torch.cat([getattr(group, name) for group in groups]) for name in TENSOR_FIELDS}
+    return SamplerState(**joined, iteration=max(group.iteration for group in groups))
 
 
 def sampling_grid(levels: int, steps: int) -> Tensor:

@@ -4,14 +4,10 @@ Every random number of optimiser step n comes from a generator seeded with (seed
 interrupted continues bit for bit.
 """
 
-import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,42 +26,14 @@ from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
 from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
 from ead_core.training.ema import Ema
+from ead_core.training.interrupt import stop_on_signal
+from ead_core.training.monitor import Clock, LossWindow
 from ead_core.training.optimizer import Optimizer
 from ead_core.training.progress import load_progress, save_progress
 
 Report = Callable[[Mapping[str, Any]], None]
 Evaluate = Callable[[Denoiser, int], Mapping[str, float]]
-BAND_EDGES = (0.05, 0.2, 0.5)  # of t/T: the loss is reported for the bands between them
 LOG_SECONDS = 2.0
-
-
-class LossWindow:
-    """Running means between two reports, kept on the device so that no step waits for them."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.molecules = 0
-
-    def add(self, losses: Tensor, levels: Tensor, norm: Tensor) -> None:
-        """Record a step's per-molecule losses, relative levels, and gradient norm before clipping."""
-        self._rows.append((losses, levels, norm))
-        self.molecules += len(losses)
-
-    def drain(self) -> dict[str, float]:
-        """The means since the last call: loss, loss by noise band, gradient norm."""
-        losses = torch.cat([row[0] for row in self._rows])
-        levels = torch.cat([row[1] for row in self._rows])
-        result = {
-            "loss": float(losses.mean()),
-            "gradient_norm": float(torch.stack([r[2] for r in self._rows]).mean()),
-        }
-        edges = (0.0, *BAND_EDGES, math.inf)
-        for low, high in pairwise(edges):
-            chosen = losses[(levels >= low) & (levels < high)]
-            if len(chosen):
-                result[f"loss_above_{low:g}"] = float(chosen.mean())
-        self._rows, self.molecules = [], 0
-        return result
 
 
 @dataclass
@@ -184,7 +152,7 @@ def fit(
     save_recipe(directory, config, statistics)
     if not resumed:
         save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
-    clock = _Clock(config.training.max_seconds, trainer.seconds)
+    clock = Clock(config.training.max_seconds, trainer.seconds)
     saved = time.monotonic()
     with stop_on_signal() as stop:
         while trainer.step < config.training.steps and not stop.is_set() and not clock.over():
@@ -210,7 +178,7 @@ def save(directory: Path, trainer: Trainer) -> None:
     save_weights(directory, trainer.ema.weights)
 
 
-def _report_window(trainer: Trainer, clock: "_Clock", report: Report) -> None:
+def _report_window(trainer: Trainer, clock: "Clock", report: Report) -> None:
     rate = trainer.window.molecules / clock.since_report()
     clock.reported()
     training = trainer.config.training
@@ -223,45 +191,3 @@ def _report_window(trainer: Trainer, clock: "_Clock", report: Report) -> None:
             **trainer.window.drain(),
         }
     )
-
-
-class _Clock:
-    """Wall clock of this sitting on top of earlier ones."""
-
-    def __init__(self, limit: float | None, before: float) -> None:
-        self._limit, self._before = limit, before
-        self._start = self._last = time.monotonic()
-
-    def total(self) -> float:
-        return self._before + time.monotonic() - self._start
-
-    def over(self) -> bool:
-        return self._limit is not None and time.monotonic() - self._start >= self._limit
-
-    def since_report(self) -> float:
-        return max(time.monotonic() - self._last, 1e-9)
-
-    def reported(self) -> None:
-        self._last = time.monotonic()
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets so that the loop can save and return; a second one interrupts."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals only reach the main thread; a worker is stopped by its platform
-        return
-    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    for number in previous:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

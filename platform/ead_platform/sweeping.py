@@ -19,7 +19,8 @@ from ead_core.config import SamplerConfig
 from ead_core.cpu import tune_cpu
 from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import Generated, assemble, build_process, choose_sizes, complete
+from ead_core.diffusion.build import build_process
+from ead_core.diffusion.engine import Generated, assemble, choose_sizes, complete
 from ead_core.diffusion.policy import Adaptive, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
 from ead_core.diffusion.sampler import Process, initial_state

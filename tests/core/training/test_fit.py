@@ -18,7 +18,8 @@ from ead_core.data.store import save_npz
 from ead_core.errors import CheckpointError, DataError
 from ead_core.training import fit as module
 from ead_core.training.checkpoint import load_checkpoint
-from ead_core.training.fit import LossWindow, Trainer, fit, rate_factor
+from ead_core.training.fit import Trainer, fit, rate_factor
+from ead_core.training.monitor import LossWindow
 from ead_core.training.progress import PROGRESS, load_progress, steps_done
 
 MUON = {
