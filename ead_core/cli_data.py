@@ -62,16 +62,17 @@ def demo(
     out: Out,
     num: Annotated[int | None, typer.Option(min=1, help="How many molecules; all by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     max_atoms: Annotated[int, typer.Option(min=1, help="Largest molecule, with hydrogens.")] = 29,
 ) -> None:
     """Build real molecules offline from the NCI compounds that come with RDKit (force-field geometries)."""
+    from ead_core.cpu import available_cores
     from ead_core.data.demo import build_demo
     from ead_core.data.formats import check_output
 
     check_output(out)
     with _counter("building molecules", num) as progress:
-        report = build_demo(num, seed, workers, progress, max_atoms)
+        report = build_demo(num, seed, workers or available_cores(), progress, max_atoms)
     _deliver(report, out)
 
 

@@ -1,12 +1,20 @@
-"""Process-wide settings that make torch fast on a CPU; called by programs, never at import."""
+"""The CPU: how many cores this process may use, and settings that programs make to be fast (never at import)."""
 
 import ctypes
+import os
 import sys
 
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 256 << 20  # bounded: unbounded thresholds fragment memory while batch shapes vary
+
+
+def available_cores() -> int:
+    """Cores this process may run on, or fewer where OMP_NUM_THREADS grants fewer (as Ray does for its workers)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(granted)) if granted.isdigit() and int(granted) else cores
 
 
 def tune_cpu(threads: int | None = None) -> None:

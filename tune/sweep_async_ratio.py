@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from ead_platform.cluster import ray_session
+from ead_platform.cluster import ray_session, require_cpus
 from ead_platform.records import RANKED_BY, SweepFolder
 from ead_platform.search import Search
 from ead_platform.settings import Settings
@@ -71,6 +71,7 @@ def sweep(
     folder.remember_run(tracker.parent_id)
     console = SweepConsole(folder, tracker, settings, list(choices), trials)
     with ray_session(settings), console.closing():
+        require_cpus(cpus_per_trial)
         rungs = branch_rungs(campaign, choices)
         with console.bar("shared synchronous prefix", samples) as progress:
             buckets = shared_prefix(campaign, rungs, folder.path / "prefix", progress)

@@ -8,7 +8,6 @@ SMILES. Of several pieces the largest stands for the molecule; being in pieces d
 import functools
 import itertools
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
+from ead_core.cpu import available_cores
 from ead_core.data.store import MoleculeSet
 from ead_core.metrics.bonds import BondedChunk, bonded_chunks, find_bonds
 
@@ -83,9 +83,7 @@ def _processes(workers: int | None, count: int) -> int:
         return 1
     if workers is not None:
         return max(workers, 1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    granted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(granted)) if granted.isdigit() and int(granted) else cores
+    return available_cores()
 
 
 def _mapped(chunks: Sequence[BondedChunk], processes: int) -> Iterator[list[str | None]]:

@@ -10,6 +10,7 @@ import ray
 
 import ead_core
 import ead_platform
+from ead_core.errors import EADError
 from ead_platform.settings import Settings
 
 OBJECT_STORE_BYTES = 400_000_000
@@ -42,3 +43,15 @@ def ray_session(settings: Settings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def require_cpus(count: int) -> None:
+    """Refuse at once what would wait for ever.
+
+    Raises:
+        EADError: no node of the connected cluster has `count` CPUs.
+    """
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    largest = max((int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=0)
+    if count > largest:
+        raise EADError(f"--cpus-per-trial {count} is more than the {largest} CPUs of the cluster's largest node.")

@@ -110,6 +110,7 @@ class Search:
         if trials <= 0:
             return []
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no tables of Tune's own; the caller reports
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller
         logging.getLogger("ray.tune").setLevel(logging.WARNING)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": self.cpus_per_trial}),

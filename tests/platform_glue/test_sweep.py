@@ -56,25 +56,37 @@ def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_
         assert run.data.params["sampler.pause_mode"] == row["sampler.pause_mode"]
 
 
-def test_a_killed_sweep_resumes_without_repeating_anything(sweep_command, run_sweep, tmp_path):
-    options = ("--trials", "7", "--samples", "6", "--out", "out")
-    process = subprocess.Popen(**sweep_command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    results = tmp_path / "out" / "results.csv"
+def start_and_signal(command, results, rows, number):
+    """Run a sweep until it has so many rows, then send it a signal; its exit code and output."""
+    process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < 2):
+    while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < rows):
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    return process.returncode, output
+
+
+def test_a_stopped_and_a_killed_sweep_resume_without_repeating_anything(sweep_command, run_sweep, tmp_path):
+    options = ("--trials", "9", "--samples", "6", "--out", "out")
+    results = tmp_path / "out" / "results.csv"
+    code, output = start_and_signal(sweep_command(*options), results, 1, signal.SIGINT)
+    assert code == 130
+    assert "--resume" in output
+    assert tracked(tmp_path)[0][0].info.status == "KILLED"
+    stopped = len(pd.read_csv(results))
+    code, _ = start_and_signal(sweep_command(*options, "--resume"), results, stopped + 2, signal.SIGKILL)
+    assert code == -signal.SIGKILL
     before = pd.read_csv(results).set_index("trial")
-    assert 2 <= len(before) < 7
+    assert stopped + 2 <= len(before) < 9
     done = run_sweep(*options, "--resume")
     assert done.returncode == 0, done.stderr
     after = pd.read_csv(results).set_index("trial")
-    assert len(after) == 7
+    assert len(after) == 9
     pd.testing.assert_frame_equal(after.loc[before.index], before)
     assert not after.duplicated(KEYS).any()
     parents, trials = tracked(tmp_path)
-    assert len(parents) == 1
+    assert [run.info.status for run in parents] == ["FINISHED"]
     assert sorted(run.data.tags["ead.trial"] for run in trials) == sorted(after.index)
 
 

@@ -1,0 +1,71 @@
+"""What the README promises to a newcomer, as real processes from an empty folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ead_core import evaluate, load_checkpoint, read_molecules, sample
+from ead_core.training.checkpoint import CARD, PRETRAINED, WEIGHTS
+
+ROOT = Path(__file__).parents[2]
+BUNDLED = "qm9-small"
+
+
+@pytest.fixture
+def ead(tmp_path):
+    def run(*arguments):
+        command = [str(Path(sys.executable).parent / "ead"), *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_three_lines_of_python():
+    molecules = sample(load_checkpoint(BUNDLED), num=8, seed=0, sizes=[9], policy="synchronous", steps=100)
+    card = evaluate(molecules)
+    assert card.num_molecules == 8
+    assert card.nfe_per_molecule == 101
+    assert card.atom_stability > 0.5  # an untrained network stays below 0.1
+
+
+def test_the_bundled_checkpoint_is_small_and_carries_its_card():
+    assert (PRETRAINED / BUNDLED / WEIGHTS).stat().st_size < 8e6
+    card = json.loads((PRETRAINED / BUNDLED / CARD).read_text())
+    settings = [row["setting"] for row in card["rows"]]
+    assert settings == ["synchronous", "adaptive, async_ratio 0.2", "adaptive, async_ratio 0.4"]
+    for row in card["rows"]:
+        assert row["num_molecules"] >= 1000
+        low, high = row["intervals"]["molecule_stability"]
+        assert 0 <= low <= row["molecule_stability"] <= high <= 1
+        assert row["nfe_per_molecule"] >= 1001
+        assert row["seconds_per_molecule"] > 0
+
+
+def test_from_no_data_to_a_trained_model_and_its_molecules(ead, tmp_path):
+    ead("data", "demo", "--out", "demo.npz", "--num", 40)
+    assert "molecules" in ead("data", "info", "demo.npz")
+    changes = (
+        "training.steps=20",
+        "training.evaluate_every=20",
+        "training.evaluate_molecules=0",
+        "diffusion.steps=100",
+    )
+    ead("train", ROOT / "configs" / "demo.yaml", *changes, "--out", "run")
+    ead("sample", "run", "--num", 4, "--seed", 1, "--out", "molecules.sdf", "sampler.policy=synchronous")
+    assert len(read_molecules(tmp_path / "molecules.sdf").molecules) == 4
+    ead("evaluate", "molecules.sdf", "--train", "demo.npz", "--json", "card.json")
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert {"atom_stability", "molecule_stability", "validity", "uniqueness", "novelty"} <= set(card)
+    ead("draw", "molecules.sdf", "--out", "molecules.png")
+    assert (tmp_path / "molecules.png").stat().st_size > 1000
+
+
+def test_models_lists_the_bundled_checkpoint_with_its_quality(ead):
+    listing = ead("models")
+    assert BUNDLED in listing
+    assert "molecule stability" in listing
