@@ -52,8 +52,8 @@ def objective(point: dict[str, Any], campaign: Campaign, buckets: list[Any], bas
 
 @app.command()
 def sweep(
-    trials: Annotated[int, typer.Option(min=2, help="Settings to try, the two reference points included.")] = 10,
-    samples: Annotated[int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")] = 192,
+    trials: Annotated[int, typer.Option(min=2, help="Settings to try, the two reference points included.")] = 8,
+    samples: Annotated[int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")] = 128,
     out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path("runs/sweep"),
     checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
     space: Annotated[Path | None, typer.Option(help="YAML with lists of choices per sampler key.")] = None,
