@@ -7,8 +7,6 @@ The settings share the synchronous prefix, so their differences are paired and t
 
 import json
 import platform
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +78,7 @@ def _document(name: str, seed: int, rows: list[dict[str, Any]]) -> dict[str, Any
         "protocol": "EDM bond tables and RDKit sanitisation; denominators are attempts; 95 % intervals",
         "seed": seed,
         "seconds_are": f"of one core ({platform.machine()}), torch {torch.__version__}, batches of up to 64",
-        "command": shlex.join(["python", *sys.argv]),
+        "command": f"python benchmarks/measure_checkpoint.py {name} --num {rows[0]['num_molecules']} --seed {seed}",
         "rows": rows,
     }
 
