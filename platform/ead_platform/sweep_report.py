@@ -155,7 +155,10 @@ def draw(table: pd.DataFrame, path: Any, campaign: Campaign) -> None:
     axes.set(xlabel="network calls per molecule", ylabel="stable molecules, % (95 % interval)")
     axes.set_title(f"{campaign.checkpoint.name}: {campaign.samples} molecules per setting, equal noise")
     axes.grid(alpha=0.3)
-    axes.legend(title="pause mode")
+    legend = figure.legend(loc="outside lower center", ncols=4)
+    for handle in legend.legend_handles:
+        handle.set_array(None)  # type: ignore[union-attr]  # the colour means the ratio, the shape the pause mode
+        handle.set_facecolor("0.8")  # type: ignore[union-attr]
     figure.colorbar(plt.cm.ScalarMappable(norm=scale, cmap="viridis"), ax=axes, label="async_ratio")
     figure.savefig(path, dpi=130)
     plt.close(figure)
