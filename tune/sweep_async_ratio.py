@@ -65,7 +65,14 @@ def sweep(
     settings = Settings.from_environment()
     campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial)
     choices = check_space(read_mapping(space, "lists of choices per sampler key") if space else SPACE, campaign)
-    question = {"checkpoint": campaign.checkpoint.name, "samples": samples, "seed": seed, "space": choices}
+    question = {
+        "checkpoint": campaign.checkpoint.name,
+        "samples": samples,
+        "seed": seed,
+        "cpus_per_trial": cpus_per_trial,
+        "space": choices,
+        "fingerprint": campaign.fingerprint,
+    }
     folder = SweepFolder(settings.output_folder(out), question, resume)
     tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
     folder.remember_run(tracker.parent_id)

@@ -4,9 +4,11 @@ All trials generate the same molecules from the same noise. Above the branch lev
 synchronous way there is computed once (per bucket, in parallel) and every trial starts from the stored states.
 """
 
+import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,14 @@ class Campaign:
     samples: int
     threads: int
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for campaigns that generate the same molecules: weights, seed, ids, threads."""
+        digest = hashlib.sha256(f"{self.seed} {self.first} {self.samples} {self.threads}".encode())
+        for name, weight in sorted(self.checkpoint.denoiser.state_dict().items()):
+            digest.update(name.encode() + weight.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     @property
     def ids(self) -> torch.Tensor:
         """[M] molecule ids."""
@@ -89,11 +99,12 @@ def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: C
     Args:
         campaign: model and molecules.
         rungs: branch levels of all trials; 0, the synchronous end, is always kept.
-        folder: of the driver; one file per bucket appears as it is done.
+        folder: of the driver; a subfolder for this campaign and these rungs gets a file per bucket as it is done.
         progress: receives the number of molecules done since its last call.
     """
     buckets = size_buckets(campaign.sizes, campaign.checkpoint.config.sampler.batch_size)
-    paths = [folder / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
+    kept = folder / "-".join([campaign.fingerprint, *map(str, sorted(rungs))])
+    paths = [kept / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
     shared = ray.put(campaign)
     work = ray.remote(_prefix_of).options(num_cpus=campaign.threads)
     tasks = {}

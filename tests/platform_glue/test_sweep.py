@@ -56,6 +56,19 @@ def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_
         assert run.data.params["sampler.pause_mode"] == row["sampler.pause_mode"]
 
 
+def test_a_finished_sweep_can_be_extended(run_sweep, tmp_path):
+    """More trials may have another winner, whose confirmation branches from another level."""
+    (tmp_path / "space.yaml").write_text("sampler.async_ratio: [0.1, 0.3, 0.5]\n")
+    options = ("--samples", "6", "--out", "out", "--space", "space.yaml")
+    assert run_sweep("--trials", "2", *options).returncode == 0
+    done = run_sweep("--trials", "5", *options, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert sorted(pd.read_csv(tmp_path / "out" / "results.csv")["sampler.async_ratio"]) == [0, 0.1, 0.2, 0.3, 0.5]
+    refused = run_sweep("--trials", "5", "--samples", "7", *options[2:], "--resume")
+    assert refused.returncode == 2
+    assert "holds a sweep with samples=6, not 7." in refused.stderr
+
+
 def start_and_signal(command, results, rows, number):
     """Run a sweep until it has so many rows, then send it a signal; its exit code and output."""
     process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -1,5 +1,7 @@
 """The pieces of a sweep without a cluster: exactness of branching, proposals, records, tracking."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ead_platform.records import SweepFolder
@@ -43,9 +45,13 @@ def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
         assert (branched.properties["seconds"] > 0).all()
 
 
-def test_fresh_ids_make_other_molecules(campaign, tiny_checkpoint):
-    fresh = Campaign(campaign.checkpoint, seed=3, first=8, samples=8, threads=1)
-    assert not set(fresh.ids.tolist()) & set(campaign.ids.tolist())
+def test_a_stored_prefix_belongs_to_its_weights_and_molecules(campaign, tiny_checkpoint):
+    same = Campaign(load_checkpoint(tiny_checkpoint), seed=3, first=0, samples=8, threads=1)
+    assert same.fingerprint == campaign.fingerprint
+    others = [replace(campaign, **{key: value}) for key, value in {"seed": 4, "first": 8, "samples": 9}.items()]
+    retrained = Campaign(load_checkpoint(tiny_checkpoint), seed=3, first=0, samples=8, threads=1)
+    next(retrained.checkpoint.denoiser.parameters()).data.add_(1e-3)
+    assert len({campaign.fingerprint, retrained.fingerprint, *(other.fingerprint for other in others)}) == 5
 
 
 @pytest.mark.parametrize(
