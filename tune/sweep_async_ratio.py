@@ -74,25 +74,32 @@ def sweep(
         "fingerprint": campaign.fingerprint,
     }
     folder = SweepFolder(settings.output_folder(out), question, resume)
-    tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
-    folder.remember_run(tracker.parent_id)
-    console = SweepConsole(folder, tracker, settings, list(choices), trials)
-    with ray_session(settings), console.closing():
+    with ray_session(settings):
         require_cpus(cpus_per_trial)
-        rungs = branch_rungs(campaign, choices)
-        with console.bar("shared synchronous prefix", samples) as progress:
-            buckets = shared_prefix(campaign, rungs, folder.path / "prefix", progress)
-        baseline, _ = measure(run_point(campaign, buckets, SYNCHRONOUS))
-        console.start()
-        search = Search(choices, identity, RANKED_BY, seed, cpus_per_trial, folder.path)
-        errors = search.run(
-            tune.with_parameters(objective, campaign=campaign, buckets=buckets, baseline=baseline),
-            reference_points(choices),
-            done=[({key: row[key] for key in choices}, row[RANKED_BY]) for row in folder.rows],
-            trials=trials - len(folder.rows),
-            finished=console.finished,
-        )
-        console.summary(errors, campaign)
+        tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
+        folder.remember_run(tracker.parent_id)
+        console = SweepConsole(folder, tracker, settings, list(choices), trials)
+        with console.closing():
+            run(campaign, choices, folder, console, trials)
+
+
+def run(
+    campaign: Campaign, choices: dict[str, list[Any]], folder: SweepFolder, console: SweepConsole, trials: int
+) -> None:
+    """The shared prefix, the trials that are left, and the summary."""
+    with console.bar("shared synchronous prefix", campaign.samples) as progress:
+        buckets = shared_prefix(campaign, branch_rungs(campaign, choices), folder.path / "prefix", progress)
+    baseline, _ = measure(run_point(campaign, buckets, SYNCHRONOUS))
+    console.start()
+    search = Search(choices, identity, RANKED_BY, campaign.seed, campaign.threads, folder.path)
+    errors = search.run(
+        tune.with_parameters(objective, campaign=campaign, buckets=buckets, baseline=baseline),
+        reference_points(choices),
+        done=[({key: row[key] for key in choices}, row[RANKED_BY]) for row in folder.rows],
+        trials=trials - len(folder.rows),
+        finished=console.finished,
+    )
+    console.summary(errors, campaign)
 
 
 if __name__ == "__main__":

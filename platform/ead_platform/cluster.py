@@ -1,6 +1,7 @@
 """Joining a Ray cluster, or starting a private one."""
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ import ray
 
 import ead_core
 import ead_platform
-from ead_core.errors import EADError
+from ead_core.errors import EADError, one_line
 from ead_platform.settings import Settings
 
+KNOCK_SECONDS = 10
 OBJECT_STORE_BYTES = 400_000_000
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -23,26 +25,39 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
     A cluster reached through RAY_ADDRESS gets this code shipped with the session; inside a submitted job the job's
     own environment provides it.
+
+    Raises:
+        EADError: no cluster answers.
     """
     if ray.is_initialized():
         yield
         return
+    try:
+        _knock(settings.ray_address or "")
+        _connect(settings)
+    except OSError as error:  # ConnectionError included
+        raise EADError(f"no Ray cluster answers at RAY_ADDRESS={settings.ray_address} ({one_line(error)}).") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """OSError if nobody listens at `host:port`; Ray itself would try for minutes and then end the process."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+
+
+def _connect(settings: Settings) -> None:
     if settings.ray_address and not settings.inside_job:
         packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
         ray.init(address=settings.ray_address, runtime_env={"py_modules": packages}, **QUIET)
     elif settings.ray_address or settings.inside_job:
         ray.init(address="auto", **QUIET)
     else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **QUIET,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
 
 
 def require_cpus(count: int) -> None:

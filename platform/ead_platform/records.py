@@ -19,7 +19,7 @@ RANKED_BY = "molecule_stability"
 
 
 class SweepFolder:
-    """An open sweep.
+    """An open sweep; nothing is written before `remember_run`.
 
     Args:
         path: absolute folder.
@@ -38,7 +38,6 @@ class SweepFolder:
         if not resume:
             if path.is_dir() and any(path.iterdir()):
                 raise OutputError(f"{path} is not empty; choose another --out, or continue it with --resume.")
-            self._save(question)
         else:
             self._reopen(question)
         self._question = question
@@ -56,14 +55,11 @@ class SweepFolder:
             table = pd.read_csv(self.path / RESULTS).sort_values("trial")
             self.rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
-    def _save(self, question: Mapping[str, Any]) -> None:
-        with write_aside(self.path / QUESTION) as aside:
-            aside.write_text(json.dumps({**question, "parent_run": self.parent_run}, indent=1) + "\n")
-
     def remember_run(self, run_id: str) -> None:
-        """Store the MLflow parent run for a later --resume."""
+        """Store the question, and the MLflow parent run for a later --resume."""
         self.parent_run = run_id
-        self._save(self._question)
+        with write_aside(self.path / QUESTION) as aside:
+            aside.write_text(json.dumps({**self._question, "parent_run": run_id}, indent=1) + "\n")
 
     def add(self, point: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, Any]:
         """Append a finished trial and rewrite the results; returns its row."""

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import matplotlib
 import pandas as pd
@@ -80,6 +80,9 @@ class SweepConsole:
 
     def summary(self, errors: list[str], campaign: Campaign) -> None:
         """Rank, confirm the best on fresh molecules, plot, and close the MLflow run; exit 1 if a trial failed."""
+        if not self._folder.rows:
+            self._tracker.finish({}, [], status="FAILED")
+            self._fail(errors)
         table = self._folder.close(self._keys)
         self._console.print(ranking(table, self._keys, campaign.samples))
         best = {key: table[key].tolist()[0] for key in self._keys}
@@ -91,8 +94,12 @@ class SweepConsole:
         self._console.print(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {files[2]}")
         self._console.print(f"compare the runs with `make ui`, or: {self._hint()}")
         if errors:
-            self._console.print(f"{len(errors)} trials failed; the first said:\n{errors[0]}", style="red")
-            sys.exit(1)
+            self._fail(errors)
+
+    def _fail(self, errors: list[str]) -> NoReturn:
+        said = f" the first said:\n{errors[0]}" if errors else ""
+        self._console.print(f"{len(errors)} trials failed;{said}", style="red", markup=False)
+        sys.exit(1)
 
     def _confirm(self, best: dict[str, Any], campaign: Campaign) -> dict[str, float]:
         """The best against the baseline on molecules that had no part in choosing it."""

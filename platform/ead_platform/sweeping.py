@@ -197,8 +197,9 @@ def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
     """
     if not isinstance(space, Mapping) or not space:
         raise EADError("the search space must map sampler keys to lists, e.g. sampler.async_ratio: [0.1, 0.2].")
+    default = campaign.checkpoint.config.sampler.async_ratio
     checked: dict[str, list[Any]] = {}
-    for key, choices in space.items():
+    for key, choices in {"sampler.async_ratio": [default], **space}.items():  # the baseline needs this key
         if not str(key).startswith("sampler.") or not isinstance(choices, list) or not choices:
             raise EADError(f"search space: '{key}' must be a sampler key with a list of choices.")
         if key in FIXED_KEYS:

@@ -4,15 +4,19 @@ Only the driver talks to the store, so a local SQLite file serves a whole cluste
 trial's id: writing a trial twice leaves one run.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from sqlalchemy.exc import SQLAlchemyError
 
+from ead_core.errors import EADError, one_line
 from ead_platform.settings import EXPERIMENT, Settings
 
 TRIAL_TAG = "ead.trial"
@@ -26,12 +30,22 @@ class SweepTracker:
         parent_id: run to continue, or None to open a new one.
         name: of a new parent run.
         params: of a new parent run.
+
+    Raises:
+        EADError: the store cannot be reached or refuses the runs.
     """
 
     def __init__(self, settings: Settings, parent_id: str | None, name: str, params: Mapping[str, Any]) -> None:
-        mlflow.set_tracking_uri(settings.tracking_uri)
-        self._client = MlflowClient(settings.tracking_uri)
-        self._experiment = _experiment_id(self._client, settings)
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
+        try:
+            mlflow.set_tracking_uri(settings.tracking_uri)
+            self._client = MlflowClient(settings.tracking_uri)
+            self._experiment = _experiment_id(self._client, settings)
+            self.parent_id = self._open(parent_id, name, params)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise EADError(f"the MLflow store {settings.tracking_uri} cannot be used ({one_line(error)}).") from error
+
+    def _open(self, parent_id: str | None, name: str, params: Mapping[str, Any]) -> str:
         if parent_id is None:
             run = self._client.create_run(self._experiment, run_name=name, tags={"ead.kind": "sweep"})
             parent_id = run.info.run_id
@@ -39,7 +53,7 @@ class SweepTracker:
                 self._client.log_param(parent_id, key, value)
         else:
             self._client.update_run(parent_id, status="RUNNING")
-        self.parent_id: str = parent_id
+        return parent_id
 
     def log_trial(self, trial: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write a finished trial unless it is already there; half-written ones are replaced."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ead_platform.cluster import ray_session
 from ead_platform.records import SweepFolder
 from ead_platform.search import DistinctOptunaSearch
 from ead_platform.settings import Settings
@@ -79,6 +80,26 @@ def test_reference_points_are_added_to_any_space(campaign):
         {"sampler.async_ratio": 0.0, "sampler.max_pauses": 3},
         {"sampler.async_ratio": 0.2, "sampler.max_pauses": 3},
     ]
+
+
+def test_a_space_without_the_ratio_gets_it_for_the_baseline(campaign):
+    space = check_space({"sampler.history_window": [3]}, campaign)
+    assert space == {"sampler.async_ratio": [0.2, 0.0], "sampler.history_window": [3, 2]}
+    assert reference_points(space)[0] == {"sampler.async_ratio": 0.0, "sampler.history_window": 2}
+
+
+def test_an_unusable_tracking_store_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for uri in ("nonsense://x", f"sqlite:///{tmp_path}/file/m.db"):
+        with pytest.raises(EADError, match=r"the MLflow store .* cannot be used") as error:
+            SweepTracker(Settings(uri, None, None, False), None, "sweep", {})
+        assert "\n" not in str(error.value)
+
+
+def test_an_address_without_a_cluster_is_one_sentence():
+    settings = Settings("", None, "127.0.0.1:1", False)
+    with pytest.raises(EADError, match=r"no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:1"), ray_session(settings):
+        pass
 
 
 def make_search(seed=0):
