@@ -31,6 +31,7 @@ class DistinctOptunaSearch(OptunaSearch):
         super().__init__(**options)
         self._identity = identity
         self._values: dict[Hashable, float | None] = {}
+        self.exhausted = False  # no new point turned up
 
     def add_finished(self, point: dict[str, Any], value: float) -> None:
         """Tell the study of a point that was evaluated in an earlier sitting."""
@@ -49,6 +50,7 @@ class DistinctOptunaSearch(OptunaSearch):
                 return point
             value = self._values[key]  # None while the first proposal still runs
             super().on_trial_complete(probe, None if value is None else {self.metric: value}, error=value is None)
+        self.exhausted = True
         return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -106,20 +108,28 @@ class Search:
             done: points of earlier sittings with their values.
             trials: how many to add.
             finished: called in the driver with (point, metrics) of each finished trial.
+
+        Raises:
+            KeyboardInterrupt: the user stopped the search; finished trials have been reported.
         """
         if trials <= 0:
             return []
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no tables of Tune's own; the caller reports
-        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller
         logging.getLogger("ray.tune").setLevel(logging.WARNING)
+        searcher = self._searcher(points, done)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": self.cpus_per_trial}),
-            tune_config=tune.TuneConfig(search_alg=self._searcher(points, done), num_samples=trials),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials),
             run_config=tune.RunConfig(
                 name="tune", storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(finished)]
             ),
         )
-        return [str(error) for error in tuner.fit().errors]
+        results = tuner.fit()  # on Ctrl-C Tune ends in good order and returns what it has
+        outcomes = [results[number] for number in range(len(results))]
+        ended = sum(one.error is not None or self.metric in (one.metrics or {}) for one in outcomes)
+        if ended < trials and not searcher.exhausted:
+            raise KeyboardInterrupt
+        return [str(error) for error in results.errors]
 
     def _searcher(self, points: Sequence[Point], done: Sequence[tuple[dict[str, Any], float]]) -> DistinctOptunaSearch:
         known = {self.identity(point) for point, _ in done}

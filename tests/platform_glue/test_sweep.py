@@ -71,7 +71,7 @@ def test_a_finished_sweep_can_be_extended(run_sweep, tmp_path):
 
 def start_and_signal(command, results, rows, number):
     """Run a sweep until it has so many rows, then send it a signal; its exit code and output."""
-    process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < rows):
         time.sleep(0.02)
@@ -84,7 +84,7 @@ def test_a_stopped_and_a_killed_sweep_resume_without_repeating_anything(sweep_co
     options = ("--trials", "9", "--samples", "6", "--out", "out")
     results = tmp_path / "out" / "results.csv"
     code, output = start_and_signal(sweep_command(*options), results, 1, signal.SIGINT)
-    assert code == 130
+    assert code == 130, output
     assert "--resume" in output
     assert tracked(tmp_path)[0][0].info.status == "KILLED"
     stopped = len(pd.read_csv(results))
