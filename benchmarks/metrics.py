@@ -16,7 +16,7 @@ import numpy as np
 from reference_metrics import protocol, stable_atoms, valid_smiles
 
 from ead_core.data.store import MoleculeSet, load_npz
-from ead_core.metrics.card import evaluate
+from ead_core.metrics.card import FRACTIONS, evaluate
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.metrics.stability import stability
 
@@ -68,15 +68,7 @@ def shaken(data, count):
 
 
 def figures(document):
-    names = (
-        "atom_stability",
-        "molecule_stability",
-        "validity",
-        "uniqueness",
-        "validity_x_uniqueness",
-        "novelty",
-    )
-    return [round(document[name], 12) for name in names]
+    return [round(document[name], 12) for name in FRACTIONS]
 
 
 def race(reference, ours, rounds, clock):

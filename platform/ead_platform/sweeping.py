@@ -72,7 +72,7 @@ class Campaign:
         """[M] molecule ids."""
         return torch.arange(self.first, self.first + self.samples)
 
-    @property
+    @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """[M] atoms per molecule."""
         return choose_sizes(self.checkpoint, self.seed, self.ids, None)
