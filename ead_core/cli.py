@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -108,7 +108,7 @@ def models() -> None:
                 )
 
 
-def sampler_settings(overrides: Mapping[str, object]) -> dict[str, object]:
+def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:
     """Settings of the sampler section without their prefix (ConfigError for a key of another section)."""
     settings = {}
     for key, value in overrides.items():

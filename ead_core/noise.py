@@ -6,6 +6,7 @@ Philox4x32-10 (Salmon et al. 2011) in int64 tensor operations. The counter names
 
 import math
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,10 +30,10 @@ class Stream(IntEnum):
     SIZE = 5
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox4x32-10 of four broadcastable int64 tensors holding 32-bit words; `key` has 64 bits."""
     c0, c1, c2, c3 = counter
-    k0, k1 = key & _MASK32, (key >> 32) & _MASK32
+    k0, k1 = _words(key)
     for _ in range(_ROUNDS):
         high0, low0 = _multiply(c0, _MULTIPLIERS[0])
         high1, low1 = _multiply(c2, _MULTIPLIERS[1])
@@ -41,17 +42,22 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Te
     return c0, c1, c2, c3
 
 
+def _words(number: Any) -> tuple[Any, Any]:
+    """Low and high 32 bits of an int or an int64 tensor."""
+    return number & _MASK32, (number >> 32) & _MASK32
+
+
 def _multiply(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
     """High and low 32 bits of a 32 × 32 bit product; int64 wraps, and the mask undoes the arithmetic shift."""
     product = word * multiplier
     return (product >> 32) & _MASK32, product & _MASK32
 
 
-def uniform(seed: int, ids: Tensor, iteration: int, stream: Stream, columns: Tensor | None = None) -> Tensor:
+def uniform(seed: int | Tensor, ids: Tensor, iteration: int, stream: Stream, columns: Tensor | None = None) -> Tensor:
     """Uniforms in (0, 1), float64, four per counter value: [B, 4·len(columns)].
 
     Args:
-        seed: 0 … 2⁶³ − 1.
+        seed: 0 … 2⁶³ − 1, one for all or one per molecule [B].
         ids: [B] molecule ids, int64.
         iteration: iteration of the sampler (never the noise level, which can repeat), below 2²⁸.
         stream: what the numbers are for.
@@ -59,22 +65,22 @@ def uniform(seed: int, ids: Tensor, iteration: int, stream: Stream, columns: Ten
     """
     columns = torch.zeros(1, dtype=torch.long, device=ids.device) if columns is None else columns
     position = torch.tensor(iteration | stream << 28, device=ids.device)
-    key = ((ids & _MASK32)[:, None], ((ids >> 32) & _MASK32)[:, None])
-    words = philox((columns[None, :], position, *key), seed)
+    key = seed[:, None] if isinstance(seed, Tensor) else seed
+    words = philox((columns[None, :], position, *_words(ids[:, None])), key)
     shape = (len(ids), len(columns))
     stacked = torch.stack([word.expand(shape) for word in words], dim=-1)
     return ((stacked.double() + 0.5) * 2.0**-32).flatten(1)
 
 
 def normal(
-    seed: int, ids: Tensor, iteration: int, stream: Stream, shape: tuple[int, int], dtype: torch.dtype
+    seed: int | Tensor, ids: Tensor, iteration: int, stream: Stream, shape: tuple[int, int], dtype: torch.dtype
 ) -> Tensor:
     """Standard normals [B, N, channels] keyed by (seed, molecule id, iteration, stream, atom, channel).
 
     Box–Muller in float64 on pairs of uniforms; cast last. Arguments as in `uniform`.
 
     Args:
-        seed: key.
+        seed: see `uniform`.
         ids: [B].
         iteration: see `uniform`.
         stream: see `uniform`.

@@ -1,6 +1,7 @@
 """Reading and writing molecule files: what a path means, and bad molecules treated alike in every format."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
         _WRITERS[_extension(path, _WRITERS)](molecules, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def encode_molecules(molecules: MoleculeSet, extension: str) -> bytes:
+    """The file that `write_molecules` would write, as bytes; equal molecules give equal bytes.
+
+    Raises:
+        OutputError: an unknown extension.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"molecules{extension}")
+        write_molecules(molecules, path)
+        return path.read_bytes()
 
 
 def check_output(path: Path | str) -> None:

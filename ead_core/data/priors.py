@@ -10,7 +10,7 @@ from ead_core.data.dataset import Statistics
 from ead_core.noise import Stream, uniform
 
 
-def draw_sizes(statistics: Statistics, seed: int, ids: Tensor) -> NDArray[np.int64]:
+def draw_sizes(statistics: Statistics, seed: int | Tensor, ids: Tensor) -> NDArray[np.int64]:
     """Atoms per molecule [M] from the size histogram, a function of (seed, id) alone."""
     sizes, probabilities = statistics.size_distribution()
     draws = uniform(seed, ids, 0, Stream.SIZE)[:, 0].numpy()
@@ -18,6 +18,6 @@ def draw_sizes(statistics: Statistics, seed: int, ids: Tensor) -> NDArray[np.int
     return np.asarray(sizes)[np.minimum(index, len(sizes) - 1)].astype(np.int64)
 
 
-def repeat_sizes(sizes: Sequence[int], num: int) -> NDArray[np.int64]:
-    """`num` sizes by cycling through the given ones."""
-    return np.resize(np.asarray(sizes, dtype=np.int64), num)
+def repeat_sizes(sizes: Sequence[int], ids: Tensor) -> NDArray[np.int64]:
+    """Atoms per molecule [M] by cycling through the given sizes: molecule i has sizes[i mod len(sizes)]."""
+    return np.asarray(sizes, dtype=np.int64)[ids.numpy() % len(sizes)]

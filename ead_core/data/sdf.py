@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gzip
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,14 @@ def _to_mol(record: Record) -> Chem.Mol:
 
 @contextlib.contextmanager
 def _open_for_writing(path: Path) -> Iterator[TextIO]:
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "wt", encoding="utf-8") as file:
+    if path.suffix.lower() != ".gz":
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    # Neither time nor name in the header: equal molecules make equal files.
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as file,
+    ):
         yield file

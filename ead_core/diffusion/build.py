@@ -9,7 +9,7 @@ from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import Checkpoint
 
 
-def build_process(checkpoint: Checkpoint, config: SamplerConfig, seed: int, largest: int) -> Process:
+def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -> Process:
     """Everything a run needs, checked against the training of the checkpoint.
 
     Raises:
@@ -30,7 +30,6 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, seed: int, larg
         policy=build_policy(config, grid, clamp, largest),
         pause_mode="hold" if config.policy == "manual" else config.pause_mode,
         decision=config.decision,
-        seed=seed,
     )
 
 

@@ -1,10 +1,13 @@
-"""Generating any number of molecules: sizes, buckets of equal size, and results in the order of their ids.
+"""Generating any number of molecules: requests share batches, and each gets its own molecules back.
+
+A molecule is a function of its seed, id and size and of the sampler's settings, whoever else is in the batch (to
+rounding), so requests of different origin may run together.
 
 Legend: M molecules in all; B, N per bucket.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ead_core.config import SamplerConfig
 from ead_core.data.batching import size_buckets
 from ead_core.data.priors import draw_sizes, repeat_sizes
 from ead_core.data.store import MoleculeSet
@@ -27,8 +31,32 @@ LARGEST_MOLECULE = 512
 
 
 @dataclass(frozen=True)
+class Request:
+    """What one caller wants.
+
+    Attributes:
+        num: how many molecules.
+        sampler: settings, e.g. from `sampler_config`.
+        seed: equal seeds give equal molecules, however they are batched (to rounding).
+        first: id of the first molecule; the ids are first … first + num − 1.
+        sizes: atoms per molecule, cycled by id; None draws from the training histogram.
+    """
+
+    num: int
+    sampler: SamplerConfig
+    seed: int = 0
+    first: int = 0
+    sizes: tuple[int, ...] | None = None
+
+    @property
+    def ids(self) -> Tensor:
+        """[num] molecule ids."""
+        return torch.arange(self.first, self.first + self.num)
+
+
+@dataclass(frozen=True)
 class Generated:
-    """Finished molecules of one bucket.
+    """Finished molecules of one bucket, in its order.
 
     Attributes:
         ids: [B] molecule ids.
@@ -54,34 +82,74 @@ def sample(
     seed: int = 0,
     sizes: Sequence[int] | None = None,
     progress: Progress = lambda done: None,
+    first: int = 0,
     **settings: object,
 ) -> MoleculeSet:
     """Generate molecules.
 
     Args:
         checkpoint: from `load_checkpoint`.
-        num: M.
-        seed: equal seeds give equal molecules, however they are batched (to rounding).
-        sizes: atoms per molecule, repeated cyclically; default: drawn from the training histogram.
+        num, seed, sizes, first: see `Request`.
         progress: receives the number of molecules finished since its last call.
         settings: keys of the sampler section without their prefix, e.g. `policy="synchronous"`.
 
     Returns:
-        Molecules 0 … num − 1 with the properties `id`, `nfe` and `seconds` (wall clock per molecule).
+        The molecules in the order of their ids, with the properties `id`, `nfe` and `seconds` (wall clock per
+        molecule).
 
     Raises:
         ConfigError: an unknown setting or a value out of range.
     """
-    config = checkpoint.config.override({f"sampler.{key}": value for key, value in settings.items()}).sampler
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {seed}.")
-    if num < 1:
-        raise ConfigError(f"the number of molecules must be at least 1, not {num}.")
-    ids = torch.arange(num)
-    chosen = choose_sizes(checkpoint, seed, ids, sizes)
-    process = build_process(checkpoint, config, seed, int(chosen.max()))
-    buckets = size_buckets(chosen, config.batch_size)
-    return assemble(generate(process, checkpoint.atom_types, ids, chosen, buckets, progress))
+    config = sampler_config(checkpoint, settings)
+    request = Request(num, config, seed, first, None if sizes is None else tuple(sizes))
+    return sample_together(checkpoint, [request], progress)[0]
+
+
+def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
+    """The checkpoint's sampler section with some keys replaced (ConfigError if they are not valid)."""
+    return checkpoint.config.override({f"sampler.{key}": value for key, value in settings.items()}).sampler
+
+
+def sample_together(
+    checkpoint: Checkpoint, requests: Sequence[Request], progress: Progress = lambda done: None
+) -> list[MoleculeSet]:
+    """Generate the molecules of many requests; those with equal settings share network calls.
+
+    Returns:
+        A set per request, as from `sample`.
+
+    Raises:
+        ConfigError: a request that `check_request` refuses.
+    """
+    sizes = [check_request(checkpoint, request) for request in requests]
+    groups: dict[SamplerConfig, list[int]] = {}
+    for number, request in enumerate(requests):
+        groups.setdefault(request.sampler, []).append(number)
+    results: dict[int, MoleculeSet] = {}
+    for members in groups.values():
+        chosen = [requests[number] for number in members]
+        made = _fulfil(checkpoint, chosen, np.concatenate([sizes[number] for number in members]), progress)
+        ends = np.cumsum([request.num for request in chosen])
+        for number, end in zip(members, ends.tolist(), strict=True):
+            results[number] = made.select(range(end - requests[number].num, end))
+    return [results[number] for number in range(len(requests))]
+
+
+def check_request(checkpoint: Checkpoint, request: Request) -> NDArray[np.int64]:
+    """Atoms per molecule [num] of a request.
+
+    Raises:
+        ConfigError: a number, seed, id or size out of range, or settings that do not fit the checkpoint.
+    """
+    if not 0 <= request.seed <= MAX_SEED:
+        raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
+    if request.num < 1:
+        raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
+    if not 0 <= request.first <= MAX_SEED - request.num:
+        raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
+    sizes = choose_sizes(checkpoint, request.seed, request.ids, request.sizes)
+    build_process(checkpoint, request.sampler, int(sizes.max()))
+    return sizes
 
 
 def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sequence[int] | None) -> NDArray[np.int64]:
@@ -95,26 +163,26 @@ def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sequence
     wrong = [n for n in sizes if not 1 <= n <= LARGEST_MOLECULE]
     if wrong or not len(sizes):
         raise ConfigError(f"sizes must be between 1 and {LARGEST_MOLECULE} atoms, not {wrong or 'an empty list'}.")
-    return repeat_sizes(sizes, len(ids))
+    return repeat_sizes(sizes, ids)
 
 
 @torch.inference_mode()
-def generate(
-    process: Process,
-    atom_types: AtomTypes,
-    ids: Tensor,
-    sizes: NDArray[np.int64],
-    buckets: Iterable[NDArray[np.int64]],
-    progress: Progress = lambda done: None,
-) -> list[Generated]:
-    """Run every bucket from noise to molecules; arguments as made by `sample`."""
+def _fulfil(
+    checkpoint: Checkpoint, requests: Sequence[Request], sizes: NDArray[np.int64], progress: Progress
+) -> MoleculeSet:
+    """The molecules of requests with equal settings, one request after the other, made in common buckets."""
+    config = requests[0].sampler
+    ids = torch.cat([request.ids for request in requests])
+    seeds = torch.cat([torch.full_like(request.ids, request.seed) for request in requests])
+    process = build_process(checkpoint, config, int(sizes.max()))
+    weight = next(checkpoint.denoiser.parameters())
+    buckets = size_buckets(sizes, config.batch_size)
     results = []
-    device = process.grid.device
-    for bucket in buckets:
-        mask = size_mask(sizes[bucket]).to(device)
-        state = initial_state(ids[bucket].to(device), mask, 3 + atom_types.num_features, process)
-        results.append(complete(state, process, atom_types, progress))
-    return results
+    for rows in buckets:
+        keys = seeds[rows].to(weight.device), ids[rows].to(weight.device), size_mask(sizes[rows]).to(weight.device)
+        state = initial_state(*keys, 3 + checkpoint.atom_types.num_features, process, weight.dtype)
+        results.append(complete(state, process, checkpoint.atom_types, progress))
+    return assemble(results, np.concatenate(buckets))
 
 
 @torch.inference_mode()
@@ -130,7 +198,8 @@ def complete(
     for group in finish(state, process):
         done.append(group)
         progress(len(group.ids))
-    clean = join(done)
+    back = _matching(state, join(done))
+    clean = join(done).select(torch.from_numpy(back))
     decoded, features = decode(clean, process)
     charges = atom_types.charges(features).cpu().numpy()
     positions = decoded.float().cpu().numpy()
@@ -139,21 +208,32 @@ def complete(
         ids=clean.ids.cpu().numpy(),
         charges=[charges[row, :n] for row, n in enumerate(sizes)],
         positions=[positions[row, :n] for row, n in enumerate(sizes)],
-        nfe=np.concatenate([np.full(len(group.ids), group.iteration + 1) for group in done]),
+        nfe=np.concatenate([np.full(len(group.ids), group.iteration + 1) for group in done])[back],
         seconds=(time.perf_counter() - start) / len(clean.ids),
     )
 
 
-def assemble(results: Sequence[Generated]) -> MoleculeSet:
-    """All molecules in the order of their ids."""
-    ids = np.concatenate([result.ids for result in results])
+def _matching(wanted: SamplerState, found: SamplerState) -> NDArray[np.int64]:
+    """Rows of `found` in the order of the molecules of `wanted`; molecules with equal keys are equal."""
+
+    def ranking(state: SamplerState) -> NDArray[np.int64]:
+        keys = (state.mask.sum(dim=1), state.ids, state.seeds)
+        return np.lexsort([key.cpu().numpy() for key in keys])
+
+    rows = np.empty(len(found.ids), dtype=np.int64)
+    rows[ranking(wanted)] = ranking(found)
+    return rows
+
+
+def assemble(results: Sequence[Generated], order: NDArray[np.int64]) -> MoleculeSet:
+    """The molecules of all results as one set, sorted by `order`, a number for each of them."""
     joined = MoleculeSet.from_lists(
         [charges for result in results for charges in result.charges],
         [positions for result in results for positions in result.positions],
         {
-            "id": ids,
+            "id": np.concatenate([result.ids for result in results]),
             "nfe": np.concatenate([result.nfe for result in results]),
             "seconds": np.concatenate([np.full(len(r.ids), r.seconds) for r in results]),
         },
     )
-    return joined.select(np.argsort(ids))
+    return joined.select(np.argsort(order))

@@ -19,7 +19,7 @@ from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
 
 DenoiserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z, levels [B, N], mask) → ε̂
-TENSOR_FIELDS = ("ids", "mask", "z", "rungs", "velocities", "pauses")  # of SamplerState, a row per molecule
+TENSOR_FIELDS = ("seeds", "ids", "mask", "z", "rungs", "velocities", "pauses")  # of SamplerState, a row per molecule
 HISTORY = 10  # velocities kept, enough for every window that is swept
 
 
@@ -34,7 +34,6 @@ class Process:
         policy: who moves.
         pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
         decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
-        seed: key of all noise.
     """
 
     denoiser: DenoiserFunction
@@ -43,7 +42,6 @@ class Process:
     policy: Policy
     pause_mode: str
     decision: str
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class SamplerState:
     """Where a batch stands between two iterations.
 
     Attributes:
-        ids: [B] molecule ids, the key of their noise.
+        seeds, ids: [B] each molecule's seed and id, together the key of its noise.
         mask: [B, N] real atoms.
         z: [B, N, 3 + F].
         rungs: [B, N] position on the grid, 0 = clean.
@@ -60,6 +58,7 @@ class SamplerState:
         iteration: network calls made so far, the same for the whole batch.
     """
 
+    seeds: Tensor
     ids: Tensor
     mask: Tensor
     z: Tensor
@@ -85,11 +84,12 @@ def sampling_grid(levels: int, steps: int) -> Tensor:
 
 
 def initial_state(
-    ids: Tensor, mask: Tensor, channels: int, process: Process, dtype: torch.dtype = torch.float32
+    seeds: Tensor, ids: Tensor, mask: Tensor, channels: int, process: Process, dtype: torch.dtype = torch.float32
 ) -> SamplerState:
-    """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid."""
-    noise = normal(process.seed, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
+    """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid; arguments as in the state."""
+    noise = normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
     return SamplerState(
+        seeds=seeds,
         ids=ids,
         mask=mask,
         z=centre_state(noise, mask),
@@ -105,7 +105,7 @@ def step(state: SamplerState, process: Process) -> SamplerState:
     below = (state.rungs - 1).clamp_min(0)
     t, s = process.grid[state.rungs], process.grid[below]
     eps = process.denoiser(state.z, t, state.mask)
-    proposal = ancestral_move(state.z, eps, t, s, _noise(state, process, Stream.STEP), process.schedule)
+    proposal = ancestral_move(state.z, eps, t, s, _noise(state, Stream.STEP), process.schedule)
     velocity = (proposal - state.z).norm(dim=-1)
     velocities = torch.cat([state.velocities[..., 1:], velocity[..., None]], dim=-1)
     advance = process.policy.advance(_situation(state, velocities, process.decision))
@@ -113,7 +113,7 @@ def step(state: SamplerState, process: Process) -> SamplerState:
     paused = state.mask & (state.rungs > 0) & ~advance
     if process.pause_mode != "hold" and bool(paused.any()):
         if process.pause_mode == "renoise":
-            proposal = renoise(proposal, t, s, _noise(state, process, Stream.RENOISE), process.schedule)
+            proposal = renoise(proposal, t, s, _noise(state, Stream.RENOISE), process.schedule)
         z = torch.where(paused[..., None], proposal, z)
     return replace(
         state,
@@ -150,13 +150,14 @@ def decode(state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
     """
     levels = torch.zeros_like(state.rungs)
     eps = process.denoiser(state.z, levels, state.mask)
-    noise = normal(process.seed, state.ids, 0, Stream.DECODE, (state.mask.shape[1], 3), state.z.dtype)
+    noise = normal(state.seeds, state.ids, 0, Stream.DECODE, (state.mask.shape[1], 3), state.z.dtype)
     return decode_positions(state.z, eps, noise, state.mask, process.schedule), state.z[..., 3:]
 
 
-def _noise(state: SamplerState, process: Process, stream: Stream) -> Tensor:
+def _noise(state: SamplerState, stream: Stream) -> Tensor:
     shape = (state.z.shape[1], state.z.shape[2])
-    return centre_state(normal(process.seed, state.ids, state.iteration, stream, shape, state.z.dtype), state.mask)
+    draws = normal(state.seeds, state.ids, state.iteration, stream, shape, state.z.dtype)
+    return centre_state(draws, state.mask)
 
 
 def _situation(state: SamplerState, velocities: Tensor, decision: str) -> Situation:

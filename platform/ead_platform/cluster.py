@@ -29,9 +29,6 @@ def ray_session(settings: Settings) -> Iterator[None]:
     Raises:
         EADError: no cluster answers.
     """
-    if ray.is_initialized():
-        yield
-        return
     try:
         _knock(settings.ray_address or "")
         _connect(settings)

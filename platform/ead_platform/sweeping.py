@@ -83,7 +83,7 @@ class Campaign:
 
     def process(self, point: Mapping[str, Any]) -> Process:
         """The run that a trial's keys describe."""
-        return build_process(self.checkpoint, self.sampler(point), self.seed, int(self.sizes.max()))
+        return build_process(self.checkpoint, self.sampler(point), int(self.sizes.max()))
 
     def branch_rung(self, point: Mapping[str, Any]) -> int:
         """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage."""
@@ -126,7 +126,8 @@ def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], rungs: set[int]) -> 
     process = campaign.process(SYNCHRONOUS)
     mask = size_mask(campaign.sizes[rows])
     channels = 3 + campaign.checkpoint.atom_types.num_features
-    return run_prefix(initial_state(campaign.ids[rows], mask, channels, process), process, rungs)
+    seeds = torch.full_like(campaign.ids, campaign.seed)
+    return run_prefix(initial_state(seeds[rows], campaign.ids[rows], mask, channels, process), process, rungs)
 
 
 def _cost(sizes: NDArray[np.int64]) -> int:
@@ -136,7 +137,7 @@ def _cost(sizes: NDArray[np.int64]) -> int:
 
 def run_point(campaign: Campaign, buckets: Sequence[Bucket], point: Mapping[str, Any]) -> MoleculeSet:
     """The molecules of one trial; `seconds` includes the inherited way to the branch level."""
-    return assemble([_complete(campaign, branches, point) for branches in buckets])
+    return _in_order([_complete(campaign, branches, point) for branches in buckets])
 
 
 def run_point_in_parallel(
@@ -154,7 +155,11 @@ def run_point_in_parallel(
         [done], running = ray.wait(running, num_returns=1)
         results.append(ray.get(done))
         progress(len(results[-1].ids))
-    return assemble(results)
+    return _in_order(results)
+
+
+def _in_order(results: list[Generated]) -> MoleculeSet:
+    return assemble(results, np.concatenate([result.ids for result in results]))
 
 
 def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> Generated:

@@ -56,3 +56,12 @@ def test_atoms_and_channels_are_independent():
     draws = normal(1, torch.arange(20_000), 0, Stream.STEP, (2, 6), torch.float64).flatten(1)
     correlation = torch.corrcoef(draws.T) - torch.eye(12)
     assert float(correlation.abs().max()) < 5 / 20_000**0.5
+
+
+def test_a_seed_per_molecule_gives_what_each_seed_gives_alone():
+    seeds, ids = torch.tensor([3, 2**40 + 1, 3]), torch.tensor([5, 5, 9])
+    together = normal(seeds, ids, 4, Stream.STEP, (6, 5), torch.float64)
+    for row, (seed, name) in enumerate(zip(seeds.tolist(), ids.tolist(), strict=True)):
+        alone = normal(seed, torch.tensor([name]), 4, Stream.STEP, (6, 5), torch.float64)
+        assert torch.equal(together[row], alone[0])
+    assert not torch.equal(together[0], together[1])

@@ -34,18 +34,13 @@ def tiny_checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The address of a two-CPU Ray cluster on this machine."""
-    import ray
+    """The address of a two-CPU Ray cluster on this machine; this process itself stays unconnected."""
+    from ray.cluster_utils import Cluster
 
-    context = ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=200_000_000,
-        log_to_driver=False,
-    )
-    yield context.address_info["gcs_address"]
-    ray.shutdown()
+    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 200_000_000}
+    started = Cluster(initialize_head=True, head_node_args=options)
+    yield started.address
+    started.shutdown()
 
 
 @pytest.fixture

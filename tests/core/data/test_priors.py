@@ -29,5 +29,5 @@ def test_a_size_depends_on_seed_and_id_alone():
 
 
 def test_given_sizes_are_cycled():
-    assert repeat_sizes([5, 7, 9], 7).tolist() == [5, 7, 9, 5, 7, 9, 5]
-    assert repeat_sizes([5, 7, 9], 2).tolist() == [5, 7]
+    assert repeat_sizes([5, 7, 9], torch.arange(7)).tolist() == [5, 7, 9, 5, 7, 9, 5]
+    assert repeat_sizes([5, 7, 9], torch.arange(4, 6)).tolist() == [7, 9]

@@ -35,7 +35,7 @@ def denoiser():
 
 @pytest.fixture
 def make_process(denoiser):
-    def make(policy=None, steps=200, pause_mode="repeat", decision="own_noise", seed=7, function=None):
+    def make(policy=None, steps=200, pause_mode="repeat", decision="own_noise", function=None):
         return Process(
             denoiser=function or denoiser,
             schedule=NoiseSchedule(1000),
@@ -43,7 +43,6 @@ def make_process(denoiser):
             policy=policy or Synchronous(),
             pause_mode=pause_mode,
             decision=decision,
-            seed=seed,
         )
 
     return make

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.engine import Request, sample, sample_together, sampler_config
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import load_checkpoint
 
@@ -61,6 +61,46 @@ def test_a_molecule_does_not_depend_on_how_many_follow(checkpoint):
     assert difference(many.select([0, 1]), few) < 1e-3
 
 
+def test_a_run_can_begin_at_any_molecule(checkpoint):
+    """Shards of a campaign are runs like this one: ids, and with them cycled sizes, go on."""
+    whole = sample(checkpoint, 8, 1, SIZES, policy="synchronous")
+    part = sample(checkpoint, 3, 1, SIZES, policy="synchronous", first=4)
+    assert part.properties["id"].tolist() == [4, 5, 6]
+    assert difference(whole.select([4, 5, 6]), part) < 1e-3
+    drawn, later = sample(checkpoint, 9), sample(checkpoint, 4, first=5)
+    assert drawn.num_atoms[5:].tolist() == later.num_atoms.tolist()
+
+
+def test_requests_made_together_are_those_made_alone(checkpoint):
+    """Different seeds share a batch; other settings and a request for the very same molecules do no harm."""
+    synchronous, adaptive = (sampler_config(checkpoint, {"policy": name}) for name in ("synchronous", "adaptive"))
+    requests = [
+        Request(3, synchronous, seed=1, sizes=(5, 9)),
+        Request(2, adaptive, seed=1, sizes=(5,)),
+        Request(4, synchronous, seed=2, first=7, sizes=(9,)),
+        Request(2, synchronous, seed=1, sizes=(9,)),
+        Request(3, synchronous, seed=1, sizes=(5, 9)),
+    ]
+    seen: list[int] = []
+    together = sample_together(checkpoint, requests, seen.append)
+    assert sum(seen) == 14
+    for request, molecules in zip(requests, together, strict=True):
+        [alone] = sample_together(checkpoint, [request])
+        assert molecules.properties["id"].tolist() == request.ids.tolist() == alone.properties["id"].tolist()
+        assert difference(molecules, alone) < 1e-3
+        assert np.array_equal(molecules.charges, alone.charges)
+    assert difference(together[0].select([1]), together[3].select([1])) < 1e-3  # seed 1, molecule 1, 9 atoms
+    assert difference(together[0].select([1]), together[2].select([0])) > 0.1
+
+
+def test_equal_settings_share_network_calls(checkpoint):
+    calls = []
+    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    synchronous = sampler_config(checkpoint, {"policy": "synchronous"})
+    sample_together(checkpoint, [Request(2, synchronous, seed, sizes=(6,)) for seed in range(3)])
+    assert calls == [6] * (STEPS + 1)
+
+
 @pytest.mark.parametrize(("steps", "calls"), [(None, STEPS + 1), (10, 11), (7, 8), (1, 2)])
 def test_synchronous_sampling_costs_its_steps_and_one_decoding(checkpoint, steps, calls):
     molecules = sample(checkpoint, 6, sizes=SIZES, policy="synchronous", steps=steps)
@@ -105,6 +145,7 @@ def test_a_single_atom_is_a_molecule(checkpoint):
         ({"num": 0}, "the number of molecules must be at least 1, not 0."),
         ({"seed": -1}, "seed must be between 0 and 9223372036854775807, not -1."),
         ({"seed": 2**63}, "seed must be between 0 and 9223372036854775807, not 9223372036854775808."),
+        ({"first": -1}, "molecule ids must be between 0 and 9223372036854775807, but the first is -1."),
         ({"sizes": []}, "sizes must be between 1 and 512 atoms, not an empty list."),
         ({"sizes": [5, 0, 513]}, "sizes must be between 1 and 512 atoms, not [0, 513]."),
         ({"polcy": "manual"}, "unknown configuration key 'sampler.polcy'; did you mean sampler.policy?"),

@@ -40,7 +40,8 @@ def ratio(make_process):
             grid=process.grid[: TOP + 1],
             denoiser=lambda z, levels, mask: z / sigma(levels)[..., None],
         )
-        state = initial_state(torch.arange(MOLECULES), size_mask([ATOMS] * MOLECULES), 7, process, torch.float64)
+        ids, seeds, mask = torch.arange(MOLECULES), torch.full((MOLECULES,), 7), size_mask([ATOMS] * MOLECULES)
+        state = initial_state(seeds, ids, mask, 7, process, torch.float64)
         state = replace(state, z=state.z * sigma(torch.tensor(TOP)))
         for _ in range(calls):
             state = step(state, process)

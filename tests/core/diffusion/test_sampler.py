@@ -12,6 +12,7 @@ from ead_core.noise import Stream, normal
 
 CHANNELS = 8
 STEPS = 200
+SEED = 7
 ADAPTIVE = Adaptive(start=60, window=2, clamp=5, max_pauses=10)
 
 
@@ -31,7 +32,7 @@ class Content(Adaptive):
 
 def start(process, sizes=(6, 4), ids=None, dtype=torch.float64):
     ids = torch.arange(len(sizes)) if ids is None else torch.as_tensor(ids)
-    return initial_state(ids, size_mask(sizes), CHANNELS, process, dtype)
+    return initial_state(torch.full_like(ids, SEED), ids, size_mask(sizes), CHANNELS, process, dtype)
 
 
 def last(states):
@@ -47,7 +48,7 @@ def edm_style(process, ids, n):
     mask = torch.ones(len(ids), n, dtype=torch.bool)
 
     def noise(iteration, stream, channels=CHANNELS):
-        draws = normal(process.seed, ids, iteration, stream, (n, channels), torch.float64)
+        draws = normal(SEED, ids, iteration, stream, (n, channels), torch.float64)
         draws[..., :3] -= draws[..., :3].mean(1, keepdim=True)
         return draws
 
