@@ -34,7 +34,8 @@ def train(
     elements = ", ".join(session.atom_types.symbols)
     typer.echo(f"{session.statistics.num_molecules} training molecules of {elements} → {out}", err=True)
     with RunLog(out, config.training.steps) as log:
-        fit(config, session.train, session.statistics, out, log, quality_check(config, session.statistics))
+        check = quality_check(config, session.statistics, out)
+        fit(config, session.train, session.statistics, out, log, check)
     step = steps_done(out)
     typer.echo(f"{out} holds the checkpoint at step {step} of {config.training.steps}.", err=True)
     if step < config.training.steps:

@@ -7,12 +7,14 @@ the checkpoint.
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ead_core.errors import ConfigError, one_line
+
+OUTER_SECTIONS = {"platform"}  # of a recipe, with which the science has nothing to do
 
 
 class Section(BaseModel):
@@ -60,9 +62,11 @@ class DiffusionConfig(Section):
 class TrainingConfig(Section):
     """The optimisation. `steps` counts optimiser steps; `max_seconds` ends a sitting early, resumable.
 
-    The learning rate warms up, stays, and falls to zero over the last `decay_fraction` of `steps`.
+    The learning rate warms up, stays, and falls to zero over the last `decay_fraction` of `steps`. `initial` names
+    a checkpoint whose weights a new run starts from. `batch_size` counts the molecules of all workers together.
     """
 
+    initial: str | None = None
     steps: int = Field(20_000, ge=1)
     max_seconds: float | None = Field(None, gt=0)
     batch_size: int = Field(64, ge=1)
@@ -78,6 +82,7 @@ class TrainingConfig(Section):
     checkpoint_seconds: float = Field(300, gt=0)
     evaluate_every: int = Field(5000, ge=1)
     evaluate_molecules: int = Field(64, ge=0)
+    precision: Literal["fp32", "fp64"] = "fp32"
     threads: int | None = Field(None, ge=1)
 
 
@@ -112,13 +117,28 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     sampler: SamplerConfig = SamplerConfig()
 
+    @classmethod
+    def load(cls, path: Path | str, overrides: Iterable[str] = ()) -> Self:
+        """Read a YAML recipe and apply `key=value` overrides.
+
+        A section of `OUTER_SECTIONS` is left to the subclass that knows it.
+
+        Raises:
+            ConfigError: missing or malformed file, unknown key, or a value outside its range.
+        """
+        content = read_mapping(Path(path), "sections such as `data:` and `network:`")
+        for section in OUTER_SECTIONS - cls.model_fields.keys():
+            content.pop(section, None)
+        recipe: Self = validate(cls, content)
+        return recipe.override(parse_overrides(overrides))
+
     def flat(self) -> dict[str, Any]:
         """All values under dotted keys, e.g. `sampler.async_ratio`."""
         return {
             f"{section}.{key}": value for section, values in self.model_dump().items() for key, value in values.items()
         }
 
-    def override(self, changes: Mapping[str, Any]) -> "Config":
+    def override(self, changes: Mapping[str, Any]) -> Self:
         """A validated copy with dotted keys replaced.
 
         Raises:
@@ -131,17 +151,13 @@ class Config(Section):
                 raise ConfigError(unknown_key(key, known))
             section, name = key.split(".", 1)
             nested[section][name] = value
-        return validate(Config, nested)
+        changed: Self = validate(type(self), nested)
+        return changed
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
-    """Read a YAML recipe and apply `key=value` overrides.
-
-    Raises:
-        ConfigError: missing or malformed file, unknown key, or a value outside its range.
-    """
-    content = read_mapping(Path(path), "sections such as `data:` and `network:`")
-    return validate(Config, content).override(parse_overrides(overrides))
+    """Read a YAML recipe and apply `key=value` overrides; see `Config.load`."""
+    return Config.load(path, overrides)
 
 
 def read_mapping(path: Path, content: str) -> dict[str, Any]:

@@ -20,6 +20,10 @@ class Corrupted:
     eps: Tensor
     levels: Tensor
 
+    def select(self, rows: Tensor) -> "Corrupted":
+        """The molecules at `rows`."""
+        return Corrupted(self.z[rows], self.eps[rows], self.levels[rows])
+
 
 def draw_levels(mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None) -> Tensor:
     """Levels [B, N] = clamp(t* + δ_i, 0, T) with t* ~ U{0..T} per molecule and δ_i per atom (Algorithm 1).

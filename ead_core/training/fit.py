@@ -1,123 +1,30 @@
-"""The training loop: free of any platform, exactly resumable, reporting through a callable.
+"""The training loop: free of any platform, exactly resumable, reporting through callables.
 
 Every random number of optimiser step n comes from a generator seeded with (seed, n), so a run that was
 interrupted continues bit for bit.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ead_core.config import Config
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.corruption import corrupt, draw_levels
-from ead_core.diffusion.loss import noise_loss
-from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
-from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
-from ead_core.training.ema import Ema
+from ead_core.training.checkpoint import save_recipe, save_weights
 from ead_core.training.interrupt import stop_on_signal
-from ead_core.training.monitor import Clock, LossWindow
-from ead_core.training.optimizer import Optimizer
+from ead_core.training.monitor import Clock
+from ead_core.training.parallel import Workers
 from ead_core.training.progress import load_progress, save_progress
+from ead_core.training.trainer import Trainer, rate_factor
 
 Report = Callable[[Mapping[str, Any]], None]
 Evaluate = Callable[[Denoiser, int], Mapping[str, float]]
+Published = Callable[[Path], None]
 LOG_SECONDS = 2.0
-
-
-@dataclass
-class Trainer:
-    """Everything that changes while training.
-
-    Attributes:
-        config: the recipe.
-        denoiser: the network being optimised.
-        optimizer: over its parameters.
-        ema: the averaged weights that a checkpoint publishes.
-        step: optimiser steps done.
-        seconds: wall clock spent training, over all sittings.
-    """
-
-    config: Config
-    denoiser: Denoiser
-    optimizer: Optimizer
-    ema: Ema
-    schedule: NoiseSchedule
-    atom_types: AtomTypes
-    step: int = 0
-    seconds: float = 0.0
-    window: LossWindow = field(default_factory=LossWindow)
-
-    @classmethod
-    def create(cls, config: Config, statistics: Statistics, device: torch.device) -> "Trainer":
-        """A trainer at step 0; the initial weights depend on `training.seed` alone."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.training.seed)
-            denoiser = new_denoiser(config, statistics)
-        denoiser.to(device)
-        return cls(
-            config=config,
-            denoiser=denoiser,
-            optimizer=Optimizer(denoiser, config.training),
-            ema=Ema(denoiser, config.training.ema_decay),
-            schedule=NoiseSchedule(config.diffusion.steps, config.diffusion.precision),
-            atom_types=AtomTypes(statistics.atom_numbers),
-        )
-
-    def advance(self, batch: MoleculeBatch) -> None:
-        """One optimiser step on a batch."""
-        losses, levels = self.losses(batch)
-        losses.mean().backward()
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.training.clip_norm)
-        self.optimizer.step(rate_factor(self.config, self.step))
-        self.ema.update(self.denoiser, self.step)
-        self.window.add(losses.detach(), levels, norm)
-        self.step += 1
-
-    def losses(self, batch: MoleculeBatch) -> tuple[Tensor, Tensor]:
-        """Per-molecule losses [B] and mean relative noise levels [B] of this step's corruption."""
-        diffusion = self.config.diffusion
-        generator = torch.Generator(device=batch.mask.device)
-        generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
-        levels = draw_levels(batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator)
-        corrupted = corrupt(batch.state(self.atom_types), levels, batch.mask, self.schedule, generator)
-        predicted = self.denoiser(corrupted.z, levels, batch.mask)
-        mean_level = (levels * batch.mask).sum(dim=1) / batch.mask.sum(dim=1) / diffusion.steps
-        return noise_loss(predicted, corrupted, batch.mask), mean_level
-
-    @contextmanager
-    def averaged(self) -> Iterator[Denoiser]:
-        """The denoiser with averaged weights, in evaluation mode, for the length of a block."""
-        current = {name: p.detach().clone() for name, p in self.denoiser.named_parameters()}
-        try:
-            self.denoiser.load_state_dict(self.ema.weights)
-            yield self.denoiser.eval()
-        finally:
-            self.denoiser.load_state_dict(current)
-            self.denoiser.train()
-
-
-def rate_factor(config: Config, step: int) -> float:
-    """Learning rate over its peak: linear warm-up, plateau, linear fall to 0 in the last `decay_fraction`.
-
-    The plateau makes the recipe extendable: continue from a plateau checkpoint with more `steps`.
-    """
-    training = config.training
-    warm = min(1.0, (step + 1) / (training.warmup_steps + 1))
-    decay_steps = training.decay_fraction * training.steps
-    left = (training.steps - step) / decay_steps if decay_steps else 1.0
-    return min(warm, left, 1.0)
 
 
 def fit(
@@ -127,58 +34,89 @@ def fit(
     directory: Path,
     report: Report = lambda row: None,
     evaluate: Evaluate | None = None,
+    published: Published = lambda directory: None,
 ) -> Path:
     """Train on `molecules` until `training.steps` or `training.max_seconds`; resume what `directory` holds.
+
+    In a torch process group every worker calls this with the same arguments but a `directory` of its own; a
+    directory to resume from must hold the same state for all. Only the first worker writes and evaluates.
 
     Args:
         config: the recipe.
         molecules: training split.
         statistics: saved with the checkpoint.
         directory: becomes a checkpoint directory; a run found in it is continued.
-        report: receives a dictionary of numbers every few seconds and at every evaluation.
-        evaluate: called with the averaged denoiser and the step every `training.evaluate_every` steps.
+        report: receives a dictionary of numbers every few seconds and at every evaluation, on all workers at the
+            same steps.
+        evaluate: called with the averaged denoiser and the step every `training.evaluate_every` steps and at the end.
+        published: called on all workers after every checkpoint that training has written.
 
     Returns:
         The checkpoint directory.
 
     Raises:
-        CheckpointError: `directory` holds a run of another model.
+        CheckpointError: `directory` holds a run of another model, or `training.initial` does not fit the recipe.
         DataError: an element outside the statistics' vocabulary.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer.create(config, statistics, device)
+    training = config.training
+    workers = Workers.joined()
+    trainer = Trainer.create(config, statistics, workers)
     resumed = load_progress(directory, trainer, statistics)
-    batches = TrainingBatches(molecules, trainer.atom_types, config.training.batch_size, config.training.seed)
-    save_recipe(directory, config, statistics)
+    batches = TrainingBatches(molecules, trainer.atom_types, training.batch_size, training.seed)
+    if workers.leads:
+        save_recipe(directory, config, statistics)
     if not resumed:
         save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
-    clock = Clock(config.training.max_seconds, trainer.seconds)
-    saved = time.monotonic()
+    clock, started = Clock(training.max_seconds, trainer.seconds), trainer.step
+    saved, ended = time.monotonic(), False
     with stop_on_signal() as stop:
-        while trainer.step < config.training.steps and not stop.is_set() and not clock.over():
-            trainer.advance(batches.batch(trainer.step).to(device))
+        while trainer.step < training.steps and not ended:
+            trainer.advance(batches.batch(trainer.step).to(workers.device))
             trainer.seconds = clock.total()
-            if evaluate is not None and trainer.step % config.training.evaluate_every == 0:
-                with trainer.averaged() as averaged:
-                    report({"step": trainer.step, **evaluate(averaged, trainer.step)})
-            if clock.since_report() >= LOG_SECONDS:
+            if evaluate is not None and _evaluation_is_due(trainer):
+                report({"step": trainer.step, **_evaluated(trainer, evaluate)})
+            if not workers.meet(trainer.step):
+                continue
+            ended, reporting, saving = workers.agree(
+                stop.is_set() or clock.over(),
+                clock.since_report() >= LOG_SECONDS,
+                time.monotonic() - saved >= training.checkpoint_seconds,
+            )
+            if reporting:
                 _report_window(trainer, clock, report)
-            if time.monotonic() - saved >= config.training.checkpoint_seconds:
+            if saving:
                 save(directory, trainer)
+                published(directory)
                 saved = time.monotonic()
     if trainer.window.molecules:
         _report_window(trainer, clock, report)
-    save(directory, trainer)
+    if trainer.step > started:
+        save(directory, trainer)
+        published(directory)
     return directory
 
 
 def save(directory: Path, trainer: Trainer) -> None:
-    """Write the state to resume from, then publish the averaged weights."""
-    save_progress(directory, trainer)
-    save_weights(directory, trainer.ema.weights)
+    """Write the state to resume from, then publish the averaged weights; the first worker does it for all."""
+    if trainer.workers.leads:
+        save_progress(directory, trainer)
+        save_weights(directory, trainer.ema.weights)
 
 
-def _report_window(trainer: Trainer, clock: "Clock", report: Report) -> None:
+def _evaluation_is_due(trainer: Trainer) -> bool:
+    training = trainer.config.training
+    return trainer.step % training.evaluate_every == 0 or trainer.step == training.steps
+
+
+def _evaluated(trainer: Trainer, evaluate: Evaluate) -> Mapping[str, float]:
+    """The first worker's evaluation; the others wait for it with their next gradients."""
+    if not trainer.workers.leads:
+        return {}
+    with trainer.averaged() as averaged:
+        return evaluate(averaged, trainer.step)
+
+
+def _report_window(trainer: Trainer, clock: Clock, report: Report) -> None:
     rate = trainer.window.molecules / clock.since_report()
     clock.reported()
     training = trainer.config.training

@@ -17,10 +17,12 @@ class LossWindow:
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
         self.molecules = 0
 
-    def add(self, losses: Tensor, levels: Tensor, norm: Tensor) -> None:
-        """Record a step's per-molecule losses, relative levels, and gradient norm before clipping."""
+    def add(self, losses: Tensor, levels: Tensor, norm: Tensor, molecules: int) -> None:
+        """Record a step: losses and relative levels of this worker's molecules, gradient norm before clipping, and
+        the number of molecules of all workers.
+        """
         self._rows.append((losses, levels, norm))
-        self.molecules += len(losses)
+        self.molecules += molecules
 
     def drain(self) -> dict[str, float]:
         """The means since the last call: loss, loss by noise band, gradient norm."""

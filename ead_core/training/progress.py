@@ -21,7 +21,7 @@ from ead_core.files import write_aside
 from ead_core.training.checkpoint import CONFIG, STATISTICS
 
 if TYPE_CHECKING:
-    from ead_core.training.fit import Trainer
+    from ead_core.training.trainer import Trainer
 
 PROGRESS = "training.safetensors"
 OPTIMIZER_PREFIX = "optimizer."

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ead_core.config import Config
 from ead_core.data.dataset import (
@@ -17,8 +18,12 @@ from ead_core.diffusion.engine import sample
 from ead_core.metrics.stability import stability
 from ead_core.molecules import AtomTypes
 from ead_core.networks.denoiser import Denoiser
+from ead_core.pictures import draw_molecules
 from ead_core.training.checkpoint import Checkpoint
 from ead_core.training.fit import Evaluate
+
+PICTURE = "samples.png"
+DRAWN = 12
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,24 @@ def prepare(config: Config) -> Session:
     return Session(train, molecules.select(split.valid), molecules.select(split.test), statistics)
 
 
-def quality_check(config: Config, statistics: Statistics) -> Evaluate | None:
-    """A function for `fit` that samples synchronously and measures stability; None when switched off."""
+def quality_check(config: Config, statistics: Statistics, directory: Path | None) -> Evaluate | None:
+    """A function for `fit` that samples synchronously and measures stability; None when switched off.
+
+    Args:
+        config: the recipe; `training.evaluate_molecules` are sampled, the same noise at every check.
+        statistics: of the training data.
+        directory: gets a picture of the first molecules, replaced at every check; None for no picture.
+    """
     count = config.training.evaluate_molecules
     if not count:
         return None
 
     def check(denoiser: Denoiser, step: int) -> Mapping[str, float]:
         checkpoint = Checkpoint(f"step-{step}", config, statistics, denoiser)
-        result = stability(sample(checkpoint, count, seed=step, policy="synchronous"))
+        molecules = sample(checkpoint, count, policy="synchronous")
+        if directory is not None:
+            draw_molecules(molecules.select(range(min(count, DRAWN))), directory / PICTURE)
+        result = stability(molecules)
         return {"atom_stability": result.atom_stability, "molecule_stability": float(result.stable.mean())}
 
     return check

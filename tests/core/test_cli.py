@@ -97,7 +97,7 @@ def test_train_sample_evaluate(ead, recipe, tmp_path):
 
 def test_the_same_command_continues_a_run(ead, recipe, tmp_path):
     _, _, told = ead("train", recipe, "--out", "run", "training.max_seconds=1e-9", "training.steps=5")
-    assert "run holds the checkpoint at step 0 of 5." in told
+    assert "run holds the checkpoint at step 1 of 5." in told
     assert "The same command continues it." in told
     _, _, told = ead("train", recipe, "--out", "run", "training.steps=5")
     assert "run holds the checkpoint at step 5 of 5." in told

@@ -18,10 +18,14 @@ from ead_core.data.store import save_npz
 from ead_core.errors import CheckpointError, DataError
 from ead_core.training import fit as module
 from ead_core.training.checkpoint import load_checkpoint
-from ead_core.training.fit import Trainer, fit, rate_factor
+from ead_core.training.fit import fit
 from ead_core.training.monitor import LossWindow
+from ead_core.training.parallel import Workers
 from ead_core.training.progress import PROGRESS, load_progress, steps_done
+from ead_core.training.session import quality_check
+from ead_core.training.trainer import Trainer, rate_factor
 
+ALONE = Workers(0, 1, torch.device("cpu"))
 MUON = {
     "training.optimizer": "muon",
     "network.hidden_features": 24,
@@ -42,7 +46,7 @@ def run(make_config, molecules, statistics, tmp_path):
 
 @pytest.fixture
 def make_trainer(make_config, statistics):
-    return lambda changes=(): Trainer.create(make_config(changes), statistics, torch.device("cpu"))
+    return lambda changes=(): Trainer.create(make_config(changes), statistics, ALONE)
 
 
 def interrupt_at(step, number=signal.SIGINT):
@@ -301,9 +305,9 @@ def test_without_warm_up_and_decay_the_rate_is_constant(make_config):
 
 def test_a_window_reports_means_and_bands_once():
     window = LossWindow()
-    window.add(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.05, 0.3]), torch.tensor(4.0))
-    window.add(torch.tensor([4.0, 10.0]), torch.tensor([0.49, 0.5]), torch.tensor(6.0))
-    assert window.molecules == 5
+    window.add(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.05, 0.3]), torch.tensor(4.0), 6)
+    window.add(torch.tensor([4.0, 10.0]), torch.tensor([0.49, 0.5]), torch.tensor(6.0), 4)
+    assert window.molecules == 10  # of all workers
     assert window.drain() == {
         "loss": 4.0,
         "gradient_norm": 5.0,
@@ -312,7 +316,7 @@ def test_a_window_reports_means_and_bands_once():
         "loss_above_0.2": 3.5,
         "loss_above_0.5": 10.0,
     }
-    window.add(torch.tensor([7.0]), torch.tensor([1.0]), torch.tensor(1.0))
+    window.add(torch.tensor([7.0]), torch.tensor([1.0]), torch.tensor(1.0), 2)
     assert window.drain() == {"loss": 7.0, "gradient_norm": 1.0, "loss_above_0.5": 7.0}
 
 
@@ -364,3 +368,63 @@ def test_checkpoints_are_written_while_training(run, monkeypatch, tmp_path):
         evaluate=lambda _, step: seen.append(steps_done(tmp_path / "run")) or {},
     )
     assert seen == [0, 1, 2, 3]
+
+
+def test_a_run_can_start_from_the_weights_of_a_checkpoint(run, make_config, statistics, tmp_path):
+    """Fine-tuning: nothing but the weights is taken over, and a resumed run keeps its own."""
+    first = run("first", {"training.steps": 3})
+    trainer = Trainer.create(make_config({"training.initial": str(first)}), statistics, ALONE)
+    weights = load_file(first / "model.safetensors")
+    assert all(torch.equal(weights[name], p) for name, p in trainer.denoiser.named_parameters())
+    assert all(torch.equal(weights[name], trainer.ema.weights[name]) for name in weights)
+    assert trainer.step == 0
+    second = run("second", {"training.steps": 2, "training.initial": str(first)})
+    halfway = load_file(second / PROGRESS)
+    run("second", {"training.steps": 4, "training.initial": str(first)})
+    assert steps_done(second) == 4
+    straight = run("straight", {"training.steps": 4, "training.initial": str(first)})
+    assert_same_tensors(second / PROGRESS, straight / PROGRESS)
+    assert not torch.equal(halfway["weights.network.embed.weight"], weights["network.embed.weight"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"training.initial": "nowhere"}, "'nowhere' is neither a checkpoint directory"),
+        ({"network.layers": 2}, r"training\.initial=checkpoint was trained with network\.layers=1, not 2\."),
+        ({"diffusion.steps": 60}, r"was trained with diffusion\.steps=50, not 60\."),
+    ],
+)
+def test_initial_weights_of_another_model_are_refused(run, make_checkpoint, tmp_path, changes, sentence):
+    initial = make_checkpoint({"diffusion.steps": 50})
+    with pytest.raises(CheckpointError, match=sentence):
+        run("run", {"training.initial": str(initial), **changes})
+    assert not (tmp_path / "run").exists()
+
+
+def test_initial_weights_for_other_elements_are_refused(make_config, make_checkpoint, statistics):
+    config = make_config({"training.initial": str(make_checkpoint({"diffusion.steps": 50}))})
+    with pytest.raises(CheckpointError, match="knows the elements C, O, but the data have C, N, O"):
+        Trainer.create(config, replace(statistics, atom_numbers=(6, 7, 8)), ALONE)
+
+
+def test_double_precision_trains_and_samples_in_double_precision(run, make_config, molecules, statistics):
+    seen = []
+    check = quality_check(make_config({"training.evaluate_molecules": 2}), statistics, None)
+
+    def evaluate(denoiser, step):
+        seen.append(next(denoiser.parameters()).dtype)
+        return check(denoiser, step)
+
+    directory = run("run", {"training.precision": "fp64", "training.steps": 2}, evaluate=evaluate)
+    assert seen == [torch.float64]
+    assert {tensor.dtype for name, tensor in load_file(directory / PROGRESS).items() if "step:" not in name} == {
+        torch.float64
+    }
+    assert next(load_checkpoint(directory).denoiser.parameters()).dtype == torch.float32
+
+
+def test_the_last_step_is_evaluated(run):
+    seen = []
+    run("run", {"training.steps": 5, "training.evaluate_every": 2}, evaluate=lambda _, step: {"q": seen.append(step)})
+    assert seen == [2, 4, 5]

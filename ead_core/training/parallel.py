@@ -1,0 +1,70 @@
+"""Data parallelism: the workers of one training run, their shares of a batch, and what they agree on.
+
+Whoever starts several processes joins them in a torch process group (Ray Train does). Without one there is a single
+worker and nothing to agree on.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+MEETING_STEPS = 10  # between two agreements, each of which makes a GPU wait for its host
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process and its fellows.
+
+    Attributes:
+        rank: of this process.
+        size: number of processes.
+        device: where this process computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @classmethod
+    def joined(cls) -> "Workers":
+        """The members of the process group, or this process alone."""
+        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size(), device)
+        return cls(0, 1, device)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and evaluates."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over the workers after every backward pass."""
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def share(self, batch_size: int) -> tuple[Tensor, float]:
+        """This worker's rows of a batch, and the factor on the sum of their losses.
+
+        The average over the workers of factor · Σ losses is the mean loss of the whole batch, even if it cannot be
+        divided evenly. A worker without rows computes the first with factor 0, because all must take part.
+        """
+        rows = torch.arange(batch_size)[self.rank :: self.size]
+        if not len(rows):
+            return torch.zeros(1, dtype=torch.long), 0.0
+        return rows, self.size / batch_size
+
+    def meet(self, step: int) -> bool:
+        """Whether the workers agree on something after optimiser step `step`."""
+        return self.size == 1 or step % MEETING_STEPS == 0
+
+    def agree(self, *wishes: bool) -> list[bool]:
+        """The wishes of any worker, the same list on all of them; every worker must call this."""
+        if self.size == 1:
+            return list(wishes)
+        flags = torch.tensor(wishes, dtype=torch.int32, device=self.device)
+        distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
+        return [bool(flag) for flag in flags.tolist()]

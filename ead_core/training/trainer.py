@@ -1,0 +1,146 @@
+"""One optimiser step of EAD, and everything that changes while training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ead_core.config import Config
+from ead_core.data.dataset import Statistics
+from ead_core.diffusion.corruption import corrupt, draw_levels
+from ead_core.diffusion.loss import noise_loss
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.errors import CheckpointError
+from ead_core.molecules import AtomTypes, MoleculeBatch
+from ead_core.networks.denoiser import Denoiser
+from ead_core.training.checkpoint import load_checkpoint, new_denoiser
+from ead_core.training.ema import Ema
+from ead_core.training.monitor import LossWindow
+from ead_core.training.optimizer import Optimizer
+from ead_core.training.parallel import Workers
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+
+
+@dataclass
+class Trainer:
+    """The state of a training run.
+
+    Attributes:
+        config: the recipe.
+        workers: who trains.
+        denoiser: the network being optimised.
+        model: the same network, with gradients averaged over the workers.
+        optimizer: over its parameters.
+        ema: the averaged weights that a checkpoint publishes.
+        step: optimiser steps done.
+        seconds: wall clock spent training, over all sittings.
+    """
+
+    config: Config
+    workers: Workers
+    denoiser: Denoiser
+    model: nn.Module
+    optimizer: Optimizer
+    ema: Ema
+    schedule: NoiseSchedule
+    atom_types: AtomTypes
+    step: int = 0
+    seconds: float = 0.0
+    window: LossWindow = field(default_factory=LossWindow)
+
+    @classmethod
+    def create(cls, config: Config, statistics: Statistics, workers: Workers) -> "Trainer":
+        """A trainer at step 0; the weights are those of `training.initial`, or depend on `training.seed` alone.
+
+        Raises:
+            CheckpointError: `training.initial` names no checkpoint, or one of another model.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            denoiser = new_denoiser(config, statistics)
+        if config.training.initial is not None:
+            denoiser.load_state_dict(initial_weights(config, statistics))
+        denoiser.to(workers.device, DTYPES[config.training.precision])
+        return cls(
+            config=config,
+            workers=workers,
+            denoiser=denoiser,
+            model=workers.wrap(denoiser),
+            optimizer=Optimizer(denoiser, config.training),
+            ema=Ema(denoiser, config.training.ema_decay),
+            schedule=NoiseSchedule(config.diffusion.steps, config.diffusion.precision),
+            atom_types=AtomTypes(statistics.atom_numbers),
+        )
+
+    def advance(self, batch: MoleculeBatch) -> None:
+        """One optimiser step on a batch, of which this worker does its share."""
+        rows, factor = self.workers.share(len(batch.mask))
+        losses, levels = self.losses(batch, rows)
+        (factor * losses.sum()).backward()
+        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.training.clip_norm)
+        self.optimizer.step(rate_factor(self.config, self.step))
+        self.ema.update(self.denoiser, self.step)
+        self.window.add(losses.detach(), levels, norm, len(batch.mask))
+        self.step += 1
+
+    def losses(self, batch: MoleculeBatch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses and mean relative noise levels of the molecules `rows` under this step's corruption.
+
+        The whole batch is corrupted, so that a molecule's noise does not depend on the number of workers.
+        """
+        diffusion = self.config.diffusion
+        generator = torch.Generator(device=batch.mask.device)
+        generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
+        levels = draw_levels(batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator)
+        state = batch.state(self.atom_types).to(DTYPES[self.config.training.precision])
+        corrupted = corrupt(state, levels, batch.mask, self.schedule, generator).select(rows)
+        mask = batch.mask[rows]
+        predicted = self.model(corrupted.z, corrupted.levels, mask)
+        mean_level = (corrupted.levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
+        return noise_loss(predicted, corrupted, mask), mean_level
+
+    @contextmanager
+    def averaged(self) -> Iterator[Denoiser]:
+        """The denoiser with averaged weights, in evaluation mode, for the length of a block."""
+        current = {name: p.detach().clone() for name, p in self.denoiser.named_parameters()}
+        try:
+            self.denoiser.load_state_dict(self.ema.weights)
+            yield self.denoiser.eval()
+        finally:
+            self.denoiser.load_state_dict(current)
+            self.denoiser.train()
+
+
+def rate_factor(config: Config, step: int) -> float:
+    """Learning rate over its peak: linear warm-up, plateau, linear fall to 0 in the last `decay_fraction`.
+
+    The plateau makes the recipe extendable: continue from a plateau checkpoint with more `steps`.
+    """
+    training = config.training
+    warm = min(1.0, (step + 1) / (training.warmup_steps + 1))
+    decay_steps = training.decay_fraction * training.steps
+    left = (training.steps - step) / decay_steps if decay_steps else 1.0
+    return min(warm, left, 1.0)
+
+
+def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]:
+    """Averaged weights of the checkpoint that `training.initial` names.
+
+    Raises:
+        CheckpointError: no such checkpoint, or its network, levels or elements are others than the recipe's.
+    """
+    checkpoint = load_checkpoint(str(config.training.initial))
+    old, new = checkpoint.config.flat(), config.flat()
+    fixed = [key for key in old if key.startswith("network.") or key == "diffusion.steps"]
+    name = f"training.initial={checkpoint.name}"
+    for key in fixed:
+        if old[key] != new[key]:
+            raise CheckpointError(f"{name} was trained with {key}={old[key]}, not {new[key]}.")
+    known, here = (", ".join(AtomTypes(s.atom_numbers).symbols) for s in (checkpoint.statistics, statistics))
+    if known != here:
+        raise CheckpointError(f"{name} knows the elements {known}, but the data have {here}.")
+    return checkpoint.denoiser.state_dict()

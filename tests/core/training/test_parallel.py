@@ -1,0 +1,102 @@
+"""Two workers take the very steps of one: shares, agreements, and whole runs in double precision."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ead_core.data.store import save_npz
+from ead_core.training.fit import fit
+from ead_core.training.parallel import Workers
+from ead_core.training.progress import PROGRESS, steps_done
+
+CPU = torch.device("cpu")
+RUNS = {
+    "even": {"training.steps": 7},
+    "uneven": {"training.steps": 6, "training.batch_size": 5},
+    "idle": {"training.steps": 3, "training.batch_size": 1},
+    "egnn": {"training.steps": 3, "network.kind": "egnn"},
+    "stopped": {"training.steps": 100_000, "training.max_seconds": 0.01},
+}
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from ead_core.config import Config
+from ead_core.data.dataset import compute_statistics
+from ead_core.data.store import load_npz
+from ead_core.training.fit import fit
+torch.set_num_threads(1)
+rank, port, data, out, runs = int(sys.argv[1]), *sys.argv[2:4], Path(sys.argv[4]), json.loads(sys.argv[5])
+torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+molecules = load_npz(data)
+statistics = compute_statistics(molecules, name="", sha256="")
+for name, config in runs.items():
+    published = []
+    fit(Config(**config), molecules, statistics, out / f"{name}-{rank}", published=published.append)
+    assert len(published) == 1
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize("batch", [1, 5, 8])
+def test_the_average_of_the_shares_is_the_mean_of_the_batch(size, batch):
+    losses = torch.rand(batch, dtype=torch.float64)
+    shares = [Workers(rank, size, CPU).share(batch) for rank in range(size)]
+    mean = sum(factor * losses[rows].sum() for rows, factor in shares) / size
+    torch.testing.assert_close(mean, losses.mean())
+    assert sorted(int(row) for rows, factor in shares if factor for row in rows) == list(range(batch))
+
+
+def test_a_single_worker_has_its_own_way():
+    alone = Workers.joined()
+    assert (alone.rank, alone.size, alone.leads) == (0, 1, True)
+    assert alone.agree(True, False) == [True, False]
+    assert all(alone.meet(step) for step in range(5))
+
+
+@pytest.fixture(scope="module")
+def pair(make_config, molecules, tmp_path_factory):
+    """Folders of all RUNS, each made by two processes."""
+    folder = tmp_path_factory.mktemp("pair")
+    save_npz(molecules, folder / "m.npz")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    runs = {name: config(make_config, changes).model_dump() for name, changes in RUNS.items()}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(rank), str(port), str(folder / "m.npz"), str(folder), json.dumps(runs)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    return folder
+
+
+def config(make_config, changes):
+    return make_config({"training.precision": "fp64", "data.split": "seeded", **changes})
+
+
+@pytest.mark.parametrize("name", ["even", "uneven", "idle", "egnn"])
+def test_two_workers_take_the_steps_of_one(pair, make_config, molecules, statistics, tmp_path, name):
+    alone = load_file(fit(config(make_config, RUNS[name]), molecules, statistics, tmp_path / "run") / PROGRESS)
+    together = load_file(pair / f"{name}-0" / PROGRESS)
+    assert alone.keys() == together.keys()
+    for key, tensor in alone.items():
+        torch.testing.assert_close(together[key], tensor, rtol=1e-9, atol=1e-11)
+    assert not (pair / f"{name}-1").exists()
+
+
+def test_workers_end_at_the_same_step(pair):
+    """A time limit is reached by one worker first; had the other gone on, it would have waited for ever."""
+    assert steps_done(pair / "stopped-0") % 10 == 0
+    assert steps_done(pair / "stopped-0") > 0
