@@ -1,7 +1,9 @@
 """Progress bars on standard error; nothing is drawn where nobody watches."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -12,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 
 def new_progress(console: Console | None = None) -> Progress:
@@ -37,3 +41,37 @@ def progress_bar(
     with new_progress(console) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.advance(task, done)
+
+
+class TrainingBar:
+    """Shows what a training reports: a bar on a terminal, a line a minute elsewhere, and every quality check.
+
+    Args:
+        steps: optimiser steps planned.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._console = Console(stderr=True)
+        self._bar = new_progress(self._console)
+        self._said = time.monotonic()
+
+    def __enter__(self) -> "TrainingBar":
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=self._steps)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """Show one report of `fit`."""
+        if "loss" in row:
+            text = f"loss {row['loss']:.4f}  {row['molecules_per_second']:.0f} molecules/s"
+            self._bar.update(self._task, completed=row["step"], description=text)
+            if not self._console.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
+                self._said = time.monotonic()
+                self._console.print(f"step {row['step']} of {self._steps}  {text}")
+        if "molecule_stability" in row:
+            atoms, molecules = 100 * row["atom_stability"], 100 * row["molecule_stability"]
+            self._console.print(f"step {row['step']}: stable atoms {atoms:.1f} %, molecules {molecules:.1f} %")

@@ -40,6 +40,11 @@ class Settings:
             inside_job="RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ,
         )
 
+    @property
+    def joins_cluster(self) -> bool:
+        """Whether there is a cluster to join; otherwise a command starts one of its own on this machine."""
+        return self.inside_job or bool(self.ray_address)
+
     def output_folder(self, path: Path) -> Path:
         """`path` made absolute.
 
@@ -48,7 +53,12 @@ class Settings:
         """
         if self.inside_job and not path.is_absolute():
             raise OutputError(
-                f"--out {path} is relative, but a submitted job runs in a temporary copy of the folder; "
+                f"{path} is relative, but a submitted job runs in a temporary copy of the folder; "
                 "give an absolute path on storage that outlives the job."
             )
         return path.absolute()
+
+    @property
+    def ui_hint(self) -> str:
+        """The command that opens the MLflow pages of this store."""
+        return f"mlflow ui --backend-store-uri {self.tracking_uri} --host 127.0.0.1"

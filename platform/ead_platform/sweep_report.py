@@ -92,7 +92,7 @@ class SweepConsole:
         files = [self._folder.path / RESULTS, self._folder.path / BEST, plot]
         self._tracker.finish({f"best_{RANKED_BY}": table[RANKED_BY].tolist()[0], **confirmed}, files)
         self._console.print(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {files[2]}")
-        self._console.print(f"compare the runs with `make ui`, or: {self._hint()}")
+        self._console.print(f"compare the runs with `make ui`, or: {self._settings.ui_hint}")
         if errors:
             self._fail(errors)
 
@@ -117,9 +117,6 @@ class SweepConsole:
             f"{metrics['nfe_per_molecule']:.0f} calls"
         )
         return {f"confirmed_{key}": value for key, value in metrics.items()}
-
-    def _hint(self) -> str:
-        return f"mlflow ui --backend-store-uri {self._settings.tracking_uri} --host 127.0.0.1"
 
 
 def ranking(table: pd.DataFrame, keys: list[str], samples: int) -> Table:

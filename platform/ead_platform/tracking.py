@@ -1,25 +1,31 @@
-"""MLflow runs of a sweep: one parent, one nested run per trial, written by the driver alone.
+"""MLflow runs: of a sweep (one parent, a nested run per trial) and of a training.
 
-Only the driver talks to the store, so a local SQLite file serves a whole cluster. Nested runs are keyed by the
-trial's id: writing a trial twice leaves one run.
+Only the driver talks to the store, so a local SQLite file serves a whole cluster. Runs are keyed, a trial by its id,
+a training by its place in the storage: writing one twice leaves one run.
 """
 
+import hashlib
 import os
-from collections.abc import Mapping
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
 from ead_core.errors import EADError, one_line
+from ead_platform.recipe import Recipe
 from ead_platform.settings import EXPERIMENT, Settings
 
-TRIAL_TAG = "ead.trial"
+TRIAL_TAG, TRAINING_TAG = "ead.trial", "ead.training"
+STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 
 
 class SweepTracker:
@@ -36,14 +42,8 @@ class SweepTracker:
     """
 
     def __init__(self, settings: Settings, parent_id: str | None, name: str, params: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
-        try:
-            mlflow.set_tracking_uri(settings.tracking_uri)
-            self._client = MlflowClient(settings.tracking_uri)
-            self._experiment = _experiment_id(self._client, settings)
+        with _store(settings) as (self._client, self._experiment):
             self.parent_id = self._open(parent_id, name, params)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise EADError(f"the MLflow store {settings.tracking_uri} cannot be used ({one_line(error)}).") from error
 
     def _open(self, parent_id: str | None, name: str, params: Mapping[str, Any]) -> str:
         if parent_id is None:
@@ -80,6 +80,80 @@ class SweepTracker:
     def _trials(self, trial: str) -> list[Run]:
         condition = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.parent_id}' and tags.`{TRIAL_TAG}` = '{trial}'"
         return list(self._client.search_runs([self._experiment], condition))
+
+
+class TrainingTracker:
+    """Writes one training; a run that is continued goes on in the same MLflow run.
+
+    Nothing is written before the first report: what the workers refuse leaves no trace.
+
+    Args:
+        settings: names the store.
+        recipe: its flat keys become the parameters, its place in the storage tells runs apart.
+
+    Raises:
+        EADError: the store cannot be reached.
+    """
+
+    def __init__(self, settings: Settings, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._run_id: str | None = None
+        with _store(settings) as (self._client, self._experiment):
+            pass
+
+    def _open(self) -> str:
+        """The id of the run, found by its place or new."""
+        place = self._recipe.place
+        key = hashlib.sha256(place.encode()).hexdigest()  # a path may hold what MLflow's filter cannot quote
+        found = self._client.search_runs([self._experiment], f"tags.`{TRAINING_TAG}` = '{key}'")
+        if found:
+            run = found[0]
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            tags = {"ead.kind": "training", "ead.storage": place, TRAINING_TAG: key}
+            run = self._client.create_run(self._experiment, run_name=self._recipe.platform.name, tags=tags)
+        run_id = str(run.info.run_id)
+        self._describe(run_id, run.data.params)
+        return run_id
+
+    def _describe(self, run_id: str, known: Mapping[str, str]) -> None:
+        """Parameters cannot be changed in MLflow; what a continued run changes becomes a tag."""
+        params = {name: str(value) for name, value in self._recipe.flat().items()}
+        new = [Param(name, value) for name, value in params.items() if name not in known]
+        self._client.log_batch(run_id, params=new)
+        for name, value in params.items():
+            if known.get(name, value) != value:
+                self._client.set_tag(run_id, f"changed.{name}", value)
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Write one report of `fit`; a store that fails costs the row, not the training."""
+        now = int(1000 * time.time())
+        metrics = [Metric(name, float(v), now, int(row["step"])) for name, v in row.items() if name != "step"]
+        try:
+            self._run_id = self._run_id or self._open()
+            self._client.log_batch(self._run_id, metrics=metrics)
+        except STORE_ERRORS as error:
+            warnings.warn(f"MLflow did not take the figures of step {row['step']} ({one_line(error)}).", stacklevel=2)
+
+    def finish(self, status: str, checkpoint: Path) -> None:
+        """Close the run with the files of a checkpoint directory: pictures at the top, the rest in `checkpoint/`."""
+        if self._run_id is None:
+            return
+        for path in sorted(checkpoint.iterdir()):
+            self._client.log_artifact(self._run_id, str(path), None if path.suffix == ".png" else "checkpoint")
+        self._client.set_terminated(self._run_id, status=status)
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
+    """A client and the id of our experiment; for the length of the block failures become one sentence."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
+    try:
+        mlflow.set_tracking_uri(settings.tracking_uri)
+        client = MlflowClient(settings.tracking_uri)
+        yield client, _experiment_id(client, settings)
+    except STORE_ERRORS as error:
+        raise EADError(f"the MLflow store {settings.tracking_uri} cannot be used ({one_line(error)}).") from error
 
 
 def _experiment_id(client: MlflowClient, settings: Settings) -> str:

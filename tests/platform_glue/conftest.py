@@ -34,10 +34,13 @@ def tiny_checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The address of a two-CPU Ray cluster on this machine; this process itself stays unconnected."""
+    """The address of a two-CPU Ray cluster on this machine; this process itself stays unconnected.
+
+    It has a dashboard as real clusters have: without one, Ray Train does not notice that a driver was killed.
+    """
     from ray.cluster_utils import Cluster
 
-    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 200_000_000}
+    options = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": None, "object_store_memory": 200_000_000}
     started = Cluster(initialize_head=True, head_node_args=options)
     yield started.address
     started.shutdown()

@@ -1,0 +1,74 @@
+"""A recipe with its `platform:` section: how many workers train, and where their checkpoints are kept."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from ead_core.config import Config, Section
+from ead_core.data.dataset import resolve_data_path
+from ead_core.errors import DataError
+from ead_platform.settings import Settings
+
+
+class PlatformConfig(Section):
+    """Where and how wide a training runs.
+
+    `storage_path` is a folder that all nodes share, or an address such as s3://bucket/runs; runs lie in it under
+    their `name` (default: the recipe's file name). `max_failures` is how often lost workers are replaced.
+    """
+
+    num_workers: int = Field(1, ge=1)
+    cpus_per_worker: int = Field(1, ge=1)
+    gpus_per_worker: int = Field(0, ge=0, le=1)
+    storage_path: str = "~/ead_runs"
+    name: str | None = None
+    max_failures: int = Field(3, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"must be letters, digits, '.', '_' and '-', not '{name}'")
+        return name
+
+
+class Recipe(Config):
+    """A complete recipe for a training on Ray."""
+
+    platform: PlatformConfig = PlatformConfig()
+
+    @property
+    def core(self) -> Config:
+        """The recipe without its platform section, as a checkpoint stores it."""
+        return Config(**self.model_dump(exclude={"platform"}))
+
+    @property
+    def place(self) -> str:
+        """Where everything of this run is stored."""
+        return f"{self.platform.storage_path}/{self.platform.name}"
+
+    def located(self, name: str, settings: Settings) -> "Recipe":
+        """With absolute paths for what exists here, and `name` for a run that has none.
+
+        Workers have other working folders. On a cluster, a data file that is missing here is left to the nodes.
+
+        Raises:
+            DataError: there is no data file.
+            OutputError: a relative storage path inside a submitted job.
+        """
+        changes: dict[str, str] = {}
+        try:
+            changes["data.path"] = str(resolve_data_path(self.data.path).absolute())
+        except DataError:
+            if not settings.joins_cluster:
+                raise
+        initial = self.training.initial
+        if initial is not None and Path(initial).exists():
+            changes["training.initial"] = str(Path(initial).absolute())
+        if self.platform.name is None:
+            changes["platform.name"] = name
+        storage = self.platform.storage_path
+        if "://" not in storage:
+            changes["platform.storage_path"] = str(settings.output_folder(Path(storage).expanduser()))
+        return self.override(changes)

@@ -1,0 +1,138 @@
+"""Data-parallel training on Ray Train: one run, from a recipe to a model in shared storage and a run in MLflow.
+
+A run is a name in a storage path. Ray Train finds its newest checkpoint there by itself, so that the same command
+continues an interrupted run, on the same cluster or on another.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pyarrow.fs import FileSystem, copy_files
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from ead_core.console import TrainingBar
+from ead_core.errors import EADError
+from ead_core.training.checkpoint import CONFIG, STATISTICS, WEIGHTS
+from ead_core.training.session import PICTURE
+from ead_platform.cluster import actors_that_fit
+from ead_platform.recipe import Recipe
+from ead_platform.relay import Listener, Mailbox, Relay, Row
+from ead_platform.tracking import TrainingTracker
+from ead_platform.training_worker import train_worker
+
+KEPT_CHECKPOINTS = 2
+MODEL = "model"  # folder of a run with its newest model, under a name that does not change
+PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PICTURE)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has come to its end: optimiser steps done, and where the model is."""
+
+    steps: int
+    model: str
+
+
+class TrainingRun:
+    """Follows one training and leaves it in order, however it ends.
+
+    Args:
+        recipe: `located`, with a name.
+        tracker: of its MLflow run.
+        bar: shows progress.
+    """
+
+    def __init__(self, recipe: Recipe, tracker: TrainingTracker, bar: TrainingBar) -> None:
+        self._recipe, self._tracker, self._bar = recipe, tracker, bar
+        self._newest: Checkpoint | None = None
+
+    @property
+    def model(self) -> str:
+        """Where the newest model is published."""
+        return f"{self._recipe.place}/{MODEL}"
+
+    def __enter__(self) -> "TrainingRun":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.__exit__()
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED" if error else "FINISHED"
+        with tempfile.TemporaryDirectory() as folder:
+            if self._newest is not None:
+                self._publish(self._newest, folder)
+            self._tracker.finish(status, Path(folder))
+
+    def train(self) -> Trained:
+        """Train until the recipe's end; blocks.
+
+        Raises:
+            EADError: the workers refused the recipe, the data, or the run that they found.
+            KeyboardInterrupt: the user stopped it.
+            ray.train.TrainingFailedError: workers failed more often than the recipe allows.
+        """
+        mailbox = Mailbox()
+        trainer = ray_trainer(self._recipe, mailbox)
+        try:
+            with Listener(mailbox, self._hear):
+                result: Any = trainer.fit()
+        except SystemExit as error:  # Ray Train's own handler of Ctrl-C ends the process
+            raise KeyboardInterrupt from error
+        if "refused" in result.return_value:
+            raise EADError(result.return_value["refused"])
+        self._newest = result.checkpoint
+        return Trained(result.return_value["steps"], self.model)
+
+    def _publish(self, checkpoint: Checkpoint, folder: str) -> None:
+        """Copy the model out of a checkpoint into a local folder, and to the place with a lasting name."""
+        storage: Any = checkpoint.filesystem
+        for name in PUBLISHED:
+            if storage.get_file_info(f"{checkpoint.path}/{name}").is_file:
+                copy_files(f"{checkpoint.path}/{name}", f"{folder}/{name}", source_filesystem=storage)
+        filesystem, target = FileSystem.from_uri(self.model)
+        filesystem.create_dir(target, recursive=True)
+        copy_files(folder, target, destination_filesystem=filesystem)
+
+    def _hear(self, row: Row) -> None:
+        self._newest = row.pop("checkpoint", self._newest)
+        if row:
+            self._bar(row)
+            self._tracker.log(row)
+
+
+def ray_trainer(recipe: Recipe, mailbox: Mailbox) -> TorchTrainer:
+    """Ray's trainer for a recipe; DDP over gloo on CPUs, over NCCL on GPUs."""
+    platform = recipe.platform
+    callbacks: list[Any] = [Relay(mailbox)]
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"recipe": recipe.model_dump()},
+        scaling_config=ScalingConfig(
+            num_workers=platform.num_workers,
+            use_gpu=platform.gpus_per_worker > 0,
+            resources_per_worker={"CPU": platform.cpus_per_worker},
+        ),
+        run_config=RunConfig(
+            name=platform.name,
+            storage_path=platform.storage_path,
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+            failure_config=FailureConfig(max_failures=platform.max_failures),
+            callbacks=callbacks,
+        ),
+    )
+
+
+def require_capacity(recipe: Recipe) -> None:
+    """Refuse at once what would wait for ever.
+
+    Raises:
+        EADError: the connected cluster cannot hold all workers at the same time.
+    """
+    platform = recipe.platform
+    room = actors_that_fit(platform.cpus_per_worker, platform.gpus_per_worker)
+    if platform.num_workers > room:
+        raise EADError(f"platform.num_workers={platform.num_workers}, but the cluster has room for {room} of them.")

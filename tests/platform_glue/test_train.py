@@ -1,0 +1,226 @@
+"""Training on Ray: two workers equal one, a killed driver costs nothing, and MLflow has one run with everything."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from ead_platform.recipe import Recipe
+from ead_platform.settings import Settings
+from mlflow.tracking import MlflowClient
+from safetensors.torch import load_file
+
+from ead_core.config import load_config
+from ead_core.data.store import MoleculeSet, save_npz
+from ead_core.diffusion.engine import sample
+from ead_core.errors import DataError, EADError
+from ead_core.training.checkpoint import load_checkpoint
+from ead_core.training.fit import fit
+from ead_core.training.progress import PROGRESS, steps_done
+from ead_core.training.session import prepare
+
+ROOT = Path(__file__).parents[2]
+RECIPE = {
+    "data": {"path": "chains.npz"},
+    "network": {"hidden_features": 16, "layers": 1, "edge_features": 8, "vectors": 2},
+    "diffusion": {"steps": 20, "interval": 5},
+    "training": {
+        "precision": "fp64",
+        "steps": 30,
+        "batch_size": 5,
+        "warmup_steps": 2,
+        "optimizer": "muon",
+        "evaluate_molecules": 3,
+    },
+    "platform": {"num_workers": 2},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a recipe and 40 chain molecules."""
+    generator = np.random.default_rng(0)
+    sizes = [4, 5, 6, 7] * 10
+    charges = [np.array([6, 8, *generator.choice([6, 8], size=n - 2)]) for n in sizes]
+    save_npz(MoleculeSet.from_lists(charges, [generator.normal(size=(n, 3)) for n in sizes]), tmp_path / "chains.npz")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path
+
+
+@pytest.fixture
+def command(cluster, folder):
+    """Builds the command line and environment of a training on the test cluster."""
+
+    def command(*overrides, recipe="tiny.yaml"):
+        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), recipe]
+        environment = {
+            **os.environ,
+            "RAY_ADDRESS": cluster,
+            "EAD_DATA": str(folder),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        }
+        return {"args": [*script, "platform.storage_path=runs", *overrides], "env": environment, "cwd": folder}
+
+    return command
+
+
+@pytest.fixture
+def train(command):
+    def train(*overrides, **arguments):
+        return subprocess.run(
+            **command(*overrides, **arguments), capture_output=True, text=True, timeout=180, check=False
+        )
+
+    return train
+
+
+@pytest.fixture
+def alone(folder, monkeypatch):
+    """The same training by the core itself, in this process; gives its stored tensors."""
+
+    def alone(*overrides):
+        monkeypatch.setenv("EAD_DATA", str(folder))
+        config = load_config(folder / "tiny.yaml", overrides)
+        session = prepare(config)
+        return load_file(fit(config, session.train, session.statistics, folder / "alone") / PROGRESS)
+
+    return alone
+
+
+def newest_checkpoint(run):
+    return max(run.glob("checkpoint_2*"), key=lambda path: path.name)
+
+
+def tracked(folder):
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    return client, client.search_runs([client.get_experiment_by_name("ead").experiment_id])
+
+
+def assert_equal_state(mine, theirs, tolerance):
+    assert mine.keys() == theirs.keys()
+    for name, tensor in mine.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+@pytest.mark.ray
+def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(train, alone, folder):
+    done = train()
+    assert done.returncode == 0, done.stderr
+    model = folder / "runs" / "tiny" / "model"
+    assert f"{model} holds the model at step 30 of 30." in done.stderr
+    assert_equal_state(alone(), load_file(newest_checkpoint(model.parent) / PROGRESS), 1e-9)
+    assert len(sample(load_checkpoint(model), 2, policy="synchronous")) == 2
+
+    client, [run] = tracked(folder)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "tiny"
+    recipe = Recipe.load(folder / "tiny.yaml", ["platform.storage_path=runs"]).flat()
+    recipe |= {"data.path": str(folder / "chains.npz"), "platform.storage_path": str(folder / "runs")}
+    recipe |= {"platform.name": "tiny"}
+    assert run.data.params == {key: str(value) for key, value in recipe.items()}
+    [last] = client.get_metric_history(run.info.run_id, "loss")[-1:]
+    assert last.step == 30
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "molecule_stability")] == [30]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["checkpoint", "samples.png"]
+    kept = client.download_artifacts(run.info.run_id, "checkpoint")
+    assert load_checkpoint(kept).config == load_checkpoint(model).config
+
+
+@pytest.mark.ray
+def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(command, train, alone, folder):
+    steps = ("training.steps=600", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
+    process = subprocess.Popen(**command(*steps), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((folder / "runs").glob(f"tiny/checkpoint_2*/{PROGRESS}")):
+        time.sleep(0.05)
+    time.sleep(0.5)  # so that the manager has noted the checkpoint, and training is beyond it
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    before = steps_done(newest_checkpoint(folder / "runs" / "tiny"))
+    assert 0 < before < 600
+    done = train(*steps)
+    assert done.returncode == 0, done.stderr
+    after = newest_checkpoint(folder / "runs" / "tiny")
+    assert steps_done(after) == 600
+    assert_equal_state(alone(*steps), load_file(after / PROGRESS), 1e-6)
+    client, [run] = tracked(folder)
+    assert run.info.status == "FINISHED"
+    resumed_at = [m.step for m in client.get_metric_history(run.info.run_id, "loss")]
+    assert resumed_at[-1] == 600
+
+
+@pytest.mark.ray
+def test_what_the_workers_refuse_is_one_sentence_and_changes_nothing(train, folder):
+    assert train("training.steps=4", "platform.num_workers=1", "training.evaluate_molecules=0").returncode == 0
+    refused = train("network.layers=2", "platform.num_workers=1")
+    assert refused.returncode == 2
+    sentence = refused.stderr.strip().splitlines()[-1]
+    assert sentence == (
+        f"train: {folder}/runs/tiny holds a run with network.layers=1, not 2; "
+        "choose another platform.name or keep the value."
+    )
+    _, [run] = tracked(folder)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["network.layers"] == "1"
+    missing = train("data.path=nowhere.npz", "platform.name=other")
+    assert missing.returncode == 2
+    assert "train: data file nowhere.npz does not exist;" in missing.stderr
+    assert len(tracked(folder)[1]) == 1
+
+
+@pytest.mark.ray
+def test_more_workers_than_the_cluster_holds_are_refused(train):
+    done = train("platform.num_workers=3")
+    assert done.returncode == 2
+    assert "platform.num_workers=3, but the cluster has room for 2 of them." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("platform.num_worker=2", "unknown configuration key 'platform.num_worker'; did you mean"),
+        ("platform.num_workers=0", "platform.num_workers: must be greater than or equal to 1, not 0."),
+        ("platform.name=a/b", "platform.name: must be letters, digits, '.', '_' and '-', not 'a/b'."),
+        ("platform.name=..", "platform.name: must be letters, digits"),
+    ],
+)
+def test_a_wrong_platform_section_is_one_sentence(folder, override, sentence):
+    with pytest.raises(EADError) as error:
+        Recipe.load(folder / "tiny.yaml", [override])
+    assert str(error.value).startswith(sentence)
+
+
+def test_the_core_leaves_the_platform_section_alone(folder):
+    recipe = Recipe.load(folder / "tiny.yaml")
+    assert recipe.core == load_config(folder / "tiny.yaml")
+    assert recipe.platform.num_workers == 2
+    with pytest.raises(EADError, match=r"unknown configuration key 'platform\.num_workers'"):
+        load_config(folder / "tiny.yaml", ["platform.num_workers=3"])
+
+
+def test_paths_are_made_absolute_before_they_travel(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("EAD_DATA", raising=False)
+    (folder / "first").mkdir()
+    here, cluster, job = (Settings("", None, address, inside) for address, inside in ((None, 0), ("h:1", 0), (None, 1)))
+    recipe = Recipe.load("tiny.yaml", ["training.initial=first", "platform.storage_path=runs"])
+    located = recipe.located("tiny", here)
+    assert located.data.path == str(folder / "chains.npz")
+    assert located.training.initial == str(folder / "first")
+    assert located.place == str(folder / "runs" / "tiny")
+    bundled = recipe.override({"training.initial": "qm9-small", "platform.storage_path": "s3://b/r"})
+    assert bundled.located("x", here).training.initial == "qm9-small"
+    assert bundled.located("x", here).place == "s3://b/r/x"
+    elsewhere = recipe.override({"data.path": "on-the-nodes.npz"})
+    assert elsewhere.located("x", cluster).data.path == "on-the-nodes.npz"
+    with pytest.raises(DataError, match=r"on-the-nodes\.npz does not exist"):
+        elsewhere.located("x", here)
+    with pytest.raises(EADError, match="runs is relative, but a submitted job"):
+        recipe.located("x", job)
