@@ -75,7 +75,7 @@ def sweep(
     }
     folder = SweepFolder(settings.output_folder(out), question, resume)
     with ray_session(settings):
-        require_cpus(cpus_per_trial)
+        require_cpus(cpus_per_trial, "--cpus-per-trial")
         tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
         folder.remember_run(tracker.parent_id)
         console = SweepConsole(folder, tracker, settings, list(choices), trials)

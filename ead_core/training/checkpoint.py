@@ -3,6 +3,7 @@
 Loading needs nothing but its path, or the name of a bundled one. There is no pickle anywhere.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,23 @@ class Checkpoint:
     def schedule(self) -> NoiseSchedule:
         """The noise schedule of training."""
         return NoiseSchedule(self.config.diffusion.steps, self.config.diffusion.precision)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, equal for checkpoints that generate the same molecules, whatever their names.
+
+        Counted are the weights and what interprets them (network, noise levels, elements, sizes), but not the
+        sampler section, which every run may override.
+        """
+        interpretation = {
+            "network": self.config.network.model_dump(),
+            "diffusion": self.config.diffusion.model_dump(),
+            "elements": self.statistics.atom_numbers,
+            "sizes": sorted(self.statistics.sizes.items()),
+        }
+        digest = hashlib.sha256(json.dumps(interpretation, sort_keys=True).encode())
+        for name, weight in sorted(self.denoiser.state_dict().items()):
+            digest.update(name.encode() + weight.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:

@@ -1,0 +1,121 @@
+"""What a person sees of a generation: what is left, progress, and what it cost."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from ead_core.console import progress_bar
+from ead_platform.generation import GenerationError, Made, Plan
+from ead_platform.shards import ShardFolder, Task
+
+MOST_REASONS = 5  # one line each
+
+
+class GenerationConsole:
+    """Tells the story of one run and keeps the folder in step with it.
+
+    Args:
+        folder: open for this run.
+        plan: what is asked.
+    """
+
+    def __init__(self, folder: ShardFolder, plan: Plan) -> None:
+        self._folder, self._plan = folder, plan
+        self._console = Console(highlight=False)
+        self._start = time.monotonic()
+        self._sampling = False
+        self._done = self._wanted = 0  # molecules
+        self._advance: Callable[[int], None] = lambda done: None
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Leave a folder that can be continued behind when the run is stopped or fails.
+
+        SIGTERM, which ends submitted jobs, is taken like Ctrl-C.
+        """
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.say(f"\nStopped; {self._state()} The same command continues.")
+            sys.exit(130)
+        except GenerationError as error:
+            print(error.__cause__, file=sys.stderr)
+            print(f"generate: {error} {self._state()} The same command continues.", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)  # None: one that Python did not install
+
+    def _state(self) -> str:
+        return f"{self._folder.rows} of {self._folder.num} molecules are finished in {self._folder.path}."
+
+    def announce(self, tasks: Sequence[Task]) -> None:
+        """Say what was found, and why something of it is made again."""
+        if self._folder.rows > self._plan.num:
+            self.say(f"The folder holds {self._folder.rows} molecules, more than --num {self._plan.num}; all are kept.")
+        elif self._folder.rows:
+            self.say(f"{self._folder.rows} of {self._folder.num} molecules are there already")
+        reasons = [task.reason for task in tasks if task.reason]
+        for reason in reasons[:MOST_REASONS]:
+            self.say(f"{reason} and is made again")
+        if len(reasons) > MOST_REASONS:
+            self.say(f"… and {len(reasons) - MOST_REASONS} more")
+
+    @contextmanager
+    def working(self, tasks: Sequence[Task], actors: int) -> Iterator[None]:
+        """Around the work: a bar, or the lines of `finished` where none can be drawn.
+
+        Writing SDF of finished shards takes next to no time beside sampling, so it only counts if it is all there is.
+        """
+        self._sampling = any(task.sample for task in tasks)
+        counted = [task for task in tasks if task.sample == self._sampling]
+        self._wanted = sum(task.shard.rows for task in counted)
+        title = "sampling" if self._sampling else "writing SDF"
+        self.say(f"{title}: {self._wanted} molecules in {len(counted)} shards by {actors} actors")
+        if len(counted) < len(tasks):
+            self.say(f"writing SDF of {len(tasks) - len(counted)} finished shards too")
+        with progress_bar(title, self._wanted, self._console) as self._advance:
+            yield
+
+    def finished(self, task: Task, made: Made) -> None:
+        """Store what was made and tell of it."""
+        shard = task.shard
+        self._folder.add(shard, made.files, made.seconds, made.nfe)
+        if task.sample != self._sampling:
+            return
+        self._done += shard.rows
+        self._advance(shard.rows)
+        if not self._console.is_terminal:
+            rate = self._done / (time.monotonic() - self._start)
+            self.say(
+                f"{shard.name}  {shard.rows} molecules in {made.seconds:.1f} s; {self._done} of {self._wanted} done "
+                f"at {rate:.3g} per second, {duration((self._wanted - self._done) / rate)} left"
+            )
+
+    def summary(self) -> None:
+        """Where the molecules are and what they cost."""
+        shards = self._folder.molecules
+        rows = self._folder.rows
+        nfe = sum(entry.rows * (entry.nfe or 0) for entry in shards) / rows
+        seconds = sum(entry.seconds for entry in shards) / rows
+        self.say(
+            f"{rows} molecules in {len(shards)} shards → {self._folder.path} "
+            f"({nfe:.0f} network calls and {seconds:.2f} s per molecule; "
+            f"this run took {duration(time.monotonic() - self._start)})"
+        )
+
+
+def duration(seconds: float) -> str:
+    """`48 s`, `12 min` or `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

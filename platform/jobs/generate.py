@@ -1,0 +1,73 @@
+"""Generate molecules in shards on a Ray cluster: `python platform/jobs/generate.py --num 1000 --out DIR`.
+
+Without RAY_ADDRESS a private Ray is started on this machine; the same script runs on a cluster, directly or as a
+submitted job. Finished shards are never made twice: after any interruption the same command continues.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ead_platform.cluster import actors_that_fit, ray_session, require_cpus
+from ead_platform.generation import Crew, Plan
+from ead_platform.generation_report import GenerationConsole
+from ead_platform.settings import Settings
+from ead_platform.shards import ShardFolder
+
+from ead_core.cli import parse_sizes, sampler_settings
+from ead_core.config import parse_overrides, read_mapping
+from ead_core.diffusion.engine import sampler_config
+from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.training.checkpoint import load_checkpoint
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder for the shards; one of an earlier run is continued.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
+    num: Annotated[int, typer.Option(help="Molecules in all; more than there are continues the folder.")] = 1000,
+    checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
+    shard_size: Annotated[
+        int, typer.Option(help="Molecules per file; only they share batches, so few are slow.")
+    ] = 256,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
+    sdf: Annotated[bool, typer.Option("--sdf", help="Write .sdf.gz too; the folder then always gets both.")] = False,
+    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
+    actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of an actor.")] = 1,
+    gpus_per_actor: Annotated[float, typer.Option(help="Share of a GPU of an actor; 0 samples on the CPU.")] = 0,
+) -> None:
+    """Generate molecules with a trained model, in files of equal size."""
+    place = Settings.from_environment()
+    path = place.output_folder(out)
+    if actors is not None and actors < 1:
+        raise ConfigError(f"--actors must be at least 1, not {actors}.")
+    stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
+    chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
+    model = load_checkpoint(checkpoint)
+    config = sampler_config(model, chosen)
+    plan = Plan(model, num, shard_size, seed, tuple(atoms) if atoms else None, config, threads, gpus_per_actor)
+    plan.check()
+    shards = plan.shards()
+    folder = ShardFolder(path, plan.question())
+    with ray_session(place):
+        require_cpus(threads, "--threads")
+        fitting = actors_that_fit(threads, gpus_per_actor)
+        with folder.opened():
+            console = GenerationConsole(folder, plan)
+            with console.closing():
+                tasks = folder.left(shards, sdf)
+                console.announce(tasks)
+                if tasks:
+                    count = min(actors or fitting, len(tasks))
+                    with console.working(tasks, count):
+                        Crew(plan, count, folder.content, console.finished, console.say).work(tasks)
+                console.summary()
+
+
+if __name__ == "__main__":
+    with told_in_one_sentence("generate"):
+        app()
