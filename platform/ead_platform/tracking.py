@@ -147,6 +147,11 @@ class TrainingTracker:
 @contextmanager
 def _store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
     """A client and the id of our experiment; for the length of the block failures become one sentence."""
+    if settings.inside_job and settings.artifact_root:
+        raise EADError(
+            "MLFLOW_TRACKING_URI is not set, and a submitted job runs in a temporary copy of the folder, where a "
+            "store of its own would be lost; name a store that the cluster reaches."
+        )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
     try:
         mlflow.set_tracking_uri(settings.tracking_uri)

@@ -96,6 +96,11 @@ def test_an_unusable_tracking_store_is_one_sentence(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_a_job_without_a_lasting_store_is_refused(tmp_path):
+    with pytest.raises(EADError, match="MLFLOW_TRACKING_URI is not set, and a submitted job"):
+        SweepTracker(Settings("sqlite:///mlflow.db", "mlruns", None, True), None, "sweep", {})
+
+
 def test_an_address_without_a_cluster_is_one_sentence():
     settings = Settings("", None, "127.0.0.1:1", False)
     with pytest.raises(EADError, match=r"no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:1"), ray_session(settings):
