@@ -10,9 +10,10 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,\
 CONSTRAINTS ?= constraints.txt
 PIP_ARGS ?=
 SWEEP_ARGS ?=
+SERVE_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: setup sweep test lint format bench ui clean
+.PHONY: setup sweep serve test lint format bench ui clean
 
 setup: .venv/installed
 
@@ -25,6 +26,9 @@ setup: .venv/installed
 
 sweep: setup  ## the main job: about ten minutes on two cores; options through SWEEP_ARGS="--trials 20 …"
 	$(BIN)/python tune/sweep_async_ratio.py --out runs/sweep-$$(date +%Y%m%d-%H%M%S) $(SWEEP_ARGS)
+
+serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="checkpoint=runs/mine max_molecules=16"
+	$(BIN)/serve run --address $${RAY_ADDRESS:-local} serve.app:build $(SERVE_ARGS)
 
 test: lint
 	$(BIN)/python -m pytest

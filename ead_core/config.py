@@ -100,11 +100,11 @@ class SamplerConfig(Section):
     history_window: int = Field(2, ge=1, le=10)
     pause_mode: Literal["repeat", "renoise", "hold"] = "repeat"
     decision: Literal["own_noise", "previous"] = "own_noise"
-    interval: int | None = Field(None, ge=1)
-    max_pauses: int = Field(10, ge=1)
-    group_size: int = Field(5, ge=1)
-    lag: int = Field(1, ge=0)
-    steps: int | None = Field(None, ge=1)
+    interval: int | None = Field(None, ge=1, le=100_000)
+    max_pauses: int = Field(10, ge=1, le=10_000)
+    group_size: int = Field(5, ge=1, le=10_000)
+    lag: int = Field(1, ge=0, le=10_000)
+    steps: int | None = Field(None, ge=1, le=100_000)
     batch_size: int = Field(64, ge=1)
 
 

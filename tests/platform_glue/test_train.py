@@ -13,6 +13,7 @@ import torch
 import yaml
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
+from ead_platform.training_worker import prepare_together
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
@@ -132,6 +133,16 @@ def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(tra
     kept = client.download_artifacts(run.info.run_id, "checkpoint")
     assert load_checkpoint(kept).config == load_checkpoint(model).config
 
+    refused = train("network.layers=2")
+    assert refused.returncode == 2
+    assert refused.stderr.strip().splitlines()[-1] == (
+        f"train: {model.parent} holds a run with network.layers=1, not 2; "
+        "choose another platform.name or keep the value."
+    )
+    _, [unchanged] = tracked(folder)
+    assert unchanged.info.status == "FINISHED"
+    assert unchanged.data.params == run.data.params
+
 
 @pytest.mark.ray
 def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(command, train, alone, folder):
@@ -156,23 +167,19 @@ def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(comma
     assert resumed_at[-1] == 600
 
 
-@pytest.mark.ray
-def test_what_the_workers_refuse_is_one_sentence_and_changes_nothing(train, folder):
-    assert train("training.steps=4", "platform.num_workers=1", "training.evaluate_molecules=0").returncode == 0
-    refused = train("network.layers=2", "platform.num_workers=1")
-    assert refused.returncode == 2
-    sentence = refused.stderr.strip().splitlines()[-1]
-    assert sentence == (
-        f"train: {folder}/runs/tiny holds a run with network.layers=1, not 2; "
-        "choose another platform.name or keep the value."
-    )
-    _, [run] = tracked(folder)
-    assert run.info.status == "FINISHED"
-    assert run.data.params["network.layers"] == "1"
-    missing = train("data.path=nowhere.npz", "platform.name=other")
-    assert missing.returncode == 2
-    assert "train: data file nowhere.npz does not exist;" in missing.stderr
-    assert len(tracked(folder)[1]) == 1
+def test_one_worker_without_data_is_an_answer_for_all(folder, tmp_path):
+    """Ray Train would start workers again that raise, and those without fault would wait for the others."""
+    recipe = Recipe.load(folder / "tiny.yaml", [f"data.path={folder}/nowhere.npz"])
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        session, refusal = prepare_together(recipe)
+        assert session is None
+        assert refusal.startswith(f"data file {folder}/nowhere.npz does not exist;")
+        session, refusal = prepare_together(recipe.override({"data.path": str(folder / "chains.npz")}))
+        assert len(session.train) == 32
+        assert refusal == ""
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.ray

@@ -1,0 +1,1 @@
+"""The HTTP service on Ray Serve: `serve run serve.app:build`."""

@@ -1,0 +1,76 @@
+"""Generated molecules as JSON or text, and the description of a model.
+
+SMILES are those of EDM's validity: with hydrogens, of the largest piece. A molecule that has none keeps its place:
+`null` in JSON, an empty first column in SMILES text.
+"""
+
+import json
+import math
+from typing import Literal
+
+import numpy as np
+
+from ead_core.data.formats import encode_molecules
+from ead_core.data.store import MoleculeSet
+from ead_core.metrics.chemistry import smiles_of
+from ead_core.molecules import element_symbol
+from ead_core.training.checkpoint import CARD, find_checkpoint
+from serve.limits import Border
+from serve.schema import Limits, ModelDescription, Molecule, Molecules
+
+MEDIA_TYPES = {
+    "sdf": "chemical/x-mdl-sdfile",
+    "xyz": "chemical/x-xyz",
+    "smiles": "chemical/x-daylight-smiles",
+}
+_RECORD_END = "$$$$\n"
+
+
+def as_json(molecules: MoleculeSet, model: str) -> Molecules:
+    """Everything about the molecules; positions to 10⁻⁶ Å."""
+    records = encode_molecules(molecules, ".sdf").decode().split(_RECORD_END)
+    ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
+    made = []
+    for index, smiles in enumerate(smiles_of(molecules)):
+        charges, positions = molecules.molecule(index)
+        made.append(
+            Molecule(
+                id=ids[index],
+                smiles=smiles,
+                elements=[element_symbol(number) for number in charges],
+                positions=[[_finite(x) for x in row] for row in positions.astype(np.float64).round(6).tolist()],
+                sdf=records[index] + _RECORD_END,
+                nfe=nfe[index],
+            )
+        )
+    return Molecules(molecules=made, model=model)
+
+
+def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> bytes:
+    """An SDF, an XYZ file, or a line `SMILES<TAB>id` per molecule."""
+    if kind != "smiles":
+        return encode_molecules(molecules, f".{kind}")
+    rows = zip(smiles_of(molecules), molecules.properties["id"].tolist(), strict=True)
+    return "".join(f"{smiles or ''}\t{number}\n" for smiles, number in rows).encode()
+
+
+def describe(border: Border) -> ModelDescription:
+    """The model and what may be asked of it; settings that follow the training are shown with their value."""
+    checkpoint, settings = border.checkpoint, border.settings
+    config = checkpoint.config
+    own = config.sampler.model_dump(exclude={"batch_size"})
+    followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
+    card = find_checkpoint(settings.checkpoint) / CARD
+    return ModelDescription(
+        name=checkpoint.name,
+        elements=[element_symbol(number) for number in checkpoint.statistics.atom_numbers],
+        parameters=sum(weights.numel() for weights in checkpoint.denoiser.parameters()),
+        sizes=border.sizes,
+        sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
+        limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
+        card=json.loads(card.read_text())["rows"] if card.is_file() else [],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

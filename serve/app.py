@@ -1,0 +1,142 @@
+"""The HTTP interface and the application: `serve run serve.app:build checkpoint=runs/mine max_molecules=16`."""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve import Application
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from ead_core.training.checkpoint import load_checkpoint
+from serve.answers import MEDIA_TYPES, as_json, as_text, describe
+from serve.limits import Border
+from serve.model import Made, Sampling
+from serve.problems import busy, explain_problems, failed
+from serve.schema import Health, ModelDescription, Molecules, MoleculesRequest, Problem
+from serve.settings import ServeSettings, told_on_the_command_line
+
+MANY = 1000  # far more than the model takes in, so that health checks and refusals never queue behind molecules
+LARGEST_BODY = 100_000  # bytes
+FIRST_PAUSE = 5.0  # seconds to wait when busy, until the first answer shows how long one takes
+
+GENERATED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The molecules in the order of their ids, as JSON or in the text format asked for. In SMILES "
+        "text, a line `SMILES<TAB>id` per molecule, the SMILES is empty where `smiles` is null in JSON.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+        "headers": {
+            "X-Batch-Requests": {
+                "description": "Requests that were generated together, this one included.",
+                "schema": {"type": "integer"},
+            }
+        },
+    },
+    500: {"model": Problem, "description": "The server failed; its log says why."},
+    503: {
+        "model": Problem,
+        "description": "Too many requests are waiting, or the model is not available.",
+        "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+    },
+}
+
+api = FastAPI(
+    title="EAD: 3D molecules",
+    description="Molecules from a diffusion model in which every atom carries its own noise level. Requests share "
+    "network calls, and each gets the same molecules as if it were alone, to rounding.",
+    version="1",
+    max_body_size=LARGEST_BODY,
+)
+explain_problems(api)
+
+
+# Above the class: Ray Serve pickles its methods as soon as it is defined, with the names known by then.
+def running_replicas(model: DeploymentHandle[Any]) -> int:
+    """Replicas that are up; asking the model itself would have to wait in its queue."""
+    deployment = serve.status().applications[model.app_name].deployments[model.deployment_name]
+    return sum(count for state, count in deployment.replica_states.items() if state == "RUNNING")
+
+
+@serve.ingress(api)
+class Api:
+    """Checks what comes in, asks the model, and puts the answer into the format wanted.
+
+    Args:
+        model: handle of the `Sampling` deployment.
+        settings: of the service, with the checkpoint located.
+    """
+
+    def __init__(self, model: DeploymentHandle[Any], settings: ServeSettings) -> None:
+        self._model = model
+        self._border = Border(load_checkpoint(settings.checkpoint), settings)
+        self._description = describe(self._border)
+        self._pause = FIRST_PAUSE
+
+    @api.post("/v1/molecules", response_model=Molecules, responses=GENERATED, tags=["molecules"])
+    async def molecules(self, wanted: MoleculesRequest) -> Response:
+        """Generate molecules."""
+        request = self._border.admit(wanted)
+        start = time.monotonic()
+        try:
+            made: Made | None = await self._model.generate.remote(request)
+        except BackPressureError:
+            return busy("Too many requests are waiting.", math.ceil(self._pause))
+        except (DeploymentUnavailableError, RayActorError):
+            return busy("The model is not available.", math.ceil(self._pause))
+        if made is None:
+            return failed()
+        self._pause = time.monotonic() - start
+        headers = {"X-Batch-Requests": str(made.companions)}
+        if wanted.format == "json":
+            body = await asyncio.to_thread(as_json, made.molecules, self._description.name)
+            return JSONResponse(body.model_dump(), headers=headers)
+        text = await asyncio.to_thread(as_text, made.molecules, wanted.format)
+        return Response(text, media_type=MEDIA_TYPES[wanted.format], headers=headers)
+
+    @api.get("/v1/model", tags=["model"])
+    async def model(self) -> ModelDescription:
+        """The model: elements, sizes, measured quality, default sampler settings, and the limits of the service."""
+        return self._description
+
+    @api.get("/v1/health/live", tags=["health"])
+    async def live(self) -> Health:
+        """Whether this process answers."""
+        return Health(status="live")
+
+    @api.get("/v1/health/ready", response_model=Health, responses={503: {"model": Problem}}, tags=["health"])
+    async def ready(self) -> Health | Response:
+        """Whether a replica of the model is up; it may still be busy."""
+        if await asyncio.to_thread(running_replicas, self._model):
+            return Health(status="ready")
+        return busy("The model is not ready.", math.ceil(FIRST_PAUSE))
+
+
+def build(args: ServeSettings) -> Application:
+    """The application for `serve run` and `serve deploy`.
+
+    Raises:
+        ClickException: no such checkpoint, or one that cannot be served within the limits.
+    """
+    with told_on_the_command_line():
+        settings = args.located()
+        Border(load_checkpoint(settings.checkpoint), settings)  # fails here rather than in every replica
+    return compose(Sampling, settings)
+
+
+def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
+    """The interface in front of replicas of `sampling`."""
+    model = serve.deployment(
+        name="Model",
+        num_replicas=settings.replicas,
+        max_ongoing_requests=2 * settings.batch_molecules,  # one batch in work, one gathering
+        max_queued_requests=settings.max_waiting,
+        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus},
+        logging_config={"enable_access_log": False},  # the interface logs every request already
+    )(sampling)
+    interface = serve.deployment(name="Api", max_ongoing_requests=MANY, ray_actor_options={"num_cpus": 0})(Api)
+    return interface.bind(model.bind(settings), settings)

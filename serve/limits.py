@@ -1,0 +1,113 @@
+"""The border: what a client asks for is turned into a request that can be served, or refused by field and range.
+
+Everything is checked here, before batching, so that no client can break the batch of others.
+"""
+
+import re
+
+from ead_core.diffusion.build import build_process
+from ead_core.diffusion.engine import Request, check_request, sampler_config
+from ead_core.diffusion.policy import Adaptive, Manual
+from ead_core.diffusion.sampler import Process
+from ead_core.errors import ConfigError, EADError
+from ead_core.training.checkpoint import Checkpoint
+from serve.schema import MoleculesRequest, SizeRange
+from serve.settings import ServeSettings
+
+Location = tuple[str | int, ...]
+
+
+class RefusalError(EADError):
+    """A request outside what is accepted; `location` names the field, as in FastAPI's own errors."""
+
+    def __init__(self, location: Location, sentence: str) -> None:
+        super().__init__(sentence)
+        self.location = location
+
+
+class Border:
+    """Admits requests to a model within the limits of the service.
+
+    Args:
+        checkpoint: the model served.
+        settings: of the service.
+
+    Raises:
+        ConfigError: the checkpoint's own sampler settings exceed the limits.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: ServeSettings) -> None:
+        self.checkpoint, self.settings = checkpoint, settings
+        sizes = checkpoint.statistics.sizes
+        self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
+        process = build_process(checkpoint, checkpoint.config.sampler, self.sizes.largest)
+        calls = worst_calls(process, self.sizes.largest)
+        if calls > settings.max_network_calls:
+            raise ConfigError(
+                f"max_network_calls must be at least {calls}, which a molecule may need with the checkpoint's own "
+                f"settings, not {settings.max_network_calls}."
+            )
+
+    def admit(self, wanted: MoleculesRequest) -> Request:
+        """The engine's request for a client's body.
+
+        Raises:
+            RefusalError: a value outside its range.
+        """
+        self._check_num(wanted.num)
+        self._check_sizes(wanted.sizes)
+        sizes = None if wanted.sizes is None else tuple(wanted.sizes)
+        try:
+            settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
+            request = Request(wanted.num, sampler_config(self.checkpoint, settings), wanted.seed, sizes=sizes)
+            largest = int(check_request(self.checkpoint, request).max())
+        except ConfigError as error:
+            raise RefusalError(_location(str(error)), str(error)) from error
+        self._check_cost(build_process(self.checkpoint, request.sampler, largest), largest)
+        return request
+
+    def _check_num(self, num: int) -> None:
+        most = self.settings.max_molecules
+        if not 1 <= num <= most:
+            raise RefusalError(("body", "num"), f"must be between 1 and {most}, not {num}.")
+
+    def _check_sizes(self, sizes: list[int] | None) -> None:
+        if sizes is None:
+            return
+        most, place = self.settings.max_molecules, ("body", "sizes")
+        if not 1 <= len(sizes) <= most:
+            raise RefusalError(place, f"must hold between 1 and {most} sizes, not {len(sizes)}.")
+        smallest, largest = self.sizes.smallest, self.sizes.largest
+        for index, size in enumerate(sizes):
+            if not smallest <= size <= largest:
+                raise RefusalError(
+                    (*place, index), f"must be between {smallest} and {largest} atoms, as in training, not {size}."
+                )
+
+    def _check_cost(self, process: Process, largest: int) -> None:
+        calls, most = worst_calls(process, largest), self.settings.max_network_calls
+        if calls > most:
+            raise RefusalError(
+                ("body", "sampler"),
+                f"a molecule may need {calls} network calls with these settings, and at most {most} are served; "
+                "lower sampler.max_pauses, sampler.async_ratio or sampler.steps.",
+            )
+
+
+def worst_calls(process: Process, largest: int) -> int:
+    """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding."""
+    rungs = len(process.grid) - 1
+    match process.policy:
+        case Adaptive(start=start, max_pauses=pauses):
+            waits = start * pauses
+        case Manual(lag=lag, group_size=size):
+            waits = lag * ((largest - 1) // size)
+        case _:
+            waits = 0
+    return rungs + waits + 1
+
+
+def _location(sentence: str) -> Location:
+    """The place of the key that a sentence of the core is about, which is the first it names."""
+    key = re.search(r"sampler\.\w+", sentence)
+    return ("body", "sampler", key.group()) if key else ("body", "sampler")

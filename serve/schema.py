@@ -1,0 +1,156 @@
+"""Bodies of requests and answers, as they stand in the OpenAPI document."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ead_core.config import SamplerConfig
+from ead_core.noise import MAX_SEED
+
+Format = Literal["json", "sdf", "xyz", "smiles"]
+
+MEANINGS = {
+    "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD.",
+    "sampler.async_ratio": "Share of the noise levels, from the clean end, that is denoised asynchronously.",
+    "sampler.history_window": "Velocities that must fall for an atom to advance.",
+    "sampler.pause_mode": "What happens to a paused atom: denoised again at its level, brought back up, or left.",
+    "sampler.decision": "Whether the velocity of the very move under decision counts, or only earlier ones.",
+    "sampler.interval": "Largest spread of levels within a molecule; at most twice that of training.",
+    "sampler.max_pauses": "Consecutive pauses before an atom advances anyway.",
+    "sampler.group_size": "Atoms per group of the manual pyramid.",
+    "sampler.lag": "Steps between neighbouring groups of the manual pyramid.",
+    "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
+}
+
+
+def _as_documented(schema: dict[str, Any]) -> None:
+    """Meanings; no defaults, since those are the checkpoint's."""
+    for name, entry in schema["properties"].items():
+        entry.pop("default", None)
+        entry.pop("title", None)
+        entry["description"] = MEANINGS[name]
+
+
+class SamplerSettings(SamplerConfig):
+    """Sampler settings under the dotted keys of recipes; what is left out is the checkpoint's own."""
+
+    model_config = ConfigDict(
+        alias_generator=lambda name: f"sampler.{name}", strict=True, json_schema_extra=_as_documented
+    )
+
+    batch_size: ClassVar[int]  # type: ignore[misc]  # the server's business, hence no key of a request
+
+    def changes(self) -> dict[str, Any]:
+        """The given settings, without prefix."""
+        return self.model_dump(exclude_unset=True)
+
+
+class MoleculesRequest(BaseModel):
+    """Which molecules to generate."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"num": 2, "seed": 0},
+                {
+                    "num": 3,
+                    "seed": 7,
+                    "sizes": [15, 18],
+                    "sampler": {"sampler.policy": "adaptive", "sampler.async_ratio": 0.1},
+                    "format": "sdf",
+                },
+            ]
+        },
+    )
+
+    num: int = Field(
+        4,
+        description="How many molecules, at most `limits.max_molecules` of `GET /v1/model`.",
+        json_schema_extra={"minimum": 1},
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=MAX_SEED,
+        description="0 to 2⁶³ − 1. Equal seeds give the molecules that `ead sample --seed` gives, to rounding.",
+    )
+    sizes: list[int] | None = Field(
+        None,
+        description="Atoms per molecule, hydrogens included, cycled through if there are fewer than `num`; each within "
+        "`sizes` of `GET /v1/model`. Left out, they are drawn from the training data's histogram.",
+    )
+    sampler: SamplerSettings = Field(
+        default_factory=SamplerSettings,
+        description="Changes to the checkpoint's sampler settings, e.g. `sampler.async_ratio`.",
+    )
+    format: Format = Field(
+        "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."
+    )
+
+
+class Molecule(BaseModel):
+    """One generated molecule."""
+
+    id: int = Field(description="0 to num − 1; seed and id name a molecule.")
+    smiles: str | None = Field(
+        description="Canonical SMILES with all hydrogens, of the largest piece; null if RDKit cannot sanitise the "
+        "molecule with the bonds perceived from its geometry (EDM's validity)."
+    )
+    elements: list[str] = Field(description="Element symbols of the N atoms.")
+    positions: list[list[float | None]] = Field(
+        description="N rows of x, y, z in Å; null where the network has diverged."
+    )
+    sdf: str = Field(description="The molecule as a record of an SDF, with perceived bonds.")
+    nfe: int = Field(description="Network calls the molecule took.")
+
+
+class Molecules(BaseModel):
+    """Generated molecules in the order of their ids."""
+
+    molecules: list[Molecule]
+    model: str = Field(description="Name of the checkpoint.")
+
+
+class SizeRange(BaseModel):
+    """Atoms per molecule that a request may ask for: what occurred in training."""
+
+    smallest: int
+    largest: int
+
+
+class Limits(BaseModel):
+    """What the service accepts."""
+
+    max_molecules: int = Field(description="Most molecules in one request.")
+    max_network_calls: int = Field(description="Most network calls that the settings may let a molecule take.")
+    batch_molecules: int = Field(description="Most molecules that requests share network calls with.")
+    max_waiting: int = Field(description="Requests that wait for a replica before further ones get 503.")
+
+
+class ModelDescription(BaseModel):
+    """The model behind the service."""
+
+    name: str
+    elements: list[str] = Field(description="Elements it can place.")
+    parameters: int = Field(description="Number of weights.")
+    sizes: SizeRange
+    sampler: dict[str, Any] = Field(description="Sampler settings of a request that gives none.")
+    limits: Limits
+    card: list[dict[str, Any]] = Field(
+        description="Measured quality and cost per sampler setting; empty if the checkpoint was never evaluated."
+    )
+
+
+class Health(BaseModel):
+    """State of the service."""
+
+    status: Literal["live", "ready"]
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    detail: str

@@ -1,0 +1,73 @@
+"""The arguments of the service, given as `key=value` to `serve run` or under `args` in a Serve config file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import click
+from pydantic import Field, model_validator
+
+from ead_core.config import Section, validate
+from ead_core.errors import EADError
+from ead_core.training.checkpoint import PRETRAINED, find_checkpoint
+
+
+class ServeSettings(Section):
+    """What is served, on what, and how much of it a client may ask for.
+
+    Attributes:
+        checkpoint: bundled name or checkpoint folder.
+        replicas: copies of the model; each takes its own batches.
+        threads: CPUs and torch threads of a replica. On busy cores more than one may be slower than one.
+        num_gpus: GPUs of a replica, as in Ray; above 0 the model runs on the first.
+        max_molecules: most molecules in one request.
+        batch_molecules: most molecules of all requests that are generated together.
+        max_waiting: requests that wait for a replica before further ones are turned away with 503; a replica
+            itself holds up to two batches.
+        max_network_calls: refuse settings under which a molecule may need more calls of the network.
+    """
+
+    checkpoint: str = "qm9-small"
+    replicas: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1)
+    num_gpus: float = Field(0, ge=0)
+    max_molecules: int = Field(32, ge=1)
+    batch_molecules: int = Field(64, ge=1)
+    max_waiting: int = Field(64, ge=1)
+    max_network_calls: int = Field(12_000, ge=2)
+
+    @model_validator(mode="after")
+    def _request_fits_batch(self) -> Self:
+        if self.max_molecules > self.batch_molecules:
+            raise ValueError(
+                f"max_molecules ({self.max_molecules}) must not exceed batch_molecules ({self.batch_molecules})"
+            )
+        return self
+
+    @classmethod
+    def model_validate(cls, obj: Any, **_: Any) -> Self:
+        """Where Ray Serve hands over the arguments of the command line: a mistake becomes one sentence."""
+        with told_on_the_command_line():
+            settings: Self = validate(cls, obj)
+        return settings
+
+    def located(self) -> "ServeSettings":
+        """The same with a checkpoint folder made absolute, since replicas run in other folders.
+
+        A bundled checkpoint keeps its name: every node has its own copy.
+
+        Raises:
+            CheckpointError: there is no such checkpoint.
+        """
+        directory = find_checkpoint(self.checkpoint).absolute()
+        checkpoint = self.checkpoint if directory.parent == PRETRAINED else str(directory)
+        return self.model_copy(update={"checkpoint": checkpoint})
+
+
+@contextmanager
+def told_on_the_command_line() -> Iterator[None]:
+    """A user's mistake as the exception that the `serve` command prints without a traceback, with exit code 1."""
+    try:
+        yield
+    except EADError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,274 @@
+"""The service without a cluster: what is documented, what is admitted, what is answered."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+import yaml
+from fastapi import FastAPI
+from rdkit import Chem
+
+from ead_core.config import SamplerConfig
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.build import build_process
+from ead_core.diffusion.engine import Request, complete, sample
+from ead_core.diffusion.policy import Adaptive
+from ead_core.diffusion.sampler import initial_state
+from ead_core.errors import CheckpointError, ConfigError
+from ead_core.molecules import size_mask
+from ead_core.training.checkpoint import load_checkpoint
+from serve.answers import as_json, as_text, describe
+from serve.app import api
+from serve.limits import Border, RefusalError, worst_calls
+from serve.model import count_molecules
+from serve.problems import FAILED, explain_problems
+from serve.schema import MoleculesRequest
+from serve.settings import ServeSettings
+
+ROOT = Path(__file__).parents[2]
+LIMITS = {"max_molecules": 8, "batch_molecules": 16, "max_network_calls": 400}
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_checkpoint):
+    return load_checkpoint(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def border(tiny, tiny_checkpoint):
+    return Border(tiny, ServeSettings(checkpoint=str(tiny_checkpoint), **LIMITS))
+
+
+@pytest.fixture(scope="module")
+def document():
+    return api.openapi()
+
+
+def wanted(**body):
+    return MoleculesRequest.model_validate(body)
+
+
+# --- the OpenAPI document
+
+
+def test_every_sampler_key_of_a_recipe_but_batch_size_is_documented(document):
+    entries = document["components"]["schemas"]["SamplerSettings"]["properties"]
+    assert set(entries) == {f"sampler.{key}" for key in SamplerConfig.model_fields} - {"sampler.batch_size"}
+    assert all(entry["description"] and "default" not in entry for entry in entries.values())
+    assert entries["sampler.async_ratio"] | {"minimum": 0, "maximum": 1} == entries["sampler.async_ratio"]
+
+
+def test_the_documented_examples_are_accepted(border):
+    for example in MoleculesRequest.model_json_schema()["examples"]:
+        assert wanted(**example).model_dump(by_alias=True, exclude_unset=True) == example
+
+
+def test_the_document_names_every_kind_of_answer(document):
+    answers = document["paths"]["/v1/molecules"]["post"]["responses"]
+    assert {"200", "422", "500", "503"} <= set(answers)
+    kinds = {"application/json", "chemical/x-mdl-sdfile", "chemical/x-xyz", "chemical/x-daylight-smiles"}
+    assert set(answers["200"]["content"]) == kinds
+    assert set(document["paths"]) == {"/v1/molecules", "/v1/model", "/v1/health/live", "/v1/health/ready"}
+
+
+# --- the settings of the service
+
+
+def test_the_config_file_has_the_defaults():
+    config = yaml.safe_load((ROOT / "serve" / "config.yaml").read_text())
+    (application,) = config["applications"]
+    assert application["args"] == ServeSettings().model_dump()
+    assert application["import_path"] == "serve.app:build"
+    assert config["http_options"]["host"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"chekpoint": "x"}, "did you mean checkpoint?"),
+        ({"threads": "0"}, "threads: must be greater than or equal to 1"),
+        ({"max_molecules": "65"}, "must not exceed batch_molecules (64)"),
+        ({"replicas": "many"}, "replicas: must be a valid integer"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_sentence(given, sentence):
+    with pytest.raises(click.ClickException) as raised:
+        ServeSettings.model_validate(given)
+    assert sentence in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+def test_serve_run_prints_a_mistake_without_a_traceback():
+    command = [sys.executable, "-m", "ray.serve.scripts", "run", "serve.app:build", "checkpoint=nowhere"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "Error: 'nowhere' is neither a checkpoint directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_folder_is_made_absolute_and_a_bundled_name_is_kept(tiny_checkpoint, monkeypatch):
+    monkeypatch.chdir(tiny_checkpoint.parent)
+    assert ServeSettings(checkpoint=tiny_checkpoint.name).located().checkpoint == str(tiny_checkpoint)
+    assert ServeSettings(checkpoint="qm9-small").located().checkpoint == "qm9-small"
+    with pytest.raises(CheckpointError, match="neither a checkpoint directory"):
+        ServeSettings(checkpoint="nowhere").located()
+
+
+def test_a_checkpoint_whose_own_settings_exceed_the_limits_is_not_served(tiny):
+    with pytest.raises(ConfigError, match=r"must be at least 121.*not 100"):
+        Border(tiny, ServeSettings(max_network_calls=100))
+
+
+# --- the border
+
+
+def test_an_admitted_request_is_the_engines(border, tiny):
+    request = border.admit(wanted(num=3, seed=5, sizes=[4, 6], sampler={"sampler.async_ratio": 0.1}))
+    settings = tiny.config.sampler.model_copy(update={"async_ratio": 0.1, "batch_size": 16})
+    assert request == Request(3, settings, seed=5, sizes=(4, 6))
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "accepted"),
+    [
+        ({"num": 0}, ("num",), "between 1 and 8"),
+        ({"num": 9}, ("num",), "between 1 and 8"),
+        ({"sizes": []}, ("sizes",), "between 1 and 8 sizes"),
+        ({"sizes": [4] * 9}, ("sizes",), "between 1 and 8 sizes"),
+        ({"sizes": [4, 3]}, ("sizes", 1), "between 4 and 6 atoms"),
+        ({"sizes": [7]}, ("sizes", 0), "between 4 and 6 atoms"),
+        ({"sampler": {"sampler.steps": 41}}, ("sampler", "sampler.steps"), "at most the 40 levels"),
+        ({"sampler": {"sampler.steps": 2}}, ("sampler", "sampler.steps"), "use more steps"),
+        ({"sampler": {"sampler.interval": 17}}, ("sampler", "sampler.interval"), "twice the training interval (8)"),
+        ({"sampler": {"sampler.policy": "manual", "sampler.lag": 99}}, ("sampler", "sampler.lag"), "at most 8"),
+        (
+            {"sampler": {"sampler.max_pauses": 50}},
+            ("sampler",),
+            "441 network calls with these settings, and at most 400",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_refused_by_field_and_range(border, body, place, accepted):
+    body = {"sizes": [6], **body}
+    with pytest.raises(RefusalError) as raised:
+        border.admit(wanted(**body))
+    assert raised.value.location == ("body", *place)
+    assert accepted in str(raised.value)
+
+
+def test_no_number_that_is_admitted_overflows_a_tensor(border, tiny):
+    """Such a request would fail in its batch, together with those of others."""
+    largest = 10_000
+    for sampler in ({"policy": "manual", "lag": largest}, {"policy": "manual", "group_size": largest}):
+        request = border.admit(wanted(num=1, sizes=[4], sampler={f"sampler.{k}": v for k, v in sampler.items()}))
+        assert len(sample(tiny, 1, sizes=[4], **request.sampler.model_dump())) == 1
+    with pytest.raises(ValueError, match="less than or equal to 10000"):
+        wanted(sampler={"sampler.lag": 10**30})
+
+
+class Stubborn(Adaptive):
+    """An adaptive policy that never sees a velocity fall."""
+
+    def settled(self, now):
+        return torch.zeros_like(now.mask)
+
+
+@pytest.mark.parametrize("settings", [{}, {"steps": 20, "async_ratio": 0.7, "max_pauses": 3}])
+def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(tiny, settings):
+    process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
+    process = replace(process, policy=Stubborn(**vars(process.policy)))
+    state = initial_state(torch.zeros(2).long(), torch.arange(2), size_mask([6, 4]), 7, process)
+    assert complete(state, process, tiny.atom_types).nfe.max() == worst_calls(process, 6)
+
+
+@pytest.mark.parametrize("settings", [{"policy": "synchronous"}, {"policy": "manual", "group_size": 1}])
+def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
+    process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
+    assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
+
+
+def test_batches_are_measured_in_molecules(border):
+    assert count_molecules([border.admit(wanted(num=3)), border.admit(wanted(num=8))]) == 11
+
+
+# --- the answers
+
+
+@pytest.fixture
+def two_molecules():
+    """Methane, and five carbons whose places are no numbers."""
+    d = 0.629
+    methane = [[0, 0, 0], [d, d, d], [d, -d, -d], [-d, d, -d], [-d, -d, d]]
+    nowhere = np.full((5, 3), np.nan)
+    numbers = {"id": np.array([0, 1]), "nfe": np.array([41, 43])}
+    return MoleculeSet.from_lists([np.array([6, 1, 1, 1, 1]), np.full(5, 6)], [np.array(methane), nowhere], numbers)
+
+
+def test_json_has_everything_and_null_where_there_is_nothing(two_molecules):
+    body = as_json(two_molecules, "tiny")
+    good, bad = json.loads(body.model_dump_json())["molecules"]
+    assert good["smiles"] == "[H]C([H])([H])[H]"
+    assert good["elements"] == ["C", "H", "H", "H", "H"]
+    assert good["positions"][1] == [0.629, 0.629, 0.629]
+    assert (good["id"], good["nfe"], body.model) == (0, 41, "tiny")
+    assert Chem.MolFromMolBlock(good["sdf"], removeHs=False).GetNumAtoms() == 5
+    assert bad["smiles"] is None
+    assert bad["positions"] == [[None] * 3] * 5
+    assert good["sdf"] + bad["sdf"] == as_text(two_molecules, "sdf").decode()
+
+
+def test_smiles_text_keeps_the_place_of_a_molecule_without_one(two_molecules):
+    assert as_text(two_molecules, "smiles").decode() == "[H]C([H])([H])[H]\t0\n\t1\n"
+    assert as_text(two_molecules, "xyz").decode().splitlines()[:2] == ["5", "id=0 nfe=41"]
+
+
+def test_the_description_shows_what_the_sampler_does_by_default(border):
+    told = describe(border)
+    assert told.elements == ["H", "C", "O"]
+    assert told.parameters == sum(p.numel() for p in border.checkpoint.denoiser.parameters())
+    assert (told.sizes.smallest, told.sizes.largest) == (4, 6)
+    assert told.limits.model_dump() == {**LIMITS, "max_waiting": 64}
+    assert told.sampler["sampler.steps"] == 40
+    assert told.sampler["sampler.interval"] == 8
+    assert border.admit(wanted(sampler=told.sampler)).num == 4
+    assert told.card == []
+
+
+def test_the_description_of_the_bundled_model_has_its_card():
+    told = describe(Border(load_checkpoint("qm9-small"), ServeSettings()))
+    assert "synchronous" in [row["setting"] for row in told.card]
+
+
+def test_a_failure_outside_the_model_is_a_sentence_too():
+    broken = FastAPI()
+    explain_problems(broken)
+
+    @broken.get("/")
+    def fail():
+        raise ZeroDivisionError("secret")
+
+    status, body = get(broken, "/")
+    assert (status, json.loads(body)) == (500, {"detail": FAILED})
+
+
+def get(app, path):
+    """Status and body of a GET, without a server; what the app raises after answering is for a server's log."""
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "root_path": ""}
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(message):
+        sent.append(message)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
