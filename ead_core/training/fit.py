@@ -74,7 +74,9 @@ def fit(
             trainer.advance(batches.batch(trainer.step).to(workers.device))
             trainer.seconds = clock.total()
             if evaluate is not None and _evaluation_is_due(trainer):
+                _report_window(trainer, clock, report)
                 report({"step": trainer.step, **_evaluated(trainer, evaluate)})
+                clock.reported()  # the time of an evaluation is not training's
             if not workers.meet(trainer.step):
                 continue
             ended, reporting, saving = workers.agree(

@@ -53,7 +53,7 @@ class Settings:
         """
         if self.inside_job and not path.is_absolute():
             raise OutputError(
-                f"{path} is relative, but a submitted job runs in a temporary copy of the folder; "
+                f"the path {path} is relative, but a submitted job runs in a temporary copy of the folder; "
                 "give an absolute path on storage that outlives the job."
             )
         return path.absolute()

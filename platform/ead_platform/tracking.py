@@ -5,6 +5,7 @@ a training by its place in the storage: writing one twice leaves one run.
 """
 
 import hashlib
+import logging
 import os
 import time
 import warnings
@@ -153,6 +154,7 @@ def _store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
             "store of its own would be lost; name a store that the cluster reaches."
         )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
     try:
         mlflow.set_tracking_uri(settings.tracking_uri)
         client = MlflowClient(settings.tracking_uri)

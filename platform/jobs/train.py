@@ -33,7 +33,7 @@ def train(
     with ray_session(settings):
         require_capacity(job)
         run = TrainingRun(job, TrainingTracker(settings, job), TrainingBar(job.training.steps))
-        typer.echo(f"{job.platform.num_workers} workers → {job.place}", err=True)
+        typer.echo(f"workers: {job.platform.num_workers} → {job.place}", err=True)
         try:
             with run:
                 trained = run.train()
