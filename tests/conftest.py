@@ -1,6 +1,7 @@
 """Shared by all tests: one thread per process (small tensors gain nothing from more) and fixed seeds."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure():
+    # Started in the background by a shell, we would ignore Ctrl-C, and so would the programs that are tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
