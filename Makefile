@@ -11,6 +11,7 @@ CONSTRAINTS ?= constraints.txt
 PIP_ARGS ?=
 SWEEP_ARGS ?=
 SERVE_ARGS ?=
+BENCH_ARGS ?=
 BIN := .venv/bin
 
 .PHONY: setup sweep serve test lint format bench ui clean
@@ -42,8 +43,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## needs molecules: make bench DATA=qm9.npz
-	$(BIN)/python benchmarks/metrics.py --data $(DATA)
+bench: setup  ## speed beside EDM's way of computing; with molecules also the metrics: make bench DATA=qm9.npz
+	$(BIN)/python benchmarks/speed.py $(BENCH_ARGS)
+	$(if $(DATA),$(BIN)/python benchmarks/metrics.py --data $(DATA))
 
 ui: setup  ## compare runs in the browser
 	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000

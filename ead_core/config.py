@@ -91,11 +91,13 @@ class SamplerConfig(Section):
 
     `async_ratio` is the share of the levels, from the clean end, that is denoised asynchronously (1 − λ of the
     paper); `interval` the largest spread of levels within a molecule (default: the training interval);
+    `solver` makes the moves: `ancestral` draws from the exact posterior, `ddim` follows the deterministic flow.
     `decision` says whether the velocity of the very move under decision counts (`own_noise`, the paper's
     literal reading) or only earlier ones (`previous`).
     """
 
     policy: Literal["synchronous", "manual", "adaptive"] = "adaptive"
+    solver: Literal["ancestral", "ddim"] = "ancestral"
     async_ratio: float = Field(0.2, ge=0, le=1)
     history_window: int = Field(2, ge=1, le=10)
     pause_mode: Literal["repeat", "renoise", "hold"] = "repeat"

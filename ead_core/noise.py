@@ -53,18 +53,20 @@ def _multiply(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
     return (product >> 32) & _MASK32, product & _MASK32
 
 
-def uniform(seed: int | Tensor, ids: Tensor, iteration: int, stream: Stream, columns: Tensor | None = None) -> Tensor:
+def uniform(
+    seed: int | Tensor, ids: Tensor, iteration: int | Tensor, stream: Stream, columns: Tensor | None = None
+) -> Tensor:
     """Uniforms in (0, 1), float64, four per counter value: [B, 4·len(columns)].
 
     Args:
         seed: 0 … 2⁶³ − 1, one for all or one per molecule [B].
         ids: [B] molecule ids, int64.
-        iteration: iteration of the sampler (never the noise level, which can repeat), below 2²⁸.
+        iteration: of the sampler (never the noise level, which can repeat), below 2²⁸; for all or one per molecule.
         stream: what the numbers are for.
         columns: first words of the counter (default: only 0).
     """
     columns = torch.zeros(1, dtype=torch.long, device=ids.device) if columns is None else columns
-    position = torch.tensor(iteration | stream << 28, device=ids.device)
+    position = (torch.as_tensor(iteration, device=ids.device) | int(stream) << 28).reshape(-1, 1)
     key = seed[:, None] if isinstance(seed, Tensor) else seed
     words = philox((columns[None, :], position, *_words(ids[:, None])), key)
     shape = (len(ids), len(columns))
@@ -73,7 +75,7 @@ def uniform(seed: int | Tensor, ids: Tensor, iteration: int, stream: Stream, col
 
 
 def normal(
-    seed: int | Tensor, ids: Tensor, iteration: int, stream: Stream, shape: tuple[int, int], dtype: torch.dtype
+    seed: int | Tensor, ids: Tensor, iteration: int | Tensor, stream: Stream, shape: tuple[int, int], dtype: torch.dtype
 ) -> Tensor:
     """Standard normals [B, N, channels] keyed by (seed, molecule id, iteration, stream, atom, channel).
 

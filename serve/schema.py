@@ -11,6 +11,7 @@ Format = Literal["json", "sdf", "xyz", "smiles"]
 
 MEANINGS = {
     "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD.",
+    "sampler.solver": "`ancestral` draws every move from the exact posterior, `ddim` is deterministic.",
     "sampler.async_ratio": "Share of the noise levels, from the clean end, that is denoised asynchronously.",
     "sampler.history_window": "Velocities that must fall for an atom to advance.",
     "sampler.pause_mode": "What happens to a paused atom: denoised again at its level, brought back up, or left.",

@@ -30,6 +30,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
         policy=build_policy(config, grid, clamp, largest),
         pause_mode="hold" if config.policy == "manual" else config.pause_mode,
         decision=config.decision,
+        solver=config.solver,
     )
 
 

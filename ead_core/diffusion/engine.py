@@ -198,8 +198,8 @@ def complete(
     for group in finish(state, process):
         done.append(group)
         progress(len(group.ids))
-    back = _matching(state, join(done))
-    clean = join(done).select(torch.from_numpy(back))
+    clean = join(done)
+    clean = clean.select(torch.from_numpy(_matching(state, clean)))
     decoded, features = decode(clean, process)
     charges = atom_types.charges(features).cpu().numpy()
     positions = decoded.float().cpu().numpy()
@@ -208,7 +208,7 @@ def complete(
         ids=clean.ids.cpu().numpy(),
         charges=[charges[row, :n] for row, n in enumerate(sizes)],
         positions=[positions[row, :n] for row, n in enumerate(sizes)],
-        nfe=np.concatenate([np.full(len(group.ids), group.iteration + 1) for group in done])[back],
+        nfe=clean.iterations.cpu().numpy() + 1,
         seconds=(time.perf_counter() - start) / len(clean.ids),
     )
 

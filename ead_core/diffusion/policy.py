@@ -21,17 +21,17 @@ class Situation:
         rungs: [B, N] steps left per atom, 0 = clean.
         mask: [B, N] real atoms.
         velocities: [B, N, W] latest last.
-        remembered: how many of them have been filled so far, the same for all atoms.
+        remembered: [B] how many have been seen so far; `velocities` holds the last W of them.
         pauses: [B, N] consecutive pauses.
-        iteration: iterations done before this one.
+        iterations: [B] iterations done before this one.
     """
 
     rungs: Tensor
     mask: Tensor
     velocities: Tensor
-    remembered: int
+    remembered: Tensor
     pauses: Tensor
-    iteration: int
+    iterations: Tensor
 
 
 class Policy(Protocol):
@@ -79,7 +79,7 @@ class Manual:
         """Atoms whose group has started."""
         atoms = torch.arange(now.rungs.shape[1], device=now.rungs.device)
         delay = self.lag * torch.div(atoms, self.group_size, rounding_mode="floor")
-        return now.mask & (now.rungs > 0) & (now.iteration >= delay)[None, :]
+        return now.mask & (now.rungs > 0) & (now.iterations[:, None] >= delay)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,6 @@ class Adaptive:
 
     def settled(self, now: Situation) -> Tensor:
         """g of eq 13: the last `window` velocities decrease strictly; True until so many are known."""
-        if now.remembered < self.window:
-            return torch.ones_like(now.mask)
         recent = now.velocities[..., -self.window :]
-        return (recent[..., 1:] < recent[..., :-1]).all(dim=-1)
+        falling = (recent[..., 1:] < recent[..., :-1]).all(dim=-1)
+        return falling | (now.remembered < self.window)[:, None]

@@ -1,38 +1,60 @@
-"""One exact reverse move per atom, the way back up, and decoding (EAD eqs 6–8; z-gauge).
+"""Moves along the sampling grid, atom by atom: down with a solver, back up, and out of noise (EAD eqs 6–8; z-gauge).
 
 With unequal levels the zero-centre subspace is only approximately preserved by per-atom moves; the caller
 re-centres after every update. For spreads far below T the error is 10⁻⁵ and smaller.
 
-Legend: B molecules, N padded atoms, F features.
+Legend: B molecules, N padded atoms, F features, R rungs of the grid.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.schedule import Coefficients, NoiseSchedule
 from ead_core.molecules import centre
 
+SOLVERS: dict[str, Callable[[NoiseSchedule, Tensor, Tensor], Coefficients]] = {
+    "ancestral": NoiseSchedule.reverse,
+    "ddim": NoiseSchedule.transport,
+}
 
-def ancestral_move(z: Tensor, eps: Tensor, t: Tensor, s: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """Draw z_s ~ q(z_s | z_t, x̂) per atom; where s = t the state stays.
+
+class Moves:
+    """The coefficients of every move from a rung of the grid to the one below, computed once.
+
+    At rung 0 the move is the identity, so that clean atoms stay.
 
     Args:
-        z: state [B, N, 3 + F] at levels `t` [B, N].
-        eps: predicted noise ε̂ of the same shape.
-        t: levels of `z`.
-        s: target levels, s ≤ t.
-        noise: standard normals of the shape of `z`, centred in its coordinates.
         schedule: α and σ.
+        grid: [R + 1] ascending levels.
+        solver: `ancestral`, the exact posterior given x̂, or `ddim`, the deterministic map along the probability flow.
     """
-    move = schedule.reverse(t, s)
-    mean_z, mean_eps, scale = (c[..., None].to(z.dtype) for c in (move.mean_z, move.mean_eps, move.noise))
-    return mean_z * z - mean_eps * eps + scale * noise
 
+    def __init__(self, schedule: NoiseSchedule, grid: Tensor, solver: str = "ancestral") -> None:
+        below = torch.cat([grid[:1], grid[:-1]])
+        move = SOLVERS[solver](schedule, grid, below)
+        self._down = torch.stack([move.mean_z, move.mean_eps, move.noise], dim=-1)
+        self._up = torch.stack([move.alpha_step, move.sigma_step], dim=-1)
+        self.stochastic = bool((move.noise > 0).any())
 
-def renoise(z: Tensor, t: Tensor, s: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """Take z at levels s back up to t: z_t = α_{t|s} z + σ_{t|s} ξ. Arguments as in `ancestral_move`."""
-    move = schedule.reverse(t, s)
-    return move.alpha_step[..., None].to(z.dtype) * z + move.sigma_step[..., None].to(z.dtype) * noise
+    def down(self, z: Tensor, eps: Tensor, rungs: Tensor, noise: Tensor | None) -> Tensor:
+        """z one rung further down: z_s ~ q(z_s | z_t, x̂) per atom, or the solver's map.
+
+        Args:
+            z: state [B, N, 3 + F] at `rungs` [B, N].
+            eps: predicted noise ε̂ of the same shape.
+            rungs: of each atom.
+            noise: standard normals of the shape of `z`, centred in its coordinates; needed if `stochastic`.
+        """
+        mean_z, mean_eps, scale = self._down[rungs].to(z.dtype)[..., None].unbind(dim=-2)
+        mean = mean_z * z - mean_eps * eps
+        return mean if noise is None else mean + scale * noise
+
+    def up(self, z: Tensor, rungs: Tensor, noise: Tensor) -> Tensor:
+        """Take z, which stands one rung below `rungs`, back up: z_t = α_{t|s} z + σ_{t|s} ξ."""
+        alpha, sigma = self._up[rungs].to(z.dtype)[..., None].unbind(dim=-2)
+        return alpha * z + sigma * noise
 
 
 def decode_positions(z: Tensor, eps: Tensor, noise: Tensor, mask: Tensor, schedule: NoiseSchedule) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ead_core.diffusion.sampler import TENSOR_FIELDS, Process, SamplerState, trajectory
+from ead_core.diffusion.sampler import Process, SamplerState, trajectory
 from ead_core.errors import DataError
 from ead_core.files import write_aside
 
@@ -38,8 +38,7 @@ def run_prefix(state: SamplerState, process: Process, rungs: Collection[int]) ->
     start = time.perf_counter()
     top = len(process.grid) - 1
     branches = {top: Branch(state, 0.0)} if top in rungs else {}
-    for now in trajectory(state, process):
-        rung = top - now.iteration
+    for rung, now in zip(range(top - 1, -1, -1), trajectory(state, process), strict=True):
         if rung in rungs:
             branches[rung] = Branch(now, (time.perf_counter() - start) / len(now.ids))
     return branches
@@ -49,9 +48,9 @@ def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
     """Store the branches of one bucket in a safetensors file."""
     tensors, metadata = {}, {}
     for rung, branch in branches.items():
-        for name in TENSOR_FIELDS:
-            tensors[f"{rung}.{name}"] = getattr(branch.state, name).clone()
-        metadata[str(rung)] = f"{branch.state.iteration} {branch.seconds!r}"
+        for name, tensor in vars(branch.state).items():
+            tensors[f"{rung}.{name}"] = tensor.clone()
+        metadata[str(rung)] = repr(branch.seconds)
     with write_aside(path) as aside:
         save_file(tensors, aside, metadata=metadata)
 
@@ -65,8 +64,8 @@ def load_branches(path: Path) -> dict[int, Branch]:
     except (OSError, SafetensorError) as error:
         raise DataError(f"stored prefix {path} cannot be read ({error}).") from error
     branches = {}
-    for rung, text in metadata.items():
-        iteration, seconds = text.split()
-        state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in TENSOR_FIELDS}, iteration=int(iteration))
+    for rung, seconds in metadata.items():
+        names = [key.removeprefix(f"{rung}.") for key in tensors if key.startswith(f"{rung}.")]
+        state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in names})
         branches[int(rung)] = Branch(state, float(seconds))
     return branches

@@ -8,18 +8,18 @@ Legend: B molecules, N padded atoms, F features, W remembered velocities (latest
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ead_core.diffusion.policy import Policy, Situation
-from ead_core.diffusion.posterior import ancestral_move, decode_positions, renoise
+from ead_core.diffusion.posterior import Moves, decode_positions
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
 
 DenoiserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z, levels [B, N], mask) → ε̂
-TENSOR_FIELDS = ("seeds", "ids", "mask", "z", "rungs", "velocities", "pauses")  # of SamplerState, a row per molecule
 HISTORY = 10  # velocities kept, enough for every window that is swept
 
 
@@ -34,6 +34,7 @@ class Process:
         policy: who moves.
         pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
         decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
+        solver: how a move is made (`ancestral` or `ddim`).
     """
 
     denoiser: DenoiserFunction
@@ -42,6 +43,12 @@ class Process:
     policy: Policy
     pause_mode: str
     decision: str
+    solver: str = "ancestral"
+
+    @cached_property
+    def moves(self) -> Moves:
+        """The coefficients of all moves on the grid."""
+        return Moves(self.schedule, self.grid, self.solver)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class SamplerState:
         rungs: [B, N] position on the grid, 0 = clean.
         velocities: [B, N, W].
         pauses: [B, N] consecutive pauses.
-        iteration: network calls made so far, the same for the whole batch.
+        iterations: [B] network calls made so far.
     """
 
     seeds: Tensor
@@ -65,17 +72,16 @@ class SamplerState:
     rungs: Tensor
     velocities: Tensor
     pauses: Tensor
-    iteration: int
+    iterations: Tensor
 
     def select(self, rows: Tensor) -> "SamplerState":
         """The molecules at `rows` (indices or a boolean mask)."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in TENSOR_FIELDS})
+        return SamplerState(**{name: tensor[rows] for name, tensor in vars(self).items()})
 
 
 def join(groups: Sequence[SamplerState]) -> SamplerState:
-    """Molecules of several groups of a bucket as one state; its `iteration` is the largest."""
-    joined = {name: torch.cat([getattr(group, name) for group in groups]) for name in TENSOR_FIELDS}
-    return SamplerState(**joined, iteration=max(group.iteration for group in groups))
+    """Molecules of several groups of equal width as one state, whatever stage they are at."""
+    return SamplerState(**{name: torch.cat([vars(group)[name] for group in groups]) for name in vars(groups[0])})
 
 
 def sampling_grid(levels: int, steps: int) -> Tensor:
@@ -96,33 +102,53 @@ def initial_state(
         rungs=mask.long() * (len(process.grid) - 1),
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),
-        iteration=0,
+        iterations=torch.zeros_like(ids),
     )
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:
-    """One iteration: propose a move for every atom, let the policy decide, treat those who pause."""
-    below = (state.rungs - 1).clamp_min(0)
-    t, s = process.grid[state.rungs], process.grid[below]
-    eps = process.denoiser(state.z, t, state.mask)
-    proposal = ancestral_move(state.z, eps, t, s, _noise(state, Stream.STEP), process.schedule)
+    """One iteration: a network call, and the move that it allows."""
+    eps = process.denoiser(state.z, process.grid[state.rungs], state.mask)
+    return advance(state, eps, process)
+
+
+def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
+    """Propose a move for every atom, let the policy decide, treat those who pause; `eps` is ε̂ at the state."""
+    moves = process.moves
+    noise = _noise(state, Stream.STEP) if moves.stochastic else None
+    proposal = moves.down(state.z, eps, state.rungs, noise)
     velocity = (proposal - state.z).norm(dim=-1)
     velocities = torch.cat([state.velocities[..., 1:], velocity[..., None]], dim=-1)
-    advance = process.policy.advance(_situation(state, velocities, process.decision))
-    z = torch.where(advance[..., None], proposal, state.z)
-    paused = state.mask & (state.rungs > 0) & ~advance
-    if process.pause_mode != "hold" and bool(paused.any()):
-        if process.pause_mode == "renoise":
-            proposal = renoise(proposal, t, s, _noise(state, Stream.RENOISE), process.schedule)
-        z = torch.where(paused[..., None], proposal, z)
+    advancing = process.policy.advance(_situation(state, velocities, process.decision))
+    paused = state.mask & (state.rungs > 0) & ~advancing
+    z = PAUSES[process.pause_mode](state, proposal, paused, moves)
     return replace(
         state,
         z=centre_state(z, state.mask),
-        rungs=torch.where(advance, below, state.rungs),
+        rungs=state.rungs - advancing.long(),
         velocities=velocities,
-        pauses=torch.where(paused, state.pauses + 1, 0),
-        iteration=state.iteration + 1,
+        pauses=(state.pauses + 1) * paused,
+        iterations=state.iterations + 1,
     )
+
+
+def _repeat(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:
+    """A paused atom takes the move but not the lower level: it is denoised there again."""
+    return proposal
+
+
+def _renoise(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:
+    """A paused atom takes the move and is brought back up to its level."""
+    lifted = moves.up(proposal, state.rungs, _noise(state, Stream.RENOISE))
+    return torch.where(paused[..., None], lifted, proposal)
+
+
+def _hold(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:
+    """A paused atom stays as it is."""
+    return torch.where(paused[..., None], state.z, proposal)
+
+
+PAUSES = {"repeat": _repeat, "renoise": _renoise, "hold": _hold}
 
 
 def trajectory(state: SamplerState, process: Process) -> Iterator[SamplerState]:
@@ -133,14 +159,19 @@ def trajectory(state: SamplerState, process: Process) -> Iterator[SamplerState]:
 
 
 def finish(state: SamplerState, process: Process) -> Iterator[SamplerState]:
-    """Run to the end; yields groups of molecules as they become clean, which then leave the batch."""
+    """Run to the end; yields groups of molecules as they become clean, which then leave the batch.
+
+    No molecule can finish before its highest atom has gone down all of its rungs, so that the host looks at the
+    device only when one may have.
+    """
     while len(state.ids):
+        left = state.rungs.amax(dim=1)
+        for _ in range(int(left.min())):
+            state = step(state, process)
         running = (state.rungs > 0).any(dim=1)
         if not bool(running.all()):
             yield state.select(~running)
             state = state.select(running)
-        if len(state.ids):
-            state = step(state, process)
 
 
 def decode(state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
@@ -156,7 +187,7 @@ def decode(state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
 
 def _noise(state: SamplerState, stream: Stream) -> Tensor:
     shape = (state.z.shape[1], state.z.shape[2])
-    draws = normal(state.seeds, state.ids, state.iteration, stream, shape, state.z.dtype)
+    draws = normal(state.seeds, state.ids, state.iterations, stream, shape, state.z.dtype)
     return centre_state(draws, state.mask)
 
 
@@ -166,7 +197,7 @@ def _situation(state: SamplerState, velocities: Tensor, decision: str) -> Situat
         rungs=state.rungs,
         mask=state.mask,
         velocities=velocities if own else state.velocities,
-        remembered=min(state.iteration + own, HISTORY),
+        remembered=state.iterations + own,
         pauses=state.pauses,
-        iteration=state.iteration,
+        iterations=state.iterations,
     )

@@ -1,6 +1,6 @@
 """EDM's `polynomial_2` noise schedule, read at integer levels of any shape (method: EDM, appendix B)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,3 +67,10 @@ class NoiseSchedule:
             alpha_step=alpha_step,
             sigma_step=variance_step.sqrt(),
         )
+
+    def transport(self, t: Tensor, s: Tensor) -> Coefficients:
+        """Coefficients of the deterministic map from t to s ≤ t: z_s = α_s x̂ + σ_s ε̂ (DDIM with η = 0)."""
+        reverse = self.reverse(t, s)
+        mean_z = self.alpha(s) / self.alpha(t)
+        mean_eps = mean_z * self.sigma(t) - self.sigma(s)
+        return replace(reverse, mean_z=mean_z, mean_eps=mean_eps, noise=torch.zeros_like(mean_z))

@@ -9,6 +9,8 @@ Legend: B molecules, N padded atoms, H hidden features.
 import torch
 from torch import Tensor, nn
 
+from ead_core.networks.edges import EdgeWeights, edge_network
+
 COORDS_RANGE = 15.0  # the released code passes the undivided range to every block
 
 
@@ -18,13 +20,8 @@ def pair_differences(x: Tensor) -> tuple[Tensor, Tensor]:
     return difference, (difference**2).sum(dim=-1)
 
 
-def silu(edge: Tensor) -> Tensor:
-    """SiLU that overwrites its input when no gradient needs it; edge tensors are what memory traffic is made of."""
-    return nn.functional.silu(edge, inplace=not torch.is_grad_enabled())
-
-
 class EdgeNetwork(nn.Module):
-    """Two-layer SiLU network over all ordered pairs; `forward` returns [B, N, N, H]."""
+    """Two-layer SiLU network over all ordered pairs, which another module reads out."""
 
     def __init__(self, hidden: int, distance_features: int = 2) -> None:
         super().__init__()
@@ -32,15 +29,22 @@ class EdgeNetwork(nn.Module):
         self.second = nn.Linear(hidden, hidden)
         self.hidden = hidden
 
-    def forward(self, h: Tensor, distances: Tensor) -> Tensor:
-        """Edge features from atoms h [B, N, H] and distance features [B, N, N, D]."""
+    def forward(self, h: Tensor, distances: Tensor, readout: nn.Linear, edges: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Readout of every edge and the gated sum over senders, see `edge_network`.
+
+        Args:
+            h: atom features [B, N, H].
+            distances: distance features [B, N, N, D].
+            readout: of an edge's features.
+            edges: [B, N, N], one for pairs of different real atoms; None leaves out the sum.
+        """
         receiver, sender, distance = self.first.weight.split(
             [self.hidden, self.hidden, self.first.in_features - 2 * self.hidden], dim=1
         )
-        edge = nn.functional.linear(distances, distance)
-        edge = edge + nn.functional.linear(h, receiver, self.first.bias)[:, :, None, :]
-        edge = edge + nn.functional.linear(h, sender)[:, None, :, :]
-        return silu(self.second(silu(edge)))
+        bias = h.new_zeros(readout.out_features) if readout.bias is None else readout.bias
+        weights = EdgeWeights(distance, self.second.weight, self.second.bias, readout.weight, bias)
+        gathers, sends = nn.functional.linear(h, receiver, self.first.bias), nn.functional.linear(h, sender)
+        return edge_network(gathers, sends, distances, weights, edges)
 
 
 class EgnnBlock(nn.Module):
@@ -62,16 +66,15 @@ class EgnnBlock(nn.Module):
             h: atom features.
             x: coordinates.
             initial: squared distances of the network's input [B, N, N].
-            edges: [B, N, N, 1], one for pairs of different real atoms.
+            edges: [B, N, N], one for pairs of different real atoms.
         """
         difference, squared = pair_differences(x)
         distances = torch.stack([squared, initial], dim=-1)
-        message = self.message(h, distances)
-        gate = torch.sigmoid(self.gate(message)) * edges
-        gathered = torch.einsum("bijh,bij->bih", message, gate[..., 0])
+        _, gathered = self.message(h, distances, self.gate, edges)
         h = h + self.update(torch.cat([h, gathered], dim=-1))
         direction = difference / (torch.sqrt(squared + 1e-8) + 1)[..., None]
-        weight = torch.tanh(self.coordinate_weight(self.coordinate(h, distances))) * (COORDS_RANGE * edges)
+        phi, _ = self.coordinate(h, distances, self.coordinate_weight, None)
+        weight = torch.tanh(phi) * (COORDS_RANGE * edges[..., None])
         return h, x + (direction * weight).sum(dim=2)
 
 
@@ -104,7 +107,7 @@ class Egnn(nn.Module):
 
 
 def edge_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Edges [B, N, N, 1] between different real atoms, as numbers."""
+    """Edges [B, N, N] between different real atoms, as numbers."""
     pairs = mask[:, :, None] & mask[:, None, :]
     self_pairs = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-    return (pairs & ~self_pairs)[..., None].to(dtype)
+    return (pairs & ~self_pairs).to(dtype)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.molecules import ONE_HOT_SCALE
-from ead_core.networks.egnn import edge_mask, pair_differences, silu
+from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.egnn import edge_mask, pair_differences
 
 RADIAL_BASIS = 16
 TIME_FREQUENCIES = 8
@@ -54,20 +55,20 @@ class EgnnRbfBlock(nn.Module):
         for parameter in self.update[-1].parameters():
             nn.init.zeros_(parameter)  # every block starts as the identity
 
-    def messages(self, h: Tensor, distances: Tensor) -> Tensor:
-        """Edge features [B, N, N, E]."""
+    def messages(self, h: Tensor, distances: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Gate and weights of every edge [B, N, N, 1 + K], and the gated sum of edge features [B, N, E]."""
         receiver, sender = self.ends(self.norm(h)).split(self.edge, dim=-1)
-        edge = self.distance(distances) + receiver[:, :, None, :] + sender[:, None, :, :]
-        return silu(self.second(silu(edge)))
+        second, readout = self.second, self.weights
+        weights = EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
+        return edge_network(receiver, sender, distances, weights, edges)
 
     def forward(self, h: Tensor, x: Tensor, initial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Advance features h [B, N, H] and coordinates x [B, N, 3]; arguments as in `EgnnBlock`."""
         difference, squared = pair_differences(x)
         distance = torch.sqrt(squared + 1e-8)
-        message = self.messages(h, torch.cat([radial_basis(distance), initial], dim=-1))
-        gate, weight = self.weights(message).split([1, self.vectors], dim=-1)
-        gathered = torch.einsum("bijh,bij->bih", message, (torch.sigmoid(gate) * edges)[..., 0])
-        direction = difference / (distance + 1)[..., None] * edges
+        readout, gathered = self.messages(h, torch.cat([radial_basis(distance), initial], dim=-1), edges)
+        weight = readout[..., 1:]
+        direction = difference * (edges / (distance + 1))[..., None]
         sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
         lengths = torch.sqrt((sums**2).sum(dim=-1) + 1e-8)
         products = (sums * sums.roll(1, dims=2)).sum(dim=-1) / (lengths + 1)

@@ -44,7 +44,7 @@ class Workers:
         """The model with gradients averaged over the workers after every backward pass."""
         if self.size == 1:
             return model
-        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
     def share(self, batch_size: int) -> tuple[Tensor, float]:
         """This worker's rows of a batch, and the factor on the sum of their losses.

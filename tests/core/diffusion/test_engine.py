@@ -126,6 +126,17 @@ def test_adaptive_sampling_pays_for_pauses_within_its_bound(checkpoint):
     assert difference(none, sample(checkpoint, 6, sizes=SIZES, policy="synchronous")) == 0
 
 
+@pytest.mark.parametrize("policy", ["synchronous", "adaptive", "manual"])
+def test_the_deterministic_solver_works_in_every_policy(checkpoint, policy):
+    """Its molecules depend on the seed through the prior and the decoding alone."""
+    first, again, other = (
+        sample(checkpoint, 3, seed, [5], solver="ddim", policy=policy, group_size=3) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first.positions, again.positions)
+    assert difference(first, other) > 0.1
+    assert difference(first, sample(checkpoint, 3, 1, [5], policy=policy, group_size=3)) > 0.01
+
+
 def test_progress_adds_up(checkpoint):
     done = []
     sample(checkpoint, 7, sizes=SIZES, batch_size=2, progress=done.append)

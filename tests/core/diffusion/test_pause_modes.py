@@ -24,8 +24,8 @@ class EveryNth:
     window: int = 1
 
     def advance(self, now):
-        moves = (now.iteration + 1) % self.n == 0
-        return now.mask & (now.rungs > 0) & moves
+        moves = (now.iterations + 1) % self.n == 0
+        return now.mask & (now.rungs > 0) & moves[:, None]
 
 
 @pytest.fixture

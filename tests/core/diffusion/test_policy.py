@@ -14,9 +14,9 @@ def situation(rungs, velocities=None, pauses=0, remembered=10, mask=None, iterat
         rungs=rungs,
         mask=torch.ones_like(rungs, dtype=torch.bool) if mask is None else torch.tensor([mask]),
         velocities=torch.tensor([velocities]),
-        remembered=remembered,
+        remembered=torch.tensor([remembered]),
         pauses=torch.full_like(rungs, pauses),
-        iteration=iteration,
+        iterations=torch.tensor([iteration]),
     )
 
 

@@ -1,0 +1,102 @@
+"""How fast the core is beside EDM's way of computing, on the same machine in the same minutes.
+
+    python benchmarks/speed.py [--rounds 5] [--sizes small,full] [--out bench.json]
+
+Two processes per row, one computing as EDM does (edge lists, padding, default allocator) and one as we do, work in
+turns on the same 1,024 QM9-sized molecules. A ratio is that of their seconds per molecule and network step within a
+round; the median and the range over the rounds are reported. Peak memory is what a process needed beyond its model.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+WORKER = Path(__file__).with_name("speed_worker.py")
+TASKS = ("sampling", "training")
+GIB = 2**30
+
+
+def main():
+    options = arguments()
+    print(hardware())
+    print(f"{'':<18}{'EDM':>12}{'ours':>12}{'ratio':>8}{'range':>14}{'memory':>16}{'network':>9}")
+    report = {"hardware": hardware(), "rounds": options.rounds}
+    for task in TASKS:
+        for size in options.sizes.split(","):
+            report |= compare(task, size, options.rounds)
+            options.out.write_text(json.dumps(report, indent=1) + "\n")  # what is measured stays
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", default="small,full", help="small (64 × 4), full (256 × 9)")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    return parser.parse_args()
+
+
+def hardware():
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+    return f"{cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def compare(task, size, rounds):
+    """Flat figures of one row, which is printed."""
+    both = [start(role, task, size) for role in ("reference", "ours")]
+    for process in both:
+        turn(process)  # warm-up: allocators, kernels
+    turns = [[turn(process) for process in both] for _ in range(rounds)]
+    for process in both:
+        process.stdin.close()
+        process.wait()
+    seconds = [[figures["seconds"] for figures in column] for column in zip(*turns, strict=True)]
+    ratios = [theirs / ours for theirs, ours in zip(*seconds, strict=True)]
+    theirs, ours = turns[-1]
+    result = {
+        f"{task}.{size}.ratio": interval(ratios),
+        f"{task}.{size}.reference_seconds": interval(seconds[0]),
+        f"{task}.{size}.seconds": interval(seconds[1]),
+        f"{task}.{size}.memory_ratio": interval([a["memory"] / b["memory"] for a, b in turns]),
+        f"{task}.{size}.memory_bytes": interval([b["memory"] for _, b in turns]),
+    }
+    share = ""
+    if "network_share" in ours:
+        result[f"{task}.{size}.network_share"] = interval([b["network_share"] for _, b in turns])
+        share = f"{100 * result[f'{task}.{size}.network_share']['value']:.1f} %"
+    ratio = result[f"{task}.{size}.ratio"]
+    print(
+        f"{task + ' ' + size:<18}{1000 * statistics.median(seconds[0]):>9.2f} ms"
+        f"{1000 * statistics.median(seconds[1]):>9.2f} ms{ratio['value']:>7.1f}×"
+        f"{ratio['low']:>7.1f}–{ratio['high']:.1f}"
+        f"{theirs['memory'] / GIB:>9.2f}/{ours['memory'] / GIB:.2f} GiB{share:>9}",
+        flush=True,
+    )
+    return result
+
+
+def start(role, task, size, precision="fp32"):
+    command = [sys.executable, str(WORKER), role, task, size, precision]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def turn(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
+def interval(values):
+    return {"value": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+if __name__ == "__main__":
+    main()
