@@ -10,12 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pyarrow import ArrowException
 from pyarrow.fs import FileSystem, copy_files
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from ead_core.console import TrainingBar
-from ead_core.errors import EADError
+from ead_core.errors import EADError, OutputError, one_line
 from ead_core.training.checkpoint import CONFIG, STATISTICS, WEIGHTS
 from ead_core.training.session import PICTURE
 from ead_platform.cluster import actors_that_fit
@@ -26,6 +27,7 @@ from ead_platform.training_worker import train_worker
 
 KEPT_CHECKPOINTS = 2
 MODEL = "model"  # folder of a run with its newest model, under a name that does not change
+MARKER = ".validate_storage_marker"  # Ray Train's own, so that the folder holds one file less
 PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PICTURE)
 
 
@@ -124,6 +126,20 @@ def ray_trainer(recipe: Recipe, mailbox: Mailbox) -> TorchTrainer:
             callbacks=callbacks,
         ),
     )
+
+
+def require_storage(recipe: Recipe) -> None:
+    """Create the run's place in the storage and write to it, before any worker starts.
+
+    Raises:
+        OutputError: it cannot be written, or its address is of no known kind.
+    """
+    try:
+        filesystem, folder = FileSystem.from_uri(recipe.place)
+        filesystem.create_dir(folder, recursive=True)
+        filesystem.open_output_stream(f"{folder}/{MARKER}").close()
+    except (OSError, ArrowException) as error:
+        raise OutputError(f"platform.storage_path: cannot write {recipe.place} ({one_line(error)}).") from error
 
 
 def require_capacity(recipe: Recipe) -> None:

@@ -23,7 +23,12 @@ def train_worker(job: dict[str, Any]) -> Any:
     """
     recipe = Recipe(**job["recipe"])
     tune_cpu(recipe.training.threads or recipe.platform.cpus_per_worker)
-    directory = Path(tempfile.mkdtemp(prefix="ead-"), str(recipe.platform.name))
+    with tempfile.TemporaryDirectory(prefix="ead-") as scratch:
+        return _train(recipe, Path(scratch, str(recipe.platform.name)))
+
+
+def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
+    """The work itself, in an empty folder of this worker."""
     before = ray.train.get_checkpoint()
     if before is not None:
         before.to_directory(directory)

@@ -13,7 +13,7 @@ from ead_platform.cluster import ray_session
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
 from ead_platform.tracking import TrainingTracker
-from ead_platform.training import TrainingRun, require_capacity
+from ead_platform.training import TrainingRun, require_capacity, require_storage
 from ray.train import TrainingFailedError
 
 from ead_core.console import TrainingBar
@@ -30,6 +30,7 @@ def train(
     """Train a model with data-parallel workers; the same command continues an interrupted run."""
     settings = Settings.from_environment()
     job = Recipe.load(recipe, overrides or []).located(recipe.stem, settings)
+    require_storage(job)
     with ray_session(settings):
         require_capacity(job)
         run = TrainingRun(job, TrainingTracker(settings, job), TrainingBar(job.training.steps))

@@ -13,6 +13,7 @@ import torch
 import yaml
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
+from ead_platform.training import require_storage
 from ead_platform.training_worker import prepare_together
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from ead_core.config import load_config
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.diffusion.engine import sample
-from ead_core.errors import DataError, EADError
+from ead_core.errors import DataError, EADError, OutputError
 from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.fit import fit
 from ead_core.training.progress import PROGRESS, steps_done
@@ -202,6 +203,16 @@ def test_a_wrong_platform_section_is_one_sentence(folder, override, sentence):
     with pytest.raises(EADError) as error:
         Recipe.load(folder / "tiny.yaml", [override])
     assert str(error.value).startswith(sentence)
+
+
+def test_a_storage_that_cannot_be_written_is_one_sentence(folder):
+    (folder / "file").write_text("in the way")
+    recipe = Recipe.load(folder / "tiny.yaml", ["platform.name=run"])
+    for path in (str(folder / "file" / "runs"), "gopher://somewhere/runs"):
+        with pytest.raises(OutputError, match=rf"^platform\.storage_path: cannot write {path}/run \(.*\)\.$"):
+            require_storage(recipe.override({"platform.storage_path": path}))
+    require_storage(recipe.override({"platform.storage_path": str(folder / "new" / "runs")}))
+    assert (folder / "new" / "runs" / "run").is_dir()
 
 
 def test_the_core_leaves_the_platform_section_alone(folder):
