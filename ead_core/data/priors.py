@@ -10,7 +10,7 @@ from ead_core.data.dataset import Statistics
 from ead_core.noise import Stream, uniform
 
 
-def draw_sizes(statistics: Statistics, seed: int | Tensor, ids: Tensor) -> NDArray[np.int64]:
+def draw_sizes(statistics: Statistics, seed: int, ids: Tensor) -> NDArray[np.int64]:
     """Atoms per molecule [M] from the size histogram, a function of (seed, id) alone."""
     sizes, probabilities = statistics.size_distribution()
     draws = uniform(seed, ids, 0, Stream.SIZE)[:, 0].numpy()

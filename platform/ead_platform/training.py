@@ -5,7 +5,6 @@ continues an interrupted run, on the same cluster or on another.
 """
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,14 +28,6 @@ KEPT_CHECKPOINTS = 2
 MODEL = "model"  # folder of a run with its newest model, under a name that does not change
 MARKER = ".validate_storage_marker"  # Ray Train's own, so that the folder holds one file less
 PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PICTURE)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A training that has come to its end: optimiser steps done, and where the model is."""
-
-    steps: int
-    model: str
 
 
 class TrainingRun:
@@ -69,8 +60,8 @@ class TrainingRun:
                 self._publish(self._newest, folder)
             self._tracker.finish(status, Path(folder))
 
-    def train(self) -> Trained:
-        """Train until the recipe's end; blocks.
+    def train(self) -> int:
+        """Train until the recipe's end; blocks. Returns the optimiser steps done.
 
         Raises:
             EADError: the workers refused the recipe, the data, or the run that they found.
@@ -87,7 +78,7 @@ class TrainingRun:
         if "refused" in result.return_value:
             raise EADError(result.return_value["refused"])
         self._newest = result.checkpoint
-        return Trained(result.return_value["steps"], self.model)
+        return int(result.return_value["steps"])
 
     def _publish(self, checkpoint: Checkpoint, folder: str) -> None:
         """Copy the model out of a checkpoint into a local folder, and to the place with a lasting name."""

@@ -11,6 +11,7 @@ from torch import distributed
 from ead_core.cpu import tune_cpu
 from ead_core.errors import EADError
 from ead_core.training.fit import fit
+from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
 from ead_core.training.session import Session, prepare, quality_check
 from ead_platform.recipe import Recipe
@@ -35,19 +36,18 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
     session, refusal = prepare_together(recipe)
     if session is None:
         return {"refused": refusal}
+    config, leads = recipe.core, Workers.joined().leads
 
     def published(directory: Path) -> None:
-        leads = ray.train.get_context().get_world_rank() == 0
         checkpoint = ray.train.Checkpoint.from_directory(directory) if leads else None
         ray.train.report({}, checkpoint=checkpoint)
 
-    check = quality_check(recipe.core, session.statistics, directory)
+    check = quality_check(config, session.statistics, directory)
     try:
-        fit(recipe.core, session.train, session.statistics, directory, _report, check, published)
+        fit(config, session.train, session.statistics, directory, _report, check, published)
     except EADError as error:
         told = str(error).replace(str(directory), recipe.place).replace("another folder", "another platform.name")
         return {"refused": told}
-    leads = ray.train.get_context().get_world_rank() == 0
     return {"steps": steps_done(directory)} if leads else {}
 
 
@@ -58,7 +58,7 @@ def prepare_together(recipe: Recipe) -> tuple[Session | None, str]:
         session = prepare(recipe.core)
     except EADError as error:
         refusal = str(error)
-    refusals: list[str] = [""] * distributed.get_world_size()
+    refusals: list[str] = [""] * Workers.joined().size
     distributed.all_gather_object(refusals, refusal)
     first = next((text for text in refusals if text), "")
     return (None if first else session), first

@@ -37,15 +37,15 @@ def train(
         typer.echo(f"workers: {job.platform.num_workers} → {job.place}", err=True)
         try:
             with run:
-                trained = run.train()
+                steps = run.train()
         except KeyboardInterrupt:
             typer.echo("\nStopped; the same command continues from the last checkpoint.", err=True)
             sys.exit(130)
         except TrainingFailedError as error:
             typer.echo(f"train: the workers failed ({one_line(error)}).", err=True)
             sys.exit(1)
-    typer.echo(f"{trained.model} holds the model at step {trained.steps} of {job.training.steps}.", err=True)
-    if trained.steps < job.training.steps:
+    typer.echo(f"{run.model} holds the model at step {steps} of {job.training.steps}.", err=True)
+    if steps < job.training.steps:
         typer.echo("The same command continues it.", err=True)
     typer.echo(f"compare the runs with `make ui`, or: {settings.ui_hint}", err=True)
 

@@ -1,7 +1,6 @@
 """The service over HTTP on a real Ray cluster: answers, shared batches, bad input, overload, failures."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -93,14 +92,12 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def services(cluster, tiny_checkpoint, tmp_path_factory):
+def services(cluster, tiny_checkpoint, tmp_path_factory, free_port):
     """Two applications on the test cluster: one as users start it, one rigged.
 
     The rigged one has batches of two molecules; four requests in the model and two waiting are all it takes.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     rigged = shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("rigged") / "tiny")
     small = {"max_molecules": 2, "batch_molecules": 2, "max_waiting": 2}
     applications = {

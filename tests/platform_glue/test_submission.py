@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,14 +26,8 @@ RAY = str(Path(sys.executable).with_name("ray"))
 SUBMIT = [sys.executable, str(ROOT / "platform" / "jobs" / "submit.py")]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def token_cluster():
+def token_cluster(free_port):
     """Dashboard address and environment of a cluster with a token, in a home and session folder of its own."""
     home = Path(tempfile.mkdtemp(prefix="ead", dir="/tmp"))  # Ray's sockets bear no longer path
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

@@ -103,12 +103,6 @@ def refusal(address, command=("true",), working_dir=ROOT):
     return sentence
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_the_job_carries_the_command_the_import_path_and_the_tracking_store(dashboard, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     cluster = dashboard()
@@ -157,7 +151,7 @@ def test_a_cluster_just_started_is_given_time_but_not_for_ever(dashboard, monkey
     assert "nobody to run jobs for 0 seconds" in refusal(dashboard(refusals=2).address)
 
 
-def test_what_cannot_be_submitted_is_one_sentence(dashboard, tmp_path):
+def test_what_cannot_be_submitted_is_one_sentence(dashboard, tmp_path, free_port):
     nobody = f"http://127.0.0.1:{free_port()}"
     assert f"no Ray cluster answers at {nobody} ([Errno 111] Connection refused)" in refusal(nobody)
     for malformed in ("127.0.0.1:8265", "ray://127.0.0.1:10001", "http://", "http://host:99999", "auto"):

@@ -1,7 +1,6 @@
 """Two workers take the very steps of one: shares, agreements, and whole runs in double precision."""
 
 import json
-import socket
 import subprocess
 import sys
 
@@ -61,13 +60,11 @@ def test_a_single_worker_has_its_own_way():
 
 
 @pytest.fixture(scope="module")
-def pair(make_config, molecules, tmp_path_factory):
+def pair(make_config, molecules, tmp_path_factory, free_port):
     """Folders of all RUNS, each made by two processes."""
     folder = tmp_path_factory.mktemp("pair")
     save_npz(molecules, folder / "m.npz")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     runs = {name: config(make_config, changes).model_dump() for name, changes in RUNS.items()}
     processes = [
         subprocess.Popen(
