@@ -10,7 +10,7 @@ from ead_core.config import Config, load_config
 from ead_core.data.dataset import Statistics, compute_statistics, split_indices
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.generation import sample
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import EADError

@@ -36,7 +36,7 @@ def sample(
     """Generate molecules with a trained model."""
     from ead_core.cpu import tune_cpu
     from ead_core.data.formats import check_output, write_molecules
-    from ead_core.diffusion.engine import sample as generate
+    from ead_core.diffusion.generation import sample as generate
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)

@@ -32,7 +32,7 @@ GENERATED: dict[int | str, dict[str, Any]] = {
         "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
         "headers": {
             "X-Batch-Requests": {
-                "description": "Requests that were generated together, this one included.",
+                "description": "Most requests that shared a network call with it, this one included.",
                 "schema": {"type": "integer"},
             }
         },
@@ -133,7 +133,7 @@ def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
     model = serve.deployment(
         name="Model",
         num_replicas=settings.replicas,
-        max_ongoing_requests=2 * settings.batch_molecules,  # one batch in work, one gathering
+        max_ongoing_requests=2 * settings.batch_molecules,  # as many may wait in it as run
         max_queued_requests=settings.max_waiting,
         ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus},
         logging_config={"enable_access_log": False},  # the interface logs every request already

@@ -1,13 +1,13 @@
 """The border: what a client asks for is turned into a request that can be served, or refused by field and range.
 
-Everything is checked here, before batching, so that no client can break the batch of others.
+Everything is checked here, before the engine, so that no client can break the work of others.
 """
 
 import re
 
 from ead_core.diffusion.build import build_process
-from ead_core.diffusion.engine import Request, check_request, sampler_config
 from ead_core.diffusion.policy import Adaptive, Manual
+from ead_core.diffusion.requests import Request, prepare, sampler_config
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.training.checkpoint import Checkpoint
@@ -60,10 +60,10 @@ class Border:
         try:
             settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
             request = Request(wanted.num, sampler_config(self.checkpoint, settings), wanted.seed, sizes=sizes)
-            largest = int(check_request(self.checkpoint, request).max())
+            process, atoms = prepare(self.checkpoint, request)
         except ConfigError as error:
             raise RefusalError(_location(str(error)), str(error)) from error
-        self._check_cost(build_process(self.checkpoint, request.sampler, largest), largest)
+        self._check_cost(process, int(atoms.max()))
         return request
 
     def _check_num(self, num: int) -> None:

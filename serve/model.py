@@ -1,20 +1,16 @@
-"""The model behind the service: requests of different clients share network calls."""
+"""The model behind the service: requests of different clients share network calls, whenever they come."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
-from ray import serve
+from dataclasses import dataclass, replace
 
 from ead_core.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import Request, sample_together
+from ead_core.diffusion.engine import Engine
+from ead_core.diffusion.requests import Request
 from ead_core.training.checkpoint import load_checkpoint
 from serve.settings import ServeSettings
-
-GATHER_SECONDS = 0.05  # small beside the seconds of a batch, long enough for clients that start together
 
 logger = logging.getLogger("ray.serve")
 
@@ -25,20 +21,28 @@ class Made:
 
     Attributes:
         molecules: with the properties `id` and `nfe`. Times are left out, since they differ between equal requests.
-        companions: how many requests were in the batch, this one included.
+        companions: most requests that shared a network call, this one included.
     """
 
     molecules: MoleculeSet
     companions: int
 
 
-def count_molecules(requests: Sequence[Request]) -> int:
-    """The size of a batch as Ray Serve should see it."""
-    return sum(request.num for request in requests)
+@dataclass
+class Pending:
+    """A request whose client waits; `answer` becomes None after a failure."""
+
+    answer: asyncio.Future[Made | None]
+    companions: int = 1
+
+    def settle(self, made: Made | None) -> None:
+        """Answer, unless the client has gone."""
+        if not self.answer.done():
+            self.answer.set_result(made)
 
 
 class Sampling:
-    """Gathers requests into batches and samples them in a thread of its own, so that health checks get through.
+    """An engine that runs in a thread of its own, so that health checks get through, while there is work.
 
     Args:
         settings: of the service, with the checkpoint located.
@@ -48,37 +52,57 @@ class Sampling:
         tune_cpu(settings.threads)
         self._checkpoint = load_checkpoint(settings.checkpoint)
         self._checkpoint.denoiser.to("cuda" if settings.num_gpus else "cpu")
-        self._worker = ThreadPoolExecutor(1)
-        self._free = asyncio.Event()
-        self._free.set()
-        self._batch.set_max_batch_size(settings.batch_molecules)  # type: ignore[attr-defined]
+        self._batch_size = settings.batch_molecules
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: dict[int, Pending] = {}
+        self._engine = Engine(self._checkpoint, self._batch_size)
+        self._driver: asyncio.Task[None] | None = None
 
     async def generate(self, request: Request) -> Made | None:
-        """The molecules of a request that the border has admitted, or None after a failure, which is logged."""
-        # Ray Serve closes a batch after GATHER_SECONDS even if it cannot run yet. A batch takes much longer than
-        # that, so whoever comes meanwhile waits here and all of them share the next one.
-        await self._free.wait()
-        return await self._batch(request)
+        """The molecules of a request that the border has admitted, or None after a failure, which is logged.
 
-    @serve.batch(batch_wait_timeout_s=GATHER_SECONDS, batch_size_fn=count_molecules)
-    async def _batch(self, requests: list[Request]) -> list[Made | None]:
-        self._free.clear()
+        If the client goes away, the request leaves the engine.
+        """
+        ticket = self._engine.submit(request)
+        pending = self._pending[ticket] = Pending(asyncio.get_running_loop().create_future())
+        if self._driver is None:
+            self._driver = asyncio.create_task(self._drive())
         try:
-            loop = asyncio.get_running_loop()
-            sets = await loop.run_in_executor(self._worker, self.sample, requests)
-            return [Made(molecules, len(requests)) for molecules in sets]
+            return await pending.answer
+        except asyncio.CancelledError:
+            self._engine.cancel(ticket)
+            raise
+        finally:
+            self._pending.pop(ticket, None)
+
+    async def _drive(self) -> None:
+        """Step the engine until it has nothing left to do."""
+        try:
+            while self._engine.busy:
+                finished = await asyncio.get_running_loop().run_in_executor(self._thread, self.step)
+                self._answer(finished)
         except Exception:
             # As a value, not an exception: Ray Serve would write the traceback once more for every caller.
-            logger.exception("A batch of %d requests failed.", len(requests))
-            return [None] * len(requests)
+            logger.exception("%d requests failed.", len(self._pending))
+            failed, self._pending = self._pending, {}
+            self._engine = Engine(self._checkpoint, self._batch_size)
+            for pending in failed.values():
+                pending.settle(None)
         finally:
-            self._free.set()
+            self._driver = None
 
-    def sample(self, requests: list[Request]) -> list[MoleculeSet]:
-        """A set per request, all of them made together."""
-        return [_lasting(molecules) for molecules in sample_together(self._checkpoint, requests)]
+    def step(self) -> dict[int, MoleculeSet]:
+        """One network call for every running molecule; what it completes."""
+        return self._engine.step()
+
+    def _answer(self, finished: dict[int, MoleculeSet]) -> None:
+        running = self._engine.running
+        for ticket in running & self._pending.keys():
+            self._pending[ticket].companions = max(self._pending[ticket].companions, len(running))
+        for ticket in finished.keys() & self._pending.keys():
+            pending = self._pending[ticket]
+            pending.settle(Made(_lasting(finished[ticket]), pending.companions))
 
 
 def _lasting(molecules: MoleculeSet) -> MoleculeSet:
-    properties = {name: molecules.properties[name] for name in ("id", "nfe")}
-    return MoleculeSet(molecules.num_atoms, molecules.charges, molecules.positions, properties)
+    return replace(molecules, properties={name: molecules.properties[name] for name in ("id", "nfe")})

@@ -127,7 +127,7 @@ class Limits(BaseModel):
 
     max_molecules: int = Field(description="Most molecules in one request.")
     max_network_calls: int = Field(description="Most network calls that the settings may let a molecule take.")
-    batch_molecules: int = Field(description="Most molecules that requests share network calls with.")
+    batch_molecules: int = Field(description="Most molecules of all requests that run at once.")
     max_waiting: int = Field(description="Requests that wait for a replica before further ones get 503.")
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import click
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ead_core.config import Section, validate
 from ead_core.errors import EADError
@@ -17,13 +17,13 @@ class ServeSettings(Section):
 
     Attributes:
         checkpoint: bundled name or checkpoint folder.
-        replicas: copies of the model; each takes its own batches.
+        replicas: copies of the model; each takes its own requests.
         threads: CPUs and torch threads of a replica. On busy cores more than one may be slower than one.
         num_gpus: GPUs of a replica, as in Ray; above 0 the model runs on the first.
         max_molecules: most molecules in one request.
-        batch_molecules: most molecules of all requests that are generated together.
+        batch_molecules: most molecules of all requests that run at once; the others wait.
         max_waiting: requests that wait for a replica before further ones are turned away with 503; a replica
-            itself holds up to two batches.
+            itself holds up to twice `batch_molecules`.
         max_network_calls: refuse settings under which a molecule may need more calls of the network.
     """
 
@@ -35,14 +35,6 @@ class ServeSettings(Section):
     batch_molecules: int = Field(64, ge=1)
     max_waiting: int = Field(64, ge=1)
     max_network_calls: int = Field(12_000, ge=2)
-
-    @model_validator(mode="after")
-    def _request_fits_batch(self) -> Self:
-        if self.max_molecules > self.batch_molecules:
-            raise ValueError(
-                f"max_molecules ({self.max_molecules}) must not exceed batch_molecules ({self.batch_molecules})"
-            )
-        return self
 
     @classmethod
     def model_validate(cls, obj: Any, **_: Any) -> Self:

@@ -76,6 +76,16 @@ class MoleculeSet:
         return MoleculeSet(sizes, self.charges[atoms], self.positions[atoms], properties)
 
     @classmethod
+    def concatenate(cls, sets: Sequence["MoleculeSet"]) -> "MoleculeSet":
+        """Several sets with the same properties, at least one, as one."""
+        return cls(
+            np.concatenate([part.num_atoms for part in sets]),
+            np.concatenate([part.charges for part in sets]),
+            np.concatenate([part.positions for part in sets]),
+            {name: np.concatenate([part.properties[name] for part in sets]) for name in sets[0].properties},
+        )
+
+    @classmethod
     def from_lists(
         cls,
         charges: Sequence[NDArray[Any]],

@@ -1,14 +1,19 @@
-"""Generating any number of molecules: requests share batches, and each gets its own molecules back.
+"""Continuous batching: the molecules of any number of requests, at any stage, share network calls.
 
-A molecule is a function of its seed, id and size and of the sampler's settings, whoever else is in the batch (to
-rounding), so requests of different origin may run together.
+Levels are per atom, so a molecule that has just begun and one that is nearly clean fit into one call. Molecules join
+when there is room and leave when they are clean, whatever the others do, and each is the one it would be alone (to
+rounding): all of its noise is keyed by its own seed, id and iteration.
 
-Legend: M molecules in all; B, N per bucket.
+Legend: B molecules, N padded atoms.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -16,224 +21,203 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ead_core.config import SamplerConfig
-from ead_core.data.batching import size_buckets
-from ead_core.data.priors import draw_sizes, repeat_sizes
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.build import build_process
-from ead_core.diffusion.sampler import Process, SamplerState, decode, finish, initial_state, join
-from ead_core.errors import ConfigError
+from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
+from ead_core.diffusion.requests import Request, prepare
+from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
 from ead_core.molecules import AtomTypes, size_mask
-from ead_core.noise import MAX_SEED
 from ead_core.training.checkpoint import Checkpoint
 
-Progress = Callable[[int], None]
-LARGEST_MOLECULE = 512
 
-
-@dataclass(frozen=True)
-class Request:
-    """What one caller wants.
+@dataclass(eq=False)
+class Order:
+    """A request in work.
 
     Attributes:
-        num: how many molecules.
-        sampler: settings, e.g. from `sampler_config`.
-        seed: equal seeds give equal molecules, however they are batched (to rounding).
-        first: id of the first molecule; the ids are first … first + num − 1.
-        sizes: atoms per molecule, cycled by id; None draws from the training histogram.
+        process: how its molecules move.
+        begin: the first states of the molecules at given places.
+        labels: of all molecules.
+        waiting: places of those that have not begun, smallest molecule first.
+        made: per place the arrays and numbers of a finished molecule.
     """
 
-    num: int
-    sampler: SamplerConfig
-    seed: int = 0
-    first: int = 0
-    sizes: tuple[int, ...] | None = None
+    process: Process
+    begin: Callable[[NDArray[Any]], SamplerState]
+    labels: NDArray[Any]
+    waiting: NDArray[Any]
+    made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
-    @property
-    def ids(self) -> Tensor:
-        """[num] molecule ids."""
-        return torch.arange(self.first, self.first + self.num)
+    def take(self, most: int, clock: float) -> Cohort:
+        """Let up to `most` waiting molecules begin."""
+        rows, self.waiting = self.waiting[:most], self.waiting[most:]
+        self.labels["begun"][rows] = clock
+        return Cohort(self.process, False, self.labels[rows], self.begin(rows))
 
-
-@dataclass(frozen=True)
-class Generated:
-    """Finished molecules of one bucket, in its order.
-
-    Attributes:
-        ids: [B] molecule ids.
-        charges, positions: lists of arrays [n], [n, 3] in Å.
-        nfe: [B] network calls per molecule, decoding included.
-        seconds: wall clock per molecule.
-    """
-
-    ids: NDArray[np.int64]
-    charges: list[NDArray[np.int64]]
-    positions: list[NDArray[np.float32]]
-    nfe: NDArray[np.int64]
-    seconds: float
-
-    def after(self, seconds: float) -> "Generated":
-        """The same with `seconds` per molecule spent before."""
-        return replace(self, seconds=self.seconds + seconds)
+    def molecules(self) -> MoleculeSet:
+        """All molecules in the order of the request, once they are made."""
+        ids, nfe, seconds, charges, positions = zip(*(self.made[n] for n in range(len(self.labels))), strict=True)
+        numbers = {"id": np.array(ids), "nfe": np.array(nfe), "seconds": np.array(seconds)}
+        return MoleculeSet.from_lists(charges, positions, numbers)
 
 
-def sample(
-    checkpoint: Checkpoint,
-    num: int,
-    seed: int = 0,
-    sizes: Sequence[int] | None = None,
-    progress: Progress = lambda done: None,
-    first: int = 0,
-    **settings: object,
-) -> MoleculeSet:
-    """Generate molecules.
+class Engine:
+    """Generates the molecules of requests, which may come at any time, step by step.
+
+    `submit`, `resume` and `cancel` may be called while another thread is in `step`.
 
     Args:
-        checkpoint: from `load_checkpoint`.
-        num, seed, sizes, first: see `Request`.
-        progress: receives the number of molecules finished since its last call.
-        settings: keys of the sampler section without their prefix, e.g. `policy="synchronous"`.
-
-    Returns:
-        The molecules in the order of their ids, with the properties `id`, `nfe` and `seconds` (wall clock per
-        molecule).
-
-    Raises:
-        ConfigError: an unknown setting or a value out of range.
+        checkpoint: the model, on its device.
+        batch_size: most molecules that run at once.
     """
-    config = sampler_config(checkpoint, settings)
-    request = Request(num, config, seed, first, None if sizes is None else tuple(sizes))
-    return sample_together(checkpoint, [request], progress)[0]
 
+    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.finished = 0  # molecules
+        self._checkpoint = checkpoint
+        self._weight = next(checkpoint.denoiser.parameters())
+        self._tickets = count()
+        self._processes: WeakValueDictionary[SamplerConfig, Process] = WeakValueDictionary()  # of requests in work
+        self._orders: dict[int, Order] = {}
+        self._arrived: deque[Order] = deque()
+        self._cancelled: set[int] = set()
+        self._batches: list[list[Cohort]] = []
+        self._quiet = 0  # calls before a molecule can have become clean
+        self._clock = 0.0  # seconds that a molecule running from the start would have been charged
 
-def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
-    """The checkpoint's sampler section with some keys replaced (ConfigError if they are not valid)."""
-    return checkpoint.config.override({f"sampler.{key}": value for key, value in settings.items()}).sampler
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._orders)
 
+    @property
+    def running(self) -> set[int]:
+        """Tickets of the requests with molecules in the present network calls."""
+        return {int(ticket) for cohort in self._cohorts() for ticket in cohort.labels["ticket"]}
 
-def sample_together(
-    checkpoint: Checkpoint, requests: Sequence[Request], progress: Progress = lambda done: None
-) -> list[MoleculeSet]:
-    """Generate the molecules of many requests; those with equal settings share network calls.
+    def submit(self, request: Request) -> int:
+        """Take in a request and return its ticket.
 
-    Returns:
-        A set per request, as from `sample`.
+        Raises:
+            ConfigError: a value out of range, or settings that do not fit the checkpoint.
+        """
+        process, sizes = prepare(self._checkpoint, request)
+        shared = self._processes.setdefault(request.sampler, process)
+        channels = 3 + self._checkpoint.atom_types.num_features
 
-    Raises:
-        ConfigError: a request that `check_request` refuses.
-    """
-    sizes = [check_request(checkpoint, request) for request in requests]
-    groups: dict[SamplerConfig, list[int]] = {}
-    for number, request in enumerate(requests):
-        groups.setdefault(request.sampler, []).append(number)
-    results: dict[int, MoleculeSet] = {}
-    for members in groups.values():
-        chosen = [requests[number] for number in members]
-        made = _fulfil(checkpoint, chosen, np.concatenate([sizes[number] for number in members]), progress)
-        ends = np.cumsum([request.num for request in chosen])
-        for number, end in zip(members, ends.tolist(), strict=True):
-            results[number] = made.select(range(end - requests[number].num, end))
-    return [results[number] for number in range(len(requests))]
+        def begin(rows: NDArray[Any]) -> SamplerState:
+            mask, ids = size_mask(sizes[rows]), request.ids[torch.from_numpy(rows)]
+            seeds, ids, mask = (key.to(self._weight.device) for key in (torch.full_like(ids, request.seed), ids, mask))
+            return initial_state(seeds, ids, mask, channels, shared, self._weight.dtype)
 
+        return self._enter(shared, begin, sizes)
 
-def check_request(checkpoint: Checkpoint, request: Request) -> NDArray[np.int64]:
-    """Atoms per molecule [num] of a request.
+    def resume(self, state: SamplerState, process: Process) -> int:
+        """Take in molecules at any stage and return their ticket; `nfe` counts the calls before as well."""
 
-    Raises:
-        ConfigError: a number, seed, id or size out of range, or settings that do not fit the checkpoint.
-    """
-    if not 0 <= request.seed <= MAX_SEED:
-        raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
-    if request.num < 1:
-        raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
-    if not 0 <= request.first <= MAX_SEED - request.num:
-        raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
-    sizes = choose_sizes(checkpoint, request.seed, request.ids, request.sizes)
-    build_process(checkpoint, request.sampler, int(sizes.max()))
-    return sizes
+        def begin(rows: NDArray[Any]) -> SamplerState:
+            return state.select(torch.from_numpy(rows).to(state.z.device))
 
+        return self._enter(process, begin, state.mask.sum(dim=1).cpu().numpy())
 
-def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sequence[int] | None) -> NDArray[np.int64]:
-    """Atoms per molecule [M]: those asked for, or drawn from the training histogram.
+    def cancel(self, ticket: int) -> None:
+        """Forget a request; its molecules leave with the next step."""
+        self._cancelled.add(ticket)
 
-    Raises:
-        ConfigError: a size outside 1 … 512.
-    """
-    if sizes is None:
-        return draw_sizes(checkpoint.statistics, seed, ids)
-    wrong = [n for n in sizes if not 1 <= n <= LARGEST_MOLECULE]
-    if wrong or not len(sizes):
-        raise ConfigError(f"sizes must be between 1 and {LARGEST_MOLECULE} atoms, not {wrong or 'an empty list'}.")
-    return repeat_sizes(sizes, ids)
+    @torch.inference_mode()
+    def step(self) -> dict[int, MoleculeSet]:
+        """One network call for every running molecule.
 
+        Returns:
+            The requests that it completes, by ticket: molecules in the order of their ids with the properties `id`,
+            `nfe` (network calls, decoding included) and `seconds` (share of the wall clock).
+        """
+        start = time.perf_counter()
+        if self._quiet == 0 or self._cancelled or (self._arrived and self._occupied() < self.batch_size):
+            self._arrange()
+        self._quiet -= 1
+        molecules, decoded = self._occupied(), []
+        for batch in self._batches:
+            for number, (cohort, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
+                if cohort.clean:
+                    decoded.append((cohort, *decode(cohort.state, eps, cohort.process)))
+                else:
+                    batch[number] = replace(cohort, state=advance(cohort.state, eps, cohort.process))
+        self._clock += (time.perf_counter() - start) / max(1, molecules)
+        if decoded:
+            self._quiet = 0  # there is room again
+            self._batches = [[cohort for cohort in batch if not cohort.clean] for batch in self._batches]
+        return {ticket: self._orders.pop(ticket).molecules() for found in decoded for ticket in self._deliver(*found)}
 
-@torch.inference_mode()
-def _fulfil(
-    checkpoint: Checkpoint, requests: Sequence[Request], sizes: NDArray[np.int64], progress: Progress
-) -> MoleculeSet:
-    """The molecules of requests with equal settings, one request after the other, made in common buckets."""
-    config = requests[0].sampler
-    ids = torch.cat([request.ids for request in requests])
-    seeds = torch.cat([torch.full_like(request.ids, request.seed) for request in requests])
-    process = build_process(checkpoint, config, int(sizes.max()))
-    weight = next(checkpoint.denoiser.parameters())
-    buckets = size_buckets(sizes, config.batch_size)
-    results = []
-    for rows in buckets:
-        keys = seeds[rows].to(weight.device), ids[rows].to(weight.device), size_mask(sizes[rows]).to(weight.device)
-        state = initial_state(*keys, 3 + checkpoint.atom_types.num_features, process, weight.dtype)
-        results.append(complete(state, process, checkpoint.atom_types, progress))
-    return assemble(results, np.concatenate(buckets))
+    def _enter(self, process: Process, begin: Callable[[NDArray[Any]], SamplerState], sizes: NDArray[Any]) -> int:
+        ticket, labels = next(self._tickets), np.zeros(len(sizes), LABEL)
+        labels["ticket"], labels["place"], labels["size"] = ticket, np.arange(len(sizes)), sizes
+        order = Order(process, begin, labels, np.argsort(sizes, kind="stable"))
+        self._orders[ticket] = order
+        self._arrived.append(order)
+        return ticket
 
+    def _cohorts(self) -> Iterable[Cohort]:
+        return (cohort for batch in self._batches for cohort in batch)
 
-@torch.inference_mode()
-def complete(
-    state: SamplerState, process: Process, atom_types: AtomTypes, progress: Progress = lambda done: None
-) -> Generated:
-    """Run a bucket from any state to decoded molecules.
+    def _occupied(self) -> int:
+        return sum(len(cohort.labels) for cohort in self._cohorts())
 
-    `nfe` counts all calls since the top of the grid, those before `state` included.
-    """
-    start = time.perf_counter()
-    done = []
-    for group in finish(state, process):
-        done.append(group)
-        progress(len(group.ids))
-    clean = join(done)
-    clean = clean.select(torch.from_numpy(_matching(state, clean)))
-    decoded, features = decode(clean, process)
-    charges = atom_types.charges(features).cpu().numpy()
-    positions = decoded.float().cpu().numpy()
-    sizes = clean.mask.sum(dim=1).tolist()
-    return Generated(
-        ids=clean.ids.cpu().numpy(),
-        charges=[charges[row, :n] for row, n in enumerate(sizes)],
-        positions=[positions[row, :n] for row, n in enumerate(sizes)],
-        nfe=clean.iterations.cpu().numpy() + 1,
-        seconds=(time.perf_counter() - start) / len(clean.ids),
-    )
+    def _arrange(self) -> None:
+        """Let molecules leave, begin, and meet others of their size; the only place where the host waits."""
+        cohorts = self._without_cancelled()
+        cohorts += self._begin(self.batch_size - sum(len(cohort.labels) for cohort in cohorts))
+        alike: dict[tuple[int, bool], list[Cohort]] = {}
+        soonest = []
+        for cohort in cohorts:
+            left = cohort.state.rungs.amax(dim=1).cpu().numpy()
+            soonest += left[left > 0].tolist()
+            for clean in (False, True):
+                rows = np.flatnonzero((left == 0) == clean)
+                if len(rows):
+                    part = replace(cohort.select(rows), clean=clean)
+                    alike.setdefault((id(cohort.process), clean), []).append(part)
+        # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
+        self._quiet = min(soonest, default=1)
+        self._batches = grouped([merge(parts) for parts in alike.values()], self.batch_size)
 
+    def _begin(self, room: int) -> list[Cohort]:
+        """The next molecules that wait, first come first served."""
+        begun = []
+        while room and self._arrived:
+            begun.append(self._arrived[0].take(room, self._clock))
+            room -= len(begun[-1].labels)
+            if not len(self._arrived[0].waiting):
+                self._arrived.popleft()
+        return begun
 
-def _matching(wanted: SamplerState, found: SamplerState) -> NDArray[np.int64]:
-    """Rows of `found` in the order of the molecules of `wanted`; molecules with equal keys are equal."""
+    def _without_cancelled(self) -> list[Cohort]:
+        cohorts = list(self._cohorts())
+        while self._cancelled:
+            ticket = self._cancelled.pop()
+            order = self._orders.pop(ticket, None)
+            if order is not None and order in self._arrived:
+                self._arrived.remove(order)
+            kept = [cohort.select(np.flatnonzero(cohort.labels["ticket"] != ticket)) for cohort in cohorts]
+            cohorts = [cohort for cohort in kept if len(cohort.labels)]
+        return cohorts
 
-    def ranking(state: SamplerState) -> NDArray[np.int64]:
-        keys = (state.mask.sum(dim=1), state.ids, state.seeds)
-        return np.lexsort([key.cpu().numpy() for key in keys])
+    def _predict(self, batch: list[Cohort]) -> list[Tensor]:
+        """ε̂ for each cohort of a batch, from one network call."""
+        states = [cohort.state for cohort in batch]
+        levels = [cohort.process.grid[cohort.state.rungs] for cohort in batch]
+        z, mask = torch.cat([state.z for state in states]), torch.cat([state.mask for state in states])
+        eps = self._checkpoint.denoiser(z, torch.cat(levels), mask)
+        return list(eps.split([len(cohort.labels) for cohort in batch]))
 
-    rows = np.empty(len(found.ids), dtype=np.int64)
-    rows[ranking(wanted)] = ranking(found)
-    return rows
-
-
-def assemble(results: Sequence[Generated], order: NDArray[np.int64]) -> MoleculeSet:
-    """The molecules of all results as one set, sorted by `order`, a number for each of them."""
-    joined = MoleculeSet.from_lists(
-        [charges for result in results for charges in result.charges],
-        [positions for result in results for positions in result.positions],
-        {
-            "id": np.concatenate([result.ids for result in results]),
-            "nfe": np.concatenate([result.nfe for result in results]),
-            "seconds": np.concatenate([np.full(len(r.ids), r.seconds) for r in results]),
-        },
-    )
-    return joined.select(np.argsort(order))
+    def _deliver(self, cohort: Cohort, positions: Tensor, features: Tensor) -> Iterable[int]:
+        """Hand decoded molecules to their requests; the tickets of those that are complete."""
+        types: AtomTypes = self._checkpoint.atom_types
+        charges, places = types.charges(features).cpu().numpy(), positions.float().cpu().numpy()
+        ids, nfe = cohort.state.ids.tolist(), (cohort.state.iterations + 1).tolist()
+        self.finished += len(ids)
+        for row, (ticket, place, size, begun) in enumerate(cohort.labels.tolist()):
+            order = self._orders[ticket]
+            atoms = charges[row, :size], places[row, :size]
+            order.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)
+            if len(order.made) == len(order.labels):
+                yield ticket

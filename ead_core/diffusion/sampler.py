@@ -78,6 +78,17 @@ class SamplerState:
         """The molecules at `rows` (indices or a boolean mask)."""
         return SamplerState(**{name: tensor[rows] for name, tensor in vars(self).items()})
 
+    def resize(self, width: int) -> "SamplerState":
+        """The same molecules padded to `width` atoms, at least as many as the largest of them has."""
+        return SamplerState(**{name: _padded(tensor, width) for name, tensor in vars(self).items()})
+
+
+def _padded(tensor: Tensor, width: int) -> Tensor:
+    """A per-atom tensor [B, N, …] with zeros added or columns taken away; what is per molecule [B] stays."""
+    if tensor.dim() == 1 or tensor.shape[1] == width:
+        return tensor
+    return torch.nn.functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, width - tensor.shape[1]))
+
 
 def join(groups: Sequence[SamplerState]) -> SamplerState:
     """Molecules of several groups of equal width as one state, whatever stage they are at."""
@@ -108,8 +119,12 @@ def initial_state(
 
 def step(state: SamplerState, process: Process) -> SamplerState:
     """One iteration: a network call, and the move that it allows."""
-    eps = process.denoiser(state.z, process.grid[state.rungs], state.mask)
-    return advance(state, eps, process)
+    return advance(state, predict(state, process), process)
+
+
+def predict(state: SamplerState, process: Process) -> Tensor:
+    """ε̂ [B, N, 3 + F] at the state: one network call."""
+    return process.denoiser(state.z, process.grid[state.rungs], state.mask)
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
@@ -158,29 +173,11 @@ def trajectory(state: SamplerState, process: Process) -> Iterator[SamplerState]:
         yield state
 
 
-def finish(state: SamplerState, process: Process) -> Iterator[SamplerState]:
-    """Run to the end; yields groups of molecules as they become clean, which then leave the batch.
-
-    No molecule can finish before its highest atom has gone down all of its rungs, so that the host looks at the
-    device only when one may have.
-    """
-    while len(state.ids):
-        left = state.rungs.amax(dim=1)
-        for _ in range(int(left.min())):
-            state = step(state, process)
-        running = (state.rungs > 0).any(dim=1)
-        if not bool(running.all()):
-            yield state.select(~running)
-            state = state.select(running)
-
-
-def decode(state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
-    """Positions [B, N, 3] in Å and noisy features [B, N, F] of clean molecules; one more network call.
+def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
+    """Positions [B, N, 3] in Å and noisy features [B, N, F] of clean molecules; `eps` is ε̂ at the state.
 
     Types are decoded from the features of z_0 itself, not from a prediction, as in EDM.
     """
-    levels = torch.zeros_like(state.rungs)
-    eps = process.denoiser(state.z, levels, state.mask)
     noise = normal(state.seeds, state.ids, 0, Stream.DECODE, (state.mask.shape[1], 3), state.z.dtype)
     return decode_positions(state.z, eps, noise, state.mask, process.schedule), state.z[..., 3:]
 

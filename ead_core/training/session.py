@@ -14,7 +14,7 @@ from ead_core.data.dataset import (
 )
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.generation import sample
 from ead_core.metrics.stability import stability
 from ead_core.molecules import AtomTypes
 from ead_core.networks.denoiser import Denoiser

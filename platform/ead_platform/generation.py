@@ -22,7 +22,8 @@ from ead_core.cpu import tune_cpu
 from ead_core.data.formats import encode_molecules
 from ead_core.data.parquet import load_parquet
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import Request, check_request, sample_together
+from ead_core.diffusion.generation import fulfil
+from ead_core.diffusion.requests import Request, prepare
 from ead_core.errors import ConfigError, one_line
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.training.checkpoint import Checkpoint
@@ -71,9 +72,9 @@ class Plan:
         if not 0 <= self.gpus <= 1:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes)
-        check_request(self.checkpoint, last)
+        prepare(self.checkpoint, last)
         largest = max(self.sizes or self.checkpoint.statistics.sizes)  # may occur in some shard
-        check_request(self.checkpoint, replace(last, sizes=(largest,)))
+        prepare(self.checkpoint, replace(last, sizes=(largest,)))
 
     def shards(self) -> list[Shard]:
         """All shards (ConfigError if they are too many)."""
@@ -133,7 +134,7 @@ class ShardMaker:
 def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
     """The molecules of a shard with `id`, `nfe` and `smiles` ('' where invalid), and nothing that varies."""
     request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes)
-    [made] = sample_together(plan.checkpoint, [request])
+    made = fulfil(plan.checkpoint, request)
     smiles = np.array([text or "" for text in smiles_of(made, workers=1)])
     properties = {"id": made.properties["id"], "nfe": made.properties["nfe"], "smiles": smiles}
     return replace(made, properties=properties)

@@ -7,7 +7,7 @@ synchronous way there is computed once (per bucket, in parallel) and every trial
 import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from ead_core.cpu import tune_cpu
 from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.build import build_process
-from ead_core.diffusion.engine import Generated, assemble, choose_sizes, complete
+from ead_core.diffusion.generation import complete
 from ead_core.diffusion.policy import Adaptive, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
+from ead_core.diffusion.requests import choose_sizes
 from ead_core.diffusion.sampler import Process, initial_state
 from ead_core.errors import EADError
 from ead_core.metrics.card import Card, compare, evaluate
@@ -152,19 +153,20 @@ def run_point_in_parallel(
     while running:
         [done], running = ray.wait(running, num_returns=1)
         results.append(ray.get(done))
-        progress(len(results[-1].ids))
+        progress(len(results[-1]))
     return _in_order(results)
 
 
-def _in_order(results: list[Generated]) -> MoleculeSet:
-    return assemble(results, np.concatenate([result.ids for result in results]))
+def _in_order(results: list[MoleculeSet]) -> MoleculeSet:
+    made = MoleculeSet.concatenate(results)
+    return made.select(np.argsort(made.properties["id"]))
 
 
-def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> Generated:
+def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> MoleculeSet:
     tune_cpu(campaign.threads)
     branch = branches[campaign.branch_rung(point)]
-    result = complete(branch.state, campaign.process(point), campaign.checkpoint.atom_types)
-    return result.after(branch.seconds)
+    made = complete(campaign.checkpoint, branch.state, campaign.process(point))
+    return replace(made, properties={**made.properties, "seconds": made.properties["seconds"] + branch.seconds})
 
 
 def measure(molecules: MoleculeSet, baseline: Card | None = None) -> tuple[Card, dict[str, float]]:

@@ -16,7 +16,7 @@ from ead_platform.shards import ShardFolder
 
 from ead_core.cli import parse_sizes, sampler_settings
 from ead_core.config import parse_overrides, read_mapping
-from ead_core.diffusion.engine import sampler_config
+from ead_core.diffusion.requests import sampler_config
 from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.training.checkpoint import load_checkpoint
 

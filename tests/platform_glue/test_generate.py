@@ -27,7 +27,7 @@ from ead_core.config import SamplerConfig
 from ead_core.cpu import tune_cpu
 from ead_core.data.formats import encode_molecules
 from ead_core.data.parquet import load_parquet
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.generation import sample
 from ead_core.errors import ConfigError, EADError
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.training.checkpoint import load_checkpoint

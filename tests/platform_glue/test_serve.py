@@ -1,4 +1,4 @@
-"""The service over HTTP on a real Ray cluster: answers, shared batches, bad input, overload, failures."""
+"""The service over HTTP on a real Ray cluster: answers, shared calls, bad input, overload, failures."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ from ead_core.data.store import load_npz
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.molecules import element_symbol
 from serve.app import build, compose
-from serve.model import GATHER_SECONDS, Sampling
+from serve.model import Sampling
 from serve.problems import FAILED
 from serve.settings import ServeSettings
 
@@ -31,24 +31,29 @@ ROUNDING = 1e-3  # Å
 
 
 class Rigged(Sampling):
-    """A model that tells when a request has arrived, fails for one seed, and for another waits to be let go."""
+    """A model that tells who comes and goes, fails for one seed, and for another stops until it is let go."""
 
     def __init__(self, settings):
         super().__init__(settings)
         self.folder = Path(settings.checkpoint)
+        self.seeds = set()
 
     async def generate(self, request):
+        self.seeds.add(request.seed)
         (self.folder / f"arrived-{request.seed}").touch()
-        return await super().generate(request)
+        try:
+            return await super().generate(request)
+        finally:
+            self.seeds.discard(request.seed)
+            (self.folder / f"gone-{request.seed}").touch()
 
-    def sample(self, requests):
-        seeds = {request.seed for request in requests}
-        if HELD in seeds:
+    def step(self):
+        if HELD in self.seeds:
             (self.folder / "held").touch()
             wait_for((self.folder / "let-go").exists)
-        if FAILING in seeds:
+        if FAILING in self.seeds:
             raise RuntimeError("what only the log may say")
-        return super().sample(requests)
+        return super().step()
 
 
 def wait_for(condition, seconds=30):
@@ -71,17 +76,17 @@ class Service:
         return requests.post(f"{self.url}/v1/molecules", json=body, timeout=60)
 
     def arriving(self, pool, **body):
-        """An answer to come; the next request will be too late to be gathered with it, were the model free."""
+        """An answer to come of a request that has reached the model."""
         pending = pool.submit(self.post, **body)
         wait_for((self.folder / f"arrived-{body['seed']}").exists)
-        time.sleep(2 * GATHER_SECONDS)
         return pending
 
     @contextmanager
     def holding(self, *bodies):
-        """Answers to come of requests that have all arrived while the model cannot finish the batch before them."""
-        for mark in [*self.folder.glob("arrived-*"), self.folder / "held", self.folder / "let-go"]:
-            mark.unlink(missing_ok=True)
+        """Answers to come of requests that have all arrived while the model stands still."""
+        for pattern in ("arrived-*", "gone-*", "held", "let-go"):
+            for mark in self.folder.glob(pattern):
+                mark.unlink()
         with ThreadPoolExecutor(1 + len(bodies)) as pool:
             first = pool.submit(self.post, num=1, seed=HELD)
             try:
@@ -95,7 +100,7 @@ class Service:
 def services(cluster, tiny_checkpoint, tmp_path_factory, free_port):
     """Two applications on the test cluster: one as users start it, one rigged.
 
-    The rigged one has batches of two molecules; four requests in the model and two waiting are all it takes.
+    The rigged one runs two molecules at once; four requests in the model and two waiting are all it takes.
     """
     port = free_port()
     rigged = shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("rigged") / "tiny")
@@ -253,24 +258,25 @@ def test_json_under_another_name_is_refused_with_the_header_to_send(service):
 # --- many clients
 
 
-def test_clients_share_a_batch_and_get_what_they_would_get_alone(rigged):
-    bodies = [{"num": 1, "seed": 1, "sizes": [4]}, {"num": 1, "seed": 2, "sizes": [6]}]
-    alone = [rigged.post(**body) for body in bodies]
-    assert [answer.headers["x-batch-requests"] for answer in alone] == ["1", "1"]
-    with rigged.holding(*bodies) as (_, *pending):
+def test_clients_share_network_calls_and_get_what_they_would_get_alone(rigged):
+    body = {"num": 1, "seed": 1, "sizes": [4]}
+    alone = rigged.post(**body)
+    assert alone.headers["x-batch-requests"] == "1"
+    with rigged.holding(body) as pending:
         pass
-    for one, answer in zip(alone, pending, strict=True):
-        other = answer.result()
-        assert other.headers["x-batch-requests"] == "2"
-        (first,), (second,) = one.json()["molecules"], other.json()["molecules"]
-        assert first["elements"] == second["elements"]
-        assert np.array(first["positions"]) == pytest.approx(np.array(second["positions"]), abs=ROUNDING)
+    together = [answer.result() for answer in pending]
+    assert [answer.headers["x-batch-requests"] for answer in together] == ["2", "2"]
+    (first,), (second,) = alone.json()["molecules"], together[1].json()["molecules"]
+    assert first["elements"] == second["elements"]
+    assert np.array(first["positions"]) == pytest.approx(np.array(second["positions"]), abs=ROUNDING)
 
 
-def test_a_batch_is_bounded_by_its_molecules(rigged):
-    with rigged.holding({"num": 2, "seed": 1}, {"num": 2, "seed": 2}) as pending:
-        pass
-    assert [answer.result().headers["x-batch-requests"] for answer in pending] == ["1", "1", "1"]
+def test_the_request_of_a_client_that_goes_away_is_dropped(rigged):
+    with rigged.holding() as (held,):
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(f"{rigged.url}/v1/molecules", json={"num": 2, "seed": 5}, timeout=0.5)
+        wait_for((rigged.folder / "gone-5").exists)
+    assert held.result().headers["x-batch-requests"] == "1"
 
 
 def test_overload_turns_some_away_and_serves_the_others(rigged):
@@ -292,13 +298,12 @@ def test_overload_turns_some_away_and_serves_the_others(rigged):
 # --- failures
 
 
-def test_a_failed_batch_is_a_sentence_for_each_caller_and_the_service_lives_on(rigged):
-    with rigged.holding({"num": 1, "seed": 1}, {"num": 1, "seed": FAILING}) as (held, *pending):
+def test_a_failed_call_is_a_sentence_for_each_caller_and_the_service_lives_on(rigged):
+    with rigged.holding({"num": 1, "seed": 1}, {"num": 1, "seed": FAILING}) as pending:
         pass
     for answer in pending:
         assert answer.result().status_code == 500
         assert answer.result().json() == {"detail": FAILED}
-    assert held.result().status_code == 200
     assert rigged.post(num=1, seed=1).status_code == 200
 
 

@@ -18,8 +18,9 @@ from rdkit import Chem
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.build import build_process
-from ead_core.diffusion.engine import Request, complete, sample
+from ead_core.diffusion.generation import complete, sample
 from ead_core.diffusion.policy import Adaptive
+from ead_core.diffusion.requests import Request
 from ead_core.diffusion.sampler import initial_state
 from ead_core.errors import CheckpointError, ConfigError
 from ead_core.molecules import size_mask
@@ -27,7 +28,6 @@ from ead_core.training.checkpoint import load_checkpoint
 from serve.answers import as_json, as_text, describe
 from serve.app import api
 from serve.limits import Border, RefusalError, worst_calls
-from serve.model import count_molecules
 from serve.problems import FAILED, explain_problems
 from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings
@@ -94,7 +94,7 @@ def test_the_config_file_has_the_defaults():
     [
         ({"chekpoint": "x"}, "did you mean checkpoint?"),
         ({"threads": "0"}, "threads: must be greater than or equal to 1"),
-        ({"max_molecules": "65"}, "must not exceed batch_molecules (64)"),
+        ({"batch_molecules": "0"}, "batch_molecules: must be greater than or equal to 1"),
         ({"replicas": "many"}, "replicas: must be a valid integer"),
     ],
 )
@@ -185,17 +185,13 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
     process = replace(process, policy=Stubborn(**vars(process.policy)))
     state = initial_state(torch.zeros(2).long(), torch.arange(2), size_mask([6, 4]), 7, process)
-    assert complete(state, process, tiny.atom_types).nfe.max() == worst_calls(process, 6)
+    assert complete(tiny, state, process).properties["nfe"].max() == worst_calls(process, 6)
 
 
 @pytest.mark.parametrize("settings", [{"policy": "synchronous"}, {"policy": "manual", "group_size": 1}])
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
     assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
-
-
-def test_batches_are_measured_in_molecules(border):
-    assert count_molecules([border.admit(wanted(num=3)), border.admit(wanted(num=8))]) == 11
 
 
 # --- the answers

@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 from optuna.distributions import CategoricalDistribution
 
 from ead_core.data.batching import size_buckets
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.generation import sample
 from ead_core.errors import EADError
 from ead_core.training.checkpoint import load_checkpoint
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from ead_core.config import load_config
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.generation import sample
 from ead_core.errors import DataError, EADError, OutputError
 from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.fit import fit

@@ -1,192 +1,183 @@
-"""Molecules come out as ordered: their number, sizes, order, cost, and the same again for the same seed."""
+"""Molecules of any requests share network calls at any stage, and each is the one it would be alone."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from ead_core.diffusion.engine import Request, sample, sample_together, sampler_config
+from ead_core.diffusion.build import build_process
+from ead_core.diffusion.engine import Engine
+from ead_core.diffusion.generation import complete, fulfil
+from ead_core.diffusion.requests import Request, sampler_config
+from ead_core.diffusion.sampler import initial_state, trajectory
 from ead_core.errors import ConfigError
+from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import load_checkpoint
 
-SIZES = [5, 9, 4, 9, 7, 3]
 STEPS = 20
 
 
 @pytest.fixture
 def checkpoint(make_checkpoint):
-    """Untrained, 20 levels, trained (as it were) with spreads of up to 5 levels."""
-    return load_checkpoint(make_checkpoint())
+    """Untrained, 20 levels, in float64 so that no decision depends on the batch."""
+    loaded = load_checkpoint(make_checkpoint())
+    loaded.denoiser.double()
+    return loaded
 
 
-def difference(a, b):
-    assert a.num_atoms.tolist() == b.num_atoms.tolist()
-    return float(np.abs(a.positions - b.positions).max())
+@pytest.fixture
+def calls(checkpoint):
+    """Molecules in each network call so far."""
+    seen = []
+    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    return seen
 
 
-def test_molecules_come_in_order_with_the_sizes_asked_for(checkpoint):
-    molecules = sample(checkpoint, 8, sizes=SIZES, batch_size=3)
-    assert molecules.properties["id"].tolist() == list(range(8))
-    assert molecules.num_atoms.tolist() == [*SIZES, 5, 9]
-    assert set(molecules.charges.tolist()) == {6, 8}
-    assert np.isfinite(molecules.positions).all()
-    assert (molecules.properties["seconds"] > 0).all()
+def config(checkpoint, **settings):
+    return sampler_config(checkpoint, settings)
 
 
-def test_sizes_are_drawn_from_the_training_histogram(checkpoint):
-    molecules = sample(checkpoint, 30, policy="synchronous")
-    assert set(molecules.num_atoms.tolist()) == {4, 5, 6}
+def run(engine):
+    done = {}
+    while engine.busy:
+        done |= engine.step()
+    return done
 
 
-def test_equal_seeds_give_equal_molecules(checkpoint):
-    first, again, other = (sample(checkpoint, 4, seed, SIZES) for seed in (3, 3, 4))
-    assert np.array_equal(first.positions, again.positions)
-    assert np.array_equal(first.charges, again.charges)
-    assert difference(first, other) > 0.1
+def same(a, b):
+    return (
+        a.properties["id"].tolist() == b.properties["id"].tolist()
+        and a.properties["nfe"].tolist() == b.properties["nfe"].tolist()
+        and a.charges.tolist() == b.charges.tolist()
+        and np.allclose(a.positions, b.positions, atol=1e-5)
+    )
 
 
-def test_molecules_of_a_run_differ(checkpoint):
-    molecules = sample(checkpoint, 2, sizes=[6])
-    assert np.abs(molecules.molecule(0)[1] - molecules.molecule(1)[1]).max() > 0.1
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_batching_does_not_change_molecules(checkpoint, batch_size):
-    whole = sample(checkpoint, 6, 1, SIZES, policy="synchronous")
-    parts = sample(checkpoint, 6, 1, SIZES, policy="synchronous", batch_size=batch_size)
-    assert difference(whole, parts) < 1e-3
-    assert np.array_equal(whole.charges, parts.charges)
-
-
-def test_a_molecule_does_not_depend_on_how_many_follow(checkpoint):
-    many, few = (sample(checkpoint, num, 1, SIZES, policy="synchronous") for num in (6, 2))
-    assert difference(many.select([0, 1]), few) < 1e-3
-
-
-def test_a_run_can_begin_at_any_molecule(checkpoint):
-    """Shards of a campaign are runs like this one: ids, and with them cycled sizes, go on."""
-    whole = sample(checkpoint, 8, 1, SIZES, policy="synchronous")
-    part = sample(checkpoint, 3, 1, SIZES, policy="synchronous", first=4)
-    assert part.properties["id"].tolist() == [4, 5, 6]
-    assert difference(whole.select([4, 5, 6]), part) < 1e-3
-    drawn, later = sample(checkpoint, 9), sample(checkpoint, 4, first=5)
-    assert drawn.num_atoms[5:].tolist() == later.num_atoms.tolist()
-
-
-def test_requests_made_together_are_those_made_alone(checkpoint):
-    """Different seeds share a batch; other settings and a request for the very same molecules do no harm."""
-    synchronous, adaptive = (sampler_config(checkpoint, {"policy": name}) for name in ("synchronous", "adaptive"))
-    requests = [
-        Request(3, synchronous, seed=1, sizes=(5, 9)),
+def mixed(checkpoint):
+    """Requests of every policy and solver, with different seeds, sizes, ids and steps; two are the same."""
+    adaptive = config(checkpoint, policy="adaptive", async_ratio=0.5)
+    return [
+        Request(3, config(checkpoint, policy="synchronous"), seed=1, sizes=(5, 9)),
         Request(2, adaptive, seed=1, sizes=(5,)),
-        Request(4, synchronous, seed=2, first=7, sizes=(9,)),
-        Request(2, synchronous, seed=1, sizes=(9,)),
-        Request(3, synchronous, seed=1, sizes=(5, 9)),
+        Request(2, config(checkpoint, policy="manual", group_size=3), seed=2, sizes=(7, 4)),
+        Request(2, config(checkpoint, policy="synchronous", steps=7, solver="ddim"), seed=1, sizes=(9,)),
+        Request(4, adaptive, seed=3, first=7),
+        Request(3, config(checkpoint, policy="synchronous"), seed=1, sizes=(5, 9)),
     ]
-    seen: list[int] = []
-    together = sample_together(checkpoint, requests, seen.append)
-    assert sum(seen) == 14
-    for request, molecules in zip(requests, together, strict=True):
-        [alone] = sample_together(checkpoint, [request])
-        assert molecules.properties["id"].tolist() == request.ids.tolist() == alone.properties["id"].tolist()
-        assert difference(molecules, alone) < 1e-3
-        assert np.array_equal(molecules.charges, alone.charges)
-    assert difference(together[0].select([1]), together[3].select([1])) < 1e-3  # seed 1, molecule 1, 9 atoms
-    assert difference(together[0].select([1]), together[2].select([0])) > 0.1
 
 
-def test_equal_settings_share_network_calls(checkpoint):
-    calls = []
-    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
-    synchronous = sampler_config(checkpoint, {"policy": "synchronous"})
-    sample_together(checkpoint, [Request(2, synchronous, seed, sizes=(6,)) for seed in range(3)])
-    assert calls == [6] * (STEPS + 1)
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_requests_made_together_are_those_made_alone(checkpoint, batch_size):
+    engine = Engine(checkpoint, batch_size)
+    tickets = [engine.submit(request) for request in mixed(checkpoint)]
+    done = run(engine)
+    for request, ticket in zip(mixed(checkpoint), tickets, strict=True):
+        assert same(done[ticket], fulfil(checkpoint, request))
 
 
-@pytest.mark.parametrize(("steps", "calls"), [(None, STEPS + 1), (10, 11), (7, 8), (1, 2)])
-def test_synchronous_sampling_costs_its_steps_and_one_decoding(checkpoint, steps, calls):
-    molecules = sample(checkpoint, 6, sizes=SIZES, policy="synchronous", steps=steps)
-    assert set(molecules.properties["nfe"].tolist()) == {calls}
+@pytest.mark.parametrize("pause", [1, 3, 11])
+def test_requests_may_join_at_any_step(checkpoint, pause):
+    engine, tickets, done = Engine(checkpoint, 8), [], {}
+    for request in mixed(checkpoint):
+        tickets.append(engine.submit(request))
+        for _ in range(pause):
+            done |= engine.step()
+    done |= run(engine)
+    for request, ticket in zip(mixed(checkpoint), tickets, strict=True):
+        assert same(done[ticket], fulfil(checkpoint, request))
 
 
-@pytest.mark.parametrize(("group", "lag", "steps"), [(5, 1, None), (3, 2, None), (4, 1, 10)])
-def test_a_pyramid_costs_its_width_more(checkpoint, group, lag, steps):
-    molecules = sample(
-        checkpoint, 6, sizes=SIZES, policy="manual", group_size=group, lag=lag, steps=steps, batch_size=2
-    )
-    expected = (steps or STEPS) + lag * ((molecules.num_atoms - 1) // group) + 1
-    assert molecules.properties["nfe"].tolist() == expected.tolist()
+def test_molecules_at_different_stages_and_of_different_settings_share_network_calls(checkpoint, calls):
+    """Three requests of equal size, one per step: the first begins alone, and the last ends alone."""
+    engine = Engine(checkpoint, 64)
+    for steps in (STEPS, STEPS, 10):
+        engine.submit(Request(2, config(checkpoint, policy="synchronous", steps=steps), seed=steps, sizes=(6,)))
+        engine.step()
+    run(engine)
+    first, second, third = range(0, STEPS + 1), range(1, STEPS + 2), range(2, 13)
+    assert calls == [2 * sum(step in span for span in (first, second, third)) for step in range(STEPS + 2)]
 
 
-def test_adaptive_sampling_pays_for_pauses_within_its_bound(checkpoint):
-    ratio, patience = 0.5, 2
-    settings = {"policy": "adaptive", "async_ratio": ratio, "max_pauses": patience}
-    calls = sample(checkpoint, 6, sizes=SIZES, **settings).properties["nfe"]
-    assert calls.max() > STEPS + 1
-    assert calls.max() <= STEPS + 1 + patience * ratio * STEPS
-    none = sample(checkpoint, 6, sizes=SIZES, policy="adaptive", async_ratio=0.0)
-    assert difference(none, sample(checkpoint, 6, sizes=SIZES, policy="synchronous")) == 0
+def test_a_place_that_becomes_free_is_taken_at_once(checkpoint, calls):
+    """Seven molecules in two places, synchronously: four rounds, the last with one."""
+    engine = Engine(checkpoint, 2)
+    engine.submit(Request(7, config(checkpoint, policy="synchronous"), sizes=(6,)))
+    run(engine)
+    assert calls == [2] * (3 * (STEPS + 1)) + [1] * (STEPS + 1)
 
 
-@pytest.mark.parametrize("policy", ["synchronous", "adaptive", "manual"])
-def test_the_deterministic_solver_works_in_every_policy(checkpoint, policy):
-    """Its molecules depend on the seed through the prior and the decoding alone."""
-    first, again, other = (
-        sample(checkpoint, 3, seed, [5], solver="ddim", policy=policy, group_size=3) for seed in (1, 1, 2)
-    )
-    assert np.array_equal(first.positions, again.positions)
-    assert difference(first, other) > 0.1
-    assert difference(first, sample(checkpoint, 3, 1, [5], policy=policy, group_size=3)) > 0.01
+def test_molecules_of_unlike_size_do_not_share_a_call(checkpoint, calls):
+    engine = Engine(checkpoint, 64)
+    engine.submit(Request(3, config(checkpoint, policy="synchronous"), sizes=(4, 9, 4)))
+    run(engine)
+    assert sorted(set(calls)) == [1, 2]
 
 
-def test_progress_adds_up(checkpoint):
-    done = []
-    sample(checkpoint, 7, sizes=SIZES, batch_size=2, progress=done.append)
-    assert sum(done) == 7
-    assert len(done) > 3
+def test_requests_are_served_in_the_order_in_which_they_came(checkpoint):
+    engine = Engine(checkpoint, 3)
+    settings = config(checkpoint, policy="synchronous")
+    tickets = [engine.submit(Request(2, settings, seed, sizes=(5,))) for seed in range(4)]
+    ended = [set(done) for done in iter(lambda: engine.busy and engine.step(), False) if done]
+    assert ended == [{tickets[0]}, set(tickets[1:3]), {tickets[3]}]
 
 
-def test_a_single_atom_is_a_molecule(checkpoint):
-    molecules = sample(checkpoint, 2, sizes=[1])
-    assert molecules.num_atoms.tolist() == [1, 1]
-    assert np.allclose(molecules.positions, 0, atol=1e-5)
+def test_resumed_molecules_end_as_if_they_had_not_been_interrupted(checkpoint):
+    """From the start, from the middle, and from clean states, which only need decoding."""
+    settings = config(checkpoint, policy="adaptive", async_ratio=0.5)
+    process = build_process(checkpoint, settings, 7)
+    keys = torch.full((2,), 3), torch.tensor([0, 1]), size_mask([7, 5])
+    first = initial_state(*keys, 3 + checkpoint.atom_types.num_features, process, torch.float64)
+    states = [first, *trajectory(first, process)]
+    whole = fulfil(checkpoint, Request(2, settings, seed=3, sizes=(7, 5)))
+    for state in (states[0], states[9]):
+        assert same(complete(checkpoint, state, process), whole)
+    clean = complete(checkpoint, states[-1], process)
+    assert np.allclose(clean.positions, whole.positions, atol=1e-5)
+    assert clean.properties["nfe"].tolist() == [len(states)] * 2  # the batch went on until the last was clean
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ({"num": 0}, "the number of molecules must be at least 1, not 0."),
-        ({"seed": -1}, "seed must be between 0 and 9223372036854775807, not -1."),
-        ({"seed": 2**63}, "seed must be between 0 and 9223372036854775807, not 9223372036854775808."),
-        ({"first": -1}, "molecule ids must be between 0 and 9223372036854775807, but the first is -1."),
-        ({"sizes": []}, "sizes must be between 1 and 512 atoms, not an empty list."),
-        ({"sizes": [5, 0, 513]}, "sizes must be between 1 and 512 atoms, not [0, 513]."),
-        ({"polcy": "manual"}, "unknown configuration key 'sampler.polcy'; did you mean sampler.policy?"),
-        ({"async_ratio": 2}, "sampler.async_ratio: must be less than or equal to 1, not 2."),
-        ({"steps": 21}, "sampler.steps must be at most the 20 levels of training, not 21."),
-        ({"interval": 11}, "sampler.interval=11 exceeds twice the training interval (5);"),
-        (
-            {"steps": 2},
-            "sampler.steps is so small that one step spans 10 levels, more than sampler.interval=5;",
-        ),
-        (
-            {"policy": "manual", "group_size": 1},
-            "sampler.lag=1 with sampler.group_size=1 spreads the 9 atoms over 8 steps of the grid; at most 5",
-        ),
-        (
-            {"policy": "manual", "group_size": 2, "steps": 10},
-            "sampler.lag=1 with sampler.group_size=2 spreads the 9 atoms over 4 steps of the grid; at most 2",
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_what_cannot_be_sampled_is_one_sentence(checkpoint, arguments, sentence):
-    with pytest.raises(ConfigError) as error:
-        sample(checkpoint, **{"num": 2, "sizes": [9], **arguments})
-    assert str(error.value).startswith(sentence)
-    assert "\n" not in str(error.value)
+def test_a_cancelled_request_leaves_and_the_others_stay(checkpoint, calls):
+    settings = config(checkpoint, policy="synchronous")
+    engine = Engine(checkpoint, 2)
+    gone, stays, waits = (engine.submit(Request(1, settings, seed, sizes=(6,))) for seed in range(3))
+    engine.step()
+    assert engine.running == {gone, stays}
+    engine.cancel(gone)
+    engine.step()
+    assert engine.running == {stays, waits}
+    engine.cancel(waits)
+    engine.cancel(99)
+    done = run(engine)
+    assert set(done) == {stays}
+    assert same(done[stays], fulfil(checkpoint, Request(1, settings, 1, sizes=(6,))))
 
 
-def test_synchronous_sampling_needs_no_asynchronous_training(make_checkpoint):
-    plain = load_checkpoint(make_checkpoint({"diffusion.interval": 0}))
-    assert len(sample(plain, 2, policy="synchronous", steps=2)) == 2
-    with pytest.raises(ConfigError, match=r"trained with equal levels .*; use sampler\.policy=synchronous\."):
-        sample(plain, 2)
+def test_an_idle_engine_does_nothing(checkpoint, calls):
+    engine = Engine(checkpoint, 2)
+    ticket = engine.submit(Request(1, config(checkpoint)))
+    engine.cancel(ticket)
+    assert engine.step() == {}
+    assert not engine.busy
+    assert engine.step() == {}
+    assert calls == []
+
+
+def test_the_seconds_of_all_molecules_add_up_to_the_work(checkpoint, monkeypatch):
+    """On a clock that ticks once per look, each step takes a second, shared by who runs."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("ead_core.diffusion.engine.time.perf_counter", lambda: float(next(ticks)))
+    engine, done, steps = Engine(checkpoint, 3), {}, 0
+    for seed in range(3):
+        engine.submit(Request(2, config(checkpoint), seed, sizes=(5, 9)))
+    while engine.busy:
+        done |= engine.step()
+        steps += 1
+    assert sum(made.properties["seconds"].sum() for made in done.values()) == pytest.approx(steps)
+
+
+def test_a_request_that_cannot_be_made_is_refused_before_it_enters(checkpoint):
+    engine = Engine(checkpoint, 2)
+    with pytest.raises(ConfigError, match="the number of molecules must be at least 1, not 0"):
+        engine.submit(replace(Request(1, config(checkpoint)), num=0))
+    assert not engine.busy

@@ -6,7 +6,7 @@ import torch
 from ead_core.diffusion import sampler
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.prefix import load_branches, run_prefix, save_branches
-from ead_core.diffusion.sampler import decode, finish, initial_state, step, trajectory
+from ead_core.diffusion.sampler import decode, initial_state, predict, step, trajectory
 from ead_core.molecules import size_mask
 from ead_core.noise import Stream, normal
 
@@ -41,6 +41,11 @@ def last(states):
     return final
 
 
+def positions_of(process):
+    end = last(trajectory(start(process), process))
+    return decode(end, predict(end, process), process)[0]
+
+
 def edm_style(process, ids, n):
     """EDM's ancestral sampler for one molecule size, written from its description: scalar level, one loop."""
     f = process.schedule
@@ -70,7 +75,7 @@ def test_synchronous_sampling_is_edm(make_process):
     process = make_process(steps=1000)
     ids = torch.tensor([3, 11])
     end = last(trajectory(start(process, (5, 5), ids), process))
-    positions, features = decode(end, process)
+    positions, features = decode(end, predict(end, process), process)
     expected, z = edm_style(process, ids, 5)
     assert float((end.z - z).abs().max()) < 1e-5
     assert float((positions - expected).abs().max()) < 1e-5
@@ -128,7 +133,7 @@ def histories(process, state):
 def test_rotating_all_noise_rotates_the_molecules_and_not_the_schedule(make_process, monkeypatch):
     process = make_process(ADAPTIVE)
     plain_history = histories(process, start(process))
-    plain = decode(last(trajectory(start(process), process)), process)[0]
+    plain = positions_of(process)
     rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
 
     def rotated(*args):
@@ -137,7 +142,7 @@ def test_rotating_all_noise_rotates_the_molecules_and_not_the_schedule(make_proc
 
     monkeypatch.setattr(sampler, "normal", rotated)
     assert torch.equal(histories(process, start(process)), plain_history)
-    turned = decode(last(trajectory(start(process), process)), process)[0]
+    turned = positions_of(process)
     assert torch.allclose(turned, plain @ rotation.T, atol=1e-9)
     assert len(plain_history) > STEPS
 
@@ -170,17 +175,6 @@ def test_float32_histories_match_across_batches(make_process, record_property):
         matches += int((part == whole[: len(part), rows]).all(dim=2).all(dim=0).sum())
     record_property("float32_match_rate", matches / 100)
     assert matches >= 99
-
-
-def test_finished_molecules_leave_with_the_state_of_a_full_run(make_process):
-    process = make_process(ADAPTIVE)
-    full = last(trajectory(start(process), process))
-    groups = list(finish(start(process), process))
-    assert sorted(int(i) for group in groups for i in group.ids) == [0, 1]
-    for group in groups:
-        row = int(group.ids[0])
-        assert torch.allclose(group.z[0], full.z[row], atol=1e-10)
-    assert max(int(group.iterations.max()) for group in groups) == int(full.iterations.max())
 
 
 def test_branching_from_the_prefix_is_exact(make_process, tmp_path):

@@ -1,0 +1,61 @@
+"""Molecules on demand: the engine run until one request is done."""
+
+from collections.abc import Callable, Sequence
+
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.engine import Engine
+from ead_core.diffusion.requests import Request, sampler_config
+from ead_core.diffusion.sampler import Process, SamplerState
+from ead_core.training.checkpoint import Checkpoint
+
+Progress = Callable[[int], None]
+
+
+def sample(
+    checkpoint: Checkpoint,
+    num: int,
+    seed: int = 0,
+    sizes: Sequence[int] | None = None,
+    progress: Progress = lambda done: None,
+    first: int = 0,
+    **settings: object,
+) -> MoleculeSet:
+    """Generate molecules.
+
+    Args:
+        checkpoint: from `load_checkpoint`.
+        num, seed, sizes, first: see `Request`.
+        progress: receives the number of molecules finished since its last call.
+        settings: keys of the sampler section without their prefix, e.g. `policy="synchronous"`.
+
+    Returns:
+        The molecules in the order of their ids, with the properties `id`, `nfe` (network calls) and `seconds` (each
+        molecule's share of the wall clock).
+
+    Raises:
+        ConfigError: an unknown setting or a value out of range.
+    """
+    config = sampler_config(checkpoint, settings)
+    return fulfil(checkpoint, Request(num, config, seed, first, None if sizes is None else tuple(sizes)), progress)
+
+
+def fulfil(checkpoint: Checkpoint, request: Request, progress: Progress = lambda done: None) -> MoleculeSet:
+    """The molecules of one request, as from `sample`."""
+    engine = Engine(checkpoint, request.sampler.batch_size)
+    return _run(engine, engine.submit(request), progress)
+
+
+def complete(checkpoint: Checkpoint, state: SamplerState, process: Process) -> MoleculeSet:
+    """Run molecules from any state to the end, together; as from `sample`, `nfe` including the calls before."""
+    engine = Engine(checkpoint, len(state.ids))
+    return _run(engine, engine.resume(state, process), lambda done: None)
+
+
+def _run(engine: Engine, ticket: int, progress: Progress) -> MoleculeSet:
+    done: dict[int, MoleculeSet] = {}
+    while ticket not in done:
+        before = engine.finished
+        done = engine.step()
+        if engine.finished > before:
+            progress(engine.finished - before)
+    return done[ticket]
