@@ -121,7 +121,7 @@ class OurSampling:
         schedule, grid = NoiseSchedule(STEPS), sampling_grid(STEPS, STEPS)
         self.process = Process(self.timed, schedule, grid, policy, "repeat", "own_noise")
         self.states = []
-        for rows in size_buckets(sizes, BATCH):
+        for rows in size_buckets(sizes, lambda atoms: BATCH):
             ids = torch.from_numpy(rows)
             state = initial_state(torch.zeros_like(ids), ids, size_mask(sizes[rows]), 9, self.process)
             self.states.append(state)

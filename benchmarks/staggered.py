@@ -42,7 +42,7 @@ class Load:
     def __init__(self, checkpoint):
         self.settings = sampler_config(checkpoint, {"steps": STEPS})
         self.sizes = draw_sizes(checkpoint.statistics, 0, torch.arange(CLIENTS)).tolist()
-        self.engine, self.calls = Engine(checkpoint, CLIENTS), 0
+        self.engine, self.calls = Engine(checkpoint, CLIENTS, self.settings.memory_budget), 0
         checkpoint.denoiser.register_forward_hook(self.count)
 
     def count(self, module, inputs, output):

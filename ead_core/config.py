@@ -93,7 +93,8 @@ class SamplerConfig(Section):
     paper); `interval` the largest spread of levels within a molecule (default: the training interval);
     `solver` makes the moves: `ancestral` draws from the exact posterior, `ddim` follows the deterministic flow.
     `decision` says whether the velocity of the very move under decision counts (`own_noise`, the paper's
-    literal reading) or only earlier ones (`previous`).
+    literal reading) or only earlier ones (`previous`). `batch_size` molecules run at once, in network calls that
+    hold at most `memory_budget` GiB beyond the model.
     """
 
     policy: Literal["synchronous", "manual", "adaptive"] = "adaptive"
@@ -108,6 +109,7 @@ class SamplerConfig(Section):
     lag: int = Field(1, ge=0, le=10_000)
     steps: int | None = Field(None, ge=1, le=100_000)
     batch_size: int = Field(64, ge=1)
+    memory_budget: float = Field(2.0, gt=0)
 
 
 class Config(Section):

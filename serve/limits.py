@@ -5,7 +5,6 @@ Everything is checked here, before the engine, so that no client can break the w
 
 import re
 
-from ead_core.diffusion.build import build_process
 from ead_core.diffusion.policy import Adaptive, Manual
 from ead_core.diffusion.requests import Request, prepare, sampler_config
 from ead_core.diffusion.sampler import Process
@@ -33,14 +32,15 @@ class Border:
         settings: of the service.
 
     Raises:
-        ConfigError: the checkpoint's own sampler settings exceed the limits.
+        ConfigError: the checkpoint's own sampler settings exceed the limits, or its largest molecules their budget.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: ServeSettings) -> None:
         self.checkpoint, self.settings = checkpoint, settings
         sizes = checkpoint.statistics.sizes
         self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
-        process = build_process(checkpoint, checkpoint.config.sampler, self.sizes.largest)
+        largest = Request(1, checkpoint.config.sampler, sizes=(self.sizes.largest,))
+        process, _ = prepare(checkpoint, largest)
         calls = worst_calls(process, self.sizes.largest)
         if calls > settings.max_network_calls:
             raise ConfigError(

@@ -52,10 +52,10 @@ class Sampling:
         tune_cpu(settings.threads)
         self._checkpoint = load_checkpoint(settings.checkpoint)
         self._checkpoint.denoiser.to("cuda" if settings.num_gpus else "cpu")
-        self._batch_size = settings.batch_molecules
+        self._settings = settings
         self._thread = ThreadPoolExecutor(1)
         self._pending: dict[int, Pending] = {}
-        self._engine = Engine(self._checkpoint, self._batch_size)
+        self._engine = self._idle_engine()
         self._driver: asyncio.Task[None] | None = None
 
     async def generate(self, request: Request) -> Made | None:
@@ -85,11 +85,14 @@ class Sampling:
             # As a value, not an exception: Ray Serve would write the traceback once more for every caller.
             logger.exception("%d requests failed.", len(self._pending))
             failed, self._pending = self._pending, {}
-            self._engine = Engine(self._checkpoint, self._batch_size)
+            self._engine = self._idle_engine()
             for pending in failed.values():
                 pending.settle(None)
         finally:
             self._driver = None
+
+    def _idle_engine(self) -> Engine:
+        return Engine(self._checkpoint, self._settings.batch_molecules, self._checkpoint.config.sampler.memory_budget)
 
     def step(self) -> dict[int, MoleculeSet]:
         """One network call for every running molecule; what it completes."""

@@ -39,7 +39,9 @@ class SamplerSettings(SamplerConfig):
         alias_generator=lambda name: f"sampler.{name}", strict=True, json_schema_extra=_as_documented
     )
 
-    batch_size: ClassVar[int]  # type: ignore[misc]  # the server's business, hence no key of a request
+    # The server's business, hence no keys of a request:
+    batch_size: ClassVar[int]  # type: ignore[misc]
+    memory_budget: ClassVar[float]  # type: ignore[misc]
 
     def changes(self) -> dict[str, Any]:
         """The given settings, without prefix."""

@@ -3,7 +3,7 @@
 The order of a training run is a function of (seed, epoch) alone, hence a run can resume at any step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -61,12 +61,12 @@ class TrainingBatches:
         return [order[start : start + self.batch_size] for start in starts]
 
 
-def size_buckets(sizes: Sequence[int] | NDArray, batch_size: int, waste: float = 0.2) -> list[NDArray]:
+def size_buckets(sizes: Sequence[int] | NDArray, most: Callable[[int], int], waste: float = 0.2) -> list[NDArray]:
     """Group molecules of equal or nearly equal size for sampling.
 
     Args:
         sizes: [M] atoms per molecule.
-        batch_size: most molecules in a batch.
+        most: molecules in a batch whose largest has the given number of atoms; at least 1.
         waste: the largest share of extra N² work accepted for the smallest molecule of a batch.
 
     Returns:
@@ -77,7 +77,7 @@ def size_buckets(sizes: Sequence[int] | NDArray, batch_size: int, waste: float =
     buckets: list[list[int]] = []
     for index in order:
         smallest = sizes[buckets[-1][0]] if buckets else 0
-        full = not buckets or len(buckets[-1]) >= batch_size
+        full = not buckets or len(buckets[-1]) >= most(int(sizes[index]))
         if full or sizes[index] ** 2 > (1 + waste) * smallest**2:
             buckets.append([])
         buckets[-1].append(int(index))

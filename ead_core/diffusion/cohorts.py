@@ -3,7 +3,7 @@
 Legend: B molecules, N padded atoms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,15 +47,20 @@ def merge(cohorts: Sequence[Cohort]) -> Cohort:
     return replace(cohorts[0], labels=np.concatenate([cohort.labels for cohort in cohorts]), state=state)
 
 
-def grouped(cohorts: Sequence[Cohort], batch_size: int) -> list[list[Cohort]]:
-    """Cut and group cohorts so that each group, of equal width, holds molecules of nearly equal size."""
+def grouped(cohorts: Sequence[Cohort], most: Callable[[int], int]) -> list[list[Cohort]]:
+    """Cut and group cohorts so that each group, of equal width, holds molecules of nearly equal size.
+
+    Args:
+        cohorts: of any widths.
+        most: molecules that one network call takes, by the atoms of the largest.
+    """
     if not cohorts:
         return []
     owner = np.concatenate([np.full(len(cohort.labels), number) for number, cohort in enumerate(cohorts)])
     row = np.concatenate([np.arange(len(cohort.labels)) for cohort in cohorts])
     sizes = np.concatenate([cohort.labels["size"] for cohort in cohorts])
     groups = []
-    for chosen in size_buckets(sizes, batch_size):
+    for chosen in size_buckets(sizes, most):
         parts = [cohorts[number].select(row[chosen[owner[chosen] == number]]) for number in np.unique(owner[chosen])]
         width = int(sizes[chosen].max())
         groups.append([replace(part, state=part.state.resize(width)) for part in parts])

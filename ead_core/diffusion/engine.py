@@ -23,6 +23,7 @@ from torch import Tensor
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
+from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.requests import Request, prepare
 from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
 from ead_core.molecules import AtomTypes, size_mask
@@ -68,10 +69,11 @@ class Engine:
     Args:
         checkpoint: the model, on its device.
         batch_size: most molecules that run at once.
+        memory_budget: GiB that a network call may hold.
     """
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, checkpoint: Checkpoint, batch_size: int, memory_budget: float) -> None:
+        self.batch_size, self.memory_budget = batch_size, memory_budget
         self.finished = 0  # molecules
         self._checkpoint = checkpoint
         self._weight = next(checkpoint.denoiser.parameters())
@@ -98,7 +100,7 @@ class Engine:
         """Take in a request and return its ticket.
 
         Raises:
-            ConfigError: a value out of range, or settings that do not fit the checkpoint.
+            ConfigError: what `prepare` refuses.
         """
         process, sizes = prepare(self._checkpoint, request)
         shared = self._processes.setdefault(request.sampler, process)
@@ -159,6 +161,10 @@ class Engine:
     def _cohorts(self) -> Iterable[Cohort]:
         return (cohort for batch in self._batches for cohort in batch)
 
+    def _most(self, atoms: int) -> int:
+        """Molecules that one network call takes if the largest has `atoms` atoms."""
+        return molecules_per_call(self._checkpoint.denoiser, atoms, self.memory_budget)
+
     def _occupied(self) -> int:
         return sum(len(cohort.labels) for cohort in self._cohorts())
 
@@ -178,7 +184,7 @@ class Engine:
                     alike.setdefault((id(cohort.process), clean), []).append(part)
         # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
         self._quiet = min(soonest, default=1)
-        self._batches = grouped([merge(parts) for parts in alike.values()], self.batch_size)
+        self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
 
     def _begin(self, room: int) -> list[Cohort]:
         """The next molecules that wait, first come first served."""

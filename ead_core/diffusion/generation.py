@@ -41,13 +41,13 @@ def sample(
 
 def fulfil(checkpoint: Checkpoint, request: Request, progress: Progress = lambda done: None) -> MoleculeSet:
     """The molecules of one request, as from `sample`."""
-    engine = Engine(checkpoint, request.sampler.batch_size)
+    engine = Engine(checkpoint, request.sampler.batch_size, request.sampler.memory_budget)
     return _run(engine, engine.submit(request), progress)
 
 
 def complete(checkpoint: Checkpoint, state: SamplerState, process: Process) -> MoleculeSet:
     """Run molecules from any state to the end, together; as from `sample`, `nfe` including the calls before."""
-    engine = Engine(checkpoint, len(state.ids))
+    engine = Engine(checkpoint, len(state.ids), checkpoint.config.sampler.memory_budget)
     return _run(engine, engine.resume(state, process), lambda done: None)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ead_core.config import SamplerConfig
 from ead_core.data.priors import draw_sizes, repeat_sizes
 from ead_core.diffusion.build import build_process
+from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError
 from ead_core.noise import MAX_SEED
@@ -52,7 +53,8 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, NDArray[
     """The process that a request describes, and the atoms per molecule [num].
 
     Raises:
-        ConfigError: a number, seed, id or size out of range, or settings that do not fit the checkpoint.
+        ConfigError: a number, seed, id or size out of range, settings that do not fit the checkpoint, or a molecule
+            too large for the memory budget.
     """
     if not 0 <= request.seed <= MAX_SEED:
         raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
@@ -61,7 +63,9 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, NDArray[
     if not 0 <= request.first <= MAX_SEED - request.num:
         raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
     sizes = choose_sizes(checkpoint, request.seed, request.ids, request.sizes)
-    return build_process(checkpoint, request.sampler, int(sizes.max())), sizes
+    largest = int(sizes.max())
+    molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
+    return build_process(checkpoint, request.sampler, largest), sizes
 
 
 def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sequence[int] | None) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ class Denoiser(nn.Module):
         steps: T, the level that is fed to the network as time 1.
     """
 
-    def __init__(self, network: nn.Module, steps: int) -> None:
+    def __init__(self, network: Egnn | EgnnRbf, steps: int) -> None:
         super().__init__()
         self.network = network
         self.steps = steps
@@ -44,7 +44,7 @@ def build_denoiser(config: NetworkConfig, features: int, steps: int) -> Denoiser
         steps: T.
     """
     if config.kind == "egnn":
-        network: nn.Module = Egnn(features, config.hidden_features, config.layers)
+        network: Egnn | EgnnRbf = Egnn(features, config.hidden_features, config.layers)
     else:
         network = EgnnRbf(features, config.hidden_features, config.layers, config.edge_features, config.vectors)
     return Denoiser(network, steps)

@@ -85,10 +85,14 @@ class Egnn(nn.Module):
         features: F, channels per atom.
         hidden: H.
         layers: number of blocks.
+
+    Attributes:
+        floats_per_pair: most numbers per ordered pair of atoms that a call without gradients holds.
     """
 
     def __init__(self, features: int, hidden: int, layers: int) -> None:
         super().__init__()
+        self.floats_per_pair = 2 * hidden + 40
         self.embed = nn.Linear(features + 1, hidden)
         self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
         self.readout = nn.Linear(hidden, features + 1)  # EDM's last output column (time) is never used

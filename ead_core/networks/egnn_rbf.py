@@ -86,10 +86,14 @@ class EgnnRbf(nn.Module):
         layers: number of blocks.
         edge: E.
         vectors: K.
+
+    Attributes:
+        floats_per_pair: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
         super().__init__()
+        self.floats_per_pair = 2 * edge + vectors + 4 * RADIAL_BASIS + 50
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
         self.blocks = nn.ModuleList(EgnnRbfBlock(hidden, edge, vectors) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)

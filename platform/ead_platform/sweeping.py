@@ -23,6 +23,7 @@ from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import complete
+from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.policy import Adaptive, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
 from ead_core.diffusion.requests import choose_sizes
@@ -38,7 +39,7 @@ REFERENCE_POINTS: list[dict[str, Any]] = [
     {"sampler.policy": "adaptive", "sampler.pause_mode": "repeat", "sampler.history_window": 2, **point}
     for point in (SYNCHRONOUS, PAPER)
 ]
-FIXED_KEYS = ("sampler.steps", "sampler.batch_size")
+FIXED_KEYS = ("sampler.steps", "sampler.batch_size", "sampler.memory_budget")
 Bucket = Mapping[int, Branch]
 
 
@@ -76,6 +77,11 @@ class Campaign:
         """[M] atoms per molecule."""
         return choose_sizes(self.checkpoint, self.seed, self.ids, None)
 
+    def molecules_per_call(self, atoms: int) -> int:
+        """How many molecules with `atoms` atoms are computed together."""
+        sampler = self.checkpoint.config.sampler
+        return min(sampler.batch_size, molecules_per_call(self.checkpoint.denoiser, atoms, sampler.memory_budget))
+
     def sampler(self, point: Mapping[str, Any]) -> SamplerConfig:
         """The sampler section with a trial's dotted keys (ConfigError if they are not valid)."""
         return self.checkpoint.config.override({"sampler.policy": "adaptive", **point}).sampler
@@ -101,7 +107,7 @@ def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: C
         folder: of the driver; a subfolder for this campaign and these rungs gets a file per bucket as it is done.
         progress: receives the number of molecules done since its last call.
     """
-    buckets = size_buckets(campaign.sizes, campaign.checkpoint.config.sampler.batch_size)
+    buckets = size_buckets(campaign.sizes, campaign.molecules_per_call)
     kept = folder / "-".join([campaign.fingerprint, *map(str, sorted(rungs))])
     paths = [kept / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
     shared = ray.put(campaign)

@@ -80,7 +80,7 @@ def test_a_foreign_element_is_refused_before_training(molecules):
 
 @pytest.mark.parametrize("waste", [0.0, 0.2])
 def test_buckets_partition_within_their_bounds(waste):
-    buckets = size_buckets(QM9_SIZES, 64, waste)
+    buckets = size_buckets(QM9_SIZES, lambda atoms: 64, waste)
     assert sorted(np.concatenate(buckets).tolist()) == list(range(len(QM9_SIZES)))
     assert max(map(len, buckets)) == 64
     for bucket in buckets:
@@ -90,5 +90,5 @@ def test_buckets_partition_within_their_bounds(waste):
 
 
 def test_buckets_are_filled_and_cross_sizes_only_where_waste_allows():
-    assert [len(bucket) for bucket in size_buckets([9] * 130, 64)] == [64, 64, 2]
-    assert [bucket.tolist() for bucket in size_buckets([21, 20, 2, 3], 64)] == [[2], [3], [1, 0]]
+    assert [len(bucket) for bucket in size_buckets([9] * 130, lambda atoms: 64)] == [64, 64, 2]
+    assert [bucket.tolist() for bucket in size_buckets([21, 20, 2, 3], lambda atoms: 64)] == [[2], [3], [1, 0]]

@@ -69,7 +69,7 @@ def mixed(checkpoint):
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_requests_made_together_are_those_made_alone(checkpoint, batch_size):
-    engine = Engine(checkpoint, batch_size)
+    engine = Engine(checkpoint, batch_size, 1.0)
     tickets = [engine.submit(request) for request in mixed(checkpoint)]
     done = run(engine)
     for request, ticket in zip(mixed(checkpoint), tickets, strict=True):
@@ -78,7 +78,7 @@ def test_requests_made_together_are_those_made_alone(checkpoint, batch_size):
 
 @pytest.mark.parametrize("pause", [1, 3, 11])
 def test_requests_may_join_at_any_step(checkpoint, pause):
-    engine, tickets, done = Engine(checkpoint, 8), [], {}
+    engine, tickets, done = Engine(checkpoint, 8, 1.0), [], {}
     for request in mixed(checkpoint):
         tickets.append(engine.submit(request))
         for _ in range(pause):
@@ -90,7 +90,7 @@ def test_requests_may_join_at_any_step(checkpoint, pause):
 
 def test_molecules_at_different_stages_and_of_different_settings_share_network_calls(checkpoint, calls):
     """Three requests of equal size, one per step: the first begins alone, and the last ends alone."""
-    engine = Engine(checkpoint, 64)
+    engine = Engine(checkpoint, 64, 1.0)
     for steps in (STEPS, STEPS, 10):
         engine.submit(Request(2, config(checkpoint, policy="synchronous", steps=steps), seed=steps, sizes=(6,)))
         engine.step()
@@ -101,21 +101,21 @@ def test_molecules_at_different_stages_and_of_different_settings_share_network_c
 
 def test_a_place_that_becomes_free_is_taken_at_once(checkpoint, calls):
     """Seven molecules in two places, synchronously: four rounds, the last with one."""
-    engine = Engine(checkpoint, 2)
+    engine = Engine(checkpoint, 2, 1.0)
     engine.submit(Request(7, config(checkpoint, policy="synchronous"), sizes=(6,)))
     run(engine)
     assert calls == [2] * (3 * (STEPS + 1)) + [1] * (STEPS + 1)
 
 
 def test_molecules_of_unlike_size_do_not_share_a_call(checkpoint, calls):
-    engine = Engine(checkpoint, 64)
+    engine = Engine(checkpoint, 64, 1.0)
     engine.submit(Request(3, config(checkpoint, policy="synchronous"), sizes=(4, 9, 4)))
     run(engine)
     assert sorted(set(calls)) == [1, 2]
 
 
 def test_requests_are_served_in_the_order_in_which_they_came(checkpoint):
-    engine = Engine(checkpoint, 3)
+    engine = Engine(checkpoint, 3, 1.0)
     settings = config(checkpoint, policy="synchronous")
     tickets = [engine.submit(Request(2, settings, seed, sizes=(5,))) for seed in range(4)]
     ended = [set(done) for done in iter(lambda: engine.busy and engine.step(), False) if done]
@@ -139,7 +139,7 @@ def test_resumed_molecules_end_as_if_they_had_not_been_interrupted(checkpoint):
 
 def test_a_cancelled_request_leaves_and_the_others_stay(checkpoint, calls):
     settings = config(checkpoint, policy="synchronous")
-    engine = Engine(checkpoint, 2)
+    engine = Engine(checkpoint, 2, 1.0)
     gone, stays, waits = (engine.submit(Request(1, settings, seed, sizes=(6,))) for seed in range(3))
     engine.step()
     assert engine.running == {gone, stays}
@@ -154,7 +154,7 @@ def test_a_cancelled_request_leaves_and_the_others_stay(checkpoint, calls):
 
 
 def test_an_idle_engine_does_nothing(checkpoint, calls):
-    engine = Engine(checkpoint, 2)
+    engine = Engine(checkpoint, 2, 1.0)
     ticket = engine.submit(Request(1, config(checkpoint)))
     engine.cancel(ticket)
     assert engine.step() == {}
@@ -167,7 +167,7 @@ def test_the_seconds_of_all_molecules_add_up_to_the_work(checkpoint, monkeypatch
     """On a clock that ticks once per look, each step takes a second, shared by who runs."""
     ticks = iter(range(10**6))
     monkeypatch.setattr("ead_core.diffusion.engine.time.perf_counter", lambda: float(next(ticks)))
-    engine, done, steps = Engine(checkpoint, 3), {}, 0
+    engine, done, steps = Engine(checkpoint, 3, 1.0), {}, 0
     for seed in range(3):
         engine.submit(Request(2, config(checkpoint), seed, sizes=(5, 9)))
     while engine.busy:
@@ -177,7 +177,7 @@ def test_the_seconds_of_all_molecules_add_up_to_the_work(checkpoint, monkeypatch
 
 
 def test_a_request_that_cannot_be_made_is_refused_before_it_enters(checkpoint):
-    engine = Engine(checkpoint, 2)
+    engine = Engine(checkpoint, 2, 1.0)
     with pytest.raises(ConfigError, match="the number of molecules must be at least 1, not 0"):
         engine.submit(replace(Request(1, config(checkpoint)), num=0))
     assert not engine.busy

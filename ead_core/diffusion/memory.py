@@ -1,0 +1,31 @@
+"""How many molecules of a size fit into one network call, so that no batch exhausts the memory.
+
+What a call holds at its peak goes with the ordered pairs of atoms; how many numbers per pair is the network's to say
+(measured: docs/results/molecule-size.md).
+"""
+
+from ead_core.errors import ConfigError
+from ead_core.networks.denoiser import Denoiser
+
+GIB = 1 << 30
+
+
+def call_bytes(denoiser: Denoiser, atoms: int) -> int:
+    """Most bytes that a call without gradients holds per molecule of `atoms` atoms."""
+    weight = next(denoiser.parameters())
+    return atoms**2 * denoiser.network.floats_per_pair * weight.element_size()
+
+
+def molecules_per_call(denoiser: Denoiser, atoms: int, budget: float) -> int:
+    """How many molecules of `atoms` atoms fit into a budget in GiB.
+
+    Raises:
+        ConfigError: not even one.
+    """
+    needed = call_bytes(denoiser, atoms)
+    if needed > budget * GIB:
+        raise ConfigError(
+            f"one molecule of {atoms} atoms needs up to {needed / GIB:.2g} GiB in a network call, more than "
+            f"sampler.memory_budget={budget:g}; raise it or ask for smaller molecules."
+        )
+    return int(budget * GIB // needed)

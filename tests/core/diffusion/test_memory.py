@@ -1,0 +1,74 @@
+"""Network calls stay within their memory budget, however many molecules run."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ead_core.diffusion.engine import Engine
+from ead_core.diffusion.generation import sample
+from ead_core.diffusion.memory import GIB, call_bytes, molecules_per_call
+from ead_core.diffusion.requests import Request, sampler_config
+from ead_core.errors import ConfigError
+from ead_core.training.checkpoint import load_checkpoint
+
+PEAK = """
+import resource, sys, torch
+from ead_core.config import NetworkConfig
+from ead_core.diffusion.memory import call_bytes
+from ead_core.networks.denoiser import build_denoiser
+
+def call(molecules, atoms):
+    with torch.inference_mode():
+        mask = torch.ones(molecules, atoms, dtype=torch.bool)
+        denoiser(torch.randn(molecules, atoms, 8), torch.zeros(molecules, atoms, dtype=torch.long), mask)
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.set_num_threads(1)
+denoiser = build_denoiser(NetworkConfig(kind=sys.argv[1], hidden_features=64, layers=2), 5, 1000)
+call(2, 8)
+before = peak()
+call(32, 96)
+print((peak() - before) / (32 * call_bytes(denoiser, 96)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux tells it")
+@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf"])
+def test_a_call_needs_no_more_than_is_planned_and_not_much_less(kind):
+    """In a process of its own, whose memory nobody else has touched; the compiled kernel needs less."""
+    environment = {**os.environ, "EAD_EDGE_KERNEL": "torch"}
+    command = [sys.executable, "-c", PEAK, kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert 0.7 < float(done.stdout) < 1
+
+
+def test_the_plan_goes_with_the_square_of_the_atoms(make_checkpoint):
+    denoiser = load_checkpoint(make_checkpoint()).denoiser
+    assert call_bytes(denoiser, 20) == 4 * call_bytes(denoiser, 10)
+    budget = 7.5 * call_bytes(denoiser, 10) / GIB
+    assert molecules_per_call(denoiser, 10, budget) == 7
+    assert molecules_per_call(denoiser, 20, budget) == 1
+    assert call_bytes(denoiser.double(), 10) == 2 * call_bytes(denoiser.float(), 10)
+
+
+def test_the_engine_cuts_its_calls_to_the_budget(make_checkpoint):
+    checkpoint, calls = load_checkpoint(make_checkpoint()), []
+    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: calls.append(inputs[0].shape[:2]))
+    engine = Engine(checkpoint, 64, 4.5 * call_bytes(checkpoint.denoiser, 9) / GIB)
+    engine.submit(Request(6, sampler_config(checkpoint, {"policy": "synchronous"}), sizes=(9,)))
+    engine.step()
+    assert [tuple(shape) for shape in calls] == [(4, 9), (2, 9)]
+
+
+def test_a_molecule_that_does_not_fit_is_refused_in_a_sentence(make_checkpoint):
+    checkpoint = load_checkpoint(make_checkpoint())
+    with pytest.raises(ConfigError) as error:
+        sample(checkpoint, 3, sizes=[4, 500], memory_budget=0.01)
+    assert str(error.value).startswith("one molecule of 500 atoms needs up to 0.")
+    assert str(error.value).endswith(
+        "GiB in a network call, more than sampler.memory_budget=0.01; raise it or ask for smaller molecules."
+    )
