@@ -32,9 +32,12 @@ class DataConfig(Section):
 
 
 class NetworkConfig(Section):
-    """`egnn` is EDM's network; `egnn_rbf` the better conditioned variant (uses `edge_features`, `vectors`)."""
+    """`egnn` is EDM's network, `egnn_rbf` a better conditioned variant, `egnn_vector` one that passes vectors.
 
-    kind: Literal["egnn", "egnn_rbf"] = "egnn_rbf"
+    The variants use `edge_features` and `vectors`.
+    """
+
+    kind: Literal["egnn", "egnn_rbf", "egnn_vector"] = "egnn_rbf"
     hidden_features: int = Field(128, ge=1, le=4096)
     layers: int = Field(6, ge=1, le=64)
     edge_features: int = Field(64, ge=1, le=4096)

@@ -7,6 +7,7 @@ from ead_core.config import NetworkConfig
 from ead_core.molecules import centre
 from ead_core.networks.egnn import Egnn
 from ead_core.networks.egnn_rbf import EgnnRbf
+from ead_core.networks.egnn_vector import EgnnVector
 
 
 class Denoiser(nn.Module):
@@ -17,7 +18,7 @@ class Denoiser(nn.Module):
         steps: T, the level that is fed to the network as time 1.
     """
 
-    def __init__(self, network: Egnn | EgnnRbf, steps: int) -> None:
+    def __init__(self, network: Egnn | EgnnRbf | EgnnVector, steps: int) -> None:
         super().__init__()
         self.network = network
         self.steps = steps
@@ -43,8 +44,11 @@ def build_denoiser(config: NetworkConfig, features: int, steps: int) -> Denoiser
         features: F, feature channels per atom.
         steps: T.
     """
-    if config.kind == "egnn":
-        network: Egnn | EgnnRbf = Egnn(features, config.hidden_features, config.layers)
-    else:
-        network = EgnnRbf(features, config.hidden_features, config.layers, config.edge_features, config.vectors)
-    return Denoiser(network, steps)
+    hidden, layers, edge, vectors = config.hidden_features, config.layers, config.edge_features, config.vectors
+    match config.kind:
+        case "egnn":
+            return Denoiser(Egnn(features, hidden, layers), steps)
+        case "egnn_rbf":
+            return Denoiser(EgnnRbf(features, hidden, layers, edge, vectors), steps)
+        case "egnn_vector":
+            return Denoiser(EgnnVector(features, hidden, layers, edge, vectors), steps)

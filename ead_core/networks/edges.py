@@ -3,7 +3,8 @@
 Edge tensors [B, N, N, H] are what time and memory go into. Of the five that a two-layer network with a gated sum
 makes, only the second pre-activation is kept; the rest is recomputed from it and from per-atom inputs.
 
-Legend: B molecules, N padded atoms, H hidden channels of an edge, D distance features, P projections.
+Legend: B molecules, N padded atoms, H hidden channels of an edge, D distances of an edge, R basis functions of a
+distance, P projections.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, silu
 
+from ead_core.networks.native import native_edge_network, native_suits
+from ead_core.networks.radial import radial_basis, radial_basis_backward
+
 silu_backward = torch.ops.aten.silu_backward
 
 
@@ -22,7 +26,8 @@ class EdgeWeights:
     """Weights of the operation.
 
     Attributes:
-        distance: [H, D] of the first layer, whose other part comes in as `receiver` and `sender`.
+        distance: [H, D·R] of the first layer, whose other part comes in as `receiver` and `sender`; with R > 1 it
+            takes `radial_basis` of each distance.
         second: [H, H] and its bias [H].
         projection: [P, H] and its bias [P].
     """
@@ -39,10 +44,12 @@ def edge_network(
 ) -> tuple[Tensor, Tensor]:
     """m_ij = SiLU(W₂ SiLU(r_i + s_j + W_d d_ij) + b₂), its projections, and its gated sum over senders.
 
+    Computed by a compiled operation (`native.py`) where there is one for these inputs, else by PyTorch.
+
     Args:
         receiver: r [B, N, H], first-layer contribution of the atom that gathers, bias included.
         sender: s [B, N, H].
-        distances: d [B, N, N, D].
+        distances: d [B, N, N, D], in Å where there are basis functions.
         weights: of all layers.
         edges: [B, N, N], one for pairs of different real atoms, without gradient; None leaves out the sum.
 
@@ -51,13 +58,20 @@ def edge_network(
     """
     inputs = (receiver, sender, distances, *vars(weights).values())
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    projections, gathered = _EdgeNetwork.apply(learns, edges, *inputs)
+    compute = native_edge_network if native_suits(edges, inputs) else _EdgeNetwork.apply
+    projections, gathered = compute(learns, edges, *inputs)
     return projections, gathered
 
 
-def _first(receiver: Tensor, sender: Tensor, distances: Tensor, weight: Tensor) -> Tensor:
+def _features(distances: Tensor, weight: Tensor) -> Tensor:
+    """What the first layer takes of the distances: [B, N, N, D·R]."""
+    count = weight.shape[1] // distances.shape[3]
+    return distances if count == 1 else radial_basis(distances, count).flatten(3)
+
+
+def _first(receiver: Tensor, sender: Tensor, features: Tensor, weight: Tensor) -> Tensor:
     """Pre-activation of the first layer, built in one buffer."""
-    edge = linear(distances, weight)
+    edge = linear(features, weight)
     edge += receiver[:, :, None, :]
     edge += sender[:, None, :, :]
     return edge
@@ -69,7 +83,7 @@ class _EdgeNetwork(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, learns: bool, edges: Tensor | None, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         receiver, sender, distances, distance, second, second_bias, projection, projection_bias = inputs
-        hidden = silu(_first(receiver, sender, distances, distance), inplace=True)
+        hidden = silu(_first(receiver, sender, _features(distances, distance), distance), inplace=True)
         before = linear(hidden, second, second_bias)
         message = silu(before, inplace=not learns)
         projections = linear(message, projection, projection_bias)
@@ -98,16 +112,21 @@ class _EdgeNetwork(torch.autograd.Function):
         if gate_share is not None:
             grad_message.addcmul_(gate_share, grad_gathered[:, :, None, :])
         grad_before = silu_backward(grad_message, before).flatten(0, 2)
-        first = _first(receiver, sender, distances, distance)
+        features = _features(distances, distance)
+        first = _first(receiver, sender, features, distance)
         grad_second = grad_before.t() @ silu(first).flatten(0, 2)
         grad_first = silu_backward((grad_before @ second).view_as(first), first)
+        grad_distances = linear(grad_first, distance.t())
+        if features is not distances:
+            basis = features.unflatten(3, (distances.shape[3], -1))
+            grad_distances = radial_basis_backward(grad_distances.view_as(basis), distances, basis)
         return (
             None,  # of `learns`
             None,  # of `edges`
             grad_first.sum(dim=2),
             grad_first.sum(dim=1),
-            linear(grad_first, distance.t()),
-            grad_first.flatten(0, 2).t() @ distances.flatten(0, 2),
+            grad_distances,
+            grad_first.flatten(0, 2).t() @ features.flatten(0, 2),
             grad_second,
             grad_before.sum(dim=0),
             grad_projection,

@@ -22,13 +22,6 @@ RADIAL_BASIS = 16
 TIME_FREQUENCIES = 8
 
 
-def radial_basis(distance: Tensor, count: int = RADIAL_BASIS) -> Tensor:
-    """Gaussians of u = d / (d + 3 Å) on a uniform grid over [0, 1]: [...] → [..., R]."""
-    bounded = distance / (distance + 3)
-    centres = torch.linspace(0, 1, count, device=distance.device, dtype=distance.dtype)
-    return torch.exp(-0.5 * ((bounded[..., None] - centres) * count) ** 2)
-
-
 def fourier_features(time: Tensor, count: int = TIME_FREQUENCIES) -> Tensor:
     """t itself, and sine and cosine of octaves of πt: [...] → [..., 2·count + 1]."""
     angles = time[..., None] * (math.pi * 2.0 ** torch.arange(count, device=time.device)).to(time.dtype)
@@ -63,10 +56,10 @@ class EgnnRbfBlock(nn.Module):
         return edge_network(receiver, sender, distances, weights, edges)
 
     def forward(self, h: Tensor, x: Tensor, initial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Advance features h [B, N, H] and coordinates x [B, N, 3]; arguments as in `EgnnBlock`."""
+        """Advance features h [B, N, H] and coordinates x [B, N, 3]; arguments as in `EgnnBlock`, but not squared."""
         difference, squared = pair_differences(x)
         distance = torch.sqrt(squared + 1e-8)
-        readout, gathered = self.messages(h, torch.cat([radial_basis(distance), initial], dim=-1), edges)
+        readout, gathered = self.messages(h, torch.stack([distance, initial], dim=-1), edges)
         weight = readout[..., 1:]
         direction = difference * (edges / (distance + 1))[..., None]
         sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
@@ -103,7 +96,7 @@ class EgnnRbf(nn.Module):
         """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N]."""
         edges = edge_mask(mask, x.dtype)
         _, squared = pair_differences(x)
-        initial = radial_basis(torch.sqrt(squared + 1e-8))
+        initial = torch.sqrt(squared + 1e-8)
         hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)

@@ -37,7 +37,9 @@ def campaign(tiny_checkpoint):
 def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
     rungs = branch_rungs(campaign, SPACE)
     assert rungs == {0, 8, 20}
-    buckets = [_prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)]
+    buckets = [
+        _prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+    ]
     for ratio in SPACE["sampler.async_ratio"]:
         branched = run_point(campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"})
         direct = sample(campaign.checkpoint, 8, 3, policy="adaptive", async_ratio=ratio, pause_mode="repeat")

@@ -14,7 +14,7 @@ from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import load_checkpoint
 
 PEAK = """
-import resource, sys, torch
+import re, sys, torch
 from ead_core.config import NetworkConfig
 from ead_core.diffusion.memory import call_bytes
 from ead_core.networks.denoiser import build_denoiser
@@ -25,7 +25,7 @@ def call(molecules, atoms):
         denoiser(torch.randn(molecules, atoms, 8), torch.zeros(molecules, atoms, dtype=torch.long), mask)
 
 def peak():
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
 
 torch.set_num_threads(1)
 denoiser = build_denoiser(NetworkConfig(kind=sys.argv[1], hidden_features=64, layers=2), 5, 1000)
@@ -37,13 +37,13 @@ print((peak() - before) / (32 * call_bytes(denoiser, 96)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux tells it")
-@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf"])
+@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
 def test_a_call_needs_no_more_than_is_planned_and_not_much_less(kind):
     """In a process of its own, whose memory nobody else has touched; the compiled kernel needs less."""
     environment = {**os.environ, "EAD_EDGE_KERNEL": "torch"}
     command = [sys.executable, "-c", PEAK, kind]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert 0.7 < float(done.stdout) < 1
+    assert 0.6 < float(done.stdout) < 1
 
 
 def test_the_plan_goes_with_the_square_of_the_atoms(make_checkpoint):

@@ -5,21 +5,10 @@ import torch
 from torch.nn.functional import linear, silu
 
 from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.radial import radial_basis
 
 B, N, H, D, P = 2, 4, 5, 3, 2
-
-
-@pytest.fixture
-def inputs():
-    """Receiver, sender, distances and the five weights, in double precision and with gradients."""
-    shapes = [(B, N, H), (B, N, H), (B, N, N, D), (H, D), (H, H), (H,), (P, H), (P,)]
-    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-
-
-@pytest.fixture
-def edges():
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]], dtype=torch.float64)
-    return mask[:, :, None] * mask[:, None, :] * (1 - torch.eye(N, dtype=torch.float64))
+F64 = torch.float64
 
 
 def fused(inputs, edges):
@@ -28,11 +17,25 @@ def fused(inputs, edges):
 
 def plain(inputs, edges):
     receiver, sender, distances, distance, second, second_bias, projection, projection_bias = inputs
+    if distance.shape[1] > distances.shape[3]:
+        grid = torch.linspace(0, 1, distance.shape[1] // distances.shape[3], dtype=distances.dtype)
+        bounded = distances / (distances + 3)
+        distances = torch.exp(-0.5 * ((bounded[..., None] - grid) * len(grid)) ** 2).flatten(3)
     first = receiver[:, :, None] + sender[:, None] + linear(distances, distance)
     message = silu(linear(silu(first), second, second_bias))
     projections = linear(message, projection, projection_bias)
     gate = torch.sigmoid(projections[..., 0]) * edges
     return projections, torch.einsum("bij,bijh->bih", gate, message)
+
+
+@pytest.fixture(params=[1, 16], ids=["distances", "basis"])
+def inputs(request, make_inputs):
+    return make_inputs((B, N, H, D, request.param, P), F64)
+
+
+@pytest.fixture
+def edges(make_edges):
+    return make_edges(B, N, F64)
 
 
 def test_values_are_those_of_the_formula(inputs, edges):
@@ -57,12 +60,22 @@ def test_gradients_are_those_of_finite_differences(inputs, edges, gathers):
     assert torch.autograd.gradcheck(lambda *tensors: fused(tensors, edges if gathers else None)[outputs], inputs)
 
 
-def test_one_edge_tensor_is_kept_for_the_backward_pass(inputs, edges):
+def kept_by(operation):
+    """Numbers of elements of the tensors that `operation` keeps for its backward pass."""
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        fused(inputs, edges)
-    assert sum(count >= B * N * N * H for count in kept) == 1
-    kept.clear()
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        plain(inputs, edges)
-    assert sum(count >= B * N * N * H for count in kept) >= 4
+        operation()
+    return kept
+
+
+def test_one_edge_tensor_is_kept_for_the_backward_pass(make_inputs, edges):
+    inputs, size = make_inputs((B, N, H, D, 1, P), F64), B * N * N * H
+    assert sum(count >= size for count in kept_by(lambda: fused(inputs, edges))) == 1
+    assert sum(count >= size for count in kept_by(lambda: plain(inputs, edges))) >= 4
+
+
+def test_radial_basis_peaks_at_its_centres():
+    distance = torch.tensor([0.0, 3.0, 1e6], dtype=F64)  # u = 0, 1/2, 1
+    basis = radial_basis(distance, 17)
+    torch.testing.assert_close(basis.argmax(dim=-1), torch.tensor([0, 8, 16]))
+    torch.testing.assert_close(basis.amax(dim=-1), torch.ones(3, dtype=F64), atol=1e-8, rtol=0)

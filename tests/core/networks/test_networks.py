@@ -1,5 +1,7 @@
 """Both networks are equivariant and blind to padding; `egnn` equals a plain edge-list implementation."""
 
+import copy
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from ead_core.networks.denoiser import build_denoiser
 FEATURES, STEPS = 6, 1000
 
 
-@pytest.fixture(params=["egnn", "egnn_rbf"])
+@pytest.fixture(params=["egnn", "egnn_rbf", "egnn_vector"])
 def denoiser(request):
     torch.manual_seed(0)
     config = NetworkConfig(kind=request.param, hidden_features=32, layers=3, edge_features=16, vectors=4)
@@ -77,7 +79,20 @@ def test_training_and_inference_modes_agree(denoiser, inputs):
     assert torch.equal(without_gradient, denoiser(*inputs).detach())
 
 
-def test_egnn_agrees_with_the_edge_list_form(inputs):
+def test_single_precision_gives_the_values_and_gradients_of_double(kernel, denoiser, inputs):
+    z, levels, mask = inputs
+    exact = denoiser(z, levels, mask)
+    exact.square().sum().backward()
+    rounded = copy.deepcopy(denoiser).float()
+    rounded.zero_grad()
+    predicted = rounded(z.float(), levels, mask)
+    predicted.square().sum().backward()
+    assert torch.allclose(predicted.double(), exact, atol=1e-5, rtol=1e-4)
+    for ours, theirs in zip(rounded.parameters(), denoiser.parameters(), strict=True):
+        assert ours.grad is None or torch.allclose(ours.grad.double(), theirs.grad, atol=1e-3, rtol=1e-3)
+
+
+def test_egnn_agrees_with_the_edge_list_form(kernel, inputs):
     torch.manual_seed(0)
     config = NetworkConfig(kind="egnn", hidden_features=64, layers=4)
     denoiser = build_denoiser(config, FEATURES, STEPS)

@@ -1,0 +1,122 @@
+"""An EGNN that passes vectors: every atom carries a few directions beside its features, and the geometry stays put.
+
+EDM's network moves the coordinates from block to block and sees directions through the moved distances alone. Here the
+input's distances and directions serve all blocks (as radial basis functions and unit-like vectors), and what would be a
+move goes into K vector channels per atom: sums of edge directions and of other atoms' vectors, the way of PaiNN (Schütt
+et al. 2021). An edge also sees how both atoms' vectors point along it, which tells about angles and torsions.
+
+Legend: B molecules, N padded atoms, H hidden features per atom, E features per edge, K vectors per atom, R basis
+functions.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ead_core.molecules import ONE_HOT_SCALE
+from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.egnn import edge_mask, pair_differences
+from ead_core.networks.egnn_rbf import RADIAL_BASIS, TIME_FREQUENCIES, fourier_features
+from ead_core.networks.radial import radial_basis
+
+PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
+
+
+class EgnnVectorBlock(nn.Module):
+    """Messages over all pairs, then an update of features and vectors."""
+
+    def __init__(self, hidden: int, edge: int, vectors: int) -> None:
+        super().__init__()
+        self.edge, self.vectors = edge, vectors
+        width = hidden + edge + 3 * vectors
+        self.norm = nn.LayerNorm(hidden)
+        self.ends = nn.Linear(hidden, 2 * edge)
+        self.distance = nn.Linear(RADIAL_BASIS + 2 * vectors, edge, bias=False)
+        self.second = nn.Linear(edge, edge)
+        self.weights = nn.Linear(edge, 1 + 2 * vectors)
+        self.mixing = nn.Linear(2 * vectors, 2 * vectors, bias=False)
+        self.update_norm = nn.LayerNorm(width)
+        self.update = nn.Sequential(
+            nn.Linear(width, 2 * hidden),
+            nn.SiLU(),
+            nn.Linear(2 * hidden, hidden + 2 * vectors),
+        )
+        for parameter in self.update[-1].parameters():
+            nn.init.zeros_(parameter)  # every block starts as the identity
+
+    def messages(self, h: Tensor, features: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Gate and weights of every edge [B, N, N, 1 + 2K], and the gated sum of edge features [B, N, E]."""
+        receiver, sender = self.ends(self.norm(h)).split(self.edge, dim=-1)
+        second, readout = self.second, self.weights
+        weights = EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
+        return edge_network(receiver, sender, features, weights, edges)
+
+    def forward(self, h: Tensor, v: Tensor, direction: Tensor, radial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance features h [B, N, H] and vectors v [B, N, K, 3].
+
+        Args:
+            h: atom features.
+            v: atom vectors.
+            direction: (x_i − x_j) / (d_ij + 1) [B, N, N, 3], zero between atoms that are no edge.
+            radial: basis functions of the distances [B, N, N, R].
+            edges: [B, N, N], one for pairs of different real atoms.
+        """
+        receiving, sending = along(direction, v), along(direction.transpose(1, 2), v).transpose(1, 2)
+        readout, gathered = self.messages(h, torch.cat([radial, receiving, sending], dim=-1), edges)
+        of_direction, of_vector = (readout[..., 1:] * edges[..., None]).split(self.vectors, dim=-1)
+        passed = PASSED_SCALE * torch.einsum("bijk,bjkc->bikc", of_vector, v)
+        sums = of_direction.transpose(2, 3) @ direction + passed
+        known = torch.cat([v, sums], dim=2)
+        left, right = self.mixing(known.transpose(2, 3)).transpose(2, 3).split(self.vectors, dim=2)
+        products = (left * right).sum(dim=-1) / (1 + length(left))
+        everything = torch.cat([h, gathered, length(known), products], dim=-1)
+        change, mix, gate = self.update(self.update_norm(everything)).split(
+            [h.shape[-1], self.vectors, self.vectors], dim=-1
+        )
+        return h + change, v + mix[..., None] * left + gate[..., None] * sums
+
+
+class EgnnVector(nn.Module):
+    """Same call as `Egnn`.
+
+    Args:
+        features: F, channels per atom.
+        hidden: H.
+        layers: number of blocks.
+        edge: E.
+        vectors: K.
+
+    Attributes:
+        floats_per_pair: as of `Egnn`.
+    """
+
+    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
+        super().__init__()
+        self.floats_per_pair = 2 * edge + 8 * vectors + 3 * RADIAL_BASIS + 50
+        self.vectors = vectors
+        self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
+        self.blocks = nn.ModuleList(EgnnVectorBlock(hidden, edge, vectors) for _ in range(layers))
+        self.norm = nn.LayerNorm(hidden)
+        self.readout = nn.Linear(hidden, features)
+        self.displacement = nn.Linear(vectors, 1, bias=False)
+
+    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N]."""
+        edges = edge_mask(mask, x.dtype)
+        difference, squared = pair_differences(x)
+        distance = torch.sqrt(squared + 1e-8)
+        direction, radial = difference * (edges / (distance + 1))[..., None], radial_basis(distance, RADIAL_BASIS)
+        hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1))
+        v = x.new_zeros(*x.shape[:2], self.vectors, 3)
+        for block in self.blocks:
+            hidden, v = block(hidden, v, direction, radial, edges)
+        return self.displacement(v.transpose(2, 3))[..., 0], self.readout(self.norm(hidden))
+
+
+def along(direction: Tensor, v: Tensor) -> Tensor:
+    """Components of the first atom's vectors v [B, N, K, 3] along each edge's direction [B, N, N, 3]: [B, N, N, K]."""
+    return direction @ v.transpose(2, 3)
+
+
+def length(v: Tensor) -> Tensor:
+    """|v| [B, N, K] of vectors [B, N, K, 3], with a gradient at zero."""
+    return torch.sqrt((v**2).sum(dim=-1) + 1e-8)

@@ -1,0 +1,167 @@
+"""The compiled edge operation against PyTorch's in double precision, and who computes when it is not to be had."""
+
+import logging
+
+import pytest
+import torch
+
+from ead_core.errors import ConfigError
+from ead_core.networks import native
+from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.native_build import BuildError, shared_library
+
+SIZES = [  # molecules, atoms, hidden channels, distances, basis functions, projections
+    (2, 1, 16, 2, 1, 1),
+    (3, 2, 32, 2, 16, 9),
+    (2, 29, 64, 2, 1, 1),
+    (1, 181, 16, 1, 32, 3),
+    (2, 7, 256, 3, 1, 5),
+]
+
+
+@pytest.fixture
+def chosen(compiled, monkeypatch):
+    """Sets EAD_EDGE_KERNEL; starts with `native`."""
+    monkeypatch.setenv(native.VARIABLE, "native")
+    return lambda choice: monkeypatch.setenv(native.VARIABLE, choice)
+
+
+@pytest.fixture
+def forgotten():
+    """Nothing compiled is loaded yet, before the test and after."""
+    native._library.cache_clear()
+    yield
+    native._library.cache_clear()
+
+
+def fused(inputs, edges):
+    return edge_network(*inputs[:3], EdgeWeights(*inputs[3:]), edges)
+
+
+def results(inputs, edges):
+    """Outputs, and gradients of all inputs under fixed gradients of the outputs."""
+    outputs = fused(inputs, edges)
+    weights = [torch.linspace(0.5, 1, t.numel(), dtype=torch.float64).to(t).view_as(t) for t in outputs]
+    return [*(t.detach() for t in outputs), *torch.autograd.grad(outputs, inputs, weights)]
+
+
+@pytest.mark.parametrize("gathers", [True, False])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_values_and_gradients_are_those_of_double_precision(chosen, make_inputs, make_edges, sizes, gathers):
+    inputs = make_inputs(sizes)
+    edges = make_edges(*sizes[:2]) if gathers else None
+    exact = results([t.detach().double().requires_grad_() for t in inputs], edges if edges is None else edges.double())
+    for ours, theirs in zip(results(inputs, edges), exact, strict=True):
+        scale = float(theirs.abs().max()) if theirs.numel() else 0.0
+        torch.testing.assert_close(ours.double(), theirs, atol=1e-5 * max(scale, 1.0), rtol=0)
+
+
+def test_results_depend_neither_on_threads_nor_on_other_molecules(chosen, make_inputs, make_edges):
+    inputs, edges = make_inputs((5, 19, 32, 2, 16, 9)), make_edges(5, 19)
+    first, threads = results(inputs, edges), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert all(torch.equal(a, b) for a, b in zip(first, results(inputs, edges), strict=True))
+    finally:
+        torch.set_num_threads(threads)
+    for index in range(5):
+        alone = [t[index : index + 1] for t in inputs[:3]] + inputs[3:]
+        for ours, theirs in zip(fused(alone, edges[index : index + 1]), first[:2], strict=True):
+            assert torch.equal(ours[0], theirs[index])
+
+
+def test_no_edge_tensor_is_kept_for_the_backward_pass(chosen, make_inputs, make_edges):
+    inputs, kept = make_inputs((2, 9, 32, 2, 1, 1)), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        fused(inputs, make_edges(2, 9))
+    assert max(kept) < 2 * 9 * 9 * 32
+
+
+def test_views_and_missing_gradients_are_accepted(chosen, make_inputs, make_edges):
+    inputs, edges = make_inputs((2, 6, 16, 2, 1, 1)), make_edges(2, 6)
+    expected = results(inputs, edges)
+    strided = [t.detach().mT.contiguous().mT.requires_grad_() if t.dim() > 1 else t for t in inputs]
+    assert not strided[0].is_contiguous()
+    assert all(torch.equal(a, b) for a, b in zip(results(strided, edges), expected, strict=True))
+    inputs[2].requires_grad_(False)
+    (gradient,) = torch.autograd.grad(fused(inputs, edges)[1].square().sum(), inputs[:1])
+    assert torch.isfinite(gradient).all()
+    with torch.inference_mode():
+        assert torch.equal(fused(inputs, edges)[0], expected[0])
+
+
+def test_what_is_not_a_number_stays_so(chosen, make_inputs, make_edges):
+    inputs = make_inputs((2, 3, 16, 2, 16, 1))
+    inputs[0].data[0, 0, 0] = torch.nan
+    projections, gathered = fused(inputs, make_edges(2, 3))
+    assert projections[0, 0].isnan().all()
+    assert gathered[0, 0].isnan().all()
+    assert torch.isfinite(projections[1]).all()
+
+
+def test_what_does_not_fit_is_left_to_pytorch(chosen, make_inputs, caplog):
+    caplog.set_level(logging.INFO)
+    native._tell_of_shape.cache_clear()
+    fits = make_inputs((2, 3, 16, 2, 1, 1))
+    assert native.native_suits(None, fits)
+    for sizes in ((2, 3, 24, 2, 1, 1), (2, 3, 16, 2, 10, 1), (0, 3, 16, 2, 1, 1)):
+        inputs = make_inputs(sizes)
+        assert not native.native_suits(None, inputs)
+        assert fused(inputs, None)[0].shape == (*inputs[2].shape[:3], 1)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "PyTorch computes edges of 24 channels and 1 functions per distance",
+        "PyTorch computes edges of 16 channels and 10 functions per distance",
+    ]
+    assert not native.native_suits(None, make_inputs((2, 3, 16, 2, 1, 1), torch.float64))
+    chosen("torch")
+    assert not native.native_suits(None, fits)
+
+
+def test_without_a_working_compiler_pytorch_takes_over_and_says_so_once(
+    forgotten, make_inputs, monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(native.VARIABLE, "auto")
+    inputs = make_inputs((2, 3, 16, 2, 1, 1))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            fused(inputs, None)
+    (record,) = caplog.records
+    assert "PyTorch computes the edges" in record.getMessage()
+    assert "false" in record.getMessage()
+    monkeypatch.setenv(native.VARIABLE, "native")
+    with pytest.raises(ConfigError, match="EAD_EDGE_KERNEL is native, but"):
+        fused(inputs, None)
+
+
+def test_an_unknown_choice_is_refused(make_inputs, monkeypatch):
+    monkeypatch.setenv(native.VARIABLE, "fast")
+    with pytest.raises(ConfigError, match="must be one of auto, torch, native, not 'fast'"):
+        fused(make_inputs((2, 3, 16, 2, 1, 1)), None)
+
+
+def test_a_library_is_compiled_once_per_source_and_compiler(compiled, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tmp_path / "number.cpp"
+    source.write_text('extern "C" int number() { return 1; }')
+    first = shared_library(source)
+    written = first.stat().st_mtime_ns
+    assert shared_library(source) == first
+    assert first.stat().st_mtime_ns == written
+    source.write_text('extern "C" int number() { return 2; }')
+    assert shared_library(source) != first
+    assert [path.suffix for path in first.parent.iterdir()] == [".so", ".so"]
+
+
+def test_reasons_for_having_no_library_are_sentences(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    broken = tmp_path / "broken.cpp"
+    broken.write_text("not C++")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(BuildError, match="no-such-compiler cannot be run"):
+        shared_library(broken)
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match="there is no C\\+\\+ compiler"):
+        shared_library(broken)
