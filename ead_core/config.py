@@ -94,14 +94,16 @@ class SamplerConfig(Section):
 
     `async_ratio` is the share of the levels, from the clean end, that is denoised asynchronously (1 − λ of the
     paper); `interval` the largest spread of levels within a molecule (default: the training interval);
-    `solver` makes the moves: `ancestral` draws from the exact posterior, `ddim` follows the deterministic flow.
+    `solver` makes the moves: `ancestral` draws from the posterior, `ddim` follows the deterministic flow;
+    `dpmpp_2m_sde` and `dpmpp_2m` are their forms of second order. `grid` says how `steps` < T are spread over the
+    levels: evenly, or denser near the clean end.
     `decision` says whether the velocity of the very move under decision counts (`own_noise`, the paper's
     literal reading) or only earlier ones (`previous`). `batch_size` molecules run at once, in network calls that
     hold at most `memory_budget` GiB beyond the model.
     """
 
     policy: Literal["synchronous", "manual", "adaptive"] = "adaptive"
-    solver: Literal["ancestral", "ddim"] = "ancestral"
+    solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde"] = "ancestral"
     async_ratio: float = Field(0.2, ge=0, le=1)
     history_window: int = Field(2, ge=1, le=10)
     pause_mode: Literal["repeat", "renoise", "hold"] = "repeat"
@@ -111,6 +113,7 @@ class SamplerConfig(Section):
     group_size: int = Field(5, ge=1, le=10_000)
     lag: int = Field(1, ge=0, le=10_000)
     steps: int | None = Field(None, ge=1, le=100_000)
+    grid: Literal["even", "quadratic"] = "even"
     batch_size: int = Field(64, ge=1)
     memory_budget: float = Field(2.0, gt=0)
 

@@ -11,7 +11,8 @@ Format = Literal["json", "sdf", "xyz", "smiles"]
 
 MEANINGS = {
     "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD.",
-    "sampler.solver": "`ancestral` draws every move from the exact posterior, `ddim` is deterministic.",
+    "sampler.solver": "`ancestral` draws every move from the posterior, `ddim` is deterministic; `dpmpp_2m_sde` and "
+    "`dpmpp_2m` are their forms of second order, for few steps.",
     "sampler.async_ratio": "Share of the noise levels, from the clean end, that is denoised asynchronously.",
     "sampler.history_window": "Velocities that must fall for an atom to advance.",
     "sampler.pause_mode": "What happens to a paused atom: denoised again at its level, brought back up, or left.",
@@ -21,6 +22,7 @@ MEANINGS = {
     "sampler.group_size": "Atoms per group of the manual pyramid.",
     "sampler.lag": "Steps between neighbouring groups of the manual pyramid.",
     "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
+    "sampler.grid": "How fewer steps are spread over the levels: `even`, or `quadratic`, denser near the clean end.",
 }
 
 

@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from ead_core.config import SamplerConfig
+from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive, Manual, Policy, Synchronous
-from ead_core.diffusion.sampler import Process, sampling_grid
+from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import Checkpoint
 
@@ -20,13 +21,13 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
     if steps > levels:
         raise ConfigError(f"sampler.steps must be at most the {levels} levels of training, not {steps}.")
     clamp = trained if config.interval is None else config.interval
-    grid = sampling_grid(levels, steps).to(next(checkpoint.denoiser.parameters()).device)
     if config.policy != "synchronous":
-        _check_asynchrony(clamp, trained, int(grid.diff().max()))
+        _check_training(clamp, trained)
+    grid = sampling_grid(levels, steps, config.grid)
     return Process(
         denoiser=checkpoint.denoiser,
         schedule=checkpoint.schedule,
-        grid=grid,
+        grid=grid.to(next(checkpoint.denoiser.parameters()).device),
         policy=build_policy(config, grid, clamp, largest),
         pause_mode="hold" if config.policy == "manual" else config.pause_mode,
         decision=config.decision,
@@ -38,26 +39,41 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
     """The policy of a sampler section on a grid; `clamp` is in levels, `largest` the biggest molecule.
 
     Raises:
-        ConfigError: a manual pyramid wider than the clamp.
+        ConfigError: a step longer than the clamp where atoms may differ, or a manual pyramid wider than the clamp.
     """
-    rungs, levels = len(grid) - 1, int(grid[-1])
-    clamp_rungs = max(1, clamp * rungs // levels)
     if config.policy == "synchronous":
         return Synchronous()
     if config.policy == "manual":
         spread = config.lag * ((largest - 1) // config.group_size)
+        clamp_rungs = _rungs_within(clamp, grid)
         if spread > clamp_rungs:
             raise ConfigError(
                 f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads "
                 f"the {largest} atoms over {spread} steps of the grid; "
                 f"at most {clamp_rungs} are allowed (sampler.interval)."
             )
-        return Manual(rungs, config.group_size, config.lag)
-    start = round(config.async_ratio * levels)
-    return Adaptive(int((grid <= start).sum()) - 1, config.history_window, clamp_rungs, config.max_pauses)
+        return Manual(len(grid) - 1, config.group_size, config.lag)
+    start = int((grid <= round(config.async_ratio * int(grid[-1]))).sum()) - 1
+    clamp_rungs = _rungs_within(clamp, grid[: start + 2])  # the stage, and the step into it
+    return Adaptive(start, config.history_window, clamp_rungs, config.max_pauses)
 
 
-def _check_asynchrony(clamp: int, trained: int, stride: int) -> None:
+def _rungs_within(clamp: int, grid: Tensor) -> int:
+    """How many rungs apart two atoms may be, wherever they are on `grid`, for their levels to differ by ≤ `clamp`.
+
+    Raises:
+        ConfigError: not even one, because a step of the grid is longer.
+    """
+    apart = [k for k in range(1, min(clamp, len(grid) - 1) + 1) if int((grid[k:] - grid[:-k]).max()) <= clamp]
+    if not apart:
+        raise ConfigError(
+            f"sampler.steps is so small that one step spans {int(grid.diff().max())} levels, more than "
+            f"sampler.interval={clamp}; use more steps, another sampler.grid or sampler.policy=synchronous."
+        )
+    return apart[-1]
+
+
+def _check_training(clamp: int, trained: int) -> None:
     if not trained:
         raise ConfigError(
             "the checkpoint was trained with equal levels of all atoms (diffusion.interval=0); "
@@ -67,9 +83,4 @@ def _check_asynchrony(clamp: int, trained: int, stride: int) -> None:
         raise ConfigError(
             f"sampler.interval={clamp} exceeds twice the training interval ({trained}); "
             "such spreads of levels never occurred in training."
-        )
-    if stride > clamp:
-        raise ConfigError(
-            f"sampler.steps is so small that one step spans {stride} levels, "
-            f"more than sampler.interval={clamp}; use more steps or sampler.policy=synchronous."
         )

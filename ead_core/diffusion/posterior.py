@@ -7,6 +7,7 @@ Legend: B molecules, N padded atoms, F features, R rungs of the grid.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,29 +15,50 @@ from torch import Tensor
 from ead_core.diffusion.schedule import Coefficients, NoiseSchedule
 from ead_core.molecules import centre
 
-SOLVERS: dict[str, Callable[[NoiseSchedule, Tensor, Tensor], Coefficients]] = {
-    "ancestral": NoiseSchedule.reverse,
-    "ddim": NoiseSchedule.transport,
+
+@dataclass(frozen=True)
+class Solver:
+    """How a move is made.
+
+    Attributes:
+        move: exact if x̂ did not change on the way: drawn from the posterior, or the map along the probability flow.
+        multistep: x̂ is extrapolated on the way, linearly in log SNR, from its change since the level above.
+    """
+
+    move: Callable[[NoiseSchedule, Tensor, Tensor], Coefficients]
+    multistep: bool = False
+
+
+SOLVERS = {
+    "ancestral": Solver(NoiseSchedule.reverse),
+    "ddim": Solver(NoiseSchedule.transport),
+    "dpmpp_2m": Solver(NoiseSchedule.transport, multistep=True),
+    "dpmpp_2m_sde": Solver(NoiseSchedule.reverse, multistep=True),
 }
 
 
 class Moves:
     """The coefficients of every move from a rung of the grid to the one below, computed once.
 
-    At rung 0 the move is the identity, so that clean atoms stay.
+    At rung 0 the move is the identity, so that clean atoms stay. The first move, from the top, is of first order.
 
     Args:
         schedule: α and σ.
-        grid: [R + 1] ascending levels.
-        solver: `ancestral`, the exact posterior given x̂, or `ddim`, the deterministic map along the probability flow.
+        grid: [R + 1] strictly ascending levels.
+        solver: a key of `SOLVERS`; the multistep ones are DPM-Solver++(2M) and its form with noise (Lu et al.
+            2022, arXiv 2211.01095): the move of first order with x̂ extrapolated half a step ahead in its place.
     """
 
     def __init__(self, schedule: NoiseSchedule, grid: Tensor, solver: str = "ancestral") -> None:
         below = torch.cat([grid[:1], grid[:-1]])
-        move = SOLVERS[solver](schedule, grid, below)
+        move = SOLVERS[solver].move(schedule, grid, below)
+        alpha, sigma = schedule.alpha(grid), schedule.sigma(grid)
         self._down = torch.stack([move.mean_z, move.mean_eps, move.noise], dim=-1)
         self._up = torch.stack([move.alpha_step, move.sigma_step], dim=-1)
+        self._clean = torch.stack([1 / alpha, sigma / alpha], dim=-1)
+        self._bend = alpha / sigma * _half_step_weights(schedule.gamma(grid))
         self.stochastic = bool((move.noise > 0).any())
+        self.multistep = SOLVERS[solver].multistep
 
     def down(self, z: Tensor, eps: Tensor, rungs: Tensor, noise: Tensor | None) -> Tensor:
         """z one rung further down: z_s ~ q(z_s | z_t, x̂) per atom, or the solver's map.
@@ -51,10 +73,27 @@ class Moves:
         mean = mean_z * z - mean_eps * eps
         return mean if noise is None else mean + scale * noise
 
+    def predict(self, z: Tensor, eps: Tensor, rungs: Tensor) -> Tensor:
+        """x̂ [B, N, 3 + F] = (z − σ ε̂) / α; arguments as in `down`."""
+        gain_z, gain_eps = self._clean[rungs].to(z.dtype)[..., None].unbind(dim=-2)
+        return gain_z * z - gain_eps * eps
+
+    def extrapolate(self, eps: Tensor, change: Tensor, rungs: Tensor) -> Tensor:
+        """ε̂ that stands for x̂ half a step ahead, given its `change` [B, N, 3 + F] since the rung above."""
+        return eps - self._bend[rungs].to(eps.dtype)[..., None] * change
+
     def up(self, z: Tensor, rungs: Tensor, noise: Tensor) -> Tensor:
         """Take z, which stands one rung below `rungs`, back up: z_t = α_{t|s} z + σ_{t|s} ξ."""
         alpha, sigma = self._up[rungs].to(z.dtype)[..., None].unbind(dim=-2)
         return alpha * z + sigma * noise
+
+
+def _half_step_weights(gamma: Tensor) -> Tensor:
+    """h / 2h' [R + 1] for steps of log SNR h to the rung below and h' from the rung above; 0 where one is missing."""
+    steps = gamma.diff()
+    weights = torch.zeros_like(gamma)
+    weights[1:-1] = steps[:-1] / (2 * steps[1:])
+    return weights
 
 
 def decode_positions(z: Tensor, eps: Tensor, noise: Tensor, mask: Tensor, schedule: NoiseSchedule) -> Tensor:

@@ -66,6 +66,9 @@ def load_branches(path: Path) -> dict[int, Branch]:
     branches = {}
     for rung, seconds in metadata.items():
         names = [key.removeprefix(f"{rung}.") for key in tensors if key.startswith(f"{rung}.")]
-        state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in names})
+        try:
+            state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in names})
+        except TypeError as error:
+            raise DataError(f"stored prefix {path} is of another version of this program; delete it.") from error
         branches[int(rung)] = Branch(state, float(seconds))
     return branches

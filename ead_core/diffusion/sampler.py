@@ -30,11 +30,11 @@ class Process:
     Attributes:
         denoiser: ε̂ from (z, levels, mask).
         schedule: α and σ of every level.
-        grid: levels of the sampling grid in ascending order, grid[0] = 0, grid[-1] = T.
+        grid: levels of the sampling grid in strictly ascending order, grid[0] = 0, grid[-1] = T.
         policy: who moves.
         pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
         decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
-        solver: how a move is made (`ancestral` or `ddim`).
+        solver: how a move is made (a key of `SOLVERS`).
     """
 
     denoiser: DenoiserFunction
@@ -61,6 +61,7 @@ class SamplerState:
         z: [B, N, 3 + F].
         rungs: [B, N] position on the grid, 0 = clean.
         velocities: [B, N, W].
+        prediction: [B, N, 3 + F] x̂ from which each atom left the rung above (multistep solvers; else 0).
         pauses: [B, N] consecutive pauses.
         iterations: [B] network calls made so far.
     """
@@ -71,6 +72,7 @@ class SamplerState:
     z: Tensor
     rungs: Tensor
     velocities: Tensor
+    prediction: Tensor
     pauses: Tensor
     iterations: Tensor
 
@@ -95,11 +97,6 @@ def join(groups: Sequence[SamplerState]) -> SamplerState:
     return SamplerState(**{name: torch.cat([vars(group)[name] for group in groups]) for name in vars(groups[0])})
 
 
-def sampling_grid(levels: int, steps: int) -> Tensor:
-    """`steps` + 1 levels from 0 to T = `levels`, as even as integers allow."""
-    return torch.linspace(0, levels, steps + 1, dtype=torch.float64).round().long()
-
-
 def initial_state(
     seeds: Tensor, ids: Tensor, mask: Tensor, channels: int, process: Process, dtype: torch.dtype = torch.float32
 ) -> SamplerState:
@@ -110,6 +107,7 @@ def initial_state(
         ids=ids,
         mask=mask,
         z=centre_state(noise, mask),
+        prediction=torch.zeros_like(noise),
         rungs=mask.long() * (len(process.grid) - 1),
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),
@@ -131,6 +129,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     """Propose a move for every atom, let the policy decide, treat those who pause; `eps` is ε̂ at the state."""
     moves = process.moves
     noise = _noise(state, Stream.STEP) if moves.stochastic else None
+    eps, prediction = _second_order(state, eps, process) if moves.multistep else (eps, state.prediction)
     proposal = moves.down(state.z, eps, state.rungs, noise)
     velocity = (proposal - state.z).norm(dim=-1)
     velocities = torch.cat([state.velocities[..., 1:], velocity[..., None]], dim=-1)
@@ -142,9 +141,23 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         z=centre_state(z, state.mask),
         rungs=state.rungs - advancing.long(),
         velocities=velocities,
+        prediction=torch.where(advancing[..., None], prediction, state.prediction),
         pauses=(state.pauses + 1) * paused,
         iterations=state.iterations + 1,
     )
+
+
+def _second_order(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
+    """ε̂ for the move, and the x̂ to remember if it is taken.
+
+    The change of x̂ is that since the rung above, however often the atom has paused here, so that it always belongs
+    to one step of log SNR. It is centred, because re-centring unequal levels moves the frame; atoms still at the top
+    have no part in it.
+    """
+    prediction = process.moves.predict(state.z, eps, state.rungs)
+    below_top = state.mask & (state.rungs < len(process.grid) - 1)
+    change = centre_state(prediction - state.prediction, below_top)
+    return process.moves.extrapolate(eps, change, state.rungs), prediction
 
 
 def _repeat(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:

@@ -64,6 +64,8 @@ def test_a_stored_prefix_belongs_to_its_weights_and_molecules(campaign, tiny_che
         ({"training.steps": [1]}, "'training.steps' must be a sampler key"),
         ({"sampler.async_ratio": 0.2}, "'sampler.async_ratio' must be a sampler key with a list"),
         ({"sampler.steps": [10]}, "must be the same in all trials"),
+        ({"sampler.solver": ["ddim"]}, "must be the same in all trials"),
+        ({"sampler.grid": ["quadratic"]}, "must be the same in all trials"),
         ({"sampler.pause_mode": ["repat"]}, "sampler.pause_mode: must be 'repeat', 'renoise' or 'hold'"),
         ({"sampler.async_ratoi": [0.1]}, "did you mean sampler.async_ratio?"),
         ({"sampler.interval": [99]}, "exceeds twice the training interval"),

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ead_core.config import NetworkConfig
+from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Synchronous
-from ead_core.diffusion.sampler import Process, sampling_grid
+from ead_core.diffusion.sampler import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.networks.denoiser import build_denoiser
 
@@ -35,11 +36,11 @@ def denoiser():
 
 @pytest.fixture
 def make_process(denoiser):
-    def make(policy=None, steps=200, pause_mode="repeat", decision="own_noise", function=None):
+    def make(policy=None, steps=120, pause_mode="repeat", decision="own_noise", function=None, kind="even"):
         return Process(
             denoiser=function or denoiser,
             schedule=NoiseSchedule(1000),
-            grid=sampling_grid(1000, steps),
+            grid=sampling_grid(1000, steps, kind),
             policy=policy or Synchronous(),
             pause_mode=pause_mode,
             decision=decision,

@@ -63,6 +63,7 @@ def mixed(checkpoint):
         Request(2, config(checkpoint, policy="manual", group_size=3), seed=2, sizes=(7, 4)),
         Request(2, config(checkpoint, policy="synchronous", steps=7, solver="ddim"), seed=1, sizes=(9,)),
         Request(4, adaptive, seed=3, first=7),
+        Request(2, config(checkpoint, solver="dpmpp_2m_sde", grid="quadratic", steps=10), sizes=(6,)),
         Request(3, config(checkpoint, policy="synchronous"), seed=1, sizes=(5, 9)),
     ]
 

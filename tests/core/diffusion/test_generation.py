@@ -97,10 +97,10 @@ def test_adaptive_sampling_pays_for_pauses_within_its_bound(checkpoint):
 
 
 @pytest.mark.parametrize("policy", ["synchronous", "adaptive", "manual"])
-def test_the_deterministic_solver_works_in_every_policy(checkpoint, policy):
-    """Its molecules depend on the seed through the prior and the decoding alone."""
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m", "dpmpp_2m_sde"])
+def test_solvers_work_in_every_policy(checkpoint, solver, policy):
     first, again, other = (
-        sample(checkpoint, 3, seed, [5], solver="ddim", policy=policy, group_size=3) for seed in (1, 1, 2)
+        sample(checkpoint, 3, seed, [5], solver=solver, policy=policy, group_size=3) for seed in (1, 1, 2)
     )
     assert np.array_equal(first.positions, again.positions)
     assert difference(first, other) > 0.1
@@ -131,11 +131,17 @@ def test_a_single_atom_is_a_molecule(checkpoint):
         ({"sizes": [5, 0, 513]}, "sizes must be between 1 and 512 atoms, not [0, 513]."),
         ({"polcy": "manual"}, "unknown configuration key 'sampler.polcy'; did you mean sampler.policy?"),
         ({"async_ratio": 2}, "sampler.async_ratio: must be less than or equal to 1, not 2."),
+        ({"grid": "cosine"}, "sampler.grid: must be 'even' or 'quadratic', not 'cosine'."),
+        ({"solver": "heun"}, "sampler.solver: must be 'ancestral', 'ddim', 'dpmpp_2m' or 'dpmpp_2m_sde', not 'heun'."),
         ({"steps": 21}, "sampler.steps must be at most the 20 levels of training, not 21."),
         ({"interval": 11}, "sampler.interval=11 exceeds twice the training interval (5);"),
         (
             {"steps": 2},
             "sampler.steps is so small that one step spans 10 levels, more than sampler.interval=5;",
+        ),
+        (
+            {"policy": "manual", "grid": "quadratic", "steps": 5},
+            "sampler.steps is so small that one step spans 7 levels, more than sampler.interval=5; use more steps,",
         ),
         (
             {"policy": "manual", "group_size": 1},

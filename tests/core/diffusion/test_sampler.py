@@ -2,16 +2,18 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ead_core.diffusion import sampler
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.prefix import load_branches, run_prefix, save_branches
 from ead_core.diffusion.sampler import decode, initial_state, predict, step, trajectory
+from ead_core.errors import DataError
 from ead_core.molecules import size_mask
 from ead_core.noise import Stream, normal
 
 CHANNELS = 8
-STEPS = 200
+STEPS = 120
 SEED = 7
 ADAPTIVE = Adaptive(start=60, window=2, clamp=5, max_pauses=10)
 
@@ -190,6 +192,16 @@ def test_branching_from_the_prefix_is_exact(make_process, tmp_path):
     assert int(direct.iterations.max()) > STEPS
     assert torch.equal(stored[0].state.z, last(trajectory(start(synchronous), synchronous)).z)
     assert stored[0].seconds == branches[0].seconds > stored[60].seconds > 0
+
+
+def test_a_prefix_of_another_version_is_refused(make_process, tmp_path):
+    process, path = make_process(steps=2), tmp_path / "bucket.safetensors"
+    save_branches(path, run_prefix(start(process), process, {1}))
+    tensors = load_file(path)
+    del tensors["1.prediction"]
+    save_file(tensors, path, metadata={"1": "0.5"})
+    with pytest.raises(DataError, match=r"bucket\.safetensors is of another version of this program; delete it\."):
+        load_branches(path)
 
 
 def test_one_step_costs_one_call(make_process, denoiser):
