@@ -19,6 +19,7 @@ from ead_core.networks.egnn_rbf import RADIAL_BASIS, TIME_FREQUENCIES, fourier_f
 from ead_core.networks.radial import radial_basis
 
 PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
+LONGEST = 5.0  # Å; what a block sees of a vector is bounded, else blocks could multiply their errors without end
 
 
 class EgnnVectorBlock(nn.Module):
@@ -60,12 +61,13 @@ class EgnnVectorBlock(nn.Module):
             radial: basis functions of the distances [B, N, N, R].
             edges: [B, N, N], one for pairs of different real atoms.
         """
-        receiving, sending = along(direction, v), along(direction.transpose(1, 2), v).transpose(1, 2)
+        seen = v / torch.sqrt(1 + (v**2).sum(dim=-1, keepdim=True) / LONGEST**2)
+        receiving, sending = along(direction, seen), along(direction.transpose(1, 2), seen).transpose(1, 2)
         readout, gathered = self.messages(h, torch.cat([radial, receiving, sending], dim=-1), edges)
         of_direction, of_vector = (readout[..., 1:] * edges[..., None]).split(self.vectors, dim=-1)
-        passed = PASSED_SCALE * torch.einsum("bijk,bjkc->bikc", of_vector, v)
+        passed = PASSED_SCALE * torch.einsum("bijk,bjkc->bikc", of_vector, seen)
         sums = of_direction.transpose(2, 3) @ direction + passed
-        known = torch.cat([v, sums], dim=2)
+        known = torch.cat([seen, sums], dim=2)
         left, right = self.mixing(known.transpose(2, 3)).transpose(2, 3).split(self.vectors, dim=2)
         products = (left * right).sum(dim=-1) / (1 + length(left))
         everything = torch.cat([h, gathered, length(known), products], dim=-1)
