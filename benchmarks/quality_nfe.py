@@ -16,7 +16,7 @@ from quality_nfe_report import draw, table
 
 from ead_core.console import progress_bar
 from ead_core.cpu import tune_cpu
-from ead_core.diffusion.engine import sample
+from ead_core.diffusion.generation import sample
 from ead_core.errors import told_in_one_sentence
 from ead_core.files import write_aside
 from ead_core.metrics.card import evaluate

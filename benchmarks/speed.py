@@ -5,6 +5,7 @@
 Two processes per row, one computing as EDM does (edge lists, padding, default allocator) and one as we do, work in
 turns on the same 1,024 QM9-sized molecules. A ratio is that of their seconds per molecule and network step within a
 round; the median and the range over the rounds are reported. Peak memory is what a process needed beyond its model.
+The last row is the engine's throughput under requests that come one after the other (staggered.py).
 """
 
 import argparse
@@ -30,7 +31,24 @@ def main():
     for task in TASKS:
         for size in options.sizes.split(","):
             report |= compare(task, size, options.rounds)
-            options.out.write_text(json.dumps(report, indent=1) + "\n")  # what is measured stays
+            save(report, options.out)  # what is measured stays
+    report |= staggered(options.rounds)
+    save(report, options.out)
+
+
+def save(report, path):
+    path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def staggered(rounds):
+    """Throughput of the engine under staggered requests beside that of one batch."""
+    command = [sys.executable, str(WORKER.with_name("staggered.py")), "--rounds", str(rounds)]
+    figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    ratio = figures["engine.staggered_ratio"]
+    print(
+        f"64 staggered requests: {ratio['value']:.2f} of one batch's throughput ({ratio['low']:.2f}–{ratio['high']:.2f})"
+    )
+    return figures
 
 
 def arguments():
