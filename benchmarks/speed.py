@@ -45,9 +45,8 @@ def staggered(rounds):
     command = [sys.executable, str(WORKER.with_name("staggered.py")), "--rounds", str(rounds)]
     figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     ratio = figures["engine.staggered_ratio"]
-    print(
-        f"64 staggered requests: {ratio['value']:.2f} of one batch's throughput ({ratio['low']:.2f}–{ratio['high']:.2f})"
-    )
+    value, low, high = (ratio[key] for key in ("value", "low", "high"))
+    print(f"64 staggered requests: {value:.2f} ({low:.2f}–{high:.2f}) of the throughput of one batch")
     return figures
 
 
