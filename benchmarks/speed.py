@@ -5,7 +5,8 @@
 Two processes per row, one computing as EDM does (edge lists, padding, default allocator) and one as we do, work in
 turns on the same 1,024 QM9-sized molecules. A ratio is that of their seconds per molecule and network step within a
 round; the median and the range over the rounds are reported. Peak memory is what a process needed beyond its model.
-The last row is the engine's throughput under requests that come one after the other (staggered.py).
+The last row is the engine's throughput under requests that come one after the other (staggered.py); on a GPU the ways
+of computing there follow (speed_gpu.py).
 """
 
 import argparse
@@ -32,22 +33,21 @@ def main():
         for size in options.sizes.split(","):
             report |= compare(task, size, options.rounds)
             save(report, options.out)  # what is measured stays
-    report |= staggered(options.rounds)
-    save(report, options.out)
+    for program in ("staggered.py", *(["speed_gpu.py"] if torch.cuda.is_available() else [])):
+        report |= further(program, options.rounds)
+        save(report, options.out)
 
 
 def save(report, path):
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def staggered(rounds):
-    """Throughput of the engine under staggered requests beside that of one batch."""
-    command = [sys.executable, str(WORKER.with_name("staggered.py")), "--rounds", str(rounds)]
-    figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
-    ratio = figures["engine.staggered_ratio"]
-    value, low, high = (ratio[key] for key in ("value", "low", "high"))
-    print(f"64 staggered requests: {value:.2f} ({low:.2f}–{high:.2f}) of the throughput of one batch")
-    return figures
+def further(program, rounds):
+    """The figures of another program of this folder, which prints its table and, as the last line, JSON."""
+    command = [sys.executable, str(WORKER.with_name(program)), "--rounds", str(rounds)]
+    *lines, figures = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    print(*lines, sep="\n", flush=True)
+    return json.loads(figures)
 
 
 def arguments():

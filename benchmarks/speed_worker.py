@@ -26,6 +26,7 @@ from ead_core.diffusion.policy import Adaptive
 from ead_core.diffusion.sampler import Process, initial_state, step
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import centre, size_mask
+from ead_core.precision import computed
 from ead_core.training.checkpoint import load_checkpoint, new_denoiser
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
@@ -76,6 +77,7 @@ def recipe(size, precision):
             "network.layers": layers,
             "training.batch_size": BATCH,
             "training.precision": precision,
+            "sampler.precision": precision,
         }
     )
 
@@ -117,7 +119,8 @@ class OurSampling:
 
     def __init__(self, config, statistics, sizes, steps):
         self.steps, self.inside = steps, 0.0
-        self.denoiser = new_denoiser(config, statistics).eval().requires_grad_(False)
+        denoiser = new_denoiser(config, statistics).eval().requires_grad_(False)
+        self.denoiser = computed(denoiser, config.sampler.precision)
         policy = Adaptive(start=STEPS, window=2, clamp=29, max_pauses=10)
         schedule, grid = NoiseSchedule(STEPS), sampling_grid(STEPS, STEPS)
         self.process = Process(self.timed, schedule, grid, policy, "repeat", "own_noise")

@@ -67,6 +67,7 @@ class TrainingConfig(Section):
 
     The learning rate warms up, stays, and falls to zero over the last `decay_fraction` of `steps`. `initial` names
     a checkpoint whose weights a new run starts from. `batch_size` counts the molecules of all workers together.
+    `precision` is explained in precision.py.
     """
 
     initial: str | None = None
@@ -85,7 +86,7 @@ class TrainingConfig(Section):
     checkpoint_seconds: float = Field(300, gt=0)
     evaluate_every: int = Field(5000, ge=1)
     evaluate_molecules: int = Field(64, ge=0)
-    precision: Literal["fp32", "fp64"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     threads: int | None = Field(None, ge=1)
 
 
@@ -99,7 +100,7 @@ class SamplerConfig(Section):
     levels: evenly, or denser near the clean end.
     `decision` says whether the velocity of the very move under decision counts (`own_noise`, the paper's
     literal reading) or only earlier ones (`previous`). `batch_size` molecules run at once, in network calls that
-    hold at most `memory_budget` GiB beyond the model.
+    hold at most `memory_budget` GiB beyond the model, and are computed in `precision` (precision.py).
     """
 
     policy: Literal["synchronous", "manual", "adaptive"] = "adaptive"
@@ -116,6 +117,7 @@ class SamplerConfig(Section):
     grid: Literal["even", "quadratic"] = "even"
     batch_size: int = Field(64, ge=1)
     memory_budget: float = Field(2.0, gt=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class Config(Section):

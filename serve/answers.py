@@ -58,7 +58,7 @@ def describe(border: Border) -> ModelDescription:
     """The model and what may be asked of it; settings that follow the training are shown with their value."""
     checkpoint, settings = border.checkpoint, border.settings
     config = checkpoint.config
-    own = config.sampler.model_dump(exclude={"batch_size", "memory_budget"})
+    own = config.sampler.model_dump(exclude={"batch_size", "memory_budget", "precision"})
     followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
     card = find_checkpoint(settings.checkpoint) / CARD
     return ModelDescription(

@@ -92,7 +92,8 @@ class Sampling:
             self._driver = None
 
     def _idle_engine(self) -> Engine:
-        return Engine(self._checkpoint, self._settings.batch_molecules, self._checkpoint.config.sampler.memory_budget)
+        own = self._checkpoint.config.sampler
+        return Engine(self._checkpoint, self._settings.batch_molecules, own.memory_budget, own.precision)
 
     def step(self) -> dict[int, MoleculeSet]:
         """One network call for every running molecule; what it completes."""

@@ -44,6 +44,7 @@ class SamplerSettings(SamplerConfig):
     # The server's business, hence no keys of a request:
     batch_size: ClassVar[int]  # type: ignore[misc]
     memory_budget: ClassVar[float]  # type: ignore[misc]
+    precision: ClassVar[str]  # type: ignore[misc]
 
     def changes(self) -> dict[str, Any]:
         """The given settings, without prefix."""

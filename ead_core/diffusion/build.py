@@ -7,6 +7,7 @@ from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive, Manual, Policy, Synchronous
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError
+from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
 
@@ -25,7 +26,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
         _check_training(clamp, trained)
     grid = sampling_grid(levels, steps, config.grid)
     return Process(
-        denoiser=checkpoint.denoiser,
+        denoiser=computed(checkpoint.denoiser, config.precision),
         schedule=checkpoint.schedule,
         grid=grid.to(next(checkpoint.denoiser.parameters()).device),
         policy=build_policy(config, grid, clamp, largest),

@@ -27,6 +27,7 @@ from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.requests import Request, prepare
 from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
 from ead_core.molecules import AtomTypes, size_mask
+from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
 
@@ -70,12 +71,14 @@ class Engine:
         checkpoint: the model, on its device.
         batch_size: most molecules that run at once.
         memory_budget: GiB that a network call may hold.
+        precision: of the network calls, which requests share, whatever their own sections say.
     """
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int, memory_budget: float) -> None:
+    def __init__(self, checkpoint: Checkpoint, batch_size: int, memory_budget: float, precision: str = "auto") -> None:
         self.batch_size, self.memory_budget = batch_size, memory_budget
         self.finished = 0  # molecules
         self._checkpoint = checkpoint
+        self._denoiser = computed(checkpoint.denoiser, precision)
         self._weight = next(checkpoint.denoiser.parameters())
         self._tickets = count()
         self._processes: WeakValueDictionary[SamplerConfig, Process] = WeakValueDictionary()  # of requests in work
@@ -212,7 +215,7 @@ class Engine:
         states = [cohort.state for cohort in batch]
         levels = [cohort.process.grid[cohort.state.rungs] for cohort in batch]
         z, mask = torch.cat([state.z for state in states]), torch.cat([state.mask for state in states])
-        eps = self._checkpoint.denoiser(z, torch.cat(levels), mask)
+        eps = self._denoiser(z, torch.cat(levels), mask)
         return list(eps.split([len(cohort.labels) for cohort in batch]))
 
     def _deliver(self, cohort: Cohort, positions: Tensor, features: Tensor) -> Iterable[int]:

@@ -41,13 +41,15 @@ def sample(
 
 def fulfil(checkpoint: Checkpoint, request: Request, progress: Progress = lambda done: None) -> MoleculeSet:
     """The molecules of one request, as from `sample`."""
-    engine = Engine(checkpoint, request.sampler.batch_size, request.sampler.memory_budget)
+    own = request.sampler
+    engine = Engine(checkpoint, own.batch_size, own.memory_budget, own.precision)
     return _run(engine, engine.submit(request), progress)
 
 
 def complete(checkpoint: Checkpoint, state: SamplerState, process: Process) -> MoleculeSet:
     """Run molecules from any state to the end, together; as from `sample`, `nfe` including the calls before."""
-    engine = Engine(checkpoint, len(state.ids), checkpoint.config.sampler.memory_budget)
+    own = checkpoint.config.sampler
+    engine = Engine(checkpoint, len(state.ids), own.memory_budget, own.precision)
     return _run(engine, engine.resume(state, process), lambda done: None)
 
 

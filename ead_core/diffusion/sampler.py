@@ -6,7 +6,7 @@ caller's business. All noise is keyed by (seed, molecule id, iteration).
 Legend: B molecules, N padded atoms, F features, W remembered velocities (latest last).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,8 +18,8 @@ from ead_core.diffusion.posterior import Moves, decode_positions
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
+from ead_core.precision import DenoiserFunction
 
-DenoiserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z, levels [B, N], mask) → ε̂
 HISTORY = 10  # velocities kept, enough for every window that is swept
 
 

@@ -56,17 +56,36 @@ def edge_network(
     Returns:
         Projections p = W_p m + b_p [B, N, N, P], and Σ_j edges · σ(p₀) · m [B, N, H], empty without `edges`.
     """
-    inputs = (receiver, sender, distances, *vars(weights).values())
+    inputs = [receiver, sender, distances, *vars(weights).values()]
+    if torch.is_autocast_enabled(distances.device.type):
+        edges, inputs = _autocast(edges, inputs)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     compute = native_edge_network if native_suits(edges, inputs) else _EdgeNetwork.apply
     projections, gathered = compute(learns, edges, *inputs)
     return projections, gathered
 
 
+def _autocast(edges: Tensor | None, inputs: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
+    """Inputs of the types that they have under autocast, in which the backward pass runs as well.
+
+    The compiled operation takes float32 and stays in use: for small networks it is faster than PyTorch's in bfloat16
+    (docs/results/precision.md). Elsewhere all is in autocast's type but the distances, since bonds are told apart by
+    hundredths of an ångström.
+    """
+    single = [tensor.float() for tensor in inputs]
+    if native_suits(edges, single):
+        return edges, single
+    dtype = torch.get_autocast_dtype(inputs[2].device.type)
+    lowered = [tensor.to(dtype) for tensor in inputs]
+    lowered[2] = single[2]
+    return edges if edges is None else edges.to(dtype), lowered
+
+
 def _features(distances: Tensor, weight: Tensor) -> Tensor:
-    """What the first layer takes of the distances: [B, N, N, D·R]."""
+    """What the first layer takes of the distances: [B, N, N, D·R], in the type of its weight."""
     count = weight.shape[1] // distances.shape[3]
-    return distances if count == 1 else radial_basis(distances, count).flatten(3)
+    features = distances if count == 1 else radial_basis(distances, count).flatten(3)
+    return features.to(weight.dtype)
 
 
 def _first(receiver: Tensor, sender: Tensor, features: Tensor, weight: Tensor) -> Tensor:
@@ -117,7 +136,7 @@ class _EdgeNetwork(torch.autograd.Function):
         grad_second = grad_before.t() @ silu(first).flatten(0, 2)
         grad_first = silu_backward((grad_before @ second).view_as(first), first)
         grad_distances = linear(grad_first, distance.t())
-        if features is not distances:
+        if features.shape != distances.shape:
             basis = features.unflatten(3, (distances.shape[3], -1))
             grad_distances = radial_basis_backward(grad_distances.view_as(basis), distances, basis)
         return (

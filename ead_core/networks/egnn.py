@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.precision import exactly
 
 COORDS_RANGE = 15.0  # the released code passes the undivided range to every block
 
@@ -104,10 +105,12 @@ class Egnn(nn.Module):
         """
         edges = edge_mask(mask, x.dtype)
         _, initial = pair_differences(x)
-        hidden, moved = self.embed(torch.cat([h, time[..., None]], dim=-1)), x
+        with exactly(x):
+            hidden, moved = self.embed(torch.cat([h, time[..., None]], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
-        return moved - x, self.readout(hidden)[..., :-1]
+        with exactly(x):
+            return moved - x, self.readout(hidden)[..., :-1]
 
 
 def edge_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:

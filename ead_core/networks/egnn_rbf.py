@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ead_core.molecules import ONE_HOT_SCALE
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.egnn import edge_mask, pair_differences
+from ead_core.precision import exactly
 
 RADIAL_BASIS = 16
 TIME_FREQUENCIES = 8
@@ -60,9 +61,10 @@ class EgnnRbfBlock(nn.Module):
         difference, squared = pair_differences(x)
         distance = torch.sqrt(squared + 1e-8)
         readout, gathered = self.messages(h, torch.stack([distance, initial], dim=-1), edges)
-        weight = readout[..., 1:]
+        weight = readout[..., 1:].to(x.dtype)
         direction = difference * (edges / (distance + 1))[..., None]
-        sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
+        with exactly(x):
+            sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
         lengths = torch.sqrt((sums**2).sum(dim=-1) + 1e-8)
         products = (sums * sums.roll(1, dims=2)).sum(dim=-1) / (lengths + 1)
         everything = torch.cat([h, gathered, lengths, products], dim=-1)
@@ -97,7 +99,9 @@ class EgnnRbf(nn.Module):
         edges = edge_mask(mask, x.dtype)
         _, squared = pair_differences(x)
         initial = torch.sqrt(squared + 1e-8)
-        hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1)), x
+        with exactly(x):
+            hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
-        return moved - x, self.readout(self.norm(hidden))
+        with exactly(x):
+            return moved - x, self.readout(self.norm(hidden))

@@ -17,6 +17,7 @@ from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.egnn import edge_mask, pair_differences
 from ead_core.networks.egnn_rbf import RADIAL_BASIS, TIME_FREQUENCIES, fourier_features
 from ead_core.networks.radial import radial_basis
+from ead_core.precision import exactly
 
 PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
 LONGEST = 5.0  # Å; what a block sees of a vector is bounded, else blocks could multiply their errors without end
@@ -62,13 +63,15 @@ class EgnnVectorBlock(nn.Module):
             edges: [B, N, N], one for pairs of different real atoms.
         """
         seen = v / torch.sqrt(1 + (v**2).sum(dim=-1, keepdim=True) / LONGEST**2)
-        receiving, sending = along(direction, seen), along(direction.transpose(1, 2), seen).transpose(1, 2)
+        with exactly(v):
+            receiving, sending = along(direction, seen), along(direction.transpose(1, 2), seen).transpose(1, 2)
         readout, gathered = self.messages(h, torch.cat([radial, receiving, sending], dim=-1), edges)
         of_direction, of_vector = (readout[..., 1:] * edges[..., None]).split(self.vectors, dim=-1)
-        passed = PASSED_SCALE * torch.einsum("bijk,bjkc->bikc", of_vector, seen)
-        sums = of_direction.transpose(2, 3) @ direction + passed
-        known = torch.cat([seen, sums], dim=2)
-        left, right = self.mixing(known.transpose(2, 3)).transpose(2, 3).split(self.vectors, dim=2)
+        with exactly(v):
+            passed = PASSED_SCALE * torch.einsum("bijk,bjkc->bikc", of_vector, seen)
+            sums = of_direction.transpose(2, 3) @ direction + passed
+            known = torch.cat([seen, sums], dim=2)
+            left, right = self.mixing(known.transpose(2, 3)).transpose(2, 3).split(self.vectors, dim=2)
         products = (left * right).sum(dim=-1) / (1 + length(left))
         everything = torch.cat([h, gathered, length(known), products], dim=-1)
         change, mix, gate = self.update(self.update_norm(everything)).split(
@@ -107,11 +110,13 @@ class EgnnVector(nn.Module):
         difference, squared = pair_differences(x)
         distance = torch.sqrt(squared + 1e-8)
         direction, radial = difference * (edges / (distance + 1))[..., None], radial_basis(distance, RADIAL_BASIS)
-        hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1))
+        with exactly(x):
+            hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1))
         v = x.new_zeros(*x.shape[:2], self.vectors, 3)
         for block in self.blocks:
             hidden, v = block(hidden, v, direction, radial, edges)
-        return self.displacement(v.transpose(2, 3))[..., 0], self.readout(self.norm(hidden))
+        with exactly(x):
+            return self.displacement(v.transpose(2, 3))[..., 0], self.readout(self.norm(hidden))
 
 
 def along(direction: Tensor, v: Tensor) -> Tensor:

@@ -16,13 +16,12 @@ from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import CheckpointError
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
+from ead_core.precision import DenoiserFunction, computed, weight_type
 from ead_core.training.checkpoint import load_checkpoint, new_denoiser
 from ead_core.training.ema import Ema
 from ead_core.training.monitor import LossWindow
 from ead_core.training.optimizer import Optimizer
 from ead_core.training.parallel import Workers
-
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Trainer:
         config: the recipe.
         workers: who trains.
         denoiser: the network being optimised.
-        model: the same network, with gradients averaged over the workers.
+        model: the same network in the precision of training, with gradients averaged over the workers.
         optimizer: over its parameters.
         ema: the averaged weights that a checkpoint publishes.
         step: optimiser steps done.
@@ -43,7 +42,7 @@ class Trainer:
     config: Config
     workers: Workers
     denoiser: Denoiser
-    model: nn.Module
+    model: DenoiserFunction
     optimizer: Optimizer
     ema: Ema
     schedule: NoiseSchedule
@@ -64,12 +63,12 @@ class Trainer:
             denoiser = new_denoiser(config, statistics)
         if config.training.initial is not None:
             denoiser.load_state_dict(initial_weights(config, statistics))
-        denoiser.to(workers.device, DTYPES[config.training.precision])
+        denoiser.to(workers.device, weight_type(config.training.precision))
         return cls(
             config=config,
             workers=workers,
             denoiser=denoiser,
-            model=workers.wrap(denoiser),
+            model=computed(workers.wrap(denoiser), config.training.precision),
             optimizer=Optimizer(denoiser, config.training),
             ema=Ema(denoiser, config.training.ema_decay),
             schedule=NoiseSchedule(config.diffusion.steps, config.diffusion.precision),
@@ -96,7 +95,7 @@ class Trainer:
         generator = torch.Generator(device=batch.mask.device)
         generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
         levels = draw_levels(batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator)
-        state = batch.state(self.atom_types).to(DTYPES[self.config.training.precision])
+        state = batch.state(self.atom_types).to(weight_type(self.config.training.precision))
         corrupted = corrupt(state, levels, batch.mask, self.schedule, generator).select(rows)
         mask = batch.mask[rows]
         predicted = self.model(corrupted.z, corrupted.levels, mask)

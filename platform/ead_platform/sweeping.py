@@ -39,7 +39,14 @@ REFERENCE_POINTS: list[dict[str, Any]] = [
     {"sampler.policy": "adaptive", "sampler.pause_mode": "repeat", "sampler.history_window": 2, **point}
     for point in (SYNCHRONOUS, PAPER)
 ]
-FIXED_KEYS = ("sampler.steps", "sampler.grid", "sampler.solver", "sampler.batch_size", "sampler.memory_budget")
+FIXED_KEYS = (
+    "sampler.steps",
+    "sampler.grid",
+    "sampler.solver",
+    "sampler.batch_size",
+    "sampler.memory_budget",
+    "sampler.precision",
+)
 Bucket = Mapping[int, Branch]
 
 

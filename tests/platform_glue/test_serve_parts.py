@@ -60,7 +60,7 @@ def wanted(**body):
 
 def test_every_sampler_key_of_a_recipe_is_documented_but_those_of_the_machine(document):
     entries = document["components"]["schemas"]["SamplerSettings"]["properties"]
-    machine = {"batch_size", "memory_budget"}
+    machine = {"batch_size", "memory_budget", "precision"}
     assert set(entries) == {f"sampler.{key}" for key in SamplerConfig.model_fields.keys() - machine}
     assert all(entry["description"] and "default" not in entry for entry in entries.values())
     assert entries["sampler.async_ratio"] | {"minimum": 0, "maximum": 1} == entries["sampler.async_ratio"]

@@ -1,0 +1,147 @@
+"""bf16 rounds the network and nothing else; which precision a setting stands for."""
+
+import pytest
+import torch
+
+from ead_core.config import NetworkConfig
+from ead_core.data.batching import TrainingBatches
+from ead_core.diffusion.engine import Engine
+from ead_core.diffusion.generation import sample
+from ead_core.diffusion.requests import Request, sampler_config
+from ead_core.errors import ConfigError
+from ead_core.molecules import centre_state, size_mask
+from ead_core.networks import edges, native
+from ead_core.networks.denoiser import build_denoiser
+from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.precision import choose, computed, weight_type
+from ead_core.training.checkpoint import load_checkpoint
+from ead_core.training.parallel import Workers
+from ead_core.training.trainer import Trainer
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+ALONE = Workers(0, 1, CPU)
+ROUNDING = 0.02  # relative; bfloat16 has 8 bits
+
+
+@pytest.fixture(params=["egnn", "egnn_rbf", "egnn_vector"])
+def denoiser(request):
+    config = NetworkConfig(kind=request.param, hidden_features=32, layers=3, edge_features=16, vectors=4)
+    network = build_denoiser(config, 6, 1000)
+    for parameter in network.parameters():  # away from zero initialisation, where little is computed
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def relative(a, b):
+    return float((a - b).norm() / b.norm())
+
+
+def prediction_and_gradient(denoiser, precision, inputs):
+    denoiser.zero_grad()
+    predicted = computed(denoiser, precision)(*inputs)
+    predicted.square().sum().backward()
+    gradients = [p.grad for p in denoiser.parameters() if p.grad is not None]
+    assert {tensor.dtype for tensor in (predicted, *gradients, *denoiser.parameters())} == {torch.float32}
+    return predicted.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def test_predictions_and_gradients_are_those_of_fp32_to_rounding(kernel, denoiser):
+    mask = size_mask([7, 5, 1])
+    inputs = centre_state(torch.randn(3, 7, 9), mask), torch.randint(0, 1001, (3, 7)), mask
+    exact, rounded = (prediction_and_gradient(denoiser, precision, inputs) for precision in ("fp32", "bf16"))
+    for ours, theirs in zip(rounded, exact, strict=True):
+        assert 1e-4 < relative(ours, theirs) < ROUNDING
+    assert float(rounded[0][..., :3].sum(dim=1).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("basis", [1, 16])
+@pytest.mark.parametrize("gathers", [True, False])
+def test_the_edge_operation_rounds_all_but_the_distances(monkeypatch, make_inputs, make_edges, gathers, basis):
+    monkeypatch.setenv(native.VARIABLE, "torch")
+    inputs, pairs = make_inputs((3, 6, 32, 2, basis, 5)), make_edges(3, 6) if gathers else None
+    results = []
+    for rounds in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            outputs = edge_network(*inputs[:3], EdgeWeights(*inputs[3:]), pairs)
+        total = sum(output.float().square().sum() for output in outputs)
+        results.append([*(output.detach() for output in outputs), *torch.autograd.grad(total, inputs)])
+    assert {output.dtype for output in results[1][: 1 + gathers]} == {torch.bfloat16}
+    assert {gradient.dtype for gradient in results[1][2:]} == {torch.float32}
+    for ours, theirs in zip(results[1], results[0], strict=True):
+        assert not theirs.numel() or relative(ours.float(), theirs) < ROUNDING
+
+
+def test_under_autocast_the_compiled_operation_gets_float32(compiled, monkeypatch, make_inputs, make_edges):
+    seen = []
+    monkeypatch.setenv(native.VARIABLE, "native")
+    monkeypatch.setattr(edges, "native_edge_network", lambda learns, pairs, *inputs: seen.extend(inputs) or (1, 2))
+    inputs = [tensor.detach().bfloat16() for tensor in make_inputs((2, 4, 16, 2, 1, 1))]
+    with torch.autocast("cpu", torch.bfloat16):
+        edge_network(*inputs[:3], EdgeWeights(*inputs[3:]), make_edges(2, 4))
+    assert {tensor.dtype for tensor in seen} == {torch.float32}
+
+
+def test_auto_is_bf16_where_the_gpu_is_made_for_it(monkeypatch):
+    for supported, chosen in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, s=supported: s)
+        assert choose("auto", CUDA) == chosen
+        assert choose("auto", CPU) == "fp32"
+    assert [choose(precision, CUDA) for precision in ("fp32", "bf16", "fp64")] == ["fp32", "bf16", "fp64"]
+    assert [weight_type(precision) for precision in ("auto", "bf16", "fp64")] == [
+        torch.float32,
+        torch.float32,
+        torch.float64,
+    ]
+
+
+def test_fp32_and_float64_weights_are_called_as_they_are(denoiser):
+    assert computed(denoiser, "fp32") is denoiser
+    assert computed(denoiser.double(), "bf16") is denoiser
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "known"),
+    [("training", "fp16", "'auto', 'fp32', 'bf16' or 'fp64'"), ("sampler", "fp64", "'auto', 'fp32' or 'bf16'")],
+)
+def test_another_precision_is_one_sentence(make_config, key, value, known):
+    with pytest.raises(ConfigError) as error:
+        make_config({f"{key}.precision": value})
+    assert str(error.value) == f"{key}.precision: must be {known}, not '{value}'."
+
+
+@pytest.fixture
+def checkpoint(make_checkpoint):
+    return load_checkpoint(make_checkpoint())
+
+
+def test_sampling_in_bf16_moves_float32_states_to_other_finite_molecules(checkpoint):
+    exact, rounded = (sample(checkpoint, 6, sizes=[4, 6], precision=precision) for precision in ("fp32", "bf16"))
+    assert torch.isfinite(torch.from_numpy(rounded.positions)).all()
+    assert not (exact.positions == rounded.positions).all()
+    engine = Engine(checkpoint, 2, 1.0, "bf16")
+    engine.submit(Request(2, sampler_config(checkpoint, {}), sizes=(5,)))
+    for _ in range(3):
+        engine.step()
+    states = [cohort.state for batch in engine._batches for cohort in batch]
+    assert {tensor.dtype for state in states for tensor in (state.z, state.velocities)} == {torch.float32}
+
+
+def test_the_engine_decides_whatever_a_request_says(checkpoint):
+    engine = Engine(checkpoint, 2, 1.0, "bf16")
+    ticket, done = engine.submit(Request(2, sampler_config(checkpoint, {"precision": "fp32"}), sizes=(5,))), {}
+    while not done:
+        done = engine.step()
+    assert (done[ticket].positions == sample(checkpoint, 2, sizes=[5], precision="bf16").positions).all()
+
+
+def test_training_in_bf16_lowers_the_loss_and_keeps_float32(make_config, molecules, statistics):
+    changes = {"training.precision": "bf16", "training.learning_rate": 1e-2, "training.batch_size": 12}
+    trainer = Trainer.create(make_config(changes), statistics, ALONE)
+    batches = TrainingBatches(molecules, trainer.atom_types, 12, 0)
+    losses = []
+    for step in range(40):
+        trainer.advance(batches.batch(step))
+        losses.append(trainer.window.drain()["loss"])
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    kept = [*trainer.denoiser.parameters(), *trainer.ema.weights.values(), *(t for _, t in trainer.optimizer.tensors())]
+    assert {tensor.dtype for tensor in kept} == {torch.float32}
