@@ -1,19 +1,21 @@
 """How many molecules of a size fit into one network call, so that no batch exhausts the memory.
 
-What a call holds at its peak goes with the ordered pairs of atoms; how many numbers per pair is the network's to say
-(measured: docs/results/molecule-size.md).
+What a call holds at its peak goes with the ordered pairs of atoms and, in small molecules, with the atoms; how many
+numbers each of them takes is the network's to say, for the edge kernel that takes most.
 """
 
 from ead_core.errors import ConfigError
 from ead_core.networks.denoiser import Denoiser
 
 GIB = 1 << 30
+ALLOCATOR = 2.5  # bytes that a heap with gaps takes for each in use (docs/results/molecule-size.md)
 
 
 def call_bytes(denoiser: Denoiser, atoms: int) -> int:
-    """Most bytes that a call without gradients holds per molecule of `atoms` atoms."""
-    weight = next(denoiser.parameters())
-    return atoms**2 * denoiser.network.floats_per_pair * weight.element_size()
+    """Most bytes that a call without gradients takes per molecule of `atoms` atoms."""
+    network, weight = denoiser.network, next(denoiser.parameters())
+    held = atoms**2 * network.floats_per_pair + atoms * network.floats_per_atom
+    return round(ALLOCATOR * held * weight.element_size())
 
 
 def molecules_per_call(denoiser: Denoiser, atoms: int, budget: float) -> int:

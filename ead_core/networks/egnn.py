@@ -88,12 +88,13 @@ class Egnn(nn.Module):
         layers: number of blocks.
 
     Attributes:
-        floats_per_pair: most numbers per ordered pair of atoms that a call without gradients holds.
+        floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
+            for each ordered pair of atoms and so many for each atom.
     """
 
     def __init__(self, features: int, hidden: int, layers: int) -> None:
         super().__init__()
-        self.floats_per_pair = 2 * hidden + 40
+        self.floats_per_pair, self.floats_per_atom = 2 * hidden + 20, 5 * hidden + 40
         self.embed = nn.Linear(features + 1, hidden)
         self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
         self.readout = nn.Linear(hidden, features + 1)  # EDM's last output column (time) is never used

@@ -83,12 +83,13 @@ class EgnnRbf(nn.Module):
         vectors: K.
 
     Attributes:
-        floats_per_pair: as of `Egnn`.
+        floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
         super().__init__()
-        self.floats_per_pair = 2 * edge + vectors + 4 * RADIAL_BASIS + 50
+        self.floats_per_pair = max(2 * edge + vectors, edge + 2 * RADIAL_BASIS) + 20
+        self.floats_per_atom = 7 * hidden + 4 * edge + 8 * vectors + 40
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
         self.blocks = nn.ModuleList(EgnnRbfBlock(hidden, edge, vectors) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)

@@ -91,12 +91,13 @@ class EgnnVector(nn.Module):
         vectors: K.
 
     Attributes:
-        floats_per_pair: as of `Egnn`.
+        floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
         super().__init__()
-        self.floats_per_pair = 2 * edge + 8 * vectors + 3 * RADIAL_BASIS + 50
+        self.floats_per_pair = 2 * edge + 6 * vectors + 2 * RADIAL_BASIS + 20
+        self.floats_per_atom = 7 * hidden + 4 * edge + 30 * vectors + 40
         self.vectors = vectors
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
         self.blocks = nn.ModuleList(EgnnVectorBlock(hidden, edge, vectors) for _ in range(layers))

@@ -17,7 +17,7 @@ from ead_core.training.checkpoint import load_checkpoint
 PEAK = """
 import ctypes, re, sys, torch
 from ead_core.config import NetworkConfig
-from ead_core.diffusion.memory import call_bytes
+from ead_core.diffusion.memory import ALLOCATOR, call_bytes
 from ead_core.networks.denoiser import build_denoiser
 
 def call(denoiser, molecules, atoms):
@@ -29,33 +29,37 @@ def memory(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1))
 
 torch.set_num_threads(1)
+libc = ctypes.CDLL(None)
+libc.mallopt(-3, 65536)  # M_MMAP_THRESHOLD: tensors come from the system and go back, no heap with gaps between them
 for kind in sys.argv[1:]:
-    denoiser = build_denoiser(NetworkConfig(kind=kind, hidden_features=64, layers=2), 5, 1000)
+    denoiser = build_denoiser(NetworkConfig(kind=kind, hidden_features=64, edge_features=32, layers=1), 5, 1000)
     call(denoiser, 2, 8)
-    ctypes.CDLL(None).malloc_trim(0)  # what the network before has left would not show
-    open("/proc/self/clear_refs", "w").write("5")  # the peak starts from here
-    before = memory("VmRSS")
-    call(denoiser, 32, 96)
-    print((memory("VmHWM") - before) / (32 * call_bytes(denoiser, 96)))
+    for molecules, atoms in (240, 10), (8, 64):
+        libc.malloc_trim(0)  # what the call before has left would not show
+        open("/proc/self/clear_refs", "w").write("5")  # the peak starts from here
+        before = memory("VmRSS")
+        call(denoiser, molecules, atoms)
+        print((memory("VmHWM") - before) * ALLOCATOR / (molecules * call_bytes(denoiser, atoms)))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="peak memory is read as Linux with glibc tells it")
-def test_a_call_needs_no_more_than_is_planned_and_not_much_less():
-    """In a process of its own, whose memory nobody else has touched; the compiled kernel needs less."""
+def test_a_call_holds_no_more_than_is_planned_and_not_much_less():
+    """Apart from what the allocator adds, in a process of its own; the compiled kernel needs less."""
     environment = {**os.environ, "EAD_EDGE_KERNEL": "torch"}
     command = [sys.executable, "-c", PEAK, "egnn", "egnn_rbf", "egnn_vector"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert all(0.6 < share < 1 for share in map(float, done.stdout.split()))
-    assert len(done.stdout.split()) == 3
+    shares = [float(share) for share in done.stdout.split()]
+    assert len(shares) == 6
+    assert all(0.6 < share < 1 for share in shares), shares
 
 
-def test_the_plan_goes_with_the_square_of_the_atoms(make_checkpoint):
+def test_the_plan_goes_with_the_pairs_of_atoms_if_there_are_many(make_checkpoint):
     denoiser = load_checkpoint(make_checkpoint()).denoiser
-    assert call_bytes(denoiser, 20) == 4 * call_bytes(denoiser, 10)
+    assert 3.8 < call_bytes(denoiser, 200) / call_bytes(denoiser, 100) < 4
     budget = 7.5 * call_bytes(denoiser, 10) / GIB
     assert molecules_per_call(denoiser, 10, budget) == 7
-    assert molecules_per_call(denoiser, 20, budget) == 1
+    assert molecules_per_call(denoiser, 20, budget) == 7.5 * call_bytes(denoiser, 10) // call_bytes(denoiser, 20)
     assert call_bytes(denoiser.double(), 10) == 2 * call_bytes(denoiser.float(), 10)
 
 
