@@ -36,7 +36,7 @@ def denoiser():
 
 @pytest.fixture
 def make_process(denoiser):
-    def make(policy=None, steps=120, pause_mode="repeat", decision="own_noise", function=None, kind="even"):
+    def make(policy=None, steps=60, pause_mode="repeat", decision="own_noise", function=None, kind="even"):
         return Process(
             denoiser=function or denoiser,
             schedule=NoiseSchedule(1000),

@@ -13,9 +13,9 @@ from ead_core.molecules import size_mask
 from ead_core.noise import Stream, normal
 
 CHANNELS = 8
-STEPS = 120
+STEPS = 60
 SEED = 7
-ADAPTIVE = Adaptive(start=60, window=2, clamp=5, max_pauses=10)
+ADAPTIVE = Adaptive(start=30, window=2, clamp=5, max_pauses=10)
 
 
 class Stubborn(Adaptive):
@@ -104,7 +104,7 @@ def test_a_policy_that_never_advances_ends_through_patience(make_process):
 
 
 @pytest.mark.parametrize("mode", ["repeat", "renoise", "hold"])
-@pytest.mark.parametrize("policy", [ADAPTIVE, Stubborn(60, 2, 5, 7), Manual(STEPS, 2, 3)], ids=type)
+@pytest.mark.parametrize("policy", [ADAPTIVE, Stubborn(30, 2, 5, 7), Manual(STEPS, 2, 3)], ids=type)
 def test_promises_on_the_way(make_process, mode, policy):
     """Centre kept, spread below the clamp, levels never rise, clean atoms move only with their frame."""
     process = make_process(policy, pause_mode=mode)
@@ -181,17 +181,17 @@ def test_float32_histories_match_across_batches(make_process, record_property):
 
 def test_branching_from_the_prefix_is_exact(make_process, tmp_path):
     synchronous, adaptive = make_process(), make_process(ADAPTIVE)
-    branches = run_prefix(start(synchronous), synchronous, {0, 60, STEPS})
-    assert sorted(branches) == [0, 60, STEPS]
+    branches = run_prefix(start(synchronous), synchronous, {0, 30, STEPS})
+    assert sorted(branches) == [0, 30, STEPS]
     save_branches(tmp_path / "bucket.safetensors", branches)
     stored = load_branches(tmp_path / "bucket.safetensors")
     direct = last(trajectory(start(adaptive), adaptive))
-    branched = last(trajectory(stored[60].state, adaptive))
+    branched = last(trajectory(stored[30].state, adaptive))
     assert torch.equal(direct.z, branched.z)
     assert torch.equal(direct.iterations, branched.iterations)
     assert int(direct.iterations.max()) > STEPS
     assert torch.equal(stored[0].state.z, last(trajectory(start(synchronous), synchronous)).z)
-    assert stored[0].seconds == branches[0].seconds > stored[60].seconds > 0
+    assert stored[0].seconds == branches[0].seconds > stored[30].seconds > 0
 
 
 def test_a_prefix_of_another_version_is_refused(make_process, tmp_path):
