@@ -104,7 +104,7 @@ def test_a_policy_that_never_advances_ends_through_patience(make_process):
 
 
 @pytest.mark.parametrize("mode", ["repeat", "renoise", "hold"])
-@pytest.mark.parametrize("policy", [ADAPTIVE, Stubborn(30, 2, 5, 7), Manual(STEPS, 2, 3)], ids=type)
+@pytest.mark.parametrize("policy", [ADAPTIVE, Stubborn(10, 2, 5, 7), Manual(STEPS, 2, 3)], ids=type)
 def test_promises_on_the_way(make_process, mode, policy):
     """Centre kept, spread below the clamp, levels never rise, clean atoms move only with their frame."""
     process = make_process(policy, pause_mode=mode)
