@@ -12,7 +12,7 @@ import argparse
 import os
 import statistics
 
-from speed import TASKS, hardware, interval, start, turn
+from speed import TASKS, alternate, hardware, interval, start
 
 from ead_core.networks.native import VARIABLE
 
@@ -33,12 +33,7 @@ def main():
 def compare(task, size, rounds):
     """A cell per kind: milliseconds per molecule and step; from the second on, the ratio to fp32 and its range."""
     workers = [worker(task, size, *kind) for kind in KINDS.values()]
-    for process in workers:
-        turn(process)  # warm-up: allocators, kernels
-    turns = [[turn(process)["seconds"] for process in workers] for _ in range(rounds)]
-    for process in workers:
-        process.stdin.close()
-        process.wait()
+    turns = [[figures["seconds"] for figures in row] for row in alternate(workers, rounds)]
     for name, seconds in zip(KINDS, zip(*turns, strict=True), strict=True):
         ratio = interval([first[0] / own for first, own in zip(turns, seconds, strict=True)])
         shown = "" if name == "fp32" else " {value:.2f}× ({low:.2f}–{high:.2f})".format(**ratio)

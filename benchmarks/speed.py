@@ -69,12 +69,7 @@ def hardware():
 def compare(task, size, rounds):
     """Flat figures of one row, which is printed."""
     both = [start(role, task, size) for role in ("reference", "ours")]
-    for process in both:
-        turn(process)  # warm-up: allocators, kernels
-    turns = [[turn(process) for process in both] for _ in range(rounds)]
-    for process in both:
-        process.stdin.close()
-        process.wait()
+    turns = alternate(both, rounds)
     seconds = [[figures["seconds"] for figures in column] for column in zip(*turns, strict=True)]
     ratios = [theirs / ours for theirs, ours in zip(*seconds, strict=True)]
     theirs, ours = turns[-1]
@@ -109,6 +104,15 @@ def turn(process):
     process.stdin.write("go\n")
     process.stdin.flush()
     return json.loads(process.stdout.readline())
+
+
+def alternate(processes, rounds):
+    """The figures of each process in each round, after one round of warm-up (allocators, kernels); then they end."""
+    _, *turns = [[turn(process) for process in processes] for _ in range(1 + rounds)]
+    for process in processes:
+        process.stdin.close()
+        process.wait()
+    return turns
 
 
 def interval(values):

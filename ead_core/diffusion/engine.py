@@ -26,7 +26,7 @@ from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.requests import Request, prepare
 from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
-from ead_core.molecules import AtomTypes, size_mask
+from ead_core.molecules import size_mask
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
@@ -220,8 +220,8 @@ class Engine:
 
     def _deliver(self, cohort: Cohort, positions: Tensor, features: Tensor) -> Iterable[int]:
         """Hand decoded molecules to their requests; the tickets of those that are complete."""
-        types: AtomTypes = self._checkpoint.atom_types
-        charges, places = types.charges(features).cpu().numpy(), positions.float().cpu().numpy()
+        charges = self._checkpoint.atom_types.charges(features).cpu().numpy()
+        places = positions.float().cpu().numpy()
         ids, nfe = cohort.state.ids.tolist(), (cohort.state.iterations + 1).tolist()
         self.finished += len(ids)
         for row, (ticket, place, size, begun) in enumerate(cohort.labels.tolist()):

@@ -29,32 +29,54 @@ def fourier_features(time: Tensor, count: int = TIME_FREQUENCIES) -> Tensor:
     return torch.cat([time[..., None], angles.sin(), angles.cos()], dim=-1)
 
 
-class EgnnRbfBlock(nn.Module):
-    """Messages over all pairs, then an update of features and coordinates."""
+class EdgeBlock(nn.Module):
+    """What the blocks of both variants share: the edge network on normalised features.
 
-    def __init__(self, hidden: int, edge: int, vectors: int) -> None:
+    Args:
+        hidden: H.
+        edge: E.
+        distances: features of a pair that enter the first layer.
+        readouts: projections of an edge, the gate first.
+    """
+
+    def __init__(self, hidden: int, edge: int, distances: int, readouts: int) -> None:
         super().__init__()
-        self.edge, self.vectors = edge, vectors
+        self.edge = edge
         self.norm = nn.LayerNorm(hidden)
         self.ends = nn.Linear(hidden, 2 * edge)
-        self.distance = nn.Linear(2 * RADIAL_BASIS, edge, bias=False)
+        self.distance = nn.Linear(distances, edge, bias=False)
         self.second = nn.Linear(edge, edge)
-        self.weights = nn.Linear(edge, 1 + vectors)
-        self.update_norm = nn.LayerNorm(hidden + edge + 2 * vectors)
-        self.update = nn.Sequential(
-            nn.Linear(hidden + edge + 2 * vectors, 2 * hidden),
-            nn.SiLU(),
-            nn.Linear(2 * hidden, hidden + vectors),
-        )
-        for parameter in self.update[-1].parameters():
-            nn.init.zeros_(parameter)  # every block starts as the identity
+        self.weights = nn.Linear(edge, readouts)
 
     def messages(self, h: Tensor, distances: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Gate and weights of every edge [B, N, N, 1 + K], and the gated sum of edge features [B, N, E]."""
+        """Readouts of every edge [B, N, N, 1 + …], and the gated sum of edge features [B, N, E]."""
         receiver, sender = self.ends(self.norm(h)).split(self.edge, dim=-1)
         second, readout = self.second, self.weights
         weights = EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
         return edge_network(receiver, sender, distances, weights, edges)
+
+
+def update_network(width: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two layers whose last one is zero, so that every block starts as the identity."""
+    network = nn.Sequential(nn.Linear(width, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, outputs))
+    for parameter in network[-1].parameters():
+        nn.init.zeros_(parameter)
+    return network
+
+
+def length(v: Tensor) -> Tensor:
+    """|v| [B, N, K] of vectors [B, N, K, 3], with a gradient at zero."""
+    return torch.sqrt((v**2).sum(dim=-1) + 1e-8)
+
+
+class EgnnRbfBlock(EdgeBlock):
+    """Messages over all pairs, then an update of features and coordinates."""
+
+    def __init__(self, hidden: int, edge: int, vectors: int) -> None:
+        super().__init__(hidden, edge, 2 * RADIAL_BASIS, 1 + vectors)
+        self.vectors = vectors
+        self.update_norm = nn.LayerNorm(hidden + edge + 2 * vectors)
+        self.update = update_network(hidden + edge + 2 * vectors, hidden, hidden + vectors)
 
     def forward(self, h: Tensor, x: Tensor, initial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Advance features h [B, N, H] and coordinates x [B, N, 3]; arguments as in `EgnnBlock`, but not squared."""
@@ -65,7 +87,7 @@ class EgnnRbfBlock(nn.Module):
         direction = difference * (edges / (distance + 1))[..., None]
         with exactly(x):
             sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
-        lengths = torch.sqrt((sums**2).sum(dim=-1) + 1e-8)
+        lengths = length(sums)
         products = (sums * sums.roll(1, dims=2)).sum(dim=-1) / (lengths + 1)
         everything = torch.cat([h, gathered, lengths, products], dim=-1)
         change, mix = self.update(self.update_norm(everything)).split([h.shape[-1], self.vectors], dim=-1)

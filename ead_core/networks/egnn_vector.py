@@ -13,9 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.molecules import ONE_HOT_SCALE
-from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.egnn import edge_mask, pair_differences
-from ead_core.networks.egnn_rbf import RADIAL_BASIS, TIME_FREQUENCIES, fourier_features
+from ead_core.networks.egnn_rbf import (
+    RADIAL_BASIS,
+    TIME_FREQUENCIES,
+    EdgeBlock,
+    fourier_features,
+    length,
+    update_network,
+)
 from ead_core.networks.radial import radial_basis
 from ead_core.precision import exactly
 
@@ -23,34 +29,15 @@ PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of th
 LONGEST = 5.0  # Å; what a block sees of a vector is bounded, else blocks could multiply their errors without end
 
 
-class EgnnVectorBlock(nn.Module):
+class EgnnVectorBlock(EdgeBlock):
     """Messages over all pairs, then an update of features and vectors."""
 
     def __init__(self, hidden: int, edge: int, vectors: int) -> None:
-        super().__init__()
-        self.edge, self.vectors = edge, vectors
-        width = hidden + edge + 3 * vectors
-        self.norm = nn.LayerNorm(hidden)
-        self.ends = nn.Linear(hidden, 2 * edge)
-        self.distance = nn.Linear(RADIAL_BASIS + 2 * vectors, edge, bias=False)
-        self.second = nn.Linear(edge, edge)
-        self.weights = nn.Linear(edge, 1 + 2 * vectors)
+        super().__init__(hidden, edge, RADIAL_BASIS + 2 * vectors, 1 + 2 * vectors)
+        self.vectors = vectors
         self.mixing = nn.Linear(2 * vectors, 2 * vectors, bias=False)
-        self.update_norm = nn.LayerNorm(width)
-        self.update = nn.Sequential(
-            nn.Linear(width, 2 * hidden),
-            nn.SiLU(),
-            nn.Linear(2 * hidden, hidden + 2 * vectors),
-        )
-        for parameter in self.update[-1].parameters():
-            nn.init.zeros_(parameter)  # every block starts as the identity
-
-    def messages(self, h: Tensor, features: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Gate and weights of every edge [B, N, N, 1 + 2K], and the gated sum of edge features [B, N, E]."""
-        receiver, sender = self.ends(self.norm(h)).split(self.edge, dim=-1)
-        second, readout = self.second, self.weights
-        weights = EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
-        return edge_network(receiver, sender, features, weights, edges)
+        self.update_norm = nn.LayerNorm(hidden + edge + 3 * vectors)
+        self.update = update_network(hidden + edge + 3 * vectors, hidden, hidden + 2 * vectors)
 
     def forward(self, h: Tensor, v: Tensor, direction: Tensor, radial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Advance features h [B, N, H] and vectors v [B, N, K, 3].
@@ -123,8 +110,3 @@ class EgnnVector(nn.Module):
 def along(direction: Tensor, v: Tensor) -> Tensor:
     """Components of the first atom's vectors v [B, N, K, 3] along each edge's direction [B, N, N, 3]: [B, N, N, K]."""
     return direction @ v.transpose(2, 3)
-
-
-def length(v: Tensor) -> Tensor:
-    """|v| [B, N, K] of vectors [B, N, K, 3], with a gradient at zero."""
-    return torch.sqrt((v**2).sum(dim=-1) + 1e-8)
