@@ -7,7 +7,7 @@ the checkpoint.
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -47,13 +47,15 @@ class NetworkConfig(Section):
 class DiffusionConfig(Section):
     """The forward process: T `steps`, and how far atoms' levels spread in training (EAD Algorithm 1).
 
-    `interval` is C [ASSUMPTION: 29, the largest QM9 molecule]; 0 trains plain EDM.
+    `interval` is C [ASSUMPTION: 29, the largest QM9 molecule]; 0 trains plain EDM. `gauge` is explained in
+    diffusion/gauge.py.
     """
 
     steps: int = Field(1000, ge=1, le=100_000)
     precision: float = Field(1e-5, gt=0, lt=0.5)
     interval: int = Field(29, ge=0)
     offset_mode: Literal["uniform", "scaled"] = "uniform"
+    gauge: Literal["z", "y"] = "z"
 
     @model_validator(mode="after")
     def _interval_fits(self) -> "DiffusionConfig":
@@ -67,7 +69,7 @@ class TrainingConfig(Section):
 
     The learning rate warms up, stays, and falls to zero over the last `decay_fraction` of `steps`. `initial` names
     a checkpoint whose weights a new run starts from. `batch_size` counts the molecules of all workers together.
-    `precision` is explained in precision.py.
+    Levels are drawn as T u^level_power: above 1, low ones more often. `precision` is explained in precision.py.
     """
 
     initial: str | None = None
@@ -81,6 +83,7 @@ class TrainingConfig(Section):
     decay_fraction: float = Field(0.2, ge=0, le=1)
     weight_decay: float = Field(1e-12, ge=0)
     clip_norm: float = Field(1.0, gt=0)
+    level_power: float = Field(1.0, ge=0.2, le=5)
     ema_decay: float = Field(0.9995, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     checkpoint_seconds: float = Field(300, gt=0)
@@ -88,6 +91,9 @@ class TrainingConfig(Section):
     evaluate_molecules: int = Field(64, ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     threads: int | None = Field(None, ge=1)
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
 
 
 class SamplerConfig(Section):
@@ -98,21 +104,28 @@ class SamplerConfig(Section):
     `solver` makes the moves: `ancestral` draws from the posterior, `ddim` follows the deterministic flow;
     `dpmpp_2m_sde` and `dpmpp_2m` are their forms of second order. `grid` says how `steps` < T are spread over the
     levels: evenly, or denser near the clean end.
-    `decision` says whether the velocity of the very move under decision counts (`own_noise`, the paper's
-    literal reading) or only earlier ones (`previous`). `batch_size` molecules run at once, in network calls that
-    hold at most `memory_budget` GiB beyond the model, and are computed in `precision` (precision.py).
+    An atom advances while its `velocity` (velocity.py) passes the `convergence` test (convergence.py).
+    `decision` says whether a velocity with the noise of the very move under decision counts (`own_noise`, the paper's
+    literal reading) or only earlier ones (`previous`). The policy `random` is a control: atoms, or `together` whole
+    molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `batch_size`
+    molecules run at once, in network calls that hold at most `memory_budget` GiB beyond the model, and are computed in
+    `precision` (precision.py).
     """
 
-    policy: Literal["synchronous", "manual", "adaptive"] = "adaptive"
+    policy: Literal["synchronous", "manual", "adaptive", "random"] = "adaptive"
     solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde"] = "ancestral"
     async_ratio: float = Field(0.2, ge=0, le=1)
     history_window: int = Field(2, ge=1, le=10)
     pause_mode: Literal["repeat", "renoise", "hold"] = "repeat"
+    velocity: Literal["z", "mean", "x0"] = "z"
+    convergence: Literal["strict", "mean", "slope", "ema"] = "strict"
     decision: Literal["own_noise", "previous"] = "own_noise"
     interval: int | None = Field(None, ge=1, le=100_000)
     max_pauses: int = Field(10, ge=1, le=10_000)
     group_size: int = Field(5, ge=1, le=10_000)
     lag: int = Field(1, ge=0, le=10_000)
+    advance_rate: Rate | Annotated[tuple[Rate, ...], Field(min_length=1)] = 0.7
+    together: bool = False
     steps: int | None = Field(None, ge=1, le=100_000)
     grid: Literal["even", "quadratic"] = "even"
     batch_size: int = Field(64, ge=1)

@@ -28,6 +28,7 @@ class Stream(IntEnum):
     DECODE = 3
     POLICY = 4
     SIZE = 5
+    SHIFT = 6
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

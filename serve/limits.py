@@ -5,7 +5,7 @@ Everything is checked here, before the engine, so that no client can break the w
 
 import re
 
-from ead_core.diffusion.policy import Adaptive, Manual
+from ead_core.diffusion.policy import Asynchronous, Manual
 from ead_core.diffusion.requests import Request, prepare, sampler_config
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError, EADError
@@ -98,7 +98,7 @@ def worst_calls(process: Process, largest: int) -> int:
     """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding."""
     rungs = len(process.grid) - 1
     match process.policy:
-        case Adaptive(start=start, max_pauses=pauses):
+        case Asynchronous(start=start, max_pauses=pauses):
             waits = start * pauses
         case Manual(lag=lag, group_size=size):
             waits = lag * ((largest - 1) // size)

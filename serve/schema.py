@@ -10,17 +10,21 @@ from ead_core.noise import MAX_SEED
 Format = Literal["json", "sdf", "xyz", "smiles"]
 
 MEANINGS = {
-    "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD.",
+    "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD, `random` a control.",
     "sampler.solver": "`ancestral` draws every move from the posterior, `ddim` is deterministic; `dpmpp_2m_sde` and "
     "`dpmpp_2m` are their forms of second order, for few steps.",
     "sampler.async_ratio": "Share of the noise levels, from the clean end, that is denoised asynchronously.",
     "sampler.history_window": "Velocities that must fall for an atom to advance.",
     "sampler.pause_mode": "What happens to a paused atom: denoised again at its level, brought back up, or left.",
-    "sampler.decision": "Whether the velocity of the very move under decision counts, or only earlier ones.",
+    "sampler.velocity": "Length of the move (`z`), of its mean, or of the change of the prediction (`x0`).",
+    "sampler.convergence": "Test of the last velocities: none rises, below their mean, their slope, or their average.",
+    "sampler.decision": "Whether a velocity with the noise of the very move counts, or only earlier ones.",
     "sampler.interval": "Largest spread of levels within a molecule; at most twice that of training.",
     "sampler.max_pauses": "Consecutive pauses before an atom advances anyway.",
     "sampler.group_size": "Atoms per group of the manual pyramid.",
     "sampler.lag": "Steps between neighbouring groups of the manual pyramid.",
+    "sampler.advance_rate": "Probability to advance under `random`; for all rungs, or a list from rung 1 upwards.",
+    "sampler.together": "Under `random`, whether the atoms of a molecule pause together.",
     "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
     "sampler.grid": "How fewer steps are spread over the levels: `even`, or `quadratic`, denser near the clean end.",
 }

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ead_core.config import SamplerConfig
 from ead_core.diffusion.grid import sampling_grid
-from ead_core.diffusion.policy import Adaptive, Manual, Policy, Synchronous
+from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Synchronous
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError
 from ead_core.precision import computed
@@ -33,6 +33,8 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
         pause_mode="hold" if config.policy == "manual" else config.pause_mode,
         decision=config.decision,
         solver=config.solver,
+        velocity=config.velocity,
+        frame=checkpoint.config.diffusion.gauge,
     )
 
 
@@ -56,7 +58,10 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
         return Manual(len(grid) - 1, config.group_size, config.lag)
     start = int((grid <= round(config.async_ratio * int(grid[-1]))).sum()) - 1
     clamp_rungs = _rungs_within(clamp, grid[: start + 2])  # the stage, and the step into it
-    return Adaptive(start, config.history_window, clamp_rungs, config.max_pauses)
+    if config.policy == "random":
+        rates = config.advance_rate if isinstance(config.advance_rate, tuple) else (config.advance_rate,)
+        return RandomPauses(start, clamp_rungs, config.max_pauses, rates, config.together)
+    return Adaptive(start, clamp_rungs, config.max_pauses, config.history_window, config.convergence)
 
 
 def _rungs_within(clamp: int, grid: Tensor) -> int:

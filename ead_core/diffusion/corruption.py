@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import centre_state
+from ead_core.diffusion.gauge import Gauge
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,9 @@ class Corrupted:
         return Corrupted(self.z[rows], self.eps[rows], self.levels[rows])
 
 
-def draw_levels(mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None) -> Tensor:
+def draw_levels(
+    mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None, power: float = 1.0
+) -> Tensor:
     """Levels [B, N] = clamp(t* + δ_i, 0, T) with t* ~ U{0..T} per molecule and δ_i per atom (Algorithm 1).
 
     Args:
@@ -35,9 +36,12 @@ def draw_levels(mask: Tensor, steps: int, interval: int, offset_mode: str, gener
         offset_mode: `uniform` draws δ_i ~ U{−C..C}; `scaled` first draws a spread r ~ U{0..C} per molecule
             and then δ_i ~ U{−r..r}, so that nearly synchronous molecules are seen often [ASSUMPTION].
         generator: source of randomness.
+        power: t* is the whole part of (T + 1) u^power for a uniform u, so that above 1 low levels are drawn more
+            often than the paper's uniform ones (docs/results/training-choices.md).
     """
     batch = mask.shape[0]
-    base = torch.randint(0, steps + 1, (batch, 1), generator=generator, device=mask.device)
+    drawn = torch.rand((batch, 1), generator=generator, device=mask.device, dtype=torch.float64)
+    base = (drawn**power * (steps + 1)).long()
     spread = torch.full_like(base, interval)
     if offset_mode == "scaled":
         spread = torch.randint(0, interval + 1, (batch, 1), generator=generator, device=mask.device)
@@ -50,15 +54,15 @@ def corrupt(
     state: Tensor,
     levels: Tensor,
     mask: Tensor,
-    schedule: NoiseSchedule,
+    gauge: Gauge,
     generator: torch.Generator | None,
 ) -> Corrupted:
-    """Form z = α_t x + σ_t ε atom by atom and keep it in the zero-centre subspace (z-gauge).
+    """Form z = α_t x + σ_t ε atom by atom, and keep what the gauge keeps of z and of ε.
 
     With unequal levels Σ σ_i ε_i ≠ 0 even for centred ε, hence the second projection.
     """
     noise = torch.randn(state.shape, generator=generator, device=state.device, dtype=state.dtype)
-    eps = centre_state(noise, mask)
-    alpha = schedule.alpha(levels)[..., None].to(state.dtype)
-    sigma = schedule.sigma(levels)[..., None].to(state.dtype)
-    return Corrupted(centre_state(alpha * state + sigma * eps, mask), eps, levels)
+    eps = gauge.seen(gauge.noise(noise, mask), levels, mask)
+    alpha = gauge.schedule.alpha(levels)[..., None].to(state.dtype)
+    sigma = gauge.schedule.sigma(levels)[..., None].to(state.dtype)
+    return Corrupted(gauge.place(alpha * state + sigma * eps, levels, mask), eps, levels)

@@ -12,20 +12,26 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ead_core.diffusion.convergence import CONVERGENCE
+from ead_core.noise import Stream, uniform
+
 
 @dataclass(frozen=True)
 class Situation:
     """What a policy may look at.
 
     Attributes:
+        seeds, ids: [B] the molecules, as keys of random numbers.
         rungs: [B, N] steps left per atom, 0 = clean.
         mask: [B, N] real atoms.
         velocities: [B, N, W] latest last.
-        remembered: [B] how many have been seen so far; `velocities` holds the last W of them.
+        remembered: [B, N] how many have been seen so far; `velocities` holds the last W of them.
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations done before this one.
     """
 
+    seeds: Tensor
+    ids: Tensor
     rungs: Tensor
     mask: Tensor
     velocities: Tensor
@@ -37,11 +43,6 @@ class Situation:
 class Policy(Protocol):
     """Decides which atoms advance by one rung; the others pause."""
 
-    @property
-    def window(self) -> int:
-        """Velocities it needs to see."""
-        ...
-
     def advance(self, now: Situation) -> Tensor:
         """Mask [B, N] of advancing atoms, False wherever an atom is clean or padding."""
         ...
@@ -50,8 +51,6 @@ class Policy(Protocol):
 @dataclass(frozen=True)
 class Synchronous:
     """Every atom advances in every iteration: plain EDM."""
-
-    window: int = 1
 
     def advance(self, now: Situation) -> Tensor:
         """All atoms that are not clean."""
@@ -73,7 +72,6 @@ class Manual:
     top: int
     group_size: int
     lag: int
-    window: int = 1
 
     def advance(self, now: Situation) -> Tensor:
         """Atoms whose group has started."""
@@ -83,32 +81,67 @@ class Manual:
 
 
 @dataclass(frozen=True)
-class Adaptive:
-    """EAD's schedule: in the last `start` rungs an atom advances while its velocity falls (Algorithm 2).
+class Asynchronous:
+    """Base of policies that let atoms pause in the last `start` rungs (Algorithm 2).
 
     Attributes:
         start: rungs of the asynchronous stage; above it every atom advances.
-        window: w, velocities that must decrease monotonically (eq 13).
         clamp: largest spread of rungs within a molecule; who would fall further behind is forced.
         max_pauses: K_max, consecutive pauses before an atom advances anyway.
     """
 
     start: int
-    window: int
     clamp: int
     max_pauses: int
 
+    def wishes(self, now: Situation) -> Tensor:
+        """Mask [B, N] of atoms that would go on."""
+        raise NotImplementedError
+
     def advance(self, now: Situation) -> Tensor:
-        """Atoms that are settled, out of patience, above the stage, or forced by the clamp."""
+        """Atoms that wish to, are out of patience, above the stage, or forced by the clamp."""
         moving = now.mask & (now.rungs > 0)
         patient = now.pauses < self.max_pauses
-        willing = moving & ((now.rungs > self.start) | self.settled(now) | ~patient)
+        willing = moving & ((now.rungs > self.start) | self.wishes(now) | ~patient)
         after = torch.where(now.mask, now.rungs - willing.long(), torch.iinfo(torch.long).max)
         lowest = after.min(dim=1, keepdim=True).values
         return willing | (moving & (now.rungs - lowest > self.clamp))
 
-    def settled(self, now: Situation) -> Tensor:
-        """g of eq 13: the last `window` velocities decrease strictly; True until so many are known."""
-        recent = now.velocities[..., -self.window :]
-        falling = (recent[..., 1:] < recent[..., :-1]).all(dim=-1)
-        return falling | (now.remembered < self.window)[:, None]
+
+@dataclass(frozen=True)
+class Adaptive(Asynchronous):
+    """EAD's schedule: an atom advances while its velocity falls (g of eq 13).
+
+    Attributes:
+        window: w, velocities that the test looks at.
+        test: a key of `CONVERGENCE`.
+    """
+
+    window: int
+    test: str = "strict"
+
+    def wishes(self, now: Situation) -> Tensor:
+        """Atoms whose last `window` velocities pass the test, and those that have not so many yet."""
+        return CONVERGENCE[self.test](now.velocities, self.window) | (now.remembered < self.window)
+
+
+@dataclass(frozen=True)
+class RandomPauses(Asynchronous):
+    """A control without any choice: atoms advance with given probabilities, whatever they do.
+
+    Attributes:
+        rates: probability to advance at rungs 1, 2, …; the last one also serves those above.
+        together: one draw for all atoms of a molecule, which is a synchronous sampler that lingers.
+    """
+
+    rates: tuple[float, ...]
+    together: bool = False
+
+    def wishes(self, now: Situation) -> Tensor:
+        """Atoms whose draw, keyed by seed, id and iteration, is below their rung's rate."""
+        atoms = now.rungs.shape[1]
+        blocks = torch.arange(-(-atoms // 4), device=now.rungs.device)
+        draws = uniform(now.seeds, now.ids, now.iterations, Stream.POLICY, blocks)
+        draws = draws[:, :1].expand(-1, atoms) if self.together else draws[:, :atoms]
+        rates = torch.tensor(self.rates, dtype=draws.dtype, device=draws.device)
+        return draws < rates[(now.rungs - 1).clamp(0, len(self.rates) - 1)]

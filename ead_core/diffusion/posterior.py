@@ -60,18 +60,23 @@ class Moves:
         self.stochastic = bool((move.noise > 0).any())
         self.multistep = SOLVERS[solver].multistep
 
-    def down(self, z: Tensor, eps: Tensor, rungs: Tensor, noise: Tensor | None) -> Tensor:
-        """z one rung further down: z_s ~ q(z_s | z_t, x̂) per atom, or the solver's map.
+    def down(self, z: Tensor, eps: Tensor, rungs: Tensor) -> Tensor:
+        """Mean of z one rung further down: of q(z_s | z_t, x̂) per atom, or the solver's map.
 
         Args:
             z: state [B, N, 3 + F] at `rungs` [B, N].
             eps: predicted noise ε̂ of the same shape.
             rungs: of each atom.
-            noise: standard normals of the shape of `z`, centred in its coordinates; needed if `stochastic`.
         """
-        mean_z, mean_eps, scale = self._down[rungs].to(z.dtype)[..., None].unbind(dim=-2)
-        mean = mean_z * z - mean_eps * eps
-        return mean if noise is None else mean + scale * noise
+        mean_z, mean_eps, _ = self._coefficients(rungs, z)
+        return mean_z * z - mean_eps * eps
+
+    def scatter(self, mean: Tensor, rungs: Tensor, noise: Tensor) -> Tensor:
+        """A draw around the mean of the move from `rungs`, given standard normals of its shape."""
+        return mean + self._coefficients(rungs, mean)[2] * noise
+
+    def _coefficients(self, rungs: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+        return self._down[rungs].to(like.dtype)[..., None].unbind(dim=-2)
 
     def predict(self, z: Tensor, eps: Tensor, rungs: Tensor) -> Tensor:
         """x̂ [B, N, 3 + F] = (z − σ ε̂) / α; arguments as in `down`."""

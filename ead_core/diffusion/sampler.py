@@ -13,9 +13,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ead_core.diffusion.gauge import GAUGES, Gauge, YGauge
 from ead_core.diffusion.policy import Policy, Situation
 from ead_core.diffusion.posterior import Moves, decode_positions
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.velocity import VELOCITIES, Attempt
 from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
 from ead_core.precision import DenoiserFunction
@@ -35,6 +37,8 @@ class Process:
         pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
         decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
         solver: how a move is made (a key of `SOLVERS`).
+        velocity: what the policy is told of a move (a key of `VELOCITIES`).
+        frame: the gauge of training (a key of `GAUGES`).
     """
 
     denoiser: DenoiserFunction
@@ -44,6 +48,21 @@ class Process:
     pause_mode: str
     decision: str
     solver: str = "ancestral"
+    velocity: str = "z"
+    frame: str = "z"
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """What keeps the translation fixed."""
+        return GAUGES[self.frame](self.schedule)
+
+    @property
+    def remembers_moves_only(self) -> bool:
+        """Whether velocities are kept at advances alone.
+
+        An atom on hold does not move; without noise its velocities would differ by its neighbours' moves only.
+        """
+        return self.pause_mode == "hold" and not VELOCITIES[self.velocity].noisy
 
     @cached_property
     def moves(self) -> Moves:
@@ -127,51 +146,72 @@ def predict(state: SamplerState, process: Process) -> Tensor:
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     """Propose a move for every atom, let the policy decide, treat those who pause; `eps` is ε̂ at the state."""
-    moves = process.moves
-    noise = _noise(state, Stream.STEP) if moves.stochastic else None
-    eps, prediction = _second_order(state, eps, process) if moves.multistep else (eps, state.prediction)
-    proposal = moves.down(state.z, eps, state.rungs, noise)
-    velocity = (proposal - state.z).norm(dim=-1)
-    velocities = torch.cat([state.velocities[..., 1:], velocity[..., None]], dim=-1)
-    advancing = process.policy.advance(_situation(state, velocities, process.decision))
+    attempt, prediction = _attempt(state, eps, process)
+    length = VELOCITIES[process.velocity].length(attempt)
+    velocities = torch.cat([state.velocities[..., 1:], length[..., None]], dim=-1)
+    advancing = process.policy.advance(_situation(state, velocities, process))
     paused = state.mask & (state.rungs > 0) & ~advancing
-    z = PAUSES[process.pause_mode](state, proposal, paused, moves)
+    z, rungs = PAUSES[process.pause_mode](state, attempt.end, paused, process), state.rungs - advancing.long()
+    kept = advancing[..., None] if process.remembers_moves_only else state.mask[..., None]
     return replace(
         state,
-        z=centre_state(z, state.mask),
-        rungs=state.rungs - advancing.long(),
-        velocities=velocities,
+        z=process.gauge.place(z, process.grid[rungs], state.mask),
+        rungs=rungs,
+        velocities=torch.where(kept, velocities, state.velocities),
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
         pauses=(state.pauses + 1) * paused,
         iterations=state.iterations + 1,
     )
 
 
-def _second_order(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
-    """ε̂ for the move, and the x̂ to remember if it is taken.
+def _attempt(state: SamplerState, eps: Tensor, process: Process) -> tuple[Attempt, Tensor]:
+    """The move that every atom would make, and the x̂ to remember if it is taken."""
+    moves, rungs = process.moves, state.rungs
+    eps = process.gauge.seen(eps, process.grid[rungs], state.mask)
+    change, prediction = torch.zeros_like(eps), state.prediction
+    if moves.multistep or process.velocity == "x0":
+        change, prediction = _change(state, eps, process)
+    if moves.multistep:
+        eps = moves.extrapolate(eps, change, rungs)
+    mean = moves.down(state.z, eps, rungs)
+    end = _with_noise(mean, state, process) if moves.stochastic else mean
+    return Attempt(state.z, mean, end, change), prediction
 
-    The change of x̂ is that since the rung above, however often the atom has paused here, so that it always belongs
-    to one step of log SNR. It is centred, because re-centring unequal levels moves the frame; atoms still at the top
-    have no part in it.
+
+def _change(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
+    """By how much x̂ has changed since the rung above, and x̂.
+
+    However often an atom has paused here, the change belongs to one step of log SNR. It is centred, because re-centring
+    unequal levels moves the frame; atoms still at the top have no part in it.
     """
     prediction = process.moves.predict(state.z, eps, state.rungs)
     below_top = state.mask & (state.rungs < len(process.grid) - 1)
-    change = centre_state(prediction - state.prediction, below_top)
-    return process.moves.extrapolate(eps, change, state.rungs), prediction
+    return centre_state(prediction - state.prediction, below_top), prediction
 
 
-def _repeat(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:
+def _with_noise(mean: Tensor, state: SamplerState, process: Process) -> Tensor:
+    """A draw of the move: the mean, each atom's own noise, and in the y-gauge that of the translation."""
+    end = process.moves.scatter(mean, state.rungs, _noise(state, Stream.STEP, process))
+    if not isinstance(process.gauge, YGauge):
+        return end
+    below = process.grid[(state.rungs - 1).clamp_min(0)]
+    normals = normal(state.seeds, state.ids, state.iterations, Stream.SHIFT, (1, 3), end.dtype)[:, 0]
+    shift = process.gauge.shift(normals, process.grid[state.rungs], below, state.mask)
+    return torch.cat([end[..., :3] + shift, end[..., 3:]], dim=-1)
+
+
+def _repeat(state: SamplerState, proposal: Tensor, paused: Tensor, process: Process) -> Tensor:
     """A paused atom takes the move but not the lower level: it is denoised there again."""
     return proposal
 
 
-def _renoise(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:
+def _renoise(state: SamplerState, proposal: Tensor, paused: Tensor, process: Process) -> Tensor:
     """A paused atom takes the move and is brought back up to its level."""
-    lifted = moves.up(proposal, state.rungs, _noise(state, Stream.RENOISE))
+    lifted = process.moves.up(proposal, state.rungs, _noise(state, Stream.RENOISE, process))
     return torch.where(paused[..., None], lifted, proposal)
 
 
-def _hold(state: SamplerState, proposal: Tensor, paused: Tensor, moves: Moves) -> Tensor:
+def _hold(state: SamplerState, proposal: Tensor, paused: Tensor, process: Process) -> Tensor:
     """A paused atom stays as it is."""
     return torch.where(paused[..., None], state.z, proposal)
 
@@ -195,19 +235,23 @@ def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, 
     return decode_positions(state.z, eps, noise, state.mask, process.schedule), state.z[..., 3:]
 
 
-def _noise(state: SamplerState, stream: Stream) -> Tensor:
+def _noise(state: SamplerState, stream: Stream, process: Process) -> Tensor:
     shape = (state.z.shape[1], state.z.shape[2])
     draws = normal(state.seeds, state.ids, state.iterations, stream, shape, state.z.dtype)
-    return centre_state(draws, state.mask)
+    return process.gauge.noise(draws, state.mask)
 
 
-def _situation(state: SamplerState, velocities: Tensor, decision: str) -> Situation:
-    own = decision == "own_noise"
+def _situation(state: SamplerState, velocities: Tensor, process: Process) -> Situation:
+    """What the policy is told; a velocity without this move's noise counts whatever `decision` says."""
+    own = process.decision == "own_noise" or not VELOCITIES[process.velocity].noisy
+    earlier = len(process.grid) - 1 - state.rungs if process.remembers_moves_only else state.iterations[:, None]
     return Situation(
+        seeds=state.seeds,
+        ids=state.ids,
         rungs=state.rungs,
         mask=state.mask,
         velocities=velocities if own else state.velocities,
-        remembered=state.iterations + own,
+        remembered=(earlier + own).expand(state.rungs.shape),
         pauses=state.pauses,
         iterations=state.iterations,
     )

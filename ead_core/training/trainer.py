@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
 from ead_core.diffusion.corruption import corrupt, draw_levels
+from ead_core.diffusion.gauge import GAUGES, Gauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import CheckpointError
@@ -45,7 +46,7 @@ class Trainer:
     model: DenoiserFunction
     optimizer: Optimizer
     ema: Ema
-    schedule: NoiseSchedule
+    gauge: Gauge
     atom_types: AtomTypes
     step: int = 0
     seconds: float = 0.0
@@ -71,7 +72,7 @@ class Trainer:
             model=computed(workers.wrap(denoiser), config.training.precision),
             optimizer=Optimizer(denoiser, config.training),
             ema=Ema(denoiser, config.training.ema_decay),
-            schedule=NoiseSchedule(config.diffusion.steps, config.diffusion.precision),
+            gauge=GAUGES[config.diffusion.gauge](NoiseSchedule(config.diffusion.steps, config.diffusion.precision)),
             atom_types=AtomTypes(statistics.atom_numbers),
         )
 
@@ -91,14 +92,16 @@ class Trainer:
 
         The whole batch is corrupted, so that a molecule's noise does not depend on the number of workers.
         """
-        diffusion = self.config.diffusion
+        diffusion, training = self.config.diffusion, self.config.training
         generator = torch.Generator(device=batch.mask.device)
-        generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
-        levels = draw_levels(batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator)
-        state = batch.state(self.atom_types).to(weight_type(self.config.training.precision))
-        corrupted = corrupt(state, levels, batch.mask, self.schedule, generator).select(rows)
+        generator.manual_seed(int(np.random.SeedSequence([training.seed, self.step]).generate_state(1)[0]))
+        levels = draw_levels(
+            batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator, training.level_power
+        )
+        state = batch.state(self.atom_types).to(weight_type(training.precision))
+        corrupted = corrupt(state, levels, batch.mask, self.gauge, generator).select(rows)
         mask = batch.mask[rows]
-        predicted = self.model(corrupted.z, corrupted.levels, mask)
+        predicted = self.gauge.seen(self.model(corrupted.z, corrupted.levels, mask), corrupted.levels, mask)
         mean_level = (corrupted.levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
         return noise_loss(predicted, corrupted, mask), mean_level
 

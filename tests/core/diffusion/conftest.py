@@ -36,7 +36,7 @@ def denoiser():
 
 @pytest.fixture
 def make_process(denoiser):
-    def make(policy=None, steps=60, pause_mode="repeat", decision="own_noise", function=None, kind="even"):
+    def make(policy=None, steps=60, pause_mode="repeat", decision="own_noise", function=None, kind="even", **more):
         return Process(
             denoiser=function or denoiser,
             schedule=NoiseSchedule(1000),
@@ -44,6 +44,7 @@ def make_process(denoiser):
             policy=policy or Synchronous(),
             pause_mode=pause_mode,
             decision=decision,
+            **more,
         )
 
     return make

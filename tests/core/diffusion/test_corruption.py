@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ead_core.diffusion.corruption import Corrupted, corrupt, draw_levels
+from ead_core.diffusion.gauge import ZGauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import centre_state, size_mask
@@ -27,6 +28,16 @@ def test_levels_stay_within_the_interval(mode, interval):
         assert int(spread.max()) >= 2 * interval - 2
 
 
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_levels_follow_their_power(power):
+    """P(t* < k) = (k / (T + 1))^(1 / power) for t* = ⌊(T + 1) u^power⌋."""
+    levels = draw_levels(torch.ones(40_000, 1, dtype=torch.bool), 9, 0, "uniform", generator(), power)
+    for k in (1, 3, 9):
+        expected = (k / 10) ** (1 / power)
+        assert float((levels < k).double().mean()) == pytest.approx(expected, abs=0.01)
+    assert set(levels.unique().tolist()) == set(range(10))
+
+
 def test_offsets_are_uniform_and_symmetric():
     levels = draw_levels(torch.ones(40_000, 2, dtype=torch.bool), 1000, 5, "uniform", generator())
     inner = levels[(levels > 20).all(1) & (levels < 980).all(1)]
@@ -48,7 +59,7 @@ def test_noised_state_has_the_right_moments_and_centre():
         20_000, -1, -1
     )
     levels = torch.tensor([100, 110, 120, 130, 140, 150]).expand(20_000, -1)
-    noised = corrupt(state, levels, mask, SCHEDULE, generator(1))
+    noised = corrupt(state, levels, mask, ZGauge(SCHEDULE), generator(1))
     assert float(noised.z[..., :3].sum(1).abs().max()) < 1e-10
     alpha, sigma = SCHEDULE.alpha(levels[0])[:, None], SCHEDULE.sigma(levels[0])[:, None]
     features = noised.z[..., 3:]

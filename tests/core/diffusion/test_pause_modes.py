@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from ead_core.diffusion.policy import Adaptive
+from ead_core.diffusion.policy import Adaptive, RandomPauses
 from ead_core.diffusion.sampler import initial_state, step
 from ead_core.molecules import size_mask
 
@@ -29,11 +29,11 @@ class EveryNth:
 
 
 @pytest.fixture
-def ratio(make_process):
-    """Variance ratio of a run from level 200, where the state is drawn exactly, after 100 calls."""
+def begin(make_process):
+    """The process and the state of many molecules at level 200, drawn exactly."""
 
-    def measure(policy, pause_mode, decision="own_noise", calls=CALLS):
-        process = make_process(policy, steps=1000, pause_mode=pause_mode, decision=decision)
+    def made(policy, pause_mode, decision="own_noise", **more):
+        process = make_process(policy, steps=1000, pause_mode=pause_mode, decision=decision, **more)
         sigma = process.schedule.sigma
         process = replace(
             process,
@@ -42,12 +42,43 @@ def ratio(make_process):
         )
         ids, seeds, mask = torch.arange(MOLECULES), torch.full((MOLECULES,), 7), size_mask([ATOMS] * MOLECULES)
         state = initial_state(seeds, ids, mask, 7, process, torch.float64)
-        state = replace(state, z=state.z * sigma(torch.tensor(TOP)))
+        return replace(state, z=state.z * sigma(torch.tensor(TOP))), process
+
+    return made
+
+
+@pytest.fixture
+def ratio(begin):
+    """Variance ratio after 100 calls."""
+
+    def measure(policy, pause_mode, decision="own_noise", calls=CALLS):
+        state, process = begin(policy, pause_mode, decision)
         for _ in range(calls):
             state = step(state, process)
         assert int(state.rungs.min()) > 0
-        relative = state.z[..., 3:] / sigma(process.grid[state.rungs])[..., None]
+        relative = state.z[..., 3:] / process.schedule.sigma(process.grid[state.rungs])[..., None]
         return float((relative**2).mean())
+
+    return measure
+
+
+@pytest.fixture
+def ratio_on_arrival(begin):
+    """Variance ratio of every atom when it first reaches level 150.
+
+    At a given time atoms that wait because of where they are would be seen too often; at a given level they are not.
+    """
+
+    def measure(policy, pause_mode, **more):
+        state, process = begin(policy, pause_mode, **more)
+        arrived = torch.zeros_like(state.z[..., 3:])
+        calls = 0
+        while bool((state.rungs > TOP - 50).any()):
+            before, state, calls = state, step(state, process), calls + 1
+            now = (before.rungs > TOP - 50) & (state.rungs == TOP - 50)
+            arrived[now] = state.z[..., 3:][now]
+        assert calls > 60
+        return float(((arrived / process.schedule.sigma(torch.tensor(TOP - 50))) ** 2).mean())
 
     return measure
 
@@ -82,3 +113,21 @@ def test_hold_selects_noise_when_the_own_velocity_decides(ratio):
     """The literal reading accepts quiet moves only: the check that the measurement can see a failure."""
     policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
     assert abs(ratio(policy, "hold", "own_noise") - 1) > 0.1
+
+
+@pytest.mark.parametrize("test", ["strict", "ema"])
+def test_hold_is_exact_when_the_velocity_holds_no_noise_of_the_move(ratio_on_arrival, test):
+    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10, test=test)
+    assert ratio_on_arrival(policy, "hold", velocity="mean") == pytest.approx(1, abs=ERROR)
+
+
+def test_the_measure_on_arrival_sees_selected_noise(ratio_on_arrival):
+    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
+    assert abs(ratio_on_arrival(policy, "hold", velocity="z") - 1) > 0.1
+
+
+@pytest.mark.parametrize("mode", ["renoise", "hold"])
+@pytest.mark.parametrize("together", [True, False])
+def test_random_pauses_are_exact(ratio, mode, together):
+    policy = RandomPauses(start=TOP, clamp=29, max_pauses=10, rates=(0.6,), together=together)
+    assert ratio(policy, mode) == pytest.approx(1, abs=ERROR)

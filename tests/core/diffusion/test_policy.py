@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ead_core.diffusion.policy import Adaptive, Manual, Situation, Synchronous
+from ead_core.diffusion.convergence import CONVERGENCE
+from ead_core.diffusion.policy import Adaptive, Manual, RandomPauses, Situation, Synchronous
 
 
 def situation(rungs, velocities=None, pauses=0, remembered=10, mask=None, iteration=5):
@@ -11,29 +12,31 @@ def situation(rungs, velocities=None, pauses=0, remembered=10, mask=None, iterat
     if velocities is None:
         velocities = [[2.0, 1.0]] * rungs.shape[1]
     return Situation(
+        seeds=torch.tensor([3]),
+        ids=torch.tensor([8]),
         rungs=rungs,
         mask=torch.ones_like(rungs, dtype=torch.bool) if mask is None else torch.tensor([mask]),
         velocities=torch.tensor([velocities]),
-        remembered=torch.tensor([remembered]),
+        remembered=torch.full_like(rungs, remembered),
         pauses=torch.full_like(rungs, pauses),
         iterations=torch.tensor([iteration]),
     )
 
 
-FALLING, RISING, LEVEL = [2.0, 1.0], [1.0, 2.0], [1.0, 1.0]
+FALLING, RISING, LEVEL = [2.0, 1.0], [1.0, 2.0], [1.0, 1.0]  # level: as if nothing moved
 
 
 def adaptive(start=200, window=2, clamp=29, max_pauses=10):
-    return Adaptive(start, window, clamp, max_pauses)
+    return Adaptive(start=start, clamp=clamp, max_pauses=max_pauses, window=window)
 
 
 def decisions(policy, now):
     return policy.advance(now)[0].tolist()
 
 
-def test_only_falling_velocities_advance():
+def test_atoms_whose_velocity_rises_pause():
     now = situation([100, 100, 100], [FALLING, RISING, LEVEL])
-    assert decisions(adaptive(), now) == [True, False, False]
+    assert decisions(adaptive(), now) == [True, False, True]
 
 
 def test_above_the_stage_every_atom_advances():
@@ -88,3 +91,66 @@ def test_manual_follows_its_matrix(group, lag):
         rungs = rungs - policy.advance(now).long()
         assert rungs[0].tolist() == (top + delay - m).clamp(0, top).tolist()
     assert int(rungs.max()) == 0
+
+
+# A dip, a bump at the end, a slow fall with one rise, and a straight rise.
+HISTORIES = torch.tensor([[5.0, 4.0, 1.0, 2.0], [4.0, 3.0, 2.0, 6.0], [9.0, 5.0, 6.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("test", "window", "passes"),
+    [
+        ("strict", 2, [False, False, True, False]),
+        ("strict", 4, [False, False, False, False]),
+        ("mean", 3, [True, False, True, False]),  # means 2.33, 3.67, 5, 3
+        ("slope", 4, [True, False, True, False]),  # slopes −1.2, +0.5, −1.4, +1
+        ("slope", 2, [False, False, True, False]),
+        ("ema", 1, [False, False, True, False]),  # with w = 1 the average is the value before
+        ("ema", 3, [True, False, True, False]),  # weights ¼, ½, 1: averages 2.14, 2.57, 6.14, 2.43
+    ],
+)
+def test_convergence_tests_on_known_histories(test, window, passes):
+    assert CONVERGENCE[test](HISTORIES, window).tolist() == passes
+
+
+def test_the_exponential_average_leaves_out_what_has_not_been_seen():
+    velocities = torch.tensor([[0.0, 0.0, 2.0, 1.5]])
+    assert CONVERGENCE["ema"](velocities, 9).tolist() == [True]  # with the zeros the average would be 0.75
+
+
+@pytest.mark.parametrize("test", CONVERGENCE)
+def test_adaptive_uses_the_named_test(test):
+    velocities = [[4.0, 3.0, 2.0, 6.0], [6.0, 4.0, 3.0, 2.0]]
+    policy = Adaptive(start=200, clamp=29, max_pauses=10, window=3, test=test)
+    assert decisions(policy, situation([9, 9], velocities)) == [False, True]
+
+
+def random_decisions(policy, rungs, molecules=4000):
+    now = situation(rungs)
+    ids = torch.arange(molecules)
+    many = {
+        name: value.expand(molecules, *value.shape[1:]) for name, value in vars(now).items() if name not in ("ids",)
+    }
+    return policy.advance(Situation(ids=ids, **many))
+
+
+def test_random_pauses_have_the_rates_of_their_rungs():
+    policy = RandomPauses(start=4, clamp=29, max_pauses=10, rates=(0.25, 0.5, 0.75))
+    advanced = random_decisions(policy, [1, 2, 3, 4, 5])
+    assert advanced.double().mean(0).tolist() == pytest.approx([0.25, 0.5, 0.75, 0.75, 1], abs=0.03)
+    independent = (advanced[:, 1] & advanced[:, 2]).double().mean()
+    assert float(independent) == pytest.approx(0.5 * 0.75, abs=0.03)
+
+
+def test_molecules_that_pause_together_share_one_draw():
+    policy = RandomPauses(start=9, clamp=29, max_pauses=10, rates=(0.6,), together=True)
+    advanced = random_decisions(policy, [5, 5, 5])
+    assert bool((advanced == advanced[:, :1]).all())
+    assert float(advanced.double().mean()) == pytest.approx(0.6, abs=0.03)
+
+
+def test_random_pauses_depend_on_seed_molecule_and_iteration_alone():
+    policy, now = RandomPauses(start=9, clamp=29, max_pauses=10, rates=(0.5,)), situation([5] * 40)
+    again, later = situation([5] * 40), situation([5] * 40, iteration=6)
+    assert decisions(policy, now) == decisions(policy, again)
+    assert decisions(policy, now) != decisions(policy, later)

@@ -21,14 +21,14 @@ ADAPTIVE = Adaptive(start=30, window=2, clamp=5, max_pauses=10)
 class Stubborn(Adaptive):
     """An adaptive policy whose test never passes."""
 
-    def settled(self, now):
+    def wishes(self, now):
         return torch.zeros_like(now.mask)
 
 
 class Content(Adaptive):
     """An adaptive policy whose test always passes."""
 
-    def settled(self, now):
+    def wishes(self, now):
         return torch.ones_like(now.mask)
 
 

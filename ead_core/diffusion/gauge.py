@@ -1,0 +1,103 @@
+"""Which representative of "the molecule up to a translation" stands for it when its atoms are at different levels.
+
+A translation by c moves z_i by α_i c, so with unequal levels the plain centre of mass is not what a translation leaves
+free. The z-gauge centres z all the same, as EDM's code would; its error is 10⁻⁵ for spreads far below T. The y-gauge is
+exact for any spread: it centres y = z / α = x + r ε, r = σ / α, and takes reverse steps on the quotient (method 1.5).
+
+Legend: B molecules, N padded atoms, F features.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.molecules import centre, centre_state
+
+
+class Gauge(Protocol):
+    """What depends on the choice; `levels` and `mask` are [B, N], all else is [B, N, 3 + F]."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """α and σ."""
+        ...
+
+    def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
+        """Standard normals as they enter a state."""
+        ...
+
+    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """The part of a noise that can be told from the state: what the network is to predict."""
+        ...
+
+    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """The representative of z."""
+        ...
+
+
+@dataclass(frozen=True)
+class ZGauge:
+    """Σ z_i = 0."""
+
+    schedule: NoiseSchedule
+
+    def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
+        """Centred."""
+        return centre_state(draws, mask)
+
+    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """All of it: noise and predictions are centred already."""
+        return eps
+
+    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """Centred."""
+        return centre_state(z, mask)
+
+
+@dataclass(frozen=True)
+class YGauge:
+    """Σ z_i / α_i = 0."""
+
+    schedule: NoiseSchedule
+
+    def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
+        """As drawn."""
+        return draws * mask[..., None].to(draws.dtype)
+
+    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """Without the direction u_i ∝ 1 / r_i in which a translation moves it."""
+        weight = mask / self._ratio(levels)
+        along = (weight / weight.norm(dim=1, keepdim=True)).to(eps.dtype)[..., None]
+        coordinates = eps[..., :3] - along * (along * eps[..., :3]).sum(dim=1, keepdim=True)
+        return torch.cat([coordinates, eps[..., 3:]], dim=-1) * mask[..., None].to(eps.dtype)
+
+    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """With y = z / α centred."""
+        alpha = self.schedule.alpha(levels)[..., None]
+        coordinates = (alpha * centre(z[..., :3] / alpha, mask)).to(z.dtype)
+        return torch.cat([coordinates, z[..., 3:] * mask[..., None].to(z.dtype)], dim=-1)
+
+    def shift(self, normals: Tensor, levels: Tensor, below: Tensor, mask: Tensor) -> Tensor:
+        """What a reverse step adds to coordinates [B, N, 3] for the unknown translation c ~ N(0, 1 / Σ r_t⁻²).
+
+        It is α_s (r_s² / r_t² − 1) c, in a frame in which atoms that do not move stay.
+
+        Args:
+            normals: one draw per molecule [B, 3].
+            levels: before the step.
+            below: after it.
+            mask: real atoms.
+        """
+        ratio, ratio_below = self._ratio(levels), self._ratio(below)
+        unknown = normals / (mask / ratio**2).sum(dim=1, keepdim=True).sqrt()
+        gain = self.schedule.alpha(below) * ((ratio_below / ratio) ** 2 - 1) * mask
+        return (gain[..., None] * unknown[:, None, :]).to(normals.dtype)
+
+    def _ratio(self, levels: Tensor) -> Tensor:
+        return self.schedule.sigma(levels) / self.schedule.alpha(levels)
+
+
+GAUGES: dict[str, type[ZGauge] | type[YGauge]] = {"z": ZGauge, "y": YGauge}
