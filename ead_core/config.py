@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ead_core.errors import ConfigError, one_line
 
@@ -124,13 +124,18 @@ class SamplerConfig(Section):
     max_pauses: int = Field(10, ge=1, le=10_000)
     group_size: int = Field(5, ge=1, le=10_000)
     lag: int = Field(1, ge=0, le=10_000)
-    advance_rate: Rate | Annotated[tuple[Rate, ...], Field(min_length=1)] = 0.7
+    advance_rate: tuple[Rate, ...] = Field((0.7,), min_length=1)
     together: bool = False
     steps: int | None = Field(None, ge=1, le=100_000)
     grid: Literal["even", "quadratic"] = "even"
     batch_size: int = Field(64, ge=1)
     memory_budget: float = Field(2.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @field_validator("advance_rate", mode="before")
+    @classmethod
+    def _one_or_many(cls, rates: object) -> object:
+        return tuple(rates) if isinstance(rates, list | tuple) else (rates,)
 
 
 class Config(Section):

@@ -59,8 +59,7 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
     start = int((grid <= round(config.async_ratio * int(grid[-1]))).sum()) - 1
     clamp_rungs = _rungs_within(clamp, grid[: start + 2])  # the stage, and the step into it
     if config.policy == "random":
-        rates = config.advance_rate if isinstance(config.advance_rate, tuple) else (config.advance_rate,)
-        return RandomPauses(start, clamp_rungs, config.max_pauses, rates, config.together)
+        return RandomPauses(start, clamp_rungs, config.max_pauses, config.advance_rate, config.together)
     return Adaptive(start, clamp_rungs, config.max_pauses, config.history_window, config.convergence)
 
 

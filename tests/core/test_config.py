@@ -46,8 +46,11 @@ def test_sections_cannot_be_changed(config):
         ("sampler.async_ratio=1.5", "sampler.async_ratio: must be less than or equal to 1, not 1.5."),
         (
             "sampler.policy=greedy",
-            "sampler.policy: must be 'synchronous', 'manual' or 'adaptive', not 'greedy'.",
+            "sampler.policy: must be 'synchronous', 'manual', 'adaptive' or 'random', not 'greedy'.",
         ),
+        ("sampler.advance_rate=2", "sampler.advance_rate.0: must be less than or equal to 1, not 2."),
+        ("sampler.advance_rate=[0.5, fast]", "sampler.advance_rate.1: must be a valid number"),
+        ("sampler.advance_rate=[]", "sampler.advance_rate: "),
         ("sampler.history_window=two", "sampler.history_window: must be a valid integer"),
         ("diffusion.interval=2000", "diffusion: interval (2000) must not exceed steps (1000)."),
         ("async_ratio", "override 'async_ratio' must have the form key=value"),
@@ -81,3 +84,9 @@ def test_a_wrong_recipe_is_one_sentence(tmp_path, text, sentence):
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_config(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize(("text", "rates"), [("0.5", (0.5,)), ("[0.5, 1]", (0.5, 1.0))])
+def test_an_advance_rate_is_a_number_or_a_list(text, rates):
+    config = Config(data={"path": "x.npz"}).override(parse_overrides([f"sampler.advance_rate={text}"]))
+    assert config.sampler.advance_rate == rates

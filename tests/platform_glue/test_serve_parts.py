@@ -177,7 +177,7 @@ def test_no_number_that_is_admitted_overflows_a_tensor(border, tiny):
 class Stubborn(Adaptive):
     """An adaptive policy that never sees a velocity fall."""
 
-    def settled(self, now):
+    def wishes(self, now):
         return torch.zeros_like(now.mask)
 
 
