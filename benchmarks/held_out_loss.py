@@ -39,7 +39,7 @@ def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Ten
     for number in range(batches):
         batch = order.batch(number)
         mask = batch.mask
-        levels = draw_levels(mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator, POWER)
+        levels = draw_levels(mask, diffusion, generator, POWER)
         noised = corrupt(batch.state(model.atom_types), levels, mask, gauge, generator)
         predicted = gauge.seen(model.denoiser(noised.z, levels, mask), levels, mask)
         relative = (levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps

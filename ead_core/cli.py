@@ -29,13 +29,14 @@ def sample(
     num: Annotated[int, typer.Option(help="How many molecules.")] = 16,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("out.sdf"),
-    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
     from ead_core.cpu import tune_cpu
     from ead_core.data.formats import check_output, write_molecules
+    from ead_core.data.priors import parse_sizes
     from ead_core.diffusion.generation import sample as generate
     from ead_core.training.checkpoint import load_checkpoint
 
@@ -117,16 +118,6 @@ def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:
             raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'.")
         settings[name] = value
     return settings
-
-
-def parse_sizes(text: str | None) -> list[int] | None:
-    """`15,18,21` as a list of sizes (ConfigError if it is not one)."""
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--sizes must be whole numbers separated by commas, not '{text}'.") from error
 
 
 def main() -> None:

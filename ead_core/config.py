@@ -48,7 +48,8 @@ class DiffusionConfig(Section):
     """The forward process: T `steps`, and how far atoms' levels spread in training (EAD Algorithm 1).
 
     `interval` is C [ASSUMPTION: 29, the largest QM9 molecule]; 0 trains plain EDM. `gauge` is explained in
-    diffusion/gauge.py.
+    diffusion/gauge.py. With `size_mode=dummy` every molecule has as many slots as the largest one of the data; what is
+    no atom is a dummy, and the model decides by itself. `dummy_rule` is explained in diffusion/corruption.py.
     """
 
     steps: int = Field(1000, ge=1, le=100_000)
@@ -56,6 +57,8 @@ class DiffusionConfig(Section):
     interval: int = Field(29, ge=0)
     offset_mode: Literal["uniform", "scaled"] = "uniform"
     gauge: Literal["z", "y"] = "z"
+    size_mode: Literal["histogram", "dummy"] = "histogram"
+    dummy_rule: Literal["half", "upper", "top", "late"] = "half"
 
     @model_validator(mode="after")
     def _interval_fits(self) -> "DiffusionConfig":

@@ -5,7 +5,9 @@ Legend: B molecules, N padded atoms, F features per atom (one-hot element and, i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from rdkit import Chem
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from ead_core.errors import DataError
 
+DUMMY = 0  # the "atomic number" of a slot without an atom (EAD, variable size)
 ONE_HOT_SCALE = 4.0  # EDM's normalize_factors [1, 4, 10]: x / 1, one-hot / 4, charge / 10
 CHARGE_SCALE = 10.0
 
@@ -37,7 +40,7 @@ class AtomTypes:
     """The ordered element vocabulary of a model and its scaled features (EDM, appendix on normalisation).
 
     Attributes:
-        numbers: atomic numbers in ascending order; the position is the type index.
+        numbers: atomic numbers in ascending order, first `DUMMY` if slots may be empty; the position is the type index.
     """
 
     numbers: tuple[int, ...]
@@ -55,6 +58,11 @@ class AtomTypes:
     def num_features(self) -> int:
         """F: one channel per element and one for the nuclear charge."""
         return len(self.numbers) + 1
+
+    @property
+    def has_dummies(self) -> bool:
+        """Whether slots may be empty."""
+        return self.numbers[0] == DUMMY
 
     def types(self, charges: Tensor) -> Tensor:
         """Type index of each atomic number, any shape.
@@ -124,3 +132,18 @@ def centre_state(state: Tensor, mask: Tensor) -> Tensor:
     """Centre the coordinate part of a state [B, N, 3 + F] and zero all of its padding."""
     features = state[..., 3:] * mask[..., None].to(state.dtype)
     return torch.cat([centre(state[..., :3], mask), features], dim=-1)
+
+
+def without_dummies(charges: NDArray[Any], positions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The atoms of a molecule with empty slots, centred; if all are empty, one hydrogen, since no molecule is nothing.
+
+    Args:
+        charges: [N] atomic numbers, `DUMMY` where empty.
+        positions: [N, 3].
+    """
+    real = charges != DUMMY
+    if real.all():
+        return charges, positions
+    if not real.any():
+        return np.ones_like(charges[:1]), np.zeros_like(positions[:1])
+    return charges[real], positions[real] - positions[real].mean(axis=0)

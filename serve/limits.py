@@ -5,8 +5,9 @@ Everything is checked here, before the engine, so that no client can break the w
 
 import re
 
+from ead_core.data import priors
 from ead_core.diffusion.policy import Asynchronous, Manual
-from ead_core.diffusion.requests import Request, prepare, sampler_config
+from ead_core.diffusion.requests import Request, of_largest, prepare, sampler_config
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.training.checkpoint import Checkpoint
@@ -39,8 +40,7 @@ class Border:
         self.checkpoint, self.settings = checkpoint, settings
         sizes = checkpoint.statistics.sizes
         self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
-        largest = Request(1, checkpoint.config.sampler, sizes=(self.sizes.largest,))
-        process, _ = prepare(checkpoint, largest)
+        process, _ = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler)))
         calls = worst_calls(process, self.sizes.largest)
         if calls > settings.max_network_calls:
             raise ConfigError(
@@ -55,8 +55,7 @@ class Border:
             RefusalError: a value outside its range.
         """
         self._check_num(wanted.num)
-        self._check_sizes(wanted.sizes)
-        sizes = None if wanted.sizes is None else tuple(wanted.sizes)
+        sizes = self._sizes(wanted)
         try:
             settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
             request = Request(wanted.num, sampler_config(self.checkpoint, settings), wanted.seed, sizes=sizes)
@@ -71,9 +70,29 @@ class Border:
         if not 1 <= num <= most:
             raise RefusalError(("body", "num"), f"must be between 1 and {most}, not {num}.")
 
-    def _check_sizes(self, sizes: list[int] | None) -> None:
-        if sizes is None:
-            return
+    def _sizes(self, wanted: MoleculesRequest) -> tuple[int, ...] | priors.SizeRange | None:
+        """The sizes that a body asks for, one way or the other."""
+        chosen = [key for key in ("sizes", "size_range") if getattr(wanted, key) is not None]
+        if chosen and self.checkpoint.atom_types.has_dummies:
+            raise RefusalError(("body", chosen[0]), "must be left out, since this model decides sizes by itself.")
+        if len(chosen) > 1:
+            raise RefusalError(("body", "size_range"), "must be left out where sizes are given.")
+        if wanted.size_range is not None:
+            return self._range(wanted.size_range)
+        if wanted.sizes is not None:
+            self._check_sizes(wanted.sizes)
+            return tuple(wanted.sizes)
+        return None
+
+    def _range(self, asked: SizeRange) -> priors.SizeRange:
+        known, place = self.checkpoint.statistics.sizes, ("body", "size_range")
+        if not any(asked.smallest <= size <= asked.largest for size in known):
+            raise RefusalError(
+                place, f"must include a size of training ({self.sizes.smallest} to {self.sizes.largest})."
+            )
+        return priors.SizeRange(asked.smallest, asked.largest)
+
+    def _check_sizes(self, sizes: list[int]) -> None:
         most, place = self.settings.max_molecules, ("body", "sizes")
         if not 1 <= len(sizes) <= most:
             raise RefusalError(place, f"must hold between 1 and {most} sizes, not {len(sizes)}.")

@@ -55,6 +55,15 @@ class SamplerSettings(SamplerConfig):
         return self.model_dump(exclude_unset=True)
 
 
+class SizeRange(BaseModel):
+    """A range of atoms per molecule, hydrogens included."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    smallest: int
+    largest: int
+
+
 class MoleculesRequest(BaseModel):
     """Which molecules to generate."""
 
@@ -92,6 +101,9 @@ class MoleculesRequest(BaseModel):
         description="Atoms per molecule, hydrogens included, cycled through if there are fewer than `num`; each within "
         "`sizes` of `GET /v1/model`. Left out, they are drawn from the training data's histogram.",
     )
+    size_range: SizeRange | None = Field(
+        None, description="Instead of `sizes`: draw them from the part of the histogram within this range."
+    )
     sampler: SamplerSettings = Field(
         default_factory=SamplerSettings,
         description="Changes to the checkpoint's sampler settings, e.g. `sampler.async_ratio`.",
@@ -124,13 +136,6 @@ class Molecules(BaseModel):
     model: str = Field(description="Name of the checkpoint.")
 
 
-class SizeRange(BaseModel):
-    """Atoms per molecule that a request may ask for: what occurred in training."""
-
-    smallest: int
-    largest: int
-
-
 class Limits(BaseModel):
     """What the service accepts."""
 
@@ -146,7 +151,7 @@ class ModelDescription(BaseModel):
     name: str
     elements: list[str] = Field(description="Elements it can place.")
     parameters: int = Field(description="Number of weights.")
-    sizes: SizeRange
+    sizes: SizeRange = Field(description="What occurred in training.")
     sampler: dict[str, Any] = Field(description="Sampler settings of a request that gives none.")
     limits: Limits
     card: list[dict[str, Any]] = Field(

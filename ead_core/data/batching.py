@@ -10,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from ead_core.data.store import MoleculeSet
-from ead_core.molecules import AtomTypes, MoleculeBatch, size_mask
+from ead_core.molecules import AtomTypes, MoleculeBatch, centre, size_mask
 
 
 class TrainingBatches:
     """Shuffled batches; molecules are sorted by size, so only a batch across two sizes is padded.
+
+    With dummies in the vocabulary there is nothing to sort: every molecule gets as many slots as the largest has
+    atoms, all of them count as atoms, and the empty ones are at its centre.
 
     Args:
         molecules: training set.
@@ -25,7 +28,7 @@ class TrainingBatches:
 
     def __init__(self, molecules: MoleculeSet, atom_types: AtomTypes, batch_size: int, seed: int) -> None:
         self.molecules, self.batch_size, self.seed = molecules, batch_size, seed
-        self._atom_types = atom_types
+        self._slots = int(molecules.num_atoms.max()) if atom_types.has_dummies else None
         self._types = atom_types.types(torch.from_numpy(molecules.charges))
         self._positions = torch.from_numpy(molecules.positions)
         self._offsets = molecules.offsets
@@ -45,18 +48,21 @@ class TrainingBatches:
         return self.gather(self._order[position])
 
     def gather(self, indices: Sequence[int] | NDArray) -> MoleculeBatch:
-        """The molecules at `indices`, padded to the largest of them."""
+        """The molecules at `indices`, padded to the largest of them or filled up with dummies."""
         indices = np.asarray(indices)
         sizes = self.molecules.num_atoms[indices]
-        mask = size_mask(sizes)
-        atoms = self._offsets[indices][:, None] + np.minimum(np.arange(sizes.max())[None, :], sizes[:, None] - 1)
-        keep = mask[..., None]
-        return MoleculeBatch(self._positions[atoms] * keep, self._types[atoms] * mask, mask)
+        mask = size_mask(sizes, self._slots)
+        atoms = self._offsets[indices][:, None] + np.minimum(np.arange(mask.shape[1])[None, :], sizes[:, None] - 1)
+        positions, types = self._positions[atoms] * mask[..., None], self._types[atoms] * mask
+        if self._slots is None:
+            return MoleculeBatch(positions, types, mask)
+        return MoleculeBatch(centre(positions, mask), types, torch.ones_like(mask))
 
     def _shuffle(self, epoch: int) -> list[NDArray]:
         generator = np.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(self.molecules))
-        order = order[np.argsort(self.molecules.num_atoms[order], kind="stable")]
+        if self._slots is None:
+            order = order[np.argsort(self.molecules.num_atoms[order], kind="stable")]
         starts = generator.permutation(np.arange(0, len(order), self.batch_size))
         return [order[start : start + self.batch_size] for start in starts]
 

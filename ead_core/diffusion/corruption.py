@@ -3,12 +3,24 @@
 Legend: B molecules, N padded atoms, F features. All randomness comes from the generator that is passed in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ead_core.config import DiffusionConfig
 from ead_core.diffusion.gauge import Gauge
+
+DUMMY_SHARE = 0.5  # of the dummies have a level of their own kind, so that they learn to appear late
+
+# Their offsets δ from uniforms u, C and the levels above t* [ASSUMPTION: which of them the paper means].
+DUMMY_RULES: dict[str, Callable[[Tensor, int, Tensor], Tensor]] = {
+    "half": lambda u, interval, above: (u * (interval + 1)).long(),  # U{0..C}
+    "upper": lambda u, interval, above: interval - (u * (interval // 2 + 1)).long(),  # U{C/2..C}
+    "top": lambda u, interval, above: torch.full_like(u, interval, dtype=torch.long),  # C
+    "late": lambda u, interval, above: (u * (above + 1)).long(),  # t_i ~ U{t*..T}
+}
 
 
 @dataclass(frozen=True)
@@ -25,28 +37,38 @@ class Corrupted:
 
 
 def draw_levels(
-    mask: Tensor, steps: int, interval: int, offset_mode: str, generator: torch.Generator | None, power: float = 1.0
+    mask: Tensor,
+    diffusion: DiffusionConfig,
+    generator: torch.Generator | None,
+    power: float = 1.0,
+    dummies: Tensor | None = None,
 ) -> Tensor:
     """Levels [B, N] = clamp(t* + δ_i, 0, T) with t* ~ U{0..T} per molecule and δ_i per atom (Algorithm 1).
 
+    `offset_mode=uniform` draws δ_i ~ U{−C..C}; `scaled` first draws a spread r ~ U{0..C} per molecule and then
+    δ_i ~ U{−r..r}, so that nearly synchronous molecules are seen often [ASSUMPTION].
+
     Args:
         mask: [B, N] real atoms.
-        steps: T.
-        interval: C, the half-width of the asynchronous interval; 0 is synchronous training.
-        offset_mode: `uniform` draws δ_i ~ U{−C..C}; `scaled` first draws a spread r ~ U{0..C} per molecule
-            and then δ_i ~ U{−r..r}, so that nearly synchronous molecules are seen often [ASSUMPTION].
+        diffusion: T, C (0 is synchronous training), and the modes.
         generator: source of randomness.
         power: t* is the whole part of (T + 1) u^power for a uniform u, so that above 1 low levels are drawn more
             often than the paper's uniform ones (docs/results/training-choices.md).
+        dummies: [B, N] slots without an atom; half of them follow `dummy_rule`.
     """
-    batch = mask.shape[0]
-    drawn = torch.rand((batch, 1), generator=generator, device=mask.device, dtype=torch.float64)
+    steps, interval = diffusion.steps, diffusion.interval
+    batch, device = mask.shape[0], mask.device
+    drawn = torch.rand((batch, 1), generator=generator, device=device, dtype=torch.float64)
     base = (drawn**power * (steps + 1)).long()
     spread = torch.full_like(base, interval)
-    if offset_mode == "scaled":
-        spread = torch.randint(0, interval + 1, (batch, 1), generator=generator, device=mask.device)
-    uniform = torch.rand(mask.shape, generator=generator, device=mask.device)
+    if diffusion.offset_mode == "scaled":
+        spread = torch.randint(0, interval + 1, (batch, 1), generator=generator, device=device)
+    uniform = torch.rand(mask.shape, generator=generator, device=device)
     offsets = (uniform * (2 * spread + 1)).long() - spread
+    if dummies is not None:
+        again = torch.rand(mask.shape, generator=generator, device=device)
+        chosen = dummies & (torch.rand(mask.shape, generator=generator, device=device) < DUMMY_SHARE)
+        offsets = torch.where(chosen, DUMMY_RULES[diffusion.dummy_rule](again, interval, steps - base), offsets)
     return (base + offsets).clamp(0, steps)
 
 

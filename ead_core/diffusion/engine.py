@@ -26,7 +26,7 @@ from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.requests import Request, prepare
 from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
-from ead_core.molecules import size_mask
+from ead_core.molecules import size_mask, without_dummies
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
@@ -226,7 +226,7 @@ class Engine:
         self.finished += len(ids)
         for row, (ticket, place, size, begun) in enumerate(cohort.labels.tolist()):
             order = self._orders[ticket]
-            atoms = charges[row, :size], places[row, :size]
+            atoms = without_dummies(charges[row, :size], places[row, :size])
             order.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)
             if len(order.made) == len(order.labels):
                 yield ticket

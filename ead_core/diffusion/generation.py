@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.engine import Engine
 from ead_core.diffusion.requests import Request, sampler_config
@@ -15,7 +16,7 @@ def sample(
     checkpoint: Checkpoint,
     num: int,
     seed: int = 0,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[int] | SizeRange | None = None,
     progress: Progress = lambda done: None,
     first: int = 0,
     **settings: object,
@@ -36,7 +37,9 @@ def sample(
         ConfigError: an unknown setting or a value out of range.
     """
     config = sampler_config(checkpoint, settings)
-    return fulfil(checkpoint, Request(num, config, seed, first, None if sizes is None else tuple(sizes)), progress)
+    return fulfil(
+        checkpoint, Request(num, config, seed, first, tuple(sizes) if isinstance(sizes, Sequence) else sizes), progress
+    )
 
 
 def fulfil(checkpoint: Checkpoint, request: Request, progress: Progress = lambda done: None) -> MoleculeSet:

@@ -20,7 +20,7 @@ from ead_core.data.dataset import Statistics
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.files import write_aside
-from ead_core.molecules import AtomTypes
+from ead_core.molecules import DUMMY, AtomTypes
 from ead_core.networks.denoiser import Denoiser, build_denoiser
 
 FORMAT = "ead-checkpoint-1"
@@ -47,7 +47,7 @@ class Checkpoint:
     @property
     def atom_types(self) -> AtomTypes:
         """The element vocabulary."""
-        return AtomTypes(self.statistics.atom_numbers)
+        return vocabulary(self.config, self.statistics)
 
     @cached_property
     def schedule(self) -> NoiseSchedule:
@@ -72,9 +72,15 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
 
+def vocabulary(config: Config, statistics: Statistics) -> AtomTypes:
+    """The elements of a data set, with dummies if the recipe has them."""
+    dummies = (DUMMY,) if config.diffusion.size_mode == "dummy" else ()
+    return AtomTypes((*dummies, *statistics.atom_numbers))
+
+
 def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:
     """The untrained denoiser of a recipe for the elements of a data set."""
-    features = AtomTypes(statistics.atom_numbers).num_features
+    features = vocabulary(config, statistics).num_features
     return build_denoiser(config.network, features, config.diffusion.steps)
 
 

@@ -18,7 +18,7 @@ from ead_core.errors import CheckpointError
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
 from ead_core.precision import DenoiserFunction, computed, weight_type
-from ead_core.training.checkpoint import load_checkpoint, new_denoiser
+from ead_core.training.checkpoint import load_checkpoint, new_denoiser, vocabulary
 from ead_core.training.ema import Ema
 from ead_core.training.monitor import LossWindow
 from ead_core.training.optimizer import Optimizer
@@ -73,7 +73,7 @@ class Trainer:
             optimizer=Optimizer(denoiser, config.training),
             ema=Ema(denoiser, config.training.ema_decay),
             gauge=GAUGES[config.diffusion.gauge](NoiseSchedule(config.diffusion.steps, config.diffusion.precision)),
-            atom_types=AtomTypes(statistics.atom_numbers),
+            atom_types=vocabulary(config, statistics),
         )
 
     def advance(self, batch: MoleculeBatch) -> None:
@@ -95,9 +95,8 @@ class Trainer:
         diffusion, training = self.config.diffusion, self.config.training
         generator = torch.Generator(device=batch.mask.device)
         generator.manual_seed(int(np.random.SeedSequence([training.seed, self.step]).generate_state(1)[0]))
-        levels = draw_levels(
-            batch.mask, diffusion.steps, diffusion.interval, diffusion.offset_mode, generator, training.level_power
-        )
+        dummies = batch.types == 0 if self.atom_types.has_dummies else None
+        levels = draw_levels(batch.mask, diffusion, generator, training.level_power, dummies)
         state = batch.state(self.atom_types).to(weight_type(training.precision))
         corrupted = corrupt(state, levels, batch.mask, self.gauge, generator).select(rows)
         mask = batch.mask[rows]

@@ -21,9 +21,10 @@ from ead_core.config import SamplerConfig
 from ead_core.cpu import tune_cpu
 from ead_core.data.formats import encode_molecules
 from ead_core.data.parquet import load_parquet
+from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.generation import fulfil
-from ead_core.diffusion.requests import Request, prepare
+from ead_core.diffusion.requests import Request, of_largest, prepare
 from ead_core.errors import ConfigError, one_line
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.training.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ class Plan:
     num: int
     shard_size: int
     seed: int
-    sizes: tuple[int, ...] | None
+    sizes: tuple[int, ...] | SizeRange | None
     sampler: SamplerConfig
     threads: int
     gpus: float
@@ -73,8 +74,7 @@ class Plan:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes)
         prepare(self.checkpoint, last)
-        largest = max(self.sizes or self.checkpoint.statistics.sizes)  # may occur in some shard
-        prepare(self.checkpoint, replace(last, sizes=(largest,)))
+        prepare(self.checkpoint, of_largest(self.checkpoint, last))  # may occur in some shard
 
     def shards(self) -> list[Shard]:
         """All shards (ConfigError if they are too many)."""
@@ -87,7 +87,7 @@ class Plan:
             "fingerprint": self.checkpoint.fingerprint(),
             "seed": self.seed,
             "shard_size": self.shard_size,
-            "sizes": None if self.sizes is None else list(self.sizes),
+            "sizes": list(self.sizes) if isinstance(self.sizes, tuple) else self.sizes and str(self.sizes),
             "threads": self.threads,
             "device": "cuda" if self.gpus else "cpu",
             **{f"sampler.{key}": value for key, value in self.sampler.model_dump().items()},

@@ -14,8 +14,9 @@ from ead_platform.generation_report import GenerationConsole
 from ead_platform.settings import Settings
 from ead_platform.shards import ShardFolder
 
-from ead_core.cli import parse_sizes, sampler_settings
+from ead_core.cli import sampler_settings
 from ead_core.config import parse_overrides, read_mapping
+from ead_core.data.priors import parse_sizes
 from ead_core.diffusion.requests import sampler_config
 from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.training.checkpoint import load_checkpoint
@@ -34,7 +35,7 @@ def generate(
     ] = 256,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
     sdf: Annotated[bool, typer.Option("--sdf", help="Write .sdf.gz too; the folder then always gets both.")] = False,
-    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule, e.g. 18 or 15,18,21 (cycled).")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of an actor.")] = 1,
@@ -49,7 +50,7 @@ def generate(
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen)
-    plan = Plan(model, num, shard_size, seed, tuple(atoms) if atoms else None, config, threads, gpus_per_actor)
+    plan = Plan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor)
     plan.check()
     shards = plan.shards()
     folder = ShardFolder(path, plan.question())

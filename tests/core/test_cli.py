@@ -155,7 +155,10 @@ def test_threads_are_set(ead):
         ),
         ("sample MODEL --out x.pdb", "x.pdb: the name must end in one of"),
         ("sample MODEL --out file/x.sdf", "cannot write file/x.sdf"),
-        ("sample MODEL --sizes 5,six", "--sizes must be whole numbers separated by commas, not '5,six'."),
+        (
+            "sample MODEL --sizes 5,six",
+            "--sizes must be whole numbers separated by commas, or a range such as 15-20, not '5,six'.",
+        ),
         ("sample MODEL --sizes 0", "sizes must be between 1 and 512 atoms, not [0]."),
         ("sample MODEL --num 0", "the number of molecules must be at least 1, not 0."),
         ("sample MODEL --seed -1", "seed must be between 0 and"),

@@ -1,10 +1,11 @@
 """Element vocabularies, padded batches and centring."""
 
+import numpy as np
 import pytest
 import torch
 
 from ead_core.errors import DataError
-from ead_core.molecules import AtomTypes, MoleculeBatch, centre, size_mask
+from ead_core.molecules import DUMMY, AtomTypes, MoleculeBatch, centre, size_mask, without_dummies
 
 QM9 = AtomTypes((1, 6, 7, 8, 9))
 
@@ -35,3 +36,23 @@ def test_centring_commutes_with_rotation_and_ignores_translation():
     rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
     assert torch.allclose(centre(x @ rotation.T, mask), centre(x, mask) @ rotation.T)
     assert torch.allclose(centre(x + 3, mask), centre(x, mask))
+
+
+def test_dummies_are_a_type_without_charge_that_decodes():
+    types = AtomTypes((DUMMY, 1, 6))
+    charges = torch.tensor([6, DUMMY, 1])
+    features = types.features(types.types(charges))
+    assert torch.equal(features[1], torch.tensor([0.25, 0, 0, 0]))
+    assert torch.equal(types.charges(features), charges)
+    assert types.has_dummies
+    assert not QM9.has_dummies
+
+
+def test_empty_slots_are_dropped_and_the_rest_is_centred():
+    positions = np.array([[1.0, 0, 0], [9, 9, 9], [3, 0, 0]])
+    charges, kept = without_dummies(np.array([6, DUMMY, 8]), positions)
+    assert charges.tolist() == [6, 8]
+    assert kept.tolist() == [[-1, 0, 0], [1, 0, 0]]
+    full = without_dummies(np.array([6, 8, 1]), positions)
+    assert np.array_equal(full[1], positions)
+    assert [part.tolist() for part in without_dummies(np.zeros(2, dtype=int), positions[:2])] == [[1], [[0, 0, 0]]]

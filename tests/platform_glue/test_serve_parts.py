@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from rdkit import Chem
 
 from ead_core.config import SamplerConfig
+from ead_core.data import priors
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import complete, sample
@@ -136,6 +137,10 @@ def test_an_admitted_request_is_the_engines(border, tiny):
     assert request == Request(3, settings, seed=5, sizes=(4, 6))
 
 
+def test_an_admitted_range_is_the_engines(border):
+    assert border.admit(wanted(size_range={"smallest": 5, "largest": 9})).sizes == priors.SizeRange(5, 9)
+
+
 @pytest.mark.parametrize(
     ("body", "place", "accepted"),
     [
@@ -145,6 +150,12 @@ def test_an_admitted_request_is_the_engines(border, tiny):
         ({"sizes": [4] * 9}, ("sizes",), "between 1 and 8 sizes"),
         ({"sizes": [4, 3]}, ("sizes", 1), "between 4 and 6 atoms"),
         ({"sizes": [7]}, ("sizes", 0), "between 4 and 6 atoms"),
+        (
+            {"size_range": {"smallest": 7, "largest": 9}, "sizes": None},
+            ("size_range",),
+            "must include a size of training",
+        ),
+        ({"size_range": {"smallest": 4, "largest": 6}, "sizes": [4]}, ("size_range",), "left out where sizes are"),
         ({"sampler": {"sampler.steps": 41}}, ("sampler", "sampler.steps"), "at most the 40 levels"),
         ({"sampler": {"sampler.steps": 2}}, ("sampler", "sampler.steps"), "use more steps"),
         ({"sampler": {"sampler.interval": 17}}, ("sampler", "sampler.interval"), "twice the training interval (8)"),

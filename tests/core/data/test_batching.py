@@ -5,7 +5,7 @@ import pytest
 
 from ead_core.data.batching import TrainingBatches, size_buckets
 from ead_core.errors import DataError
-from ead_core.molecules import AtomTypes
+from ead_core.molecules import DUMMY, AtomTypes
 
 TYPES = AtomTypes((6, 8))
 QM9_SIZES = np.random.default_rng(1).normal(18, 3, 2000).round().astype(int).clip(4, 29)
@@ -49,6 +49,21 @@ def test_the_order_depends_on_seed_and_epoch_alone(molecules):
 def test_batches_mix_and_do_not_come_by_size(realistic):
     widths = [batch.mask.shape[1] for batch in epoch(TrainingBatches(realistic, TYPES, 64, 0), 0)]
     assert widths != sorted(widths)
+
+
+def test_with_dummies_all_molecules_have_the_slots_of_the_largest(realistic):
+    types = AtomTypes((DUMMY, 6, 8))
+    batches = TrainingBatches(realistic, types, 64, 0)
+    batch = batches.gather([5, 17])
+    sizes, slots = QM9_SIZES[[5, 17]], QM9_SIZES.max()
+    assert batch.mask.shape == (2, slots)
+    assert batch.mask.all()
+    assert (batch.types == 0).sum(1).tolist() == (slots - sizes).tolist()
+    assert not batch.positions[0, sizes[0] :].any()
+    charges, positions = realistic.molecule(5)
+    assert np.allclose(batch.positions[0, : sizes[0]], positions - positions.mean(0), atol=1e-5)
+    assert types.charges(types.features(batch.types))[0, : sizes[0]].tolist() == charges.tolist()
+    assert np.ptp((batches.batch(0).types > 0).sum(1).numpy()) > 5  # no need to keep sizes apart
 
 
 def test_only_batches_across_a_size_border_are_padded(realistic):

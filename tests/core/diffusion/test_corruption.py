@@ -3,13 +3,18 @@
 import pytest
 import torch
 
-from ead_core.diffusion.corruption import Corrupted, corrupt, draw_levels
+from ead_core.config import DiffusionConfig
+from ead_core.diffusion.corruption import DUMMY_RULES, Corrupted, corrupt, draw_levels
 from ead_core.diffusion.gauge import ZGauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import centre_state, size_mask
 
 SCHEDULE = NoiseSchedule(1000)
+
+
+def diffusion(interval=29, steps=1000, **more):
+    return DiffusionConfig(steps=steps, interval=interval, **more)
 
 
 def generator(seed=0):
@@ -19,7 +24,7 @@ def generator(seed=0):
 @pytest.mark.parametrize("mode", ["uniform", "scaled"])
 @pytest.mark.parametrize("interval", [0, 9, 29])
 def test_levels_stay_within_the_interval(mode, interval):
-    levels = draw_levels(torch.ones(2000, 20, dtype=torch.bool), 1000, interval, mode, generator())
+    levels = draw_levels(torch.ones(2000, 20, dtype=torch.bool), diffusion(interval, offset_mode=mode), generator())
     spread = levels.max(1).values - levels.min(1).values
     assert int(levels.min()) >= 0
     assert int(levels.max()) <= 1000
@@ -31,7 +36,7 @@ def test_levels_stay_within_the_interval(mode, interval):
 @pytest.mark.parametrize("power", [1, 2, 3])
 def test_levels_follow_their_power(power):
     """P(t* < k) = (k / (T + 1))^(1 / power) for t* = ⌊(T + 1) u^power⌋."""
-    levels = draw_levels(torch.ones(40_000, 1, dtype=torch.bool), 9, 0, "uniform", generator(), power)
+    levels = draw_levels(torch.ones(40_000, 1, dtype=torch.bool), diffusion(0, 9), generator(), power)
     for k in (1, 3, 9):
         expected = (k / 10) ** (1 / power)
         assert float((levels < k).double().mean()) == pytest.approx(expected, abs=0.01)
@@ -39,7 +44,7 @@ def test_levels_follow_their_power(power):
 
 
 def test_offsets_are_uniform_and_symmetric():
-    levels = draw_levels(torch.ones(40_000, 2, dtype=torch.bool), 1000, 5, "uniform", generator())
+    levels = draw_levels(torch.ones(40_000, 2, dtype=torch.bool), diffusion(5), generator())
     inner = levels[(levels > 20).all(1) & (levels < 980).all(1)]
     difference = (inner[:, 0] - inner[:, 1]).double()
     expected_variance = 2 * (11**2 - 1) / 12  # two independent uniforms on 11 integers
@@ -48,9 +53,35 @@ def test_offsets_are_uniform_and_symmetric():
 
 
 def test_scaled_offsets_show_synchronous_molecules_often():
-    levels = draw_levels(torch.ones(6000, 10, dtype=torch.bool), 1000, 29, "scaled", generator())
+    levels = draw_levels(torch.ones(6000, 10, dtype=torch.bool), diffusion(offset_mode="scaled"), generator())
     synchronous = (levels == levels[:, :1]).all(1).double().mean()
     assert float(synchronous) == pytest.approx(1 / 30, abs=0.01)
+
+
+def offsets_of_dummies(rule, atoms=40_000):
+    """δ of atoms and of dummies beside a first atom whose own offset is not known: C is small, T large."""
+    mask = torch.ones(atoms, 3, dtype=torch.bool)
+    dummies = torch.zeros_like(mask)
+    dummies[:, 1] = True
+    plain = draw_levels(mask, diffusion(8, 10**5), generator())  # the same draws of t* and of offsets
+    drawn = draw_levels(mask, diffusion(8, 10**5, dummy_rule=rule), generator(), dummies=dummies)
+    assert torch.equal(drawn[:, [0, 2]], plain[:, [0, 2]])
+    return drawn[:, 1], plain[:, 1], drawn
+
+
+@pytest.mark.parametrize("rule", DUMMY_RULES)
+def test_half_of_the_dummies_follow_their_rule(rule):
+    """Mean offset: ½ · 0 + ½ · that of the rule."""
+    dummy, standard, drawn = offsets_of_dummies(rule)
+    moved = float((dummy - standard).double().mean())
+    expected = {"half": 4 / 2, "upper": 6 / 2, "top": 8 / 2}.get(rule)
+    if rule == "late":  # t_i ~ U{t*..T}: half of the way up, for half of the dummies
+        expected = float((10**5 - drawn[:, 0]).double().mean()) / 4
+        assert moved == pytest.approx(expected, rel=0.03)
+    else:
+        assert moved == pytest.approx(expected, abs=0.1)
+    assert int((dummy == standard).sum()) > 0.4 * len(dummy)
+    assert int(drawn.max()) <= 10**5
 
 
 def test_noised_state_has_the_right_moments_and_centre():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ead_core.data.priors import SizeRange
 from ead_core.diffusion.generation import sample
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import load_checkpoint
@@ -166,3 +167,20 @@ def test_synchronous_sampling_needs_no_asynchronous_training(make_checkpoint):
     assert len(sample(plain, 2, policy="synchronous", steps=2)) == 2
     with pytest.raises(ConfigError, match=r"trained with equal levels .*; use sampler\.policy=synchronous\."):
         sample(plain, 2)
+
+
+def test_a_model_with_dummies_decides_sizes_by_itself(make_checkpoint):
+    checkpoint = load_checkpoint(make_checkpoint({"diffusion.size_mode": "dummy"}))
+    molecules = sample(checkpoint, 20, policy="synchronous")
+    assert set(molecules.charges.tolist()) == {6, 8}
+    assert len(set(molecules.num_atoms.tolist())) > 2  # untrained: any slot may be empty
+    assert int(molecules.num_atoms.max()) <= max(checkpoint.statistics.sizes)
+    _, positions = molecules.molecule(0)
+    assert np.abs(positions.mean(axis=0)).max() < 1e-5
+    with pytest.raises(ConfigError, match=r"decides sizes by itself \(diffusion.size_mode=dummy\); give none"):
+        sample(checkpoint, 2, sizes=[5])
+
+
+def test_sizes_can_be_a_range(checkpoint):
+    molecules = sample(checkpoint, 12, sizes=SizeRange(5, 9), policy="synchronous")
+    assert set(molecules.num_atoms.tolist()) == {5, 6}

@@ -428,3 +428,19 @@ def test_the_last_step_is_evaluated(run):
     seen = []
     run("run", {"training.steps": 5, "training.evaluate_every": 2}, evaluate=lambda _, step: {"q": seen.append(step)})
     assert seen == [2, 4, 5]
+
+
+@pytest.mark.parametrize("changes", [{"diffusion.size_mode": "dummy"}, {"diffusion.gauge": "y"}], ids=str)
+def test_other_ways_of_noising_are_learnt(make_trainer, molecules, changes):
+    trainer = make_trainer({"training.learning_rate": 0.01, "network.hidden_features": 16, **changes})
+    batches = TrainingBatches(molecules, trainer.atom_types, 24, 0)
+
+    def loss():
+        """Of all molecules under the corruption of step 0."""
+        with torch.no_grad():
+            return float(replace(trainer, step=0).losses(batches.batch(0), torch.arange(24))[0].mean())
+
+    before = loss()
+    for step in range(40):
+        trainer.advance(batches.batch(step))
+    assert loss() < 0.8 * before
