@@ -22,12 +22,18 @@ import torch
 WORKER = Path(__file__).with_name("speed_worker.py")
 TASKS = ("sampling", "training")
 GIB = 2**30
+CALLS = 1001  # of a sample at T = 1000, decoding included
+# What users reckon with, from seconds per molecule and step.
+PLAIN = {
+    "sampling": ("seconds_per_sample", "s per sample at T = 1000", lambda seconds: CALLS * seconds),
+    "training": ("molecules_per_second", "molecules/s", lambda seconds: 1 / seconds),
+}
 
 
 def main():
     options = arguments()
     print(hardware())
-    print(f"{'':<18}{'EDM':>12}{'ours':>12}{'ratio':>8}{'range':>14}{'memory':>16}{'network':>9}")
+    print(f"{'':<18}{'EDM':>12}{'ours':>12}{'ratio':>8}{'range':>14}{'memory':>16}{'network':>9}   ours")
     report = {"hardware": hardware(), "rounds": options.rounds}
     for task in TASKS:
         for size in options.sizes.split(","):
@@ -84,12 +90,16 @@ def compare(task, size, rounds):
     if "network_share" in ours:
         result[f"{task}.{size}.network_share"] = interval([b["network_share"] for _, b in turns])
         share = f"{100 * result[f'{task}.{size}.network_share']['value']:.1f} %"
+    name, unit, convert = PLAIN[task]
+    plain = interval([convert(value) for value in seconds[1]])
+    result[f"{task}.{size}.{name}"] = plain
     ratio = result[f"{task}.{size}.ratio"]
     print(
         f"{task + ' ' + size:<18}{1000 * statistics.median(seconds[0]):>9.2f} ms"
         f"{1000 * statistics.median(seconds[1]):>9.2f} ms{ratio['value']:>7.1f}×"
         f"{ratio['low']:>7.1f}–{ratio['high']:.1f}"
-        f"{theirs['memory'] / GIB:>9.2f}/{ours['memory'] / GIB:.2f} GiB{share:>9}",
+        f"{theirs['memory'] / GIB:>9.2f}/{ours['memory'] / GIB:.2f} GiB{share:>9}"
+        f"   {plain['value']:.3g} {unit}",
         flush=True,
     )
     return result

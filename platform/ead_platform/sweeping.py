@@ -24,7 +24,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import complete
 from ead_core.diffusion.memory import molecules_per_call
-from ead_core.diffusion.policy import Adaptive, Synchronous
+from ead_core.diffusion.policy import Asynchronous, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
 from ead_core.diffusion.requests import choose_sizes
 from ead_core.diffusion.sampler import Process, initial_state
@@ -102,7 +102,7 @@ class Campaign:
         process = self.process(point)
         if isinstance(process.policy, Synchronous):
             return 0
-        return process.policy.start if isinstance(process.policy, Adaptive) else len(process.grid) - 1
+        return process.policy.start if isinstance(process.policy, Asynchronous) else len(process.grid) - 1
 
 
 def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:

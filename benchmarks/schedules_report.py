@@ -1,0 +1,175 @@
+"""Tables and pictures of `schedules.py`, from the rows in its folder."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from schedules_order import CLASSES, order_of_settling
+from schedules_rows import Row
+
+from ead_core.data.store import MoleculeSet, load_npz
+from ead_core.errors import DataError
+from ead_core.files import write_aside
+from ead_core.metrics.card import Card, compare, evaluate
+
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+COLOURS = {
+    "adaptive": "#1f77b4",
+    "random": "#e07b00",
+    "together": "#1a9850",
+    "synchronous": "#444444",
+    "manual": "#a05fc0",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row that has been measured."""
+
+    row: Row
+    about: Mapping[str, Any]
+    molecules: MoleculeSet
+    card: Card
+    seen: Mapping[str, Any]
+
+    def first(self, count: int) -> Card:
+        """The card of the first molecules, for pairs with a row that has fewer."""
+        return self.card if count == len(self.molecules) else evaluate(self.molecules.select(range(count)))
+
+
+def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
+    """The rows that there are, by name."""
+    found = {}
+    for row in rows:
+        if (folder / f"{row.name}.json").is_file():
+            molecules = load_npz(folder / f"{row.name}.npz")
+            with np.load(folder / f"{row.name}.seen.npz") as arrays:
+                seen = dict(arrays)
+            about = json.loads((folder / f"{row.name}.json").read_text())
+            found[row.name] = Result(row, about, molecules, evaluate(molecules), seen)
+    return found
+
+
+def percent(value: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def difference(base: Result | None, result: Result) -> str:
+    """Paired difference of molecule stability in points, with McNemar's p."""
+    if base is None or base is result:
+        return ""
+    count = min(len(base.molecules), len(result.molecules))
+    pair = compare(base.first(count), result.first(count))["molecule_stability"]
+    low, high = pair.interval
+    return f"{100 * pair.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p = {pair.p_value:.1g}"
+
+
+def quality(result: Result) -> list[str]:
+    card = result.card
+    names = ("atom_stability", "molecule_stability", "validity", "validity_x_uniqueness")
+    return [percent(getattr(card, name), card.intervals[name]) for name in names]
+
+
+def cost(result: Result) -> list[str]:
+    visits, advances = result.seen["visits"], result.seen["advances"]
+    stage = slice(1, len(result.about["rates"]) + 1)
+    went = advances[stage].sum() / max(visits[stage].sum(), 1)
+    total, calls = result.seen["spread"]
+    properties = result.molecules.properties
+    numbers = [f"{went:.2f}", f"{total / max(calls, 1):.1f}", f"{properties['nfe'].mean():.0f}"]
+    return [*numbers, f"{properties['seconds'].mean():.2f}"]
+
+
+def table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [titles, ["---"] * len(titles), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def comparison(results: Mapping[str, Result]) -> str:
+    """The schedules side by side; controls also against the row that they follow."""
+    base = results.get("synchronous")
+    titles = "schedule, molecules, atoms stable %, molecules stable %, valid %, V×U %, to synchronous, to the row it "
+    titles += "follows, P(advance), spread, network calls, s/molecule"
+    lines = [
+        [
+            name,
+            str(len(result.molecules)),
+            *quality(result),
+            difference(base, result),
+            difference(results.get(result.row.like or ""), result),
+            *cost(result),
+        ]
+        for name, result in results.items()
+    ]
+    return table(titles.split(", "), lines)
+
+
+def settling(results: Mapping[str, Result]) -> str:
+    """Mean rank of settling by class of atom."""
+    chosen = {name: result for name, result in results.items() if name.startswith(("adaptive", "random"))}
+    lines = []
+    for name, result in chosen.items():
+        found = order_of_settling(result.molecules, result.seen["settled"])
+        cells = [f"{found[key][0]:.3f} ± {1.96 * found[key][1]:.3f}" if key in found else "" for key in CLASSES]
+        lines.append([name, *cells])
+    return table(["schedule", *CLASSES], lines)
+
+
+def draw(results: Mapping[str, Result], path: Path, title: str) -> None:
+    """Stability against network calls, a point per row, a line from each control to the row that it follows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, result in results.items():
+        kind = name.split("-")[0]
+        x, y = _place(result)
+        low, high = (100 * value for value in result.card.intervals["molecule_stability"])
+        axes.errorbar(x, y, yerr=[[y - low], [high - y]], marker="o", color=COLOURS[kind], capsize=2, linestyle="none")
+        axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=COLOURS[kind])
+        if result.row.like in results:
+            other = _place(results[result.row.like])
+            axes.plot([x, other[0]], [y, other[1]], color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.set(xlabel="network calls per molecule", ylabel="stable molecules, % (95 % interval)", title=title)
+    axes.grid(alpha=0.25)
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=120)
+
+
+def _place(result: Result) -> tuple[float, float]:
+    return float(result.molecules.properties["nfe"].mean()), 100 * result.card.molecule_stability
+
+
+def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, checkpoint: str) -> None:
+    """Replace what is between the marks of the document by the tables of the rows there are.
+
+    Raises:
+        DataError: the document lacks the marks.
+    """
+    text = path.read_text() if path.is_file() else f"{BEGIN}\n{END}\n"
+    if not text.partition(BEGIN)[2].partition(END)[1]:
+        raise DataError(f"{path} lacks the marks {BEGIN} and {END}, between which the tables go.")
+    results = {key: load(rows, folder) for key, rows in tables.items()}
+    parts = [
+        f"**Schedules and controls** (`{checkpoint}`).",
+        comparison(results["main"]),
+        "**Windows and patience** (`max_pauses`), at `async_ratio` 0.2.",
+        comparison(results["window"]),
+        "**Ratios**, at window 2.",
+        comparison(results["ratio"]),
+        "**Order of settling**: mean share of the other atoms that became clean before (0.5 if the class does not "
+        "matter; 95 % interval over stable molecules).",
+        settling(results["main"]),
+        f"![Stability against network calls]({path.stem}.png)",
+    ]
+    if results["main"]:
+        draw(results["main"], path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    with write_aside(path) as aside:
+        aside.write_text("\n\n".join([before + BEGIN, *parts, END + after]))
