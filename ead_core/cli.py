@@ -1,4 +1,4 @@
-"""`ead`: data · train · sample · evaluate · models."""
+"""`ead`: data · train · sample · trace · evaluate · draw · models."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ead_core.cli_data import data_app
+from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
 from ead_core.config import parse_overrides, read_mapping
 from ead_core.console import progress_bar
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command()(train)
+app.command()(trace)
 
 
 @app.command()
@@ -32,25 +34,32 @@ def sample(
     sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
     from ead_core.cpu import tune_cpu
     from ead_core.data.formats import check_output, write_molecules
     from ead_core.data.priors import parse_sizes
     from ead_core.diffusion.generation import sample as generate
+    from ead_core.diffusion.recorder import Recorder
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
+    if record:
+        check_recording(record, out, num)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     chosen, atoms = sampler_settings(given), parse_sizes(sizes)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
+    recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", num) as progress:
-        molecules = generate(model, num, seed, atoms, progress, **chosen)
+        molecules = generate(model, num, seed, atoms, progress, observe=recorder, **chosen)
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
+    if record and recorder:
+        keep_recording(recorder, molecules, record, model, seed, chosen)
 
 
 @app.command()

@@ -34,3 +34,13 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: it is a folder.") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise, before any long work, the OutputError that writing a file at `path` would end in."""
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write {path}: {folder} is not a folder that you may write to.")

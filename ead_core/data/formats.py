@@ -1,6 +1,5 @@
 """Reading and writing molecule files: what a path means, and bad molecules treated alike in every format."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from ead_core.data.store import MoleculeSet, load_npz, save_npz
 from ead_core.data.texts import archive_texts, folder_texts, natural_key, read_text
 from ead_core.data.xyz import parse_xyz, write_xyz
 from ead_core.errors import DataError, OutputError
+from ead_core.files import check_writable
 
 Progress = Callable[[int], None]
 
@@ -84,11 +84,7 @@ def check_output(path: Path | str) -> None:
     path = Path(path)
     if not _extension(path, _WRITERS):
         raise OutputError(f"cannot write {path}: the name must end in one of {', '.join(_WRITERS)}.")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder.")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise OutputError(f"cannot write {path}: {folder} is not a folder that you may write to.")
+    check_writable(path)
 
 
 def _read_npz(path: Path, progress: Progress) -> Named:

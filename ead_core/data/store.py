@@ -116,8 +116,8 @@ def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
         "positions": molecules.positions,
         **{name: np.asarray(values) for name, values in molecules.properties.items()},
     }
-    with write_aside(path) as aside:
-        np.savez_compressed(aside, **arrays)
+    with write_aside(path) as aside, aside.open("wb") as file:  # given a name, numpy would append another ending to it
+        np.savez_compressed(file, **arrays)
 
 
 def load_npz(path: Path | str) -> MoleculeSet:

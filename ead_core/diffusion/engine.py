@@ -30,6 +30,8 @@ from ead_core.molecules import size_mask, without_dummies
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
+Observer = Callable[[Cohort, SamplerState], None]  # molecules before a move, and their state after it
+
 
 @dataclass(eq=False)
 class Order:
@@ -72,12 +74,20 @@ class Engine:
         batch_size: most molecules that run at once.
         memory_budget: GiB that a network call may hold.
         precision: of the network calls, which requests share, whatever their own sections say.
+        observe: sees every move of every molecule.
     """
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int, memory_budget: float, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        batch_size: int,
+        memory_budget: float,
+        precision: str = "auto",
+        observe: Observer | None = None,
+    ) -> None:
         self.batch_size, self.memory_budget = batch_size, memory_budget
         self.finished = 0  # molecules
-        self._checkpoint = checkpoint
+        self._checkpoint, self._observe = checkpoint, observe
         self._denoiser = computed(checkpoint.denoiser, precision)
         self._weight = next(checkpoint.denoiser.parameters())
         self._tickets = count()
@@ -147,6 +157,8 @@ class Engine:
                     decoded.append((cohort, *decode(cohort.state, eps, cohort.process)))
                 else:
                     batch[number] = replace(cohort, state=advance(cohort.state, eps, cohort.process))
+                    if self._observe is not None:
+                        self._observe(cohort, batch[number].state)
         self._clock += (time.perf_counter() - start) / max(1, molecules)
         if decoded:
             self._quiet = 0  # there is room again

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import Engine
+from ead_core.diffusion.engine import Engine, Observer
 from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.diffusion.sampler import Process, SamplerState
 from ead_core.training.checkpoint import Checkpoint
@@ -19,6 +19,7 @@ def sample(
     sizes: Sequence[int] | SizeRange | None = None,
     progress: Progress = lambda done: None,
     first: int = 0,
+    observe: Observer | None = None,
     **settings: object,
 ) -> MoleculeSet:
     """Generate molecules.
@@ -27,6 +28,7 @@ def sample(
         checkpoint: from `load_checkpoint`.
         num, seed, sizes, first: see `Request`.
         progress: receives the number of molecules finished since its last call.
+        observe: see `Engine`; e.g. a `Recorder`.
         settings: keys of the sampler section without their prefix, e.g. `policy="synchronous"`.
 
     Returns:
@@ -37,22 +39,28 @@ def sample(
         ConfigError: an unknown setting or a value out of range.
     """
     config = sampler_config(checkpoint, settings)
-    return fulfil(
-        checkpoint, Request(num, config, seed, first, tuple(sizes) if isinstance(sizes, Sequence) else sizes), progress
-    )
+    wanted = tuple(sizes) if isinstance(sizes, Sequence) else sizes
+    return fulfil(checkpoint, Request(num, config, seed, first, wanted), progress, observe)
 
 
-def fulfil(checkpoint: Checkpoint, request: Request, progress: Progress = lambda done: None) -> MoleculeSet:
+def fulfil(
+    checkpoint: Checkpoint,
+    request: Request,
+    progress: Progress = lambda done: None,
+    observe: Observer | None = None,
+) -> MoleculeSet:
     """The molecules of one request, as from `sample`."""
     own = request.sampler
-    engine = Engine(checkpoint, own.batch_size, own.memory_budget, own.precision)
+    engine = Engine(checkpoint, own.batch_size, own.memory_budget, own.precision, observe)
     return _run(engine, engine.submit(request), progress)
 
 
-def complete(checkpoint: Checkpoint, state: SamplerState, process: Process) -> MoleculeSet:
+def complete(
+    checkpoint: Checkpoint, state: SamplerState, process: Process, observe: Observer | None = None
+) -> MoleculeSet:
     """Run molecules from any state to the end, together; as from `sample`, `nfe` including the calls before."""
     own = checkpoint.config.sampler
-    engine = Engine(checkpoint, len(state.ids), own.memory_budget, own.precision)
+    engine = Engine(checkpoint, len(state.ids), own.memory_budget, own.precision, observe)
     return _run(engine, engine.resume(state, process), lambda done: None)
 
 

@@ -1,4 +1,4 @@
-"""The program as a user meets it: train, resume, sample, evaluate; and every mistake in one sentence."""
+"""The program as a user meets it: train, resume, sample, trace, evaluate; and every mistake in one sentence."""
 
 import json
 import subprocess
@@ -118,6 +118,24 @@ def test_equal_seeds_give_equal_files(ead, make_checkpoint, tmp_path):
     assert (a != c).any()
 
 
+def test_a_recorded_run_is_shown_as_pictures_and_pages(ead, make_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("ead_core.cli_trace.FIRST", 1)
+    model = make_checkpoint()
+    for name, wanted in (("a", ()), ("b", ("--trace", "t.npz"))):
+        code, _, told = ead("sample", model, "--num", 2, "--sizes", 4, "--out", f"{name}.npz", *wanted)
+        assert code == 0
+    assert "trace → t.npz; `ead trace t.npz --out FOLDER` shows it" in told
+    a, b = (load_npz(tmp_path / f"{name}.npz") for name in "ab")
+    assert (a.positions == b.positions).all()
+    assert ead("trace", "t.npz", "--out", "shown")[0] == 0
+    shown = sorted(path.name for path in (tmp_path / "shown").iterdir())
+    assert shown == ["levels-0.png", "trace-0.html"]
+    assert ead("trace", "t.npz", "--out", "one", "--molecule", 1)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["levels-1.png", "trace-1.html"]
+    code, _, told = ead("trace", "t.npz", "--out", "one", "--molecule", 5)
+    assert (code, told) == (2, "ead: the trace has no molecule 5; it holds 0–1.\n")
+
+
 def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatch):
     make_checkpoint(name="small")
     row = {
@@ -162,6 +180,13 @@ def test_threads_are_set(ead):
         ("sample MODEL --sizes 0", "sizes must be between 1 and 512 atoms, not [0]."),
         ("sample MODEL --num 0", "the number of molecules must be at least 1, not 0."),
         ("sample MODEL --seed -1", "seed must be between 0 and"),
+        ("sample nowhere --trace t.pkl", "cannot write t.pkl: the name of a trace must end in .npz."),
+        ("sample nowhere --trace file/t.npz", "cannot write file/t.npz"),
+        ("sample nowhere --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
+        ("sample nowhere --trace t.npz --out t.npz", "--trace and --out must name different files."),
+        ("trace nothing.npz --out shown", "trace nothing.npz does not exist."),
+        ("trace chains.npz --out shown", "chains.npz is not a trace of this version"),
+        ("trace chains.npz --out file", "cannot write file"),
         ("train nothing.yaml", "nothing.yaml cannot be read: No such file or directory."),
         ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),
         ("train recipe.yaml data.path=recipe.yaml", "recipe.yaml is of an unknown kind"),
