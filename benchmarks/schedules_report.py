@@ -89,23 +89,16 @@ def table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def comparison(results: Mapping[str, Result]) -> str:
-    """The schedules side by side; controls also against the row that they follow."""
-    base = results.get("synchronous")
-    titles = "schedule, molecules, atoms stable %, molecules stable %, valid %, V×U %, to synchronous, to the row it "
-    titles += "follows, P(advance), spread, network calls, s/molecule"
-    lines = [
-        [
-            name,
-            str(len(result.molecules)),
-            *quality(result),
-            difference(base, result),
-            difference(results.get(result.row.like or ""), result),
-            *cost(result),
-        ]
-        for name, result in results.items()
-    ]
-    return table(titles.split(", "), lines)
+def comparison(results: Mapping[str, Result], base: Result | None) -> str:
+    """Schedules side by side, controls also against the row that they follow."""
+    follow = any(result.row.like for result in results.values())
+    titles = ["schedule", "molecules", "atoms stable %", "molecules stable %", "valid %", "V×U %", "to synchronous"]
+    titles += ["to the row it follows"] * follow + ["P(advance)", "spread", "network calls", "s/molecule"]
+    lines = []
+    for name, result in results.items():
+        lines.append([name, str(len(result.molecules)), *quality(result), difference(base, result)])
+        lines[-1] += [difference(results.get(result.row.like or ""), result)] * follow + cost(result)
+    return table(titles, lines)
 
 
 def settling(results: Mapping[str, Result]) -> str:
@@ -156,13 +149,14 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
     if not text.partition(BEGIN)[2].partition(END)[1]:
         raise DataError(f"{path} lacks the marks {BEGIN} and {END}, between which the tables go.")
     results = {key: load(rows, folder) for key, rows in tables.items()}
+    base = results["main"].get("synchronous")
     parts = [
         f"**Schedules and controls** (`{checkpoint}`).",
-        comparison(results["main"]),
+        comparison(results["main"], base),
         "**Windows and patience** (`max_pauses`), at `async_ratio` 0.2.",
-        comparison(results["window"]),
+        comparison(results["window"], base),
         "**Ratios**, at window 2.",
-        comparison(results["ratio"]),
+        comparison(results["ratio"], base),
         "**Order of settling**: mean share of the other atoms that became clean before (0.5 if the class does not "
         "matter; 95 % interval over stable molecules).",
         settling(results["main"]),
