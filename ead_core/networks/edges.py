@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, silu
 
-from ead_core.networks.native import native_edge_network, native_suits
+from ead_core.networks.native_edges import native_edge_network, native_suits
 from ead_core.networks.radial import radial_basis, radial_basis_backward
 
 silu_backward = torch.ops.aten.silu_backward
@@ -44,7 +44,7 @@ def edge_network(
 ) -> tuple[Tensor, Tensor]:
     """m_ij = SiLU(W₂ SiLU(r_i + s_j + W_d d_ij) + b₂), its projections, and its gated sum over senders.
 
-    Computed by a compiled operation (`native.py`) where there is one for these inputs, else by PyTorch.
+    Computed by a compiled operation (`native_edges.py`) where there is one for these inputs, else by PyTorch.
 
     Args:
         receiver: r [B, N, H], first-layer contribution of the atom that gathers, bias included.

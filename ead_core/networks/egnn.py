@@ -10,15 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.pairs import edge_mask, pair_differences
 from ead_core.precision import exactly
 
 COORDS_RANGE = 15.0  # the released code passes the undivided range to every block
-
-
-def pair_differences(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences x_i − x_j [B, N, N, 3] and squared distances [B, N, N]."""
-    difference = x[:, :, None, :] - x[:, None, :, :]
-    return difference, (difference**2).sum(dim=-1)
 
 
 class EdgeNetwork(nn.Module):
@@ -112,10 +107,3 @@ class Egnn(nn.Module):
             hidden, moved = block(hidden, moved, initial, edges)
         with exactly(x):
             return moved - x, self.readout(hidden)[..., :-1]
-
-
-def edge_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Edges [B, N, N] between different real atoms, as numbers."""
-    pairs = mask[:, :, None] & mask[:, None, :]
-    self_pairs = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-    return (pairs & ~self_pairs).to(dtype)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ead_core.molecules import ONE_HOT_SCALE
 from ead_core.networks.edges import EdgeWeights, edge_network
-from ead_core.networks.egnn import edge_mask, pair_differences
+from ead_core.networks.pairs import edge_mask, pair_differences
+from ead_core.networks.radial import RADIAL_BASIS
 from ead_core.precision import exactly
 
-RADIAL_BASIS = 16
 TIME_FREQUENCIES = 8
 
 
@@ -30,7 +30,7 @@ def fourier_features(time: Tensor, count: int = TIME_FREQUENCIES) -> Tensor:
 
 
 class EdgeBlock(nn.Module):
-    """What the blocks of both variants share: the edge network on normalised features.
+    """What the blocks of both variants share: the layers of the edge network, which takes normalised features.
 
     Args:
         hidden: H.
@@ -48,12 +48,10 @@ class EdgeBlock(nn.Module):
         self.second = nn.Linear(edge, edge)
         self.weights = nn.Linear(edge, readouts)
 
-    def messages(self, h: Tensor, distances: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Readouts of every edge [B, N, N, 1 + …], and the gated sum of edge features [B, N, E]."""
-        receiver, sender = self.ends(self.norm(h)).split(self.edge, dim=-1)
+    def edge_weights(self) -> EdgeWeights:
+        """Of the edge network, but for `ends`."""
         second, readout = self.second, self.weights
-        weights = EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
-        return edge_network(receiver, sender, distances, weights, edges)
+        return EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
 
 
 def update_network(width: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -64,9 +62,9 @@ def update_network(width: int, hidden: int, outputs: int) -> nn.Sequential:
     return network
 
 
-def length(v: Tensor) -> Tensor:
-    """|v| [B, N, K] of vectors [B, N, K, 3], with a gradient at zero."""
-    return torch.sqrt((v**2).sum(dim=-1) + 1e-8)
+def length(v: Tensor, dim: int) -> Tensor:
+    """|v| of vectors whose components lie along `dim`, with a gradient at zero."""
+    return torch.sqrt((v**2).sum(dim=dim) + 1e-8)
 
 
 class EgnnRbfBlock(EdgeBlock):
@@ -82,12 +80,14 @@ class EgnnRbfBlock(EdgeBlock):
         """Advance features h [B, N, H] and coordinates x [B, N, 3]; arguments as in `EgnnBlock`, but not squared."""
         difference, squared = pair_differences(x)
         distance = torch.sqrt(squared + 1e-8)
-        readout, gathered = self.messages(h, torch.stack([distance, initial], dim=-1), edges)
+        receiver, sender = self.ends(self.norm(h)).split(self.edge, dim=-1)
+        distances = torch.stack([distance, initial], dim=-1)
+        readout, gathered = edge_network(receiver, sender, distances, self.edge_weights(), edges)
         weight = readout[..., 1:].to(x.dtype)
         direction = difference * (edges / (distance + 1))[..., None]
         with exactly(x):
             sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
-        lengths = length(sums)
+        lengths = length(sums, dim=-1)
         products = (sums * sums.roll(1, dims=2)).sum(dim=-1) / (lengths + 1)
         everything = torch.cat([h, gathered, lengths, products], dim=-1)
         change, mix = self.update(self.update_norm(everything)).split([h.shape[-1], self.vectors], dim=-1)

@@ -13,19 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.molecules import ONE_HOT_SCALE
-from ead_core.networks.egnn import edge_mask, pair_differences
-from ead_core.networks.egnn_rbf import (
-    RADIAL_BASIS,
-    TIME_FREQUENCIES,
-    EdgeBlock,
-    fourier_features,
-    length,
-    update_network,
-)
-from ead_core.networks.radial import radial_basis
+from ead_core.networks.egnn_rbf import TIME_FREQUENCIES, EdgeBlock, fourier_features, length, update_network
+from ead_core.networks.pairs import Pairs
+from ead_core.networks.radial import RADIAL_BASIS
+from ead_core.networks.vector_edges import vector_edge_network
 from ead_core.precision import exactly
 
-PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
 LONGEST = 5.0  # Å; what a block sees of a vector is bounded, else blocks could multiply their errors without end
 
 
@@ -39,32 +32,19 @@ class EgnnVectorBlock(EdgeBlock):
         self.update_norm = nn.LayerNorm(hidden + edge + 3 * vectors)
         self.update = update_network(hidden + edge + 3 * vectors, hidden, hidden + 2 * vectors)
 
-    def forward(self, h: Tensor, v: Tensor, direction: Tensor, radial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Advance features h [B, N, H] and vectors v [B, N, K, 3].
-
-        Args:
-            h: atom features.
-            v: atom vectors.
-            direction: (x_i − x_j) / (d_ij + 1) [B, N, N, 3], zero between atoms that are no edge.
-            radial: basis functions of the distances [B, N, N, R].
-            edges: [B, N, N], one for pairs of different real atoms.
-        """
-        seen = v / torch.sqrt(1 + (v**2).sum(dim=-1, keepdim=True) / LONGEST**2)
+    def forward(self, h: Tensor, v: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Advance features h [B, N, H] and vectors v [B, N, 3, K]."""
+        seen = v / torch.sqrt(1 + (v**2).sum(dim=2, keepdim=True) / LONGEST**2)
+        gathered, sums = vector_edge_network(pairs, self.ends(self.norm(h)), seen, self.edge_weights())
+        known = torch.cat([seen, sums], dim=3)
         with exactly(v):
-            receiving, sending = along(direction, seen), along(direction.transpose(1, 2), seen).transpose(1, 2)
-        readout, gathered = self.messages(h, torch.cat([radial, receiving, sending], dim=-1), edges)
-        of_direction, of_vector = (readout[..., 1:] * edges[..., None]).split(self.vectors, dim=-1)
-        with exactly(v):
-            passed = PASSED_SCALE * torch.einsum("bijk,bjkc->bikc", of_vector, seen)
-            sums = of_direction.transpose(2, 3) @ direction + passed
-            known = torch.cat([seen, sums], dim=2)
-            left, right = self.mixing(known.transpose(2, 3)).transpose(2, 3).split(self.vectors, dim=2)
-        products = (left * right).sum(dim=-1) / (1 + length(left))
-        everything = torch.cat([h, gathered, length(known), products], dim=-1)
+            left, right = self.mixing(known).split(self.vectors, dim=3)
+        products = (left * right).sum(dim=2) / (1 + length(left, dim=2))
+        everything = torch.cat([h, gathered, length(known, dim=2), products], dim=-1)
         change, mix, gate = self.update(self.update_norm(everything)).split(
             [h.shape[-1], self.vectors, self.vectors], dim=-1
         )
-        return h + change, v + mix[..., None] * left + gate[..., None] * sums
+        return h + change, v + mix[:, :, None] * left + gate[:, :, None] * sums
 
 
 class EgnnVector(nn.Module):
@@ -83,8 +63,8 @@ class EgnnVector(nn.Module):
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
         super().__init__()
-        self.floats_per_pair = 2 * edge + 6 * vectors + 2 * RADIAL_BASIS + 20
-        self.floats_per_atom = 7 * hidden + 4 * edge + 30 * vectors + 40
+        self.floats_per_pair = max(2 * edge + 2 * vectors + 2 * RADIAL_BASIS, 6 * vectors + RADIAL_BASIS) + 24
+        self.floats_per_atom = 7 * hidden + 8 * edge + 30 * vectors + 40
         self.vectors = vectors
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
         self.blocks = nn.ModuleList(EgnnVectorBlock(hidden, edge, vectors) for _ in range(layers))
@@ -94,19 +74,10 @@ class EgnnVector(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N]."""
-        edges = edge_mask(mask, x.dtype)
-        difference, squared = pair_differences(x)
-        distance = torch.sqrt(squared + 1e-8)
-        direction, radial = difference * (edges / (distance + 1))[..., None], radial_basis(distance, RADIAL_BASIS)
         with exactly(x):
             hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1))
-        v = x.new_zeros(*x.shape[:2], self.vectors, 3)
+        pairs, v = Pairs(x, mask), x.new_zeros(*x.shape, self.vectors)
         for block in self.blocks:
-            hidden, v = block(hidden, v, direction, radial, edges)
+            hidden, v = block(hidden, v, pairs)
         with exactly(x):
-            return self.displacement(v.transpose(2, 3))[..., 0], self.readout(self.norm(hidden))
-
-
-def along(direction: Tensor, v: Tensor) -> Tensor:
-    """Components of the first atom's vectors v [B, N, K, 3] along each edge's direction [B, N, N, 3]: [B, N, N, K]."""
-    return direction @ v.transpose(2, 3)
+            return self.displacement(v)[..., 0], self.readout(self.norm(hidden))

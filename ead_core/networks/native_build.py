@@ -1,6 +1,6 @@
-"""Compiling a C++ file of the package once per machine, for speed where a compiler is at hand.
+"""Compiling the C++ files of a folder once per machine, for speed where a compiler is at hand.
 
-The library is kept in the user's cache under a name made of everything that it depends on: the source, the flags, and
+The library is kept in the user's cache under a name made of everything that it depends on: the files, the flags, and
 what the compiler defines under them, which tells its version and the instructions of this CPU. Processes that build at
 the same time do so aside; the last one's file stays.
 """
@@ -15,8 +15,10 @@ from pathlib import Path
 from ead_core.errors import OutputError
 from ead_core.files import write_aside
 
-# The two about numbers let a comparison become a minimum; products still hand on what is not a number.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffinite-math-only", "-fno-signed-zeros", "-fPIC", "-shared")
+# Comparisons may become minima (products still hand on what is not a number), and loops with square roots vectors. All
+# sums of products are fused, whatever GCC thinks best for the CPU: else they round by how many run side by side.
+NUMBERS = ("-ffinite-math-only", "-fno-signed-zeros", "-fno-math-errno", "--param=avoid-fma-max-bits=0")
+FLAGS = ("-std=c++17", "-O3", "-march=native", *NUMBERS, "-fPIC", "-shared")
 COMPILERS = ("c++", "g++", "clang++")
 SECONDS = 120
 
@@ -25,8 +27,8 @@ class BuildError(Exception):
     """There is no library; the message says why, as the rest of a sentence."""
 
 
-def shared_library(source: Path) -> Path:
-    """The compiled `source`, from the cache if it is there.
+def shared_library(folder: Path) -> Path:
+    """All `*.cpp` of a folder as one library, from the cache if it is there and neither they nor `*.h` have changed.
 
     The compiler is that of the environment variable CXX, else the first of c++, g++, clang++; the cache is
     $XDG_CACHE_HOME/ead, else ~/.cache/ead.
@@ -36,12 +38,14 @@ def shared_library(source: Path) -> Path:
     """
     compiler = _compiler()
     defined = _run([*compiler, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull])
-    digest = hashlib.sha256("\n".join((source.read_text("utf-8"), *FLAGS, defined)).encode()).hexdigest()
-    library = _cache() / f"{source.stem}-{digest[:16]}.so"
+    sources, headers = sorted(folder.glob("*.cpp")), sorted(folder.glob("*.h"))
+    texts = [path.read_text("utf-8") for path in (*sources, *headers)]
+    digest = hashlib.sha256("\n".join((*texts, *FLAGS, defined)).encode()).hexdigest()
+    library = _cache() / f"{folder.name}-{digest[:16]}.so"
     if not library.exists():
         try:
             with write_aside(library) as aside:
-                _run([*compiler, *FLAGS, str(source), "-o", str(aside)])
+                _run([*compiler, *FLAGS, *map(str, sources), "-o", str(aside)])
         except OutputError as error:
             raise BuildError(str(error).rstrip(".")) from error
     return library

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+RADIAL_BASIS = 16  # functions of a distance in the networks
 HALF_WAY = 3.0  # Å, the distance in the middle of the grid
 
 

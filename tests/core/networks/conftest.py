@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from ead_core.networks.native import SOURCE, VARIABLE
+from ead_core.networks.native import FOLDER, VARIABLE
 from ead_core.networks.native_build import BuildError, shared_library
 
 
 @pytest.fixture(scope="session")
 def compiled():
-    """The compiled operation's file; skips where it cannot be built."""
+    """The compiled operations' file; skips where it cannot be built."""
     try:
-        return shared_library(SOURCE)
+        return shared_library(FOLDER)
     except BuildError as error:
         pytest.skip(f"no compiled edge operation: {error}")
 

@@ -1,5 +1,6 @@
 """The compiled edge operation against PyTorch's in double precision, and who computes when it is not to be had."""
 
+import ctypes
 import logging
 
 import pytest
@@ -9,6 +10,7 @@ from ead_core.errors import ConfigError
 from ead_core.networks import native
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.native_build import BuildError, shared_library
+from ead_core.networks.native_edges import native_suits
 
 SIZES = [  # molecules, atoms, hidden channels, distances, basis functions, projections
     (2, 1, 16, 2, 1, 1),
@@ -103,18 +105,18 @@ def test_what_does_not_fit_is_left_to_pytorch(chosen, make_inputs, caplog):
     caplog.set_level(logging.INFO)
     native._tell_of_shape.cache_clear()
     fits = make_inputs((2, 3, 16, 2, 1, 1))
-    assert native.native_suits(None, fits)
+    assert native_suits(None, fits)
     for sizes in ((2, 3, 24, 2, 1, 1), (2, 3, 16, 2, 10, 1), (0, 3, 16, 2, 1, 1)):
         inputs = make_inputs(sizes)
-        assert not native.native_suits(None, inputs)
+        assert not native_suits(None, inputs)
         assert fused(inputs, None)[0].shape == (*inputs[2].shape[:3], 1)
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "PyTorch computes edges of 24 channels and 1 functions per distance",
         "PyTorch computes edges of 16 channels and 10 functions per distance",
     ]
-    assert not native.native_suits(None, make_inputs((2, 3, 16, 2, 1, 1), torch.float64))
+    assert not native_suits(None, make_inputs((2, 3, 16, 2, 1, 1), torch.float64))
     chosen("torch")
-    assert not native.native_suits(None, fits)
+    assert not native_suits(None, fits)
 
 
 def test_without_a_working_compiler_pytorch_takes_over_and_says_so_once(
@@ -141,27 +143,31 @@ def test_an_unknown_choice_is_refused(make_inputs, monkeypatch):
         fused(make_inputs((2, 3, 16, 2, 1, 1)), None)
 
 
-def test_a_library_is_compiled_once_per_source_and_compiler(compiled, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    source = tmp_path / "number.cpp"
-    source.write_text('extern "C" int number() { return 1; }')
-    first = shared_library(source)
+def test_a_library_is_compiled_once_per_state_of_its_files_and_compiler(compiled, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    (folder / "one.cpp").write_text('#include "number.h"\nextern "C" int one() { return NUMBER; }')
+    (folder / "two.cpp").write_text('#include "number.h"\nextern "C" int two() { return 2 * NUMBER; }')
+    (folder / "number.h").write_text("#define NUMBER 1")
+    first = shared_library(folder)
     written = first.stat().st_mtime_ns
-    assert shared_library(source) == first
+    assert shared_library(folder) == first
     assert first.stat().st_mtime_ns == written
-    source.write_text('extern "C" int number() { return 2; }')
-    assert shared_library(source) != first
-    assert [path.suffix for path in first.parent.iterdir()] == [".so", ".so"]
+    (folder / "number.h").write_text("#define NUMBER 10")
+    second = shared_library(folder)
+    assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, second.name])
+    libraries = [ctypes.CDLL(str(path)) for path in (first, second)]
+    assert [(library.one(), library.two()) for library in libraries] == [(1, 2), (10, 20)]
 
 
 def test_reasons_for_having_no_library_are_sentences(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    broken = tmp_path / "broken.cpp"
-    broken.write_text("not C++")
+    (tmp_path / "broken.cpp").write_text("not C++")
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(BuildError, match="no-such-compiler cannot be run"):
-        shared_library(broken)
+        shared_library(tmp_path)
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BuildError, match="there is no C\\+\\+ compiler"):
-        shared_library(broken)
+        shared_library(tmp_path)
