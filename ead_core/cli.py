@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from ead_core.cli_train import train
 from ead_core.config import parse_overrides, read_mapping
 from ead_core.console import progress_bar
 from ead_core.errors import ConfigError, told_in_one_sentence
+
+if TYPE_CHECKING:
+    from ead_core.data.dataset import Statistics
 
 app = typer.Typer(
     help="Equivariant Asynchronous Diffusion: train and sample generative models of 3D molecules.",
@@ -24,14 +27,20 @@ app.command()(train)
 app.command()(trace)
 
 
+NUM = 16  # molecules, if nothing says how many
+
+
 @app.command()
 def sample(
     checkpoint: Annotated[str, typer.Argument(help="Name of a bundled checkpoint or a checkpoint directory.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
-    num: Annotated[int, typer.Option(help="How many molecules.")] = 16,
+    num: Annotated[int | None, typer.Option(help="How many molecules: 16, or the rows of --targets.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("out.sdf"),
     sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
+    targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets, a row per molecule.")] = None,
+    composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
@@ -40,21 +49,33 @@ def sample(
     from ead_core.cpu import tune_cpu
     from ead_core.data.formats import check_output, write_molecules
     from ead_core.data.priors import parse_sizes
-    from ead_core.diffusion.generation import sample as generate
-    from ead_core.diffusion.recorder import Recorder
+    from ead_core.data.target_tables import gather_targets
+    from ead_core.diffusion.conditions import warnings_before
+    from ead_core.diffusion.generation import fulfil
+    from ead_core.diffusion.recorder import Recorder, check_traceable
+    from ead_core.diffusion.requests import Request, prepare, sampler_config
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
     if record:
-        check_recording(record, out, num)
+        check_recording(record, out)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     chosen, atoms = sampler_settings(given), parse_sizes(sizes)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
+    wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
+    if num is None:
+        num = len(wanted.rows) if wanted and targets else NUM
+    if record:
+        check_traceable(num)
+    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted)
+    prepare(model, request)  # what is wrong is said before anything else
+    for warning in warnings_before(model, wanted):
+        typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", num) as progress:
-        molecules = generate(model, num, seed, atoms, progress, observe=recorder, **chosen)
+        molecules = fulfil(model, request, progress, recorder)
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
@@ -102,13 +123,16 @@ def draw(
 
 
 @app.command()
-def models() -> None:
-    """List the bundled checkpoints with their measured quality."""
-    from ead_core.training.checkpoint import CARD, PRETRAINED, bundled
+def models(
+    checkpoints: Annotated[list[str] | None, typer.Argument(help="Names or folders; bundled ones if none.")] = None,
+) -> None:
+    """List checkpoints with their measured quality, and the properties that can be asked of them."""
+    from ead_core.training.checkpoint import CARD, bundled, find_checkpoint, load_checkpoint
 
-    for name in bundled():
-        card = PRETRAINED / name / CARD
+    for name in checkpoints or bundled():
+        card = find_checkpoint(name) / CARD
         typer.echo(name)
+        _list_properties(load_checkpoint(name).statistics)
         if card.is_file():
             for row in json.loads(card.read_text())["rows"]:
                 low, high = row["intervals"]["molecule_stability"]
@@ -116,6 +140,14 @@ def models() -> None:
                     f"  {row['setting']:<28} molecule stability {100 * row['molecule_stability']:.1f} % "
                     f"({100 * low:.1f}–{100 * high:.1f}), {row['nfe_per_molecule']:.0f} network calls"
                 )
+
+
+def _list_properties(statistics: "Statistics") -> None:
+    from ead_core.data.properties import shown
+
+    for name, seen in statistics.properties.items():
+        reach = shown(name, seen.smallest, seen.largest)
+        typer.echo(f"  --target {name:<19} training range {reach} ({seen.labels:,} molecules)")
 
 
 def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:

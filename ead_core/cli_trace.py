@@ -37,26 +37,22 @@ def trace(
         typer.echo(f"{picture}  {page}", err=True)
 
 
-def check_recording(path: Path, out: Path, num: int) -> None:
+def check_recording(path: Path, out: Path) -> None:
     """Raise, before any work, the sentence about a trace that cannot be recorded.
 
     Args:
         path: of the trace.
         out: where the molecules go.
-        num: how many there will be.
 
     Raises:
-        ConfigError: more molecules than a trace may have.
         OutputError: a name or place where it cannot be written.
     """
-    from ead_core.diffusion.recorder import check_traceable
     from ead_core.diffusion.trace import check_trace_file
     from ead_core.errors import OutputError
 
     check_trace_file(path)
     if path.resolve() == out.resolve():
         raise OutputError(f"cannot write {path}: --trace and --out must name different files.")
-    check_traceable(num)
 
 
 def keep_recording(

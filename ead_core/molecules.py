@@ -98,11 +98,13 @@ class MoleculeBatch:
         positions: [B, N, 3] in Å, zero where padded.
         types: [B, N] type indices, 0 where padded.
         mask: [B, N] True for real atoms.
+        context: [B, 2P] what is known of them as a whole; None without conditions.
     """
 
     positions: Tensor
     types: Tensor
     mask: Tensor
+    context: Tensor | None = None
 
     def state(self, atom_types: AtomTypes) -> Tensor:
         """Clean diffusion state [B, N, 3 + F]: centred positions and scaled features, zero where padded."""
@@ -111,7 +113,8 @@ class MoleculeBatch:
 
     def to(self, device: torch.device | str) -> "MoleculeBatch":
         """The same batch on another device."""
-        return MoleculeBatch(self.positions.to(device), self.types.to(device), self.mask.to(device))
+        context = None if self.context is None else self.context.to(device)
+        return MoleculeBatch(self.positions.to(device), self.types.to(device), self.mask.to(device), context)
 
 
 def size_mask(sizes: Sequence[int] | NDArray | Tensor, width: int | None = None) -> Tensor:

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     POLICY = 4
     SIZE = 5
     SHIFT = 6
+    TARGET = 7
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

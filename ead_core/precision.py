@@ -5,12 +5,18 @@ goes in and comes out, coordinates and their differences, weights, moves, noise,
 stay float32. `fp64` is for training alone and makes the weights float64.
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-DenoiserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z, levels [B, N], mask) → ε̂
+
+class DenoiserFunction(Protocol):
+    """ε̂ [B, N, 3 + F] from z, levels [B, N] and mask, and from a context [B, 2P] where there is one."""
+
+    def __call__(self, z: Tensor, levels: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+        """Call the network."""
+        ...
 
 
 def choose(precision: str, device: torch.device) -> str:
@@ -46,9 +52,9 @@ def computed(denoiser: nn.Module, precision: str) -> DenoiserFunction:
     if choose(precision, weight.device) != "bf16" or weight.dtype != torch.float32:
         return denoiser
 
-    def compute(z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def compute(z: Tensor, levels: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
         with torch.autocast(weight.device.type, torch.bfloat16):
-            eps: Tensor = denoiser(z, levels, mask)
+            eps: Tensor = denoiser(z, levels, mask, context)
         return eps
 
     return compute

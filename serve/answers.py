@@ -11,12 +11,14 @@ from typing import Literal
 import numpy as np
 
 from ead_core.data.formats import encode_molecules
+from ead_core.data.properties import unit_of
 from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.conditions import TARGET
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.molecules import element_symbol
 from ead_core.training.checkpoint import CARD, find_checkpoint
 from serve.limits import Border
-from serve.schema import Limits, ModelDescription, Molecule, Molecules
+from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules
 
 MEDIA_TYPES = {
     "sdf": "chemical/x-mdl-sdfile",
@@ -30,6 +32,8 @@ def as_json(molecules: MoleculeSet, model: str) -> Molecules:
     """Everything about the molecules; positions to 10⁻⁶ Å."""
     records = encode_molecules(molecules, ".sdf").decode().split(_RECORD_END)
     ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
+    asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
+    warnings = molecules.properties.get("warning", [""] * len(molecules))
     made = []
     for index, smiles in enumerate(smiles_of(molecules)):
         charges, positions = molecules.molecule(index)
@@ -41,6 +45,8 @@ def as_json(molecules: MoleculeSet, model: str) -> Molecules:
                 positions=[[_finite(x) for x in row] for row in positions.astype(np.float64).round(6).tolist()],
                 sdf=records[index] + _RECORD_END,
                 nfe=nfe[index],
+                targets={name.removeprefix(TARGET): _finite(values[index]) for name, values in asked.items()},
+                warning=str(warnings[index]) or None,
             )
         )
     return Molecules(molecules=made, model=model)
@@ -66,6 +72,10 @@ def describe(border: Border) -> ModelDescription:
         elements=[element_symbol(number) for number in checkpoint.statistics.atom_numbers],
         parameters=sum(weights.numel() for weights in checkpoint.denoiser.parameters()),
         sizes=border.sizes,
+        properties=[
+            Conditionable(name=name, unit=unit_of(name).symbol, smallest=seen.smallest, largest=seen.largest)
+            for name, seen in checkpoint.statistics.properties.items()
+        ],
         sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
         card=json.loads(card.read_text())["rows"] if card.is_file() else [],
@@ -73,4 +83,4 @@ def describe(border: Border) -> ModelDescription:
 
 
 def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None

@@ -6,6 +6,7 @@ Everything is checked here, before the engine, so that no client can break the w
 import re
 
 from ead_core.data import priors
+from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.policy import Asynchronous, Manual
 from ead_core.diffusion.requests import Request, of_largest, prepare, sampler_config
 from ead_core.diffusion.sampler import Process
@@ -41,7 +42,7 @@ class Border:
         sizes = checkpoint.statistics.sizes
         self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
         process, _ = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler)))
-        calls = worst_calls(process, self.sizes.largest)
+        calls = worst_calls(process, self.sizes.largest, guided=True)
         if calls > settings.max_network_calls:
             raise ConfigError(
                 f"max_network_calls must be at least {calls}, which a molecule may need with the checkpoint's own "
@@ -58,11 +59,16 @@ class Border:
         sizes = self._sizes(wanted)
         try:
             settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
-            request = Request(wanted.num, sampler_config(self.checkpoint, settings), wanted.seed, sizes=sizes)
-            process, atoms = prepare(self.checkpoint, request)
+            targets = Targets.of(wanted.targets) if wanted.targets else None
+            sampler = sampler_config(self.checkpoint, settings)
+            request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
+            process, start = prepare(self.checkpoint, request)
+        except TargetError as error:
+            raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
         except ConfigError as error:
             raise RefusalError(_location(str(error)), str(error)) from error
-        self._check_cost(process, int(atoms.max()))
+        self._check_atoms(int(start.sizes.max()))
+        self._check_cost(process, int(start.sizes.max()), targets is not None)
         return request
 
     def _check_num(self, num: int) -> None:
@@ -103,18 +109,29 @@ class Border:
                     (*place, index), f"must be between {smallest} and {largest} atoms, as in training, not {size}."
                 )
 
-    def _check_cost(self, process: Process, largest: int) -> None:
-        calls, most = worst_calls(process, largest), self.settings.max_network_calls
+    def _check_atoms(self, largest: int) -> None:
+        """Sizes that are given have been checked already; targets may ask for more atoms by their elements."""
+        if largest > self.sizes.largest:
+            raise RefusalError(
+                ("body", "targets"), f"must bring at most {self.sizes.largest} atoms, as in training, not {largest}."
+            )
+
+    def _check_cost(self, process: Process, largest: int, guided: bool) -> None:
+        calls, most = worst_calls(process, largest, guided), self.settings.max_network_calls
+        guidance = "sampler.guidance, " if guided and process.guidance else ""
         if calls > most:
             raise RefusalError(
                 ("body", "sampler"),
                 f"a molecule may need {calls} network calls with these settings, and at most {most} are served; "
-                "lower sampler.max_pauses, sampler.async_ratio or sampler.steps.",
+                f"lower {guidance}sampler.max_pauses, sampler.async_ratio or sampler.steps.",
             )
 
 
-def worst_calls(process: Process, largest: int) -> int:
-    """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding."""
+def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
+    """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding.
+
+    All of them twice, if it has targets (`guided`) and there is guidance.
+    """
     rungs = len(process.grid) - 1
     match process.policy:
         case Asynchronous(start=start, max_pauses=pauses):
@@ -123,7 +140,7 @@ def worst_calls(process: Process, largest: int) -> int:
             waits = lag * ((largest - 1) // size)
         case _:
             waits = 0
-    return rungs + waits + 1
+    return (rungs + waits + 1) * (2 if guided and process.guidance else 1)
 
 
 def _location(sentence: str) -> Location:

@@ -20,7 +20,7 @@ class Made:
     """The answer to one request.
 
     Attributes:
-        molecules: with the properties `id` and `nfe`. Times are left out, since they differ between equal requests.
+        molecules: with all properties but times, since these differ between equal requests.
         companions: most requests that shared a network call, this one included.
     """
 
@@ -109,4 +109,4 @@ class Sampling:
 
 
 def _lasting(molecules: MoleculeSet) -> MoleculeSet:
-    return replace(molecules, properties={name: molecules.properties[name] for name in ("id", "nfe")})
+    return replace(molecules, properties={n: values for n, values in molecules.properties.items() if n != "seconds"})

@@ -74,7 +74,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
             return f"Unknown key; known are {', '.join(known)}"
         case "model_attributes_type" | "model_type" if location == ("body",):
             return "The body must be a JSON object, sent with the header Content-Type: application/json"
-    return message.removeprefix("Value error, ") + _range(location[-1])
+    named_freely = "targets" in location[:-1]  # a property may have the name of a field
+    return message.removeprefix("Value error, ") + ("" if named_freely else _range(location[-1]))
 
 
 def _range(key: object) -> str:

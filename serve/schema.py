@@ -1,10 +1,11 @@
 """Bodies of requests and answers, as they stand in the OpenAPI document."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from ead_core.config import SamplerConfig
+from ead_core.data.targets import TargetError, bounds
 from ead_core.noise import MAX_SEED
 
 Format = Literal["json", "sdf", "xyz", "smiles"]
@@ -26,6 +27,8 @@ MEANINGS = {
     "sampler.advance_rate": "Probability to advance under `random`; for all rungs, or a list from rung 1 upwards.",
     "sampler.together": "Under `random`, whether the atoms of a molecule pause together.",
     "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
+    "sampler.guidance": "How much further a molecule goes than predicted with its targets, away from the prediction "
+    "without; above 0 it takes twice the network calls.",
     "sampler.grid": "How fewer steps are spread over the levels: `even`, or `quadratic`, denser near the clean end.",
 }
 
@@ -62,6 +65,20 @@ class SizeRange(BaseModel):
 
     smallest: int
     largest: int
+
+
+def _wish(value: Any) -> float | list[float]:
+    """A number or [low, high], as given (ValueError if it is neither)."""
+    try:
+        bounds("", value)
+    except TargetError:
+        raise ValueError("must be a number or [low, high] with low at most high") from None
+    kept: float | list[float] = value
+    return kept
+
+
+_PAIR = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+Wish = Annotated[float | list[float], PlainValidator(_wish), WithJsonSchema({"anyOf": [{"type": "number"}, _PAIR]})]
 
 
 class MoleculesRequest(BaseModel):
@@ -104,6 +121,11 @@ class MoleculesRequest(BaseModel):
     size_range: SizeRange | None = Field(
         None, description="Instead of `sizes`: draw them from the part of the histogram within this range."
     )
+    targets: dict[str, Wish] | None = Field(
+        None,
+        description="What the molecules shall have: a value, or [low, high] from which one is drawn as training has "
+        "them, by property of `properties` of `GET /v1/model` and in its unit. What is left out is open.",
+    )
     sampler: SamplerSettings = Field(
         default_factory=SamplerSettings,
         description="Changes to the checkpoint's sampler settings, e.g. `sampler.async_ratio`.",
@@ -127,6 +149,8 @@ class Molecule(BaseModel):
     )
     sdf: str = Field(description="The molecule as a record of an SDF, with perceived bonds.")
     nfe: int = Field(description="Network calls the molecule took.")
+    targets: dict[str, float | None] = Field(description="The values that were asked for.")
+    warning: str | None = Field(description="Which of them lie outside of training; null if none does.")
 
 
 class Molecules(BaseModel):
@@ -145,6 +169,17 @@ class Limits(BaseModel):
     max_waiting: int = Field(description="Requests that wait for a replica before further ones get 503.")
 
 
+class Conditionable(BaseModel):
+    """A property that molecules can be asked for."""
+
+    name: str
+    unit: str = Field(
+        description="Of targets; empty if it is that of the training data, which the model does not know."
+    )
+    smallest: float = Field(description="What occurred in training.")
+    largest: float
+
+
 class ModelDescription(BaseModel):
     """The model behind the service."""
 
@@ -152,6 +187,7 @@ class ModelDescription(BaseModel):
     elements: list[str] = Field(description="Elements it can place.")
     parameters: int = Field(description="Number of weights.")
     sizes: SizeRange = Field(description="What occurred in training.")
+    properties: list[Conditionable] = Field(description="What `targets` may ask for; empty if nothing.")
     sampler: dict[str, Any] = Field(description="Sampler settings of a request that gives none.")
     limits: Limits
     card: list[dict[str, Any]] = Field(

@@ -30,6 +30,7 @@ from ray import tune
 
 from ead_core.config import read_mapping
 from ead_core.cpu import tune_cpu
+from ead_core.data.targets import parse_targets
 from ead_core.errors import told_in_one_sentence
 from ead_core.training.checkpoint import load_checkpoint
 
@@ -56,6 +57,7 @@ def sweep(
     samples: Annotated[int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")] = 128,
     out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path("runs/sweep"),
     checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
+    target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
     space: Annotated[Path | None, typer.Option(help="YAML with lists of choices per sampler key.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise and of the search.")] = 0,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs and torch threads of a trial.")] = 1,
@@ -63,7 +65,8 @@ def sweep(
 ) -> None:
     """Find the asynchronous schedule that gives the most stable molecules."""
     settings = Settings.from_environment()
-    campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial)
+    targets = parse_targets(target or [])
+    campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial, targets)
     choices = check_space(read_mapping(space, "lists of choices per sampler key") if space else SPACE, campaign)
     question = {
         "checkpoint": campaign.checkpoint.name,
@@ -72,6 +75,7 @@ def sweep(
         "cpus_per_trial": cpus_per_trial,
         "space": choices,
         "fingerprint": campaign.fingerprint,
+        **({"targets": targets.to_json()} if targets else {}),
     }
     folder = SweepFolder(settings.output_folder(out), question, resume)
     with ray_session(settings):

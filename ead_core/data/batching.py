@@ -24,10 +24,19 @@ class TrainingBatches:
         atom_types: vocabulary; DataError if the set holds another element.
         batch_size: B; only the last batch of the sorted order may be smaller.
         seed: of the shuffles.
+        context: [M, 2P] what is known of each molecule as a whole.
     """
 
-    def __init__(self, molecules: MoleculeSet, atom_types: AtomTypes, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        molecules: MoleculeSet,
+        atom_types: AtomTypes,
+        batch_size: int,
+        seed: int,
+        context: torch.Tensor | None = None,
+    ) -> None:
         self.molecules, self.batch_size, self.seed = molecules, batch_size, seed
+        self._context = context
         self._slots = int(molecules.num_atoms.max()) if atom_types.has_dummies else None
         self._types = atom_types.types(torch.from_numpy(molecules.charges))
         self._positions = torch.from_numpy(molecules.positions)
@@ -54,9 +63,10 @@ class TrainingBatches:
         mask = size_mask(sizes, self._slots)
         atoms = self._offsets[indices][:, None] + np.minimum(np.arange(mask.shape[1])[None, :], sizes[:, None] - 1)
         positions, types = self._positions[atoms] * mask[..., None], self._types[atoms] * mask
+        context = None if self._context is None else self._context[torch.from_numpy(indices)]
         if self._slots is None:
-            return MoleculeBatch(positions, types, mask)
-        return MoleculeBatch(centre(positions, mask), types, torch.ones_like(mask))
+            return MoleculeBatch(positions, types, mask, context)
+        return MoleculeBatch(centre(positions, mask), types, torch.ones_like(mask), context)
 
     def _shuffle(self, epoch: int) -> list[NDArray]:
         generator = np.random.default_rng([self.seed, epoch])

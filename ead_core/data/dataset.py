@@ -3,13 +3,14 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.labels import Labels, PropertyStatistics, summarise
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
 
@@ -105,6 +106,7 @@ class Statistics:
         num_molecules: how many molecules these are.
         name: of the data set, for people.
         sha256: of the data file.
+        properties: those that a conditional model is told, in the order of its context.
     """
 
     atom_numbers: tuple[int, ...]
@@ -112,6 +114,7 @@ class Statistics:
     num_molecules: int
     name: str
     sha256: str
+    properties: dict[str, PropertyStatistics] = field(default_factory=dict)
 
     def size_distribution(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The sizes in ascending order and their probabilities, which add up to 1."""
@@ -127,7 +130,11 @@ class Statistics:
             "num_molecules": self.num_molecules,
             "name": self.name,
             "sha256": self.sha256,
+            **({"properties": self._properties()} if self.properties else {}),
         }
+
+    def _properties(self) -> list[dict[str, Any]]:
+        return [{"name": name, **seen.to_json()} for name, seen in self.properties.items()]
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Statistics":
@@ -143,6 +150,10 @@ class Statistics:
                 int(document["num_molecules"]),
                 str(document["name"]),
                 str(document["sha256"]),
+                {
+                    str(entry["name"]): PropertyStatistics.from_json(entry)
+                    for entry in document.get("properties", ())  # of a conditional model
+                },
             )
         except KeyError as error:
             raise CheckpointError(f"the data statistics lack the field {error}.") from error
@@ -164,8 +175,12 @@ class Statistics:
             )
 
 
-def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str) -> Statistics:
-    """Elements and size histogram of a set; `name` and `sha256` say which file it comes from."""
+def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels: Labels | None = None) -> Statistics:
+    """Elements and size histogram of a set, and its `labels`; `name` and `sha256` say which file it comes from.
+
+    Raises:
+        DataError: a property without labels, or with one value only.
+    """
     sizes, counts = np.unique(molecules.num_atoms, return_counts=True)
     return Statistics(
         atom_numbers=tuple(np.unique(molecules.charges).tolist()),
@@ -173,6 +188,7 @@ def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str) -> Sta
         num_molecules=len(molecules),
         name=name,
         sha256=sha256,
+        properties=summarise(labels or {}),
     )
 
 

@@ -107,4 +107,4 @@ def write_xyz(molecules: MoleculeSet, path: Path) -> None:
 def _quoted(value: Property) -> str:
     """The value as one word: text with blanks is quoted, so that a comment stays on its line."""
     text = str(value)
-    return json.dumps(text) if re.search(r"\s", text) else text
+    return json.dumps(text, ensure_ascii=False) if re.search(r"\s", text) else text

@@ -17,6 +17,11 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
     Raises:
         ConfigError: settings that do not fit each other or the checkpoint.
     """
+    if config.guidance and not checkpoint.statistics.properties:
+        raise ConfigError(
+            f"sampler.guidance={config.guidance:g} needs a model that was trained with properties "
+            f"(conditioning.properties), which {checkpoint.name} was not; leave it at 0."
+        )
     levels, trained = checkpoint.config.diffusion.steps, checkpoint.config.diffusion.interval
     steps = config.steps or levels
     if steps > levels:
@@ -35,6 +40,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
         solver=config.solver,
         velocity=config.velocity,
         frame=checkpoint.config.diffusion.gauge,
+        guidance=config.guidance,
     )
 
 

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from ead_core.data.batching import size_buckets
 from ead_core.diffusion.sampler import Process, SamplerState, join
 
-# Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began.
-LABEL = np.dtype([("ticket", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64)])
+# Whose a molecule is: its request, its place there, its atoms, the engine's clock when it began, and whether its
+# prediction takes a second call.
+LABEL = np.dtype(
+    [("ticket", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64), ("guided", np.bool_)]
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Cohort:
     clean: bool
     labels: NDArray[Any]
     state: SamplerState
+
+    @property
+    def guided(self) -> bool:
+        """Whether the call is followed by one without their context; the same for all."""
+        return bool(self.labels["guided"].any())
 
     def select(self, rows: NDArray[Any]) -> "Cohort":
         """The molecules at `rows` (indices or a boolean mask)."""

@@ -7,11 +7,11 @@ rounding): all of its noise is keyed by its own seed, id and iteration.
 Legend: B molecules, N padded atoms.
 """
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
+from ead_core.diffusion.context import conditioned, guide
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.requests import Request, prepare
 from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
@@ -42,6 +43,7 @@ class Order:
         begin: the first states of the molecules at given places.
         labels: of all molecules.
         waiting: places of those that have not begun, smallest molecule first.
+        asked: [M] arrays of what was asked of the molecules, which they carry as properties.
         made: per place the arrays and numbers of a finished molecule.
     """
 
@@ -49,6 +51,7 @@ class Order:
     begin: Callable[[NDArray[Any]], SamplerState]
     labels: NDArray[Any]
     waiting: NDArray[Any]
+    asked: Mapping[str, NDArray[Any]]
     made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
     def take(self, most: int, clock: float) -> Cohort:
@@ -61,7 +64,7 @@ class Order:
         """All molecules in the order of the request, once they are made."""
         ids, nfe, seconds, charges, positions = zip(*(self.made[n] for n in range(len(self.labels))), strict=True)
         numbers = {"id": np.array(ids), "nfe": np.array(nfe), "seconds": np.array(seconds)}
-        return MoleculeSet.from_lists(charges, positions, numbers)
+        return MoleculeSet.from_lists(charges, positions, {**numbers, **self.asked})
 
 
 class Engine:
@@ -90,7 +93,7 @@ class Engine:
         self._checkpoint, self._observe = checkpoint, observe
         self._denoiser = computed(checkpoint.denoiser, precision)
         self._weight = next(checkpoint.denoiser.parameters())
-        self._tickets = count()
+        self._tickets = itertools.count()
         self._processes: WeakValueDictionary[SamplerConfig, Process] = WeakValueDictionary()  # of requests in work
         self._orders: dict[int, Order] = {}
         self._arrived: deque[Order] = deque()
@@ -115,16 +118,17 @@ class Engine:
         Raises:
             ConfigError: what `prepare` refuses.
         """
-        process, sizes = prepare(self._checkpoint, request)
+        process, start = prepare(self._checkpoint, request)
         shared = self._processes.setdefault(request.sampler, process)
         channels = 3 + self._checkpoint.atom_types.num_features
 
         def begin(rows: NDArray[Any]) -> SamplerState:
-            mask, ids = size_mask(sizes[rows]), request.ids[torch.from_numpy(rows)]
-            seeds, ids, mask = (key.to(self._weight.device) for key in (torch.full_like(ids, request.seed), ids, mask))
-            return initial_state(seeds, ids, mask, channels, shared, self._weight.dtype)
+            mask, ids = size_mask(start.sizes[rows]), request.ids[torch.from_numpy(rows)]
+            keys = torch.full_like(ids, request.seed), ids, mask, start.context[torch.from_numpy(rows)]
+            seeds, ids, mask, context = (key.to(self._weight.device) for key in keys)
+            return initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
 
-        return self._enter(shared, begin, sizes)
+        return self._enter(shared, begin, start.sizes, start.conditioned, start.properties)
 
     def resume(self, state: SamplerState, process: Process) -> int:
         """Take in molecules at any stage and return their ticket; `nfe` counts the calls before as well."""
@@ -132,7 +136,8 @@ class Engine:
         def begin(rows: NDArray[Any]) -> SamplerState:
             return state.select(torch.from_numpy(rows).to(state.z.device))
 
-        return self._enter(process, begin, state.mask.sum(dim=1).cpu().numpy())
+        told = conditioned(state.context).cpu().numpy()
+        return self._enter(process, begin, state.mask.sum(dim=1).cpu().numpy(), told, {})
 
     def cancel(self, ticket: int) -> None:
         """Forget a request; its molecules leave with the next step."""
@@ -140,11 +145,12 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> dict[int, MoleculeSet]:
-        """One network call for every running molecule.
+        """One network call for every running molecule, and another for those that are guided.
 
         Returns:
             The requests that it completes, by ticket: molecules in the order of their ids with the properties `id`,
-            `nfe` (network calls, decoding included) and `seconds` (share of the wall clock).
+            `nfe` (network calls, decoding and guidance included) and `seconds` (share of the wall clock), and with
+            targets `target_…` and `warning` (conditions.py).
         """
         start = time.perf_counter()
         if self._quiet == 0 or self._cancelled or (self._arrived and self._occupied() < self.batch_size):
@@ -165,10 +171,18 @@ class Engine:
             self._batches = [[cohort for cohort in batch if not cohort.clean] for batch in self._batches]
         return {ticket: self._orders.pop(ticket).molecules() for found in decoded for ticket in self._deliver(*found)}
 
-    def _enter(self, process: Process, begin: Callable[[NDArray[Any]], SamplerState], sizes: NDArray[Any]) -> int:
+    def _enter(
+        self,
+        process: Process,
+        begin: Callable[[NDArray[Any]], SamplerState],
+        sizes: NDArray[Any],
+        told: NDArray[Any],
+        asked: Mapping[str, NDArray[Any]],
+    ) -> int:
         ticket, labels = next(self._tickets), np.zeros(len(sizes), LABEL)
         labels["ticket"], labels["place"], labels["size"] = ticket, np.arange(len(sizes)), sizes
-        order = Order(process, begin, labels, np.argsort(sizes, kind="stable"))
+        labels["guided"] = told & (process.guidance > 0)
+        order = Order(process, begin, labels, np.argsort(sizes, kind="stable"), asked)
         self._orders[ticket] = order
         self._arrived.append(order)
         return ticket
@@ -187,16 +201,16 @@ class Engine:
         """Let molecules leave, begin, and meet others of their size; the only place where the host waits."""
         cohorts = self._without_cancelled()
         cohorts += self._begin(self.batch_size - sum(len(cohort.labels) for cohort in cohorts))
-        alike: dict[tuple[int, bool], list[Cohort]] = {}
+        alike: dict[tuple[int, bool, bool], list[Cohort]] = {}
         soonest = []
         for cohort in cohorts:
             left = cohort.state.rungs.amax(dim=1).cpu().numpy()
             soonest += left[left > 0].tolist()
-            for clean in (False, True):
-                rows = np.flatnonzero((left == 0) == clean)
+            for clean, guided in itertools.product((False, True), repeat=2):
+                rows = np.flatnonzero(((left == 0) == clean) & (cohort.labels["guided"] == guided))
                 if len(rows):
                     part = replace(cohort.select(rows), clean=clean)
-                    alike.setdefault((id(cohort.process), clean), []).append(part)
+                    alike.setdefault((id(cohort.process), clean, guided), []).append(part)
         # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
         self._quiet = min(soonest, default=1)
         self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
@@ -223,20 +237,30 @@ class Engine:
         return cohorts
 
     def _predict(self, batch: list[Cohort]) -> list[Tensor]:
-        """ε̂ for each cohort of a batch, from one network call."""
-        states = [cohort.state for cohort in batch]
-        levels = [cohort.process.grid[cohort.state.rungs] for cohort in batch]
+        """ε̂ for each cohort of a batch, from one network call, and a second one for those that are guided."""
+        told = self._call(batch, True)
+        guided = [number for number, cohort in enumerate(batch) if cohort.guided]
+        if guided:
+            for number, free in zip(guided, self._call([batch[number] for number in guided], False), strict=True):
+                told[number] = guide(told[number], free, batch[number].process.guidance)
+        return told
+
+    def _call(self, cohorts: list[Cohort], told: bool) -> list[Tensor]:
+        """The network's answer for each cohort, with their context or with nothing known."""
+        states = [cohort.state for cohort in cohorts]
+        levels = torch.cat([cohort.process.grid[cohort.state.rungs] for cohort in cohorts])
         z, mask = torch.cat([state.z for state in states]), torch.cat([state.mask for state in states])
-        eps = self._denoiser(z, torch.cat(levels), mask)
-        return list(eps.split([len(cohort.labels) for cohort in batch]))
+        context = torch.cat([state.context for state in states]) if told and self._checkpoint.denoiser.context else None
+        return list(self._denoiser(z, levels, mask, context).split([len(cohort.labels) for cohort in cohorts]))
 
     def _deliver(self, cohort: Cohort, positions: Tensor, features: Tensor) -> Iterable[int]:
         """Hand decoded molecules to their requests; the tickets of those that are complete."""
         charges = self._checkpoint.atom_types.charges(features).cpu().numpy()
         places = positions.float().cpu().numpy()
-        ids, nfe = cohort.state.ids.tolist(), (cohort.state.iterations + 1).tolist()
+        calls = (cohort.state.iterations + 1) * (1 + cohort.guided)
+        ids, nfe = cohort.state.ids.tolist(), calls.tolist()
         self.finished += len(ids)
-        for row, (ticket, place, size, begun) in enumerate(cohort.labels.tolist()):
+        for row, (ticket, place, size, begun, _) in enumerate(cohort.labels.tolist()):
             order = self._orders[ticket]
             atoms = without_dummies(charges[row, :size], places[row, :size])
             order.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)

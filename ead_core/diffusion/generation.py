@@ -1,9 +1,10 @@
 """Molecules on demand: the engine run until one request is done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import Targets
 from ead_core.diffusion.engine import Engine, Observer
 from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.diffusion.sampler import Process, SamplerState
@@ -19,7 +20,7 @@ def sample(
     sizes: Sequence[int] | SizeRange | None = None,
     progress: Progress = lambda done: None,
     first: int = 0,
-    observe: Observer | None = None,
+    targets: Targets | Mapping[str, float | Sequence[float]] | None = None,
     **settings: object,
 ) -> MoleculeSet:
     """Generate molecules.
@@ -28,19 +29,22 @@ def sample(
         checkpoint: from `load_checkpoint`.
         num, seed, sizes, first: see `Request`.
         progress: receives the number of molecules finished since its last call.
-        observe: see `Engine`; e.g. a `Recorder`.
+        targets: rows of targets, or a value or (low, high) by property for all molecules; in border units
+            (data/properties.py).
         settings: keys of the sampler section without their prefix, e.g. `policy="synchronous"`.
 
     Returns:
         The molecules in the order of their ids, with the properties `id`, `nfe` (network calls) and `seconds` (each
-        molecule's share of the wall clock).
+        molecule's share of the wall clock); with targets also `target_gap` and so on (the value asked for, NaN where it
+        is open) and `warning` ('' or which targets lie outside of training).
 
     Raises:
-        ConfigError: an unknown setting or a value out of range.
+        ConfigError: an unknown setting or property, or a value out of range.
     """
     config = sampler_config(checkpoint, settings)
-    wanted = tuple(sizes) if isinstance(sizes, Sequence) else sizes
-    return fulfil(checkpoint, Request(num, config, seed, first, wanted), progress, observe)
+    given = tuple(sizes) if isinstance(sizes, Sequence) else sizes
+    wanted = Targets.of(targets) if isinstance(targets, Mapping) else targets
+    return fulfil(checkpoint, Request(num, config, seed, first, given, wanted), progress)
 
 
 def fulfil(

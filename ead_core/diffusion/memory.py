@@ -14,7 +14,7 @@ ALLOCATOR = 2.5  # bytes that a heap with gaps takes for each in use (docs/resul
 def call_bytes(denoiser: Denoiser, atoms: int) -> int:
     """Most bytes that a call without gradients takes per molecule of `atoms` atoms."""
     network, weight = denoiser.network, next(denoiser.parameters())
-    held = atoms**2 * network.floats_per_pair + atoms * network.floats_per_atom
+    held = atoms**2 * network.floats_per_pair + atoms * (network.floats_per_atom + denoiser.context)
     return round(ALLOCATOR * held * weight.element_size())
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ead_core.diffusion.context import conditioned, guide
 from ead_core.diffusion.gauge import GAUGES, Gauge, YGauge
 from ead_core.diffusion.policy import Policy, Situation
 from ead_core.diffusion.posterior import Moves, decode_positions
@@ -23,6 +24,7 @@ from ead_core.noise import Stream, normal
 from ead_core.precision import DenoiserFunction
 
 HISTORY = 10  # velocities kept, enough for every window that is swept
+PER_MOLECULE = {"seeds", "ids", "iterations", "context"}  # what of a state has no dimension of atoms
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Process:
     """Everything that stays constant during a run.
 
     Attributes:
-        denoiser: ε̂ from (z, levels, mask).
+        denoiser: ε̂ from (z, levels, mask) and a context.
         schedule: α and σ of every level.
         grid: levels of the sampling grid in strictly ascending order, grid[0] = 0, grid[-1] = T.
         policy: who moves.
@@ -39,6 +41,7 @@ class Process:
         solver: how a move is made (a key of `SOLVERS`).
         velocity: what the policy is told of a move (a key of `VELOCITIES`).
         frame: the gauge of training (a key of `GAUGES`).
+        guidance: ω, how far predictions go beyond the conditional one; 0 needs no second call.
     """
 
     denoiser: DenoiserFunction
@@ -50,6 +53,7 @@ class Process:
     solver: str = "ancestral"
     velocity: str = "z"
     frame: str = "z"
+    guidance: float = 0.0
 
     @cached_property
     def gauge(self) -> Gauge:
@@ -82,7 +86,8 @@ class SamplerState:
         velocities: [B, N, W].
         prediction: [B, N, 3 + F] x̂ from which each atom left the rung above (multistep solvers; else 0).
         pauses: [B, N] consecutive pauses.
-        iterations: [B] network calls made so far.
+        iterations: [B] iterations made so far.
+        context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
     """
 
     seeds: Tensor
@@ -94,6 +99,7 @@ class SamplerState:
     prediction: Tensor
     pauses: Tensor
     iterations: Tensor
+    context: Tensor
 
     def select(self, rows: Tensor) -> "SamplerState":
         """The molecules at `rows` (indices or a boolean mask)."""
@@ -101,12 +107,14 @@ class SamplerState:
 
     def resize(self, width: int) -> "SamplerState":
         """The same molecules padded to `width` atoms, at least as many as the largest of them has."""
-        return SamplerState(**{name: _padded(tensor, width) for name, tensor in vars(self).items()})
+        return SamplerState(
+            **{name: t if name in PER_MOLECULE else _padded(t, width) for name, t in vars(self).items()}
+        )
 
 
 def _padded(tensor: Tensor, width: int) -> Tensor:
-    """A per-atom tensor [B, N, …] with zeros added or columns taken away; what is per molecule [B] stays."""
-    if tensor.dim() == 1 or tensor.shape[1] == width:
+    """A per-atom tensor [B, N, …] with zeros added or columns taken away."""
+    if tensor.shape[1] == width:
         return tensor
     return torch.nn.functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, width - tensor.shape[1]))
 
@@ -117,7 +125,13 @@ def join(groups: Sequence[SamplerState]) -> SamplerState:
 
 
 def initial_state(
-    seeds: Tensor, ids: Tensor, mask: Tensor, channels: int, process: Process, dtype: torch.dtype = torch.float32
+    seeds: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    channels: int,
+    process: Process,
+    dtype: torch.dtype = torch.float32,
+    context: Tensor | None = None,
 ) -> SamplerState:
     """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid; arguments as in the state."""
     noise = normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
@@ -131,17 +145,24 @@ def initial_state(
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),
         iterations=torch.zeros_like(ids),
+        context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
     )
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:
-    """One iteration: a network call, and the move that it allows."""
+    """One iteration: a network call (two with guidance), and the move that it allows."""
     return advance(state, predict(state, process), process)
 
 
 def predict(state: SamplerState, process: Process) -> Tensor:
-    """ε̂ [B, N, 3 + F] at the state: one network call."""
-    return process.denoiser(state.z, process.grid[state.rungs], state.mask)
+    """ε̂ [B, N, 3 + F] at the state: one network call, and another if a molecule with a condition is to be guided."""
+    inputs = state.z, process.grid[state.rungs], state.mask
+    if not state.context.shape[1]:
+        return process.denoiser(*inputs)
+    eps, told = process.denoiser(*inputs, state.context), conditioned(state.context)
+    if not process.guidance or not bool(told.any()):
+        return eps
+    return torch.where(told[:, None, None], guide(eps, process.denoiser(*inputs), process.guidance), eps)
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:

@@ -81,28 +81,29 @@ class Egnn(nn.Module):
         features: F, channels per atom.
         hidden: H.
         layers: number of blocks.
+        context: channels that are the same for all atoms of a molecule.
 
     Attributes:
         floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
             for each ordered pair of atoms and so many for each atom.
     """
 
-    def __init__(self, features: int, hidden: int, layers: int) -> None:
+    def __init__(self, features: int, hidden: int, layers: int, context: int = 0) -> None:
         super().__init__()
         self.floats_per_pair, self.floats_per_atom = 2 * hidden + 20, 5 * hidden + 40
-        self.embed = nn.Linear(features + 1, hidden)
+        self.embed = nn.Linear(features + 1 + context, hidden)
         self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
         self.readout = nn.Linear(hidden, features + 1)  # EDM's last output column (time) is never used
 
-    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N].
+    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …].
 
         Padding atoms influence nothing; the caller masks their outputs.
         """
         edges = edge_mask(mask, x.dtype)
         _, initial = pair_differences(x)
         with exactly(x):
-            hidden, moved = self.embed(torch.cat([h, time[..., None]], dim=-1)), x
+            hidden, moved = self.embed(torch.cat([h, time[..., None], *context], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
         with exactly(x):

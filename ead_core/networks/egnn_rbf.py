@@ -103,27 +103,28 @@ class EgnnRbf(nn.Module):
         layers: number of blocks.
         edge: E.
         vectors: K.
+        context: as of `Egnn`.
 
     Attributes:
         floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
-    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
+    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
         super().__init__()
         self.floats_per_pair = max(2 * edge + vectors, edge + 2 * RADIAL_BASIS) + 20
         self.floats_per_atom = 7 * hidden + 4 * edge + 8 * vectors + 40
-        self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
+        self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1 + context, hidden)
         self.blocks = nn.ModuleList(EgnnRbfBlock(hidden, edge, vectors) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
         self.readout = nn.Linear(hidden, features)
 
-    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N]."""
+    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
         edges = edge_mask(mask, x.dtype)
         _, squared = pair_differences(x)
         initial = torch.sqrt(squared + 1e-8)
         with exactly(x):
-            hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1)), x
+            hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
         with exactly(x):

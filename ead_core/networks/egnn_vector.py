@@ -56,26 +56,27 @@ class EgnnVector(nn.Module):
         layers: number of blocks.
         edge: E.
         vectors: K.
+        context: as of `Egnn`.
 
     Attributes:
         floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
-    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int) -> None:
+    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
         super().__init__()
         self.floats_per_pair = max(2 * edge + 2 * vectors + 2 * RADIAL_BASIS, 6 * vectors + RADIAL_BASIS) + 24
         self.floats_per_atom = 7 * hidden + 8 * edge + 30 * vectors + 40
         self.vectors = vectors
-        self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1, hidden)
+        self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1 + context, hidden)
         self.blocks = nn.ModuleList(EgnnVectorBlock(hidden, edge, vectors) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
         self.readout = nn.Linear(hidden, features)
         self.displacement = nn.Linear(vectors, 1, bias=False)
 
-    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3] and features [B, N, F] from x, h and per-atom time t/T [B, N]."""
+    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
         with exactly(x):
-            hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time)], dim=-1))
+            hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1))
         pairs, v = Pairs(x, mask), x.new_zeros(*x.shape, self.vectors)
         for block in self.blocks:
             hidden, v = block(hidden, v, pairs)

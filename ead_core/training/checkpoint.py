@@ -1,5 +1,6 @@
 """A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once evaluated, card.json.
 
+A model that is conditioned on properties also has prior.safetensors, a table of training molecules.
 Loading needs nothing but its path, or the name of a bundled one. There is no pickle anywhere.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
+from ead_core.data.joint_prior import JointPrior
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.files import write_aside
@@ -25,6 +28,7 @@ from ead_core.networks.denoiser import Denoiser, build_denoiser
 
 FORMAT = "ead-checkpoint-1"
 CONFIG, WEIGHTS, STATISTICS, CARD = "config.yaml", "model.safetensors", "stats.json", "card.json"
+PRIOR = "prior.safetensors"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
@@ -37,12 +41,14 @@ class Checkpoint:
         config: the recipe it was trained with.
         statistics: of its training data.
         denoiser: network with the averaged weights, in evaluation mode.
+        prior: how sizes and properties go together in training; None without conditions.
     """
 
     name: str
     config: Config
     statistics: Statistics
     denoiser: Denoiser
+    prior: JointPrior | None = None
 
     @property
     def atom_types(self) -> AtomTypes:
@@ -57,15 +63,18 @@ class Checkpoint:
     def fingerprint(self) -> str:
         """16 hexadecimal digits, equal for checkpoints that generate the same molecules, whatever their names.
 
-        Counted are the weights and what interprets them (network, noise levels, elements, sizes), but not the
-        sampler section, which every run may override.
+        Counted are the weights and what interprets them (network, noise levels, elements, sizes, properties), but not
+        the sampler section, which every run may override.
         """
-        interpretation = {
+        interpretation: dict[str, Any] = {
             "network": self.config.network.model_dump(),
             "diffusion": self.config.diffusion.model_dump(),
             "elements": self.statistics.atom_numbers,
             "sizes": sorted(self.statistics.sizes.items()),
         }
+        if self.statistics.properties:
+            interpretation["properties"] = self.statistics.to_json()["properties"]
+            interpretation["prior"] = self.prior and self.prior.digest()
         digest = hashlib.sha256(json.dumps(interpretation, sort_keys=True).encode())
         for name, weight in sorted(self.denoiser.state_dict().items()):
             digest.update(name.encode() + weight.cpu().numpy().tobytes())
@@ -80,16 +89,18 @@ def vocabulary(config: Config, statistics: Statistics) -> AtomTypes:
 
 def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:
     """The untrained denoiser of a recipe for the elements of a data set."""
-    features = vocabulary(config, statistics).num_features
-    return build_denoiser(config.network, features, config.diffusion.steps)
+    features, context = vocabulary(config, statistics).num_features, 2 * len(config.conditioning.properties)
+    return build_denoiser(config.network, features, config.diffusion.steps, context)
 
 
-def save_recipe(directory: Path, config: Config, statistics: Statistics) -> None:
-    """Write config.yaml and stats.json."""
+def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: JointPrior | None = None) -> None:
+    """Write config.yaml and stats.json, and prior.safetensors if there is a table."""
     with write_aside(directory / CONFIG) as aside:
         aside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     with write_aside(directory / STATISTICS) as aside:
         aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
+    if prior is not None:
+        prior.save(directory / PRIOR)
 
 
 def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
@@ -131,6 +142,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         with safe_open(directory / WEIGHTS, "pt") as file:
             version = (file.metadata() or {}).get("format", "unknown")
         weights = load_file(directory / WEIGHTS)
+        prior = _load_prior(directory, config, statistics)
     except (OSError, EADError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
     if version != FORMAT:
@@ -140,4 +152,18 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         denoiser.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {directory}: weights do not fit the network in {CONFIG}.") from error
-    return Checkpoint(directory.resolve().name, config, statistics, denoiser.eval().requires_grad_(False))
+    return Checkpoint(directory.resolve().name, config, statistics, denoiser.eval().requires_grad_(False), prior)
+
+
+def _load_prior(directory: Path, config: Config, statistics: Statistics) -> JointPrior | None:
+    """The table of a conditional checkpoint (CheckpointError if it is not of the properties of the recipe)."""
+    names = config.conditioning.properties
+    if tuple(statistics.properties) != names:
+        known = ", ".join(statistics.properties) or "none"
+        raise CheckpointError(f"conditioning.properties of {CONFIG} are not those of {STATISTICS} ({known})")
+    if not names:
+        return None
+    prior = JointPrior.load(directory / PRIOR)
+    if prior.names != names:
+        raise CheckpointError(f"the properties of {PRIOR} are not those of {CONFIG}")
+    return prior

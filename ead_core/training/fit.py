@@ -12,7 +12,11 @@ from typing import Any
 from ead_core.config import Config
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import Statistics
+from ead_core.data.joint_prior import JointPrior
+from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.context import encode
+from ead_core.errors import DataError
 from ead_core.networks.denoiser import Denoiser
 from ead_core.training.checkpoint import save_recipe, save_weights
 from ead_core.training.interrupt import stop_on_signal
@@ -43,8 +47,8 @@ def fit(
 
     Args:
         config: the recipe.
-        molecules: training split.
-        statistics: saved with the checkpoint.
+        molecules: training split, with the properties that the recipe conditions on.
+        statistics: saved with the checkpoint; of these molecules and their labels.
         directory: becomes a checkpoint directory; a run found in it is continued.
         report: receives a dictionary of numbers every few seconds and at every evaluation, on all workers at the
             same steps.
@@ -56,15 +60,15 @@ def fit(
 
     Raises:
         CheckpointError: `directory` holds a run of another model, or `training.initial` does not fit the recipe.
-        DataError: an element outside the statistics' vocabulary.
+        DataError: an element outside the statistics' vocabulary, or a property that molecules or statistics lack.
     """
     training = config.training
     workers = Workers.joined()
     trainer = Trainer.create(config, statistics, workers)
     resumed = load_progress(directory, trainer, statistics)
-    batches = TrainingBatches(molecules, trainer.atom_types, training.batch_size, training.seed)
+    batches, prior = _material(trainer, molecules, statistics)
     if workers.leads:
-        save_recipe(directory, config, statistics)
+        save_recipe(directory, config, statistics, prior)
     if not resumed:
         save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
     clock, started = Clock(training.max_seconds, trainer.seconds), trainer.step
@@ -96,6 +100,25 @@ def fit(
         save(directory, trainer)
         published(directory)
     return directory
+
+
+def _material(
+    trainer: Trainer, molecules: MoleculeSet, statistics: Statistics
+) -> tuple[TrainingBatches, JointPrior | None]:
+    """What the run learns from, and the table of it that a conditional checkpoint keeps.
+
+    Raises:
+        DataError: see `fit`.
+    """
+    training, types = trainer.config.training, trainer.atom_types
+    labels = labels_of(molecules, trainer.config.conditioning, trainer.config.data.split_seed)
+    if labels.keys() != statistics.properties.keys():
+        raise DataError("the statistics are not of the recipe's properties; compute_statistics takes their labels.")
+    if not labels:
+        return TrainingBatches(molecules, types, training.batch_size, training.seed), None
+    context = encode(labels, statistics.properties, len(molecules))
+    batches = TrainingBatches(molecules, types, training.batch_size, training.seed, context)
+    return batches, JointPrior.of_training(molecules, labels, training.seed)
 
 
 def save(directory: Path, trainer: Trainer) -> None:

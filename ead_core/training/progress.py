@@ -79,7 +79,7 @@ def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
 
 
 def _check_same_model(directory: Path, config: Config, statistics: Statistics) -> None:
-    """Network, process, optimiser and elements must be those of the run; the rest of a recipe may change."""
+    """Network, process, optimiser, properties and elements must be those of the run; the rest may change."""
     try:
         before = validate(Config, yaml.safe_load((directory / CONFIG).read_text()))
         data = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
@@ -87,6 +87,7 @@ def _check_same_model(directory: Path, config: Config, statistics: Statistics) -
         raise CheckpointError(f"{directory} holds a run whose recipe cannot be read ({one_line(error)}).") from error
     old, new = before.flat(), config.flat()
     fixed = [key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer"))]
+    fixed += ["conditioning.properties", "conditioning.half"]
     changed = [key for key in fixed if old[key] != new[key]]
     if changed:
         raise CheckpointError(

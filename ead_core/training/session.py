@@ -13,6 +13,7 @@ from ead_core.data.dataset import (
     split_indices,
 )
 from ead_core.data.formats import read_molecules
+from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.generation import sample
 from ead_core.metrics.stability import stability
@@ -45,13 +46,14 @@ def prepare(config: Config) -> Session:
     """Read and split the data of a recipe.
 
     Raises:
-        DataError: the file is missing, unreadable, or holds no usable molecule.
+        DataError: the file is missing, unreadable, or holds no usable molecule, or not the properties of the recipe.
     """
     path = resolve_data_path(config.data.path)
     molecules = read_molecules(path).molecules
     split = split_indices(molecules, config.data.split, config.data.split_seed)
     train = molecules.select(split.train)
-    statistics = compute_statistics(train, name=path.name, sha256=file_sha256(path))
+    labels = labels_of(train, config.conditioning, config.data.split_seed)
+    statistics = compute_statistics(train, name=path.name, sha256=file_sha256(path), labels=labels)
     return Session(train, molecules.select(split.valid), molecules.select(split.test), statistics)
 
 

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
+from ead_core.diffusion.context import hide
 from ead_core.diffusion.corruption import corrupt, draw_levels
 from ead_core.diffusion.gauge import GAUGES, Gauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.errors import CheckpointError
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
 from ead_core.precision import DenoiserFunction, computed, weight_type
-from ead_core.training.checkpoint import load_checkpoint, new_denoiser, vocabulary
+from ead_core.training.checkpoint import new_denoiser, vocabulary
 from ead_core.training.ema import Ema
+from ead_core.training.initial import initial_weights
 from ead_core.training.monitor import LossWindow
 from ead_core.training.optimizer import Optimizer
 from ead_core.training.parallel import Workers
@@ -90,7 +91,8 @@ class Trainer:
     def losses(self, batch: MoleculeBatch, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and mean relative noise levels of the molecules `rows` under this step's corruption.
 
-        The whole batch is corrupted, so that a molecule's noise does not depend on the number of workers.
+        The whole batch is corrupted, so that a molecule's noise does not depend on the number of workers. Which
+        properties are hidden is drawn last, so that it is the noise of an unconditional run.
         """
         diffusion, training = self.config.diffusion, self.config.training
         generator = torch.Generator(device=batch.mask.device)
@@ -99,8 +101,11 @@ class Trainer:
         levels = draw_levels(batch.mask, diffusion, generator, training.level_power, dummies)
         state = batch.state(self.atom_types).to(weight_type(training.precision))
         corrupted = corrupt(state, levels, batch.mask, self.gauge, generator).select(rows)
-        mask = batch.mask[rows]
-        predicted = self.gauge.seen(self.model(corrupted.z, corrupted.levels, mask), corrupted.levels, mask)
+        mask, context = batch.mask[rows], batch.context
+        if context is not None:
+            context = hide(context, self.config.conditioning, generator)[rows]
+        eps = self.model(corrupted.z, corrupted.levels, mask, context)
+        predicted = self.gauge.seen(eps, corrupted.levels, mask)
         mean_level = (corrupted.levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
         return noise_loss(predicted, corrupted, mask), mean_level
 
@@ -126,22 +131,3 @@ def rate_factor(config: Config, step: int) -> float:
     decay_steps = training.decay_fraction * training.steps
     left = (training.steps - step) / decay_steps if decay_steps else 1.0
     return min(warm, left, 1.0)
-
-
-def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]:
-    """Averaged weights of the checkpoint that `training.initial` names.
-
-    Raises:
-        CheckpointError: no such checkpoint, or its network, levels or elements are others than the recipe's.
-    """
-    checkpoint = load_checkpoint(str(config.training.initial))
-    old, new = checkpoint.config.flat(), config.flat()
-    fixed = [key for key in old if key.startswith("network.") or key == "diffusion.steps"]
-    name = f"training.initial={checkpoint.name}"
-    for key in fixed:
-        if old[key] != new[key]:
-            raise CheckpointError(f"{name} was trained with {key}={old[key]}, not {new[key]}.")
-    known, here = (", ".join(AtomTypes(s.atom_numbers).symbols) for s in (checkpoint.statistics, statistics))
-    if known != here:
-        raise CheckpointError(f"{name} knows the elements {known}, but the data have {here}.")
-    return checkpoint.denoiser.state_dict()

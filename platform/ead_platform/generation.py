@@ -23,6 +23,7 @@ from ead_core.data.formats import encode_molecules
 from ead_core.data.parquet import load_parquet
 from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import Targets
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, of_largest, prepare
 from ead_core.errors import ConfigError, one_line
@@ -50,6 +51,7 @@ class Plan:
         sampler: settings.
         threads: torch threads, and CPUs, of an actor.
         gpus: GPUs of an actor, at most 1; 0 samples on the CPU.
+        targets: see `Request`.
     """
 
     checkpoint: Checkpoint
@@ -60,6 +62,7 @@ class Plan:
     sampler: SamplerConfig
     threads: int
     gpus: float
+    targets: Targets | None = None
 
     def check(self) -> None:
         """Find before any work what would fail in the midst of it.
@@ -72,7 +75,7 @@ class Plan:
                 raise ConfigError(f"{option} must be at least 1, not {count}.")
         if not 0 <= self.gpus <= 1:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
-        last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes)
+        last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes, self.targets)
         prepare(self.checkpoint, last)
         prepare(self.checkpoint, of_largest(self.checkpoint, last))  # may occur in some shard
 
@@ -81,7 +84,11 @@ class Plan:
         return shards_of(self.num, self.shard_size)
 
     def question(self) -> dict[str, Any]:
-        """Everything that the bytes of a full shard depend on, as JSON values."""
+        """Everything that the bytes of a full shard depend on, as JSON values.
+
+        What concerns targets is part of it only where there are any, so that folders without stay what they were.
+        """
+        sampler = self.sampler.model_dump(mode="json", exclude=set() if self.sampler.guidance else {"guidance"})
         return {
             "checkpoint": self.checkpoint.name,
             "fingerprint": self.checkpoint.fingerprint(),
@@ -90,7 +97,8 @@ class Plan:
             "sizes": list(self.sizes) if isinstance(self.sizes, tuple) else self.sizes and str(self.sizes),
             "threads": self.threads,
             "device": "cuda" if self.gpus else "cpu",
-            **{f"sampler.{key}": value for key, value in self.sampler.model_dump().items()},
+            **{f"sampler.{key}": value for key, value in sampler.items()},
+            **({"targets": self.targets.to_json()} if self.targets else {}),
         }
 
 
@@ -132,12 +140,15 @@ class ShardMaker:
 
 
 def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
-    """The molecules of a shard with `id`, `nfe` and `smiles` ('' where invalid), and nothing that varies."""
-    request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes)
+    """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles` ('' where invalid).
+
+    Nothing that varies is among their properties, hence no times.
+    """
+    request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
     made = fulfil(plan.checkpoint, request)
     smiles = np.array([text or "" for text in smiles_of(made, workers=1)])
-    properties = {"id": made.properties["id"], "nfe": made.properties["nfe"], "smiles": smiles}
-    return replace(made, properties=properties)
+    kept = {name: values for name, values in made.properties.items() if name != "seconds"}
+    return replace(made, properties={**kept, "smiles": smiles})
 
 
 def _decoded(parquet: bytes) -> MoleculeSet:

@@ -206,7 +206,8 @@ class ShardFolder:
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         """OutputError that names the first difference; the name of a checkpoint is none."""
-        for key, value in self._question.items():
+        for key in {**self._question, **stored}:
+            value = self._question.get(key)
             if key == "checkpoint" or stored.get(key) == value:
                 continue
             there, here = f"{key}={stored.get(key)}", str(value)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import matplotlib
@@ -106,7 +107,7 @@ class SweepConsole:
         if identity(best) == identity(SYNCHRONOUS):
             self._console.print("The synchronous baseline is best; there is nothing to confirm.")
             return {}
-        fresh = Campaign(campaign.checkpoint, campaign.seed, campaign.samples, campaign.samples, campaign.threads)
+        fresh = replace(campaign, first=campaign.samples)
         with self.bar("confirming on fresh molecules", campaign.samples) as progress:
             rungs = {fresh.branch_rung(best)}
             buckets = shared_prefix(fresh, rungs, self._folder.path / "confirmation", progress)
@@ -183,9 +184,9 @@ def _is_figure(key: str) -> bool:
 
 
 def _setting(row: Any, keys: list[str]) -> str:
-    """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 the other settings mean nothing."""
+    """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 the other settings but guidance mean nothing."""
     if row.get("sampler.async_ratio") == 0:
-        return "synchronous"
+        return " · ".join(["synchronous", *(f"guidance {row[key]}" for key in keys if key == "sampler.guidance")])
     return " · ".join(f"{key.removeprefix('sampler.')} {row[key]}" for key in keys)
 
 

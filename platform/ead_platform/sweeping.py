@@ -21,12 +21,13 @@ from ead_core.config import SamplerConfig
 from ead_core.cpu import tune_cpu
 from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import Targets
 from ead_core.diffusion.build import build_process
+from ead_core.diffusion.conditions import Conditions, decide
 from ead_core.diffusion.generation import complete
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.policy import Asynchronous, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
-from ead_core.diffusion.requests import choose_sizes
 from ead_core.diffusion.sampler import Process, initial_state
 from ead_core.errors import EADError
 from ead_core.metrics.card import Card, compare, evaluate
@@ -60,6 +61,7 @@ class Campaign:
         first: id of the first molecule; fresh ids make fresh molecules.
         samples: molecules per trial.
         threads: torch threads per trial.
+        targets: see `Request`.
     """
 
     checkpoint: Checkpoint
@@ -67,11 +69,14 @@ class Campaign:
     first: int
     samples: int
     threads: int
+    targets: Targets | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for campaigns that generate the same molecules: checkpoint, seed, ids, threads."""
+        """Equal for campaigns that generate the same molecules: checkpoint, seed, ids, threads, targets."""
         what = f"{self.checkpoint.fingerprint()} {self.seed} {self.first} {self.samples} {self.threads}"
+        if self.targets:
+            what += f" {self.targets.to_json()}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
     @property
@@ -80,9 +85,14 @@ class Campaign:
         return torch.arange(self.first, self.first + self.samples)
 
     @cached_property
+    def start(self) -> Conditions:
+        """Sizes and context of the molecules (TargetError if the targets cannot be asked of the checkpoint)."""
+        return decide(self.checkpoint, self.seed, self.ids, None, self.targets)
+
+    @property
     def sizes(self) -> NDArray[np.int64]:
         """[M] atoms per molecule."""
-        return choose_sizes(self.checkpoint, self.seed, self.ids, None)
+        return self.start.sizes
 
     def molecules_per_call(self, atoms: int) -> int:
         """How many molecules with `atoms` atoms are computed together."""
@@ -98,8 +108,13 @@ class Campaign:
         return build_process(self.checkpoint, self.sampler(point), int(self.sizes.max()))
 
     def branch_rung(self, point: Mapping[str, Any]) -> int:
-        """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage."""
+        """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage.
+
+        Or at the very beginning, if its guidance is not that of the prefix.
+        """
         process = self.process(point)
+        if process.guidance != self.checkpoint.config.sampler.guidance:
+            return len(process.grid) - 1
         if isinstance(process.policy, Synchronous):
             return 0
         return process.policy.start if isinstance(process.policy, Asynchronous) else len(process.grid) - 1
@@ -139,7 +154,9 @@ def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], rungs: set[int]) -> 
     mask = size_mask(campaign.sizes[rows])
     channels = 3 + campaign.checkpoint.atom_types.num_features
     seeds = torch.full_like(campaign.ids, campaign.seed)
-    return run_prefix(initial_state(seeds[rows], campaign.ids[rows], mask, channels, process), process, rungs)
+    context = campaign.start.context[torch.from_numpy(rows)]
+    state = initial_state(seeds[rows], campaign.ids[rows], mask, channels, process, context=context)
+    return run_prefix(state, process, rungs)
 
 
 def _cost(sizes: NDArray[np.int64]) -> int:
@@ -236,13 +253,13 @@ def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
 
 def branch_rungs(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
     """Every level at which some point of the space leaves the prefix."""
-    keys = [key for key in ("sampler.policy", "sampler.async_ratio") if key in space]
+    keys = [key for key in ("sampler.policy", "sampler.async_ratio", "sampler.guidance") if key in space]
     combinations = itertools.product(*(space[key] for key in keys))
     return {campaign.branch_rung(dict(zip(keys, values, strict=True))) for values in combinations}
 
 
 def identity(point: Mapping[str, Any]) -> Hashable:
-    """Equal for points that give the same molecules: with async_ratio 0 nothing else matters."""
+    """Equal for points that give the same molecules: with async_ratio 0 nothing else matters but guidance."""
     if point.get("sampler.async_ratio") == 0 and point.get("sampler.policy", "adaptive") == "adaptive":
-        return "synchronous"
+        return "synchronous", point.get("sampler.guidance")
     return tuple(sorted(point.items()))

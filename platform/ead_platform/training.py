@@ -16,7 +16,7 @@ from ray.train.torch import TorchTrainer
 
 from ead_core.console import TrainingBar
 from ead_core.errors import EADError, OutputError, one_line
-from ead_core.training.checkpoint import CONFIG, STATISTICS, WEIGHTS
+from ead_core.training.checkpoint import CONFIG, PRIOR, STATISTICS, WEIGHTS
 from ead_core.training.session import PICTURE
 from ead_platform.cluster import actors_that_fit
 from ead_platform.recipe import Recipe
@@ -27,7 +27,7 @@ from ead_platform.training_worker import train_worker
 KEPT_CHECKPOINTS = 2
 MODEL = "model"  # folder of a run with its newest model, under a name that does not change
 MARKER = ".validate_storage_marker"  # Ray Train's own, so that the folder holds one file less
-PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PICTURE)
+PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PRIOR, PICTURE)
 
 
 class TrainingRun:

@@ -17,6 +17,8 @@ from ead_platform.shards import ShardFolder
 from ead_core.cli import sampler_settings
 from ead_core.config import parse_overrides, read_mapping
 from ead_core.data.priors import parse_sizes
+from ead_core.data.target_tables import gather_targets
+from ead_core.diffusion.conditions import warnings_before
 from ead_core.diffusion.requests import sampler_config
 from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.training.checkpoint import load_checkpoint
@@ -36,6 +38,9 @@ def generate(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
     sdf: Annotated[bool, typer.Option("--sdf", help="Write .sdf.gz too; the folder then always gets both.")] = False,
     sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
+    targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets; rows are cycled.")] = None,
+    composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of an actor.")] = 1,
@@ -50,8 +55,11 @@ def generate(
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen)
-    plan = Plan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor)
+    wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
+    plan = Plan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted)
     plan.check()
+    for warning in warnings_before(model, wanted):
+        typer.echo(f"warning: {warning}", err=True)
     shards = plan.shards()
     folder = ShardFolder(path, plan.question())
     with ray_session(place):

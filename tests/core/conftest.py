@@ -6,6 +6,9 @@ import torch
 
 from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
+from ead_core.data.joint_prior import JointPrior
+from ead_core.data.labels import labels_of
+from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet
 from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
 
@@ -71,3 +74,45 @@ def make_checkpoint(tmp_path, make_config, statistics):
         return tmp_path / name
 
     return make
+
+
+PROPERTIES = ["alpha", "gap", "mu", "atoms_C", "atoms_O"]
+
+
+@pytest.fixture(scope="session")
+def labelled(make_molecules):
+    """240 molecules of 4 to 9 atoms: `alpha` goes with the size, `gap` (Hartree) with the oxygens, and `mu`, from 0 to
+    5, is known of every other one.
+    """
+    molecules, generator = make_molecules((4, 5, 6, 7, 8, 9) * 40), np.random.default_rng(1)
+    properties = {
+        "alpha": 5.0 * molecules.num_atoms + generator.uniform(-1, 1, 240),
+        "gap": 0.3 - 0.02 * count_atoms(molecules, 8),
+        "mu": np.where(np.arange(240) % 2, np.nan, generator.uniform(0, 5, 240)),
+        "index": np.arange(240),
+    }
+    return MoleculeSet(molecules.num_atoms, molecules.charges, molecules.positions, properties)
+
+
+@pytest.fixture(scope="session")
+def conditional(tmp_path_factory, make_config, labelled):
+    """The folder of an untrained checkpoint conditioned on PROPERTIES, called `conditional`; not to be changed."""
+    return write_conditional(tmp_path_factory.mktemp("shared") / "conditional", make_config, labelled, {})
+
+
+@pytest.fixture
+def make_conditional(tmp_path, make_config, labelled):
+    """Like `make_checkpoint`, conditioned on PROPERTIES unless it is told others."""
+    return lambda changes, name="conditional": write_conditional(tmp_path / name, make_config, labelled, changes)
+
+
+def write_conditional(folder, make_config, labelled, changes):
+    own = {"diffusion.steps": 20, "diffusion.precision": 0.01, "conditioning.properties": PROPERTIES}
+    config = make_config({**own, **changes})
+    labels = labels_of(labelled, config.conditioning, 0)
+    statistics = compute_statistics(labelled, name="chains", sha256="0" * 64, labels=labels)
+    torch.manual_seed(0)
+    weights = {k: w + 0.05 * torch.randn_like(w) for k, w in new_denoiser(config, statistics).state_dict().items()}
+    save_recipe(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
+    save_weights(folder, weights)
+    return folder

@@ -152,6 +152,72 @@ def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatc
     assert "molecule stability 50.0 % (40.0–60.0), 1234 network calls" in listing
 
 
+def test_models_tells_what_can_be_asked_and_in_which_unit(ead, conditional):
+    code, listing, _ = ead("models", conditional)
+    lines = listing.splitlines()
+    assert code == 0
+    assert lines[1].split() == ["--target", "alpha", "training", "range", *lines[1].split()[4:]]
+    assert lines[1].endswith(" bohr³ (240 molecules)")
+    assert lines[2].endswith(" meV (240 molecules)")
+    assert lines[3].split()[-3:] == ["D", "(120", "molecules)"]
+    assert lines[4].split()[-3:] == ["atoms", "(240", "molecules)"]
+
+
+def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path):
+    model, fast = conditional, ("sampler.policy=synchronous", "sampler.guidance=1")
+    code, _, told = ead("sample", model, "--num", 3, "--target", "alpha=30", "--target", "gap=5000:6000", *fast)
+    assert (code, told.count("\n")) == (0, 1)
+    assert "3 molecules → out.sdf (42 network calls" in told
+    text = (tmp_path / "out.sdf").read_text()
+    assert text.count("<target_alpha>") == text.count("<target_gap>") == 3
+
+    (tmp_path / "t.csv").write_text("alpha,num_atoms\n30,\n,5\n99,\n88,\n")
+    code, _, told = ead("sample", model, "--targets", "t.csv", "--composition", "C3O2", "--out", "m.npz", *fast)
+    assert code == 0
+    warning, done = told.splitlines()
+    assert warning.startswith("warning: target alpha=99 is outside the training range ")
+    assert warning.endswith(" bohr³ (2 of 4 rows).")
+    assert done.startswith("4 molecules → m.npz")
+    made = load_npz(tmp_path / "m.npz")
+    assert made.num_atoms.tolist() == [5] * 4
+    assert made.properties["target_atoms_C"].tolist() == [3] * 4
+    assert [bool(text) for text in made.properties["warning"]] == [False, False, True, True]
+    code, _, _ = ead("sample", model, "--targets", "t.csv", "--num", 5, "--out", "m.npz", *fast)
+    assert load_npz(tmp_path / "m.npz").properties["target_alpha"][4] == 30  # rows are cycled
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--target gpa=1", "conditional is not conditioned on 'gpa'; accepted are alpha, gap, mu, atoms_C, atoms_O."),
+        ("--target gap=wide", "target gap must be a number or low:high, not 'wide'."),
+        ("--target gap=2:1", "target gap must go from a low to a high number, not from 2 to 1."),
+        ("--target gap", "target 'gap' must have the form property=value or property=low:high"),
+        ("--targets no.csv", "table no.csv cannot be read (No such file or directory)."),
+        ("--targets t.csv --target gap=1", "target gap is given by --target and by t.csv; give it once."),
+        ("--composition C2N", "conditional is not conditioned on 'atoms_N'; accepted are alpha, gap, mu,"),
+        ("--composition C3O2 --sizes 6", "the targets ask for 5 atoms by element, but the size is to be 6."),
+        ("--targets sized.csv --sizes 6", "numbers of atoms are given twice, as sizes and in the column num_atoms of"),
+        ("sampler.guidance=21", "sampler.guidance: must be less than or equal to 20, not 21."),
+        (
+            "PLAIN --target gap=1",
+            "plain was trained without properties (conditioning.properties), so",
+        ),
+        ("PLAIN sampler.guidance=1", "sampler.guidance=1 needs a model that was trained with properties"),
+    ],
+)
+def test_a_mistake_about_targets_is_one_line(ead, make_checkpoint, conditional, tmp_path, arguments, sentence):
+    (tmp_path / "t.csv").write_text("gap\n5500\n")
+    (tmp_path / "sized.csv").write_text("num_atoms\n5\n")
+    words = arguments.split()
+    model = make_checkpoint(name="plain") if words[0] == "PLAIN" else conditional
+    code, told, errors = ead("sample", model, *(word for word in words if word != "PLAIN"))
+    assert (code, told, errors.count("\n")) == (2, "", 1), errors
+    assert errors.startswith("ead: ")
+    assert sentence in errors
+    assert not (tmp_path / "out.sdf").exists()
+
+
 def test_threads_are_set(ead):
     ead("sample", "nowhere", "--threads", 2)
     assert torch.get_num_threads() == 2
@@ -182,7 +248,7 @@ def test_threads_are_set(ead):
         ("sample MODEL --seed -1", "seed must be between 0 and"),
         ("sample nowhere --trace t.pkl", "cannot write t.pkl: the name of a trace must end in .npz."),
         ("sample nowhere --trace file/t.npz", "cannot write file/t.npz"),
-        ("sample nowhere --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
+        ("sample MODEL --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
         ("sample nowhere --trace t.npz --out t.npz", "--trace and --out must name different files."),
         ("trace nothing.npz --out shown", "trace nothing.npz does not exist."),
         ("trace chains.npz --out shown", "chains.npz is not a trace of this version"),

@@ -17,7 +17,7 @@ def test_every_recipe_validates(recipe):
 
 
 def test_there_are_recipes():
-    assert {path.stem for path in RECIPES} >= {"demo", "qm9", "qm9_small"}
+    assert {path.stem for path in RECIPES} >= {"demo", "qm9", "qm9_conditional", "qm9_small"}
 
 
 @pytest.fixture
@@ -52,6 +52,17 @@ def test_sections_cannot_be_changed(config):
         ("sampler.advance_rate=[0.5, fast]", "sampler.advance_rate.1: must be a valid number"),
         ("sampler.advance_rate=[]", "sampler.advance_rate: "),
         ("sampler.history_window=two", "sampler.history_window: must be a valid integer"),
+        ("sampler.guidance=-1", "sampler.guidance: must be greater than or equal to 0, not -1."),
+        (
+            "conditioning.properties=[gap, mu, gap]",
+            "conditioning.properties: must be distinct, but gap",
+        ),
+        (
+            "conditioning.properties=num_atoms",
+            "conditioning.properties: must not hold num_atoms",
+        ),
+        ("conditioning.half=third", "conditioning.half: must be 'all', 'first' or 'second', not 'third'."),
+        ("conditioning.drop_all=1.5", "conditioning.drop_all: must be less than or equal to 1, not 1.5."),
         ("diffusion.interval=2000", "diffusion: interval (2000) must not exceed steps (1000)."),
         ("async_ratio", "override 'async_ratio' must have the form key=value"),
         ("sampler=3", "unknown configuration key 'sampler'"),
@@ -84,6 +95,17 @@ def test_a_wrong_recipe_is_one_sentence(tmp_path, text, sentence):
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_config(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize(("text", "names"), [("gap", ("gap",)), ("[gap, atoms_C]", ("gap", "atoms_C")), ("[]", ())])
+def test_properties_are_a_name_or_a_list(text, names):
+    config = Config(data={"path": "x.npz"}).override(parse_overrides([f"conditioning.properties={text}"]))
+    assert config.conditioning.properties == names
+    assert load_config_again(config) == config
+
+
+def load_config_again(config):
+    return Config.model_validate(config.model_dump(mode="json"))
 
 
 @pytest.mark.parametrize(("text", "rates"), [("0.5", (0.5,)), ("[0.5, 1]", (0.5, 1.0))])

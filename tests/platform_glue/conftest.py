@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
+from ead_core.data.joint_prior import JointPrior
+from ead_core.data.labels import PropertyStatistics
 from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,22 @@ def tiny_checkpoint(tmp_path_factory):
     statistics = Statistics(atom_numbers=(1, 6, 8), sizes={4: 2, 6: 1}, num_molecules=3, name="tiny", sha256="0")
     torch.manual_seed(0)
     save_recipe(directory, config, statistics)
+    save_weights(directory, new_denoiser(config, statistics).state_dict())
+    return directory
+
+
+@pytest.fixture(scope="session")
+def conditional_checkpoint(tmp_path_factory):
+    """The same, conditioned on the gap and the number of carbons; a table of nine molecules."""
+    directory = tmp_path_factory.mktemp("conditional")
+    config = Config(**TINY, conditioning={"properties": ["gap", "atoms_C"]})
+    gap = PropertyStatistics(mean=6000, mad=1000, smallest=4000, largest=8000, labels=9)
+    carbons = PropertyStatistics(mean=2, mad=1, smallest=1, largest=3, labels=9)
+    statistics = Statistics((1, 6, 8), {4: 5, 6: 4}, 9, "tiny", "0", {"gap": gap, "atoms_C": carbons})
+    values = np.array([[4000 + 500 * row, 1 + row // 3] for row in range(9)], dtype=np.float32)
+    prior = JointPrior(("gap", "atoms_C"), np.repeat([4, 6], [5, 4]).astype(np.int32), values)
+    torch.manual_seed(0)
+    save_recipe(directory, config, statistics, prior)
     save_weights(directory, new_denoiser(config, statistics).state_dict())
     return directory
 

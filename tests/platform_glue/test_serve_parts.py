@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,13 +14,15 @@ import pytest
 import torch
 import yaml
 from fastapi import FastAPI
+from pydantic import ValidationError
 from rdkit import Chem
 
 from ead_core.config import SamplerConfig
 from ead_core.data import priors
 from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import Targets
 from ead_core.diffusion.build import build_process
-from ead_core.diffusion.generation import complete, sample
+from ead_core.diffusion.generation import complete, fulfil, sample
 from ead_core.diffusion.policy import Adaptive
 from ead_core.diffusion.requests import Request
 from ead_core.diffusion.sampler import initial_state
@@ -29,12 +32,14 @@ from ead_core.training.checkpoint import load_checkpoint
 from serve.answers import as_json, as_text, describe
 from serve.app import api
 from serve.limits import Border, RefusalError, worst_calls
+from serve.model import _lasting
 from serve.problems import FAILED, explain_problems
 from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
 LIMITS = {"max_molecules": 8, "batch_molecules": 16, "max_network_calls": 400}
+SYNCHRONOUS = {"sampler.policy": "synchronous"}
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +209,102 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
     assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
+
+
+# --- targets
+
+
+@pytest.fixture(scope="module")
+def asked(conditional_checkpoint):
+    """The border of a model that is conditioned on the gap and the number of carbons."""
+    settings = ServeSettings(checkpoint=str(conditional_checkpoint), **LIMITS)
+    return Border(load_checkpoint(conditional_checkpoint), settings)
+
+
+def test_admitted_targets_are_the_engines(asked):
+    request = asked.admit(wanted(num=2, targets={"gap": 6500, "atoms_C": [1, 2]}))
+    assert request.targets == Targets.of({"gap": 6500, "atoms_C": (1, 2)})
+    assert asked.admit(wanted(targets={})).targets is None
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "accepted"),
+    [
+        ({"targets": {"gpa": 1}}, ("targets", "gpa"), "accepted are gap, atoms_C."),
+        ({"targets": {"atoms_C": 1.5}}, ("targets", "atoms_C"), "must be a number of atoms, not 1.5."),
+        ({"targets": {"atoms_C": 3}, "sizes": [4, 4]}, None, ""),
+        (
+            {"targets": {"atoms_C": 5}, "sizes": [4]},
+            ("targets",),
+            "ask for 5 atoms by element, but the size is",
+        ),
+        ({"targets": {"atoms_C": 30}}, ("targets",), "must bring at most 6 atoms, as in training, not 30."),
+        (
+            {"targets": {"gap": 1}, "sampler": {"sampler.guidance": 1, "sampler.max_pauses": 30}},
+            ("sampler",),
+            "562 network calls with these settings, and at most 400 are served; lower sampler.guidance, sampler.max",
+        ),
+        ({"sampler": {"sampler.guidance": 1, "sampler.max_pauses": 30}}, None, ""),
+    ],
+)
+def test_targets_that_cannot_be_served_are_refused_by_field(asked, body, place, accepted):
+    if place is None:
+        asked.admit(wanted(**body))
+        return
+    with pytest.raises(RefusalError) as raised:
+        asked.admit(wanted(**body))
+    assert raised.value.location == ("body", *place)
+    assert accepted in str(raised.value)
+
+
+def test_a_model_without_properties_takes_no_targets_and_no_guidance(border):
+    with pytest.raises(RefusalError, match="takes no targets") as raised:
+        border.admit(wanted(targets={"gap": 1}))
+    assert raised.value.location == ("body", "targets")
+    with pytest.raises(RefusalError, match=r"sampler\.guidance=1 needs a model that was trained with") as raised:
+        border.admit(wanted(sampler={"sampler.guidance": 1}))
+    assert raised.value.location == ("body", "sampler", "sampler.guidance")
+
+
+@pytest.mark.parametrize("wish", ["1", None, True, [1], [1, 2, 3], [2, 1], math.nan, math.inf, {"low": 1}])
+def test_a_wish_that_is_no_number_is_refused_in_its_place(wish):
+    with pytest.raises(ValidationError) as raised:
+        wanted(targets={"mu": 1, "gap": wish})
+    (error,) = raised.value.errors()
+    assert error["loc"] == ("targets", "gap")
+    assert error["msg"] == "Value error, must be a number or [low, high] with low at most high"
+
+
+def test_the_document_says_what_a_wish_is(document):
+    field = document["components"]["schemas"]["MoleculesRequest"]["properties"]["targets"]
+    pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    assert field["anyOf"][0]["additionalProperties"] == {"anyOf": [{"type": "number"}, pair]}
+
+
+def test_the_limit_counts_the_calls_of_guidance(asked):
+    request = asked.admit(wanted(num=2, targets={"gap": 6000}, sampler={"sampler.guidance": 1, **SYNCHRONOUS}))
+    process = build_process(asked.checkpoint, request.sampler, 6)
+    assert set(fulfil(asked.checkpoint, request).properties["nfe"]) == {worst_calls(process, 6, guided=True)} == {82}
+    assert worst_calls(process, 6) == 41
+
+
+def test_the_description_says_what_can_be_asked(asked, border):
+    assert [entry.model_dump() for entry in describe(asked).properties] == [
+        {"name": "gap", "unit": "meV", "smallest": 4000, "largest": 8000},
+        {"name": "atoms_C", "unit": "atoms", "smallest": 1, "largest": 3},
+    ]
+    assert describe(border).properties == []
+
+
+def test_molecules_are_answered_with_what_was_asked_and_a_warning(asked):
+    wishes = {"gap": [8000, 8001], "atoms_C": 5}
+    made = fulfil(asked.checkpoint, asked.admit(wanted(num=1, targets=wishes, sampler=SYNCHRONOUS)))
+    (molecule,) = as_json(_lasting(made), "tiny").molecules
+    assert molecule.targets == {"gap": made.properties["target_gap"][0], "atoms_C": 5}
+    assert molecule.warning == "atoms_C=5 is outside the training range 1 to 3 atoms"
+    plain = fulfil(asked.checkpoint, asked.admit(wanted(num=1, sampler=SYNCHRONOUS)))
+    (molecule,) = as_json(_lasting(plain), "tiny").molecules
+    assert (molecule.targets, molecule.warning) == ({}, None)
 
 
 # --- the answers

@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from optuna.distributions import CategoricalDistribution
 
 from ead_core.data.batching import size_buckets
+from ead_core.data.targets import Targets
 from ead_core.diffusion.generation import sample
 from ead_core.errors import EADError
 from ead_core.training.checkpoint import load_checkpoint
@@ -57,6 +58,28 @@ def test_a_stored_prefix_belongs_to_its_weights_and_molecules(campaign, tiny_che
     assert len({campaign.fingerprint, retrained.fingerprint, *(other.fingerprint for other in others)}) == 5
 
 
+def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpoint):
+    """Trials of another guidance than the checkpoint's own leave the prefix at its very beginning."""
+    targets = Targets.of({"gap": (4500, 7000)})
+    campaign = Campaign(load_checkpoint(conditional_checkpoint), 3, 0, 6, 1, targets)
+    space = check_space({"sampler.guidance": [0.0, 2.0], "sampler.async_ratio": [0.5]}, campaign)
+    rungs = branch_rungs(campaign, space)
+    assert rungs == {0, 8, 20, 40}
+    buckets = [
+        _prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+    ]
+    for guidance, ratio in ((0.0, 0.5), (2.0, 0.5), (2.0, 0.0)):
+        point = {"sampler.guidance": guidance, "sampler.async_ratio": ratio}
+        branched = run_point(campaign, buckets, point)
+        direct = sample(campaign.checkpoint, 6, 3, targets=targets, async_ratio=ratio, guidance=guidance)
+        assert np.allclose(branched.positions, direct.positions, atol=1e-4)
+        assert np.array_equal(branched.properties["nfe"], direct.properties["nfe"])
+    points = [{"sampler.async_ratio": 0.0, "sampler.guidance": guidance} for guidance in (0.0, 2.0)]
+    assert identity(points[0]) != identity(points[1])
+    others = [replace(campaign, targets=None), replace(campaign, targets=Targets.of({"gap": 4500}))]
+    assert len({campaign.fingerprint, *(other.fingerprint for other in others)}) == 3
+
+
 @pytest.mark.parametrize(
     ("space", "sentence"),
     [
@@ -69,6 +92,7 @@ def test_a_stored_prefix_belongs_to_its_weights_and_molecules(campaign, tiny_che
         ({"sampler.pause_mode": ["repat"]}, "sampler.pause_mode: must be 'repeat', 'renoise' or 'hold'"),
         ({"sampler.async_ratoi": [0.1]}, "did you mean sampler.async_ratio?"),
         ({"sampler.interval": [99]}, "exceeds twice the training interval"),
+        ({"sampler.guidance": [0, 1]}, "sampler.guidance=1 needs a model that was trained with properties"),
     ],
 )
 def test_a_wrong_space_is_one_sentence(campaign, space, sentence):

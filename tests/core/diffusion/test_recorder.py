@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ead_core.diffusion.generation import sample
+from ead_core.diffusion.generation import fulfil, sample
 from ead_core.diffusion.recorder import Recorder, check_traceable, describe
-from ead_core.diffusion.requests import sampler_config
+from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import load_checkpoint
 
@@ -22,7 +22,8 @@ def checkpoint(make_checkpoint):
 def recorded(checkpoint, num=4, **settings):
     """Three molecules at once, so that one joins when another is done."""
     recorder = Recorder(checkpoint.atom_types)
-    molecules = sample(checkpoint, num, 1, SIZES, observe=recorder, batch_size=3, **settings)
+    request = Request(num, sampler_config(checkpoint, {"batch_size": 3, **settings}), 1, sizes=tuple(SIZES))
+    molecules = fulfil(checkpoint, request, observe=recorder)
     return molecules, recorder.trace(molecules, "title").molecules
 
 
@@ -76,7 +77,8 @@ def test_the_velocities_explain_the_pauses(checkpoint):
 def test_empty_slots_of_a_model_with_dummies_stay_where_they_were(make_checkpoint):
     checkpoint = load_checkpoint(make_checkpoint({"diffusion.size_mode": "dummy"}))
     recorder = Recorder(checkpoint.atom_types)
-    molecules = sample(checkpoint, 4, 1, observe=recorder, policy="synchronous")
+    request = Request(4, sampler_config(checkpoint, {"policy": "synchronous"}), 1)
+    molecules = fulfil(checkpoint, request, observe=recorder)
     for index, trace in enumerate(recorder.trace(molecules, "title").molecules):
         charges, positions = molecules.molecule(index)
         real = trace.charges[-1] > 0

@@ -1,0 +1,129 @@
+"""What is asked of molecules: for each property a value, or a range from which the value is drawn; in border units."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.data.properties import counted_element
+from ead_core.errors import ConfigError
+
+Bounds = tuple[float, float]  # low and high end, equal for a value; NaN is open
+OPEN: Bounds = (math.nan, math.nan)
+LARGEST = 1e12  # beyond any property, and far below what float32 holds
+
+
+class TargetError(ConfigError):
+    """A target that cannot be met; `property` is whose it is, '' if it is about several."""
+
+    def __init__(self, sentence: str, name: str = "") -> None:
+        super().__init__(sentence)
+        self.property = name
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Rows of targets; the molecule with id i gets row i mod R.
+
+    Attributes:
+        names: the P properties asked for.
+        rows: [R][P] bounds.
+        sizes: [R] atoms per molecule, None where open; empty if all are.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[Bounds, ...], ...]
+    sizes: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, wishes: Mapping[str, float | Sequence[float]]) -> "Targets":
+        """The same targets for all molecules: a number, or a low and a high end, by property.
+
+        Raises:
+            TargetError: a value that is neither, or a range from high to low.
+        """
+        return cls(tuple(wishes), (tuple(bounds(name, wish) for name, wish in wishes.items()),))
+
+    def with_same(self, other: "Targets") -> "Targets":
+        """These rows, each with the one row of `other` added, whose properties are different ones."""
+        return replace(self, names=self.names + other.names, rows=tuple(row + other.rows[0] for row in self.rows))
+
+    @cached_property
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Low and high ends [R, P]."""
+        both = np.array(self.rows, dtype=np.float64).reshape(len(self.rows), len(self.names), 2)
+        return both[..., 0], both[..., 1]
+
+    @cached_property
+    def fixed_sizes(self) -> NDArray[np.int64]:
+        """Atoms that each row asks for by number [R]; 0 where open."""
+        return np.array([size or 0 for size in self.sizes or [None] * len(self.rows)], dtype=np.int64)
+
+    def counted(self) -> NDArray[np.bool_]:
+        """Which properties [P] are numbers of atoms of an element."""
+        return np.array([counted_element(name) is not None for name in self.names], dtype=bool)
+
+    def most_atoms(self) -> int:
+        """The largest number of atoms that a row asks for, be it by its elements; 0 if none does."""
+        low, high = self.arrays
+        elements = np.where(self.counted() & (low == high), low, 0).sum(axis=1)
+        return int(max(*elements, *self.fixed_sizes))
+
+    def to_json(self) -> dict[str, Any]:
+        """One row as property → number or [low, high]; of several, how many there are and their SHA-256."""
+        plain = [[_plain(*wish) for wish in row] for row in self.rows]
+        if len(self.rows) == 1 and not self.sizes:
+            return dict(zip(self.names, plain[0], strict=True))
+        content = json.dumps([self.names, plain, self.sizes])
+        return {"rows": len(self.rows), "sha256": hashlib.sha256(content.encode()).hexdigest()}
+
+
+def _plain(low: float, high: float) -> float | list[float] | None:
+    if low == high:
+        return low
+    return None if math.isnan(low) else [low, high]
+
+
+def bounds(name: str, wish: object) -> Bounds:
+    """A number or two as bounds (TargetError if it is something else)."""
+    ends: list[Any] = list(wish) if isinstance(wish, list | tuple) and len(wish) == 2 else [wish, wish]
+    if not all(map(_is_number, ends)):
+        raise TargetError(f"target {name} must be a number or a low and a high one, not {wish!r}.", name)
+    low, high = map(float, ends)
+    if low > high:
+        raise TargetError(f"target {name} must go from a low to a high number, not from {low:g} to {high:g}.", name)
+    return low, high
+
+
+def _is_number(end: Any) -> bool:
+    return isinstance(end, Real) and not isinstance(end, bool) and bool(-LARGEST < end < LARGEST)  # type: ignore[operator]
+
+
+def parse_targets(items: Iterable[str]) -> Targets | None:
+    """`["gap=6500", "mu=1:3"]` as targets; None if there are none.
+
+    Raises:
+        TargetError: an item of another form, a value that is no number, a range from high to low, or a property twice.
+    """
+    wishes: dict[str, float | Sequence[float]] = {}
+    for item in items:
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not name:
+            raise TargetError(f"target '{item}' must have the form property=value or property=low:high, e.g. gap=6500.")
+        if name in wishes:
+            raise TargetError(f"target {name} is given twice; give it once, as a value or as low:high.", name)
+        try:
+            numbers = [float(part) for part in value.split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2) or not all(abs(number) < LARGEST for number in numbers):
+            raise TargetError(f"target {name} must be a number or low:high, not '{value}'.", name)
+        wishes[name] = numbers[0] if len(numbers) == 1 else numbers
+    return Targets.of(wishes) if wishes else None

@@ -1,0 +1,66 @@
+"""Starting a training from another checkpoint's weights, made wider where the new model knows more.
+
+What is new starts at zero, so that the first prediction is that of the old model whatever the new inputs say: the
+context channels of a conditional model, and the type of a dummy, which is the first channel of an atom.
+"""
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ead_core.config import Config
+from ead_core.data.dataset import Statistics
+from ead_core.errors import CheckpointError
+from ead_core.molecules import AtomTypes
+from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+
+EMBED, READOUT = "network.embed", "network.readout"  # first and last layer of every network
+
+
+def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]:
+    """Averaged weights of the checkpoint that `training.initial` names, for the network of the recipe.
+
+    Raises:
+        CheckpointError: no such checkpoint, or one that does not fit: another network, other levels or elements, other
+            properties or another half of their labels, dummies that the recipe has not.
+    """
+    checkpoint = load_checkpoint(str(config.training.initial))
+    name = f"training.initial={checkpoint.name}"
+    _check_network(name, checkpoint.config, config)
+    known, here = (", ".join(AtomTypes(s.atom_numbers).symbols) for s in (checkpoint.statistics, statistics))
+    if known != here:
+        raise CheckpointError(f"{name} knows the elements {known}, but the data have {here}.")
+    return _widened(checkpoint, *_additions(name, checkpoint.config, config))
+
+
+def _check_network(name: str, before: Config, config: Config) -> None:
+    old, new = before.flat(), config.flat()
+    for key in old:
+        if (key.startswith("network.") or key == "diffusion.steps") and old[key] != new[key]:
+            raise CheckpointError(f"{name} was trained with {key}={old[key]}, not {new[key]}.")
+
+
+def _additions(name: str, before: Config, config: Config) -> tuple[int, int]:
+    """How many types of atom and context channels the new model has more."""
+    modes = before.diffusion.size_mode, config.diffusion.size_mode
+    if modes == ("dummy", "histogram"):
+        raise CheckpointError(f"{name} was trained with diffusion.size_mode=dummy, not histogram.")
+    old, new = before.conditioning, config.conditioning
+    if old.properties and old.properties != new.properties:
+        there, here = (", ".join(names) or "none" for names in (old.properties, new.properties))
+        raise CheckpointError(f"{name} was trained with conditioning.properties {there}, not {here}.")
+    halves = [(c.conditioning.half, c.data.split_seed if c.conditioning.half != "all" else 0) for c in (before, config)]
+    if old.properties and halves[0] != halves[1]:
+        raise CheckpointError(
+            f"{name} saw the labels of other molecules (conditioning.half={old.half}, "
+            f"data.split_seed={before.data.split_seed}), perhaps those that this recipe keeps for a judge."
+        )
+    return int(modes == ("histogram", "dummy")), 2 * (len(new.properties) - len(old.properties))
+
+
+def _widened(checkpoint: Checkpoint, types: int, context: int) -> dict[str, Tensor]:
+    """The weights with zeros for further types in front and for further context behind."""
+    weights: dict[str, Tensor] = dict(checkpoint.denoiser.state_dict())
+    weights[f"{EMBED}.weight"] = pad(weights[f"{EMBED}.weight"], (types, context))
+    weights[f"{READOUT}.weight"] = pad(weights[f"{READOUT}.weight"], (0, 0, types, 0))
+    weights[f"{READOUT}.bias"] = pad(weights[f"{READOUT}.bias"], (types, 0))
+    return weights

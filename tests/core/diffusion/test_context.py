@@ -1,0 +1,94 @@
+"""The context channels: what is unknown is the same whatever it is, hiding follows its probabilities, and guidance."""
+
+import numpy as np
+import pytest
+import torch
+
+from ead_core.config import ConditioningConfig, NetworkConfig
+from ead_core.data.labels import PropertyStatistics
+from ead_core.diffusion.context import conditioned, encode, guide, hide
+from ead_core.molecules import centre_state, size_mask
+from ead_core.networks.denoiser import build_denoiser
+
+STATISTICS = {"gap": PropertyStatistics(6000, 1000, 1000, 9000, 5), "mu": PropertyStatistics(2, 1, 0, 9, 5)}
+
+
+def test_a_known_property_is_scaled_and_marked_and_an_unknown_one_is_zero():
+    values = {"mu": np.array([np.nan, 3.5]), "gap": np.array([7500.0, np.nan])}
+    assert encode(values, STATISTICS, 2).tolist() == [[1.5, 1, 0, 0], [0, 0, 1.5, 1]]
+    assert encode({"mu": np.array([2.0])}, STATISTICS, 1).tolist() == [[0, 0, 0, 1]]
+    assert encode({}, STATISTICS, 3).shape == (3, 4)
+    assert encode({}, {}, 3).shape == (3, 0)
+
+
+def test_molecules_of_which_something_is_known_are_told_from_the_others():
+    context = encode({"mu": np.array([np.nan, 2.0])}, STATISTICS, 2)  # at the mean, the first channel is 0
+    assert conditioned(context).tolist() == [False, True]
+    assert conditioned(torch.zeros(2, 0)).tolist() == [False, False]
+
+
+@pytest.mark.parametrize(("drop_all", "drop_each"), [(0.1, 0.3), (0.0, 0.25), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0)])
+def test_properties_are_hidden_with_their_probabilities(drop_all, drop_each):
+    num, config = 20_000, ConditioningConfig(properties=("a", "b", "c"), drop_all=drop_all, drop_each=drop_each)
+    context = torch.stack([torch.full((num, 3), -1.5), torch.ones(num, 3)], dim=-1).flatten(1)
+    kept = hide(context, config, torch.Generator().manual_seed(0)).unflatten(1, (3, 2))
+    assert torch.equal(kept[..., 0], -1.5 * kept[..., 1])
+    known = kept[..., 1].double()
+    keep = (1 - drop_all) * (1 - drop_each)
+    assert known.mean(dim=0).tolist() == pytest.approx([keep] * 3, abs=0.015)
+    nothing = drop_all + (1 - drop_all) * drop_each**3
+    assert float((known.sum(dim=1) == 0).double().mean()) == pytest.approx(nothing, abs=0.015)
+
+
+def test_guidance_goes_beyond_the_conditional_prediction():
+    eps, free = torch.tensor([3.0]), torch.tensor([1.0])
+    assert [guide(eps, free, w).item() for w in (0.0, 0.5, 2.0)] == [3.0, 4.0, 7.0]
+
+
+@pytest.fixture(params=["egnn", "egnn_rbf", "egnn_vector"])
+def config(request):
+    return NetworkConfig(kind=request.param, hidden_features=16, layers=2, edge_features=16, vectors=2)
+
+
+@pytest.fixture
+def inputs():
+    mask = size_mask([5, 3])
+    return centre_state(torch.randn(2, 5, 8), mask), torch.randint(0, 100, (2, 5)), mask
+
+
+def with_context(config, channels):
+    """An unconditional denoiser, and one with the same weights and columns of zeros for a context."""
+    plain, wide = build_denoiser(config, 5, 100), build_denoiser(config, 5, 100, channels)
+    for parameter in plain.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    weights = plain.state_dict()
+    weights["network.embed.weight"] = torch.nn.functional.pad(weights["network.embed.weight"], (0, channels))
+    wide.load_state_dict(weights)
+    return plain, wide
+
+
+def test_context_columns_of_zero_are_the_unconditional_network(config, inputs):
+    plain, wide = with_context(config, 4)
+    for context in (None, torch.randn(2, 4)):
+        assert torch.allclose(wide(*inputs, context), plain(*inputs), atol=1e-6)
+
+
+def test_the_last_columns_are_the_context_of_every_atom(config, inputs):
+    _, wide = with_context(config, 4)
+    weight = wide.network.embed.weight
+    weight.data[:, -4:] = torch.randn(len(weight), 4)
+    nothing, something = wide(*inputs), wide(*inputs, torch.tensor([[0.0, 0, 0, 0], [1, 1, 0, 0]]))
+    assert torch.equal(wide(*inputs, torch.zeros(2, 4)), nothing)  # None is all unknown
+    assert torch.allclose(something[0], nothing[0], atol=1e-6)
+    assert float((something[1, :3] - nothing[1, :3]).detach().abs().amax(dim=1).min()) > 1e-4
+    assert not something[1, 3:].any()
+    bias = wide.network.embed.bias
+    bias.data += weight.data[:, -4] + weight.data[:, -3]
+    assert torch.allclose(wide(*inputs)[1], something[1], atol=1e-5)
+
+
+def test_the_calls_of_a_network_with_context_are_counted_with_it(config):
+    from ead_core.diffusion.memory import call_bytes
+
+    plain, wide = with_context(config, 4)
+    assert call_bytes(wide, 10) - call_bytes(plain, 10) == 2.5 * 4 * 10 * 4
