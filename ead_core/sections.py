@@ -22,7 +22,8 @@ class DataConfig(Section):
 class NetworkConfig(Section):
     """`egnn` is EDM's network, `egnn_rbf` a better conditioned variant, `egnn_vector` one that passes vectors.
 
-    The variants use `edge_features` and `vectors`.
+    The variants use `edge_features` and `vectors`. With `messages=causal` an atom hears only those that are no noisier
+    than itself [ASSUMPTION: what the paper's "causal EGNN" means; the default is EDM's].
     """
 
     kind: Literal["egnn", "egnn_rbf", "egnn_vector"] = "egnn_rbf"
@@ -30,6 +31,7 @@ class NetworkConfig(Section):
     layers: int = Field(6, ge=1, le=64)
     edge_features: int = Field(64, ge=1, le=4096)
     vectors: int = Field(8, ge=1, le=256)
+    messages: Literal["full", "causal"] = "full"
 
 
 class DiffusionConfig(Section):

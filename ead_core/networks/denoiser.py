@@ -56,10 +56,13 @@ def build_denoiser(config: NetworkConfig, features: int, steps: int, context: in
         context: 2P, context channels per molecule.
     """
     hidden, layers, edge, vectors = config.hidden_features, config.layers, config.edge_features, config.vectors
+    network: Egnn | EgnnRbf | EgnnVector
     match config.kind:
         case "egnn":
-            return Denoiser(Egnn(features, hidden, layers, context), steps, context)
+            network = Egnn(features, hidden, layers, context)
         case "egnn_rbf":
-            return Denoiser(EgnnRbf(features, hidden, layers, edge, vectors, context), steps, context)
+            network = EgnnRbf(features, hidden, layers, edge, vectors, context)
         case "egnn_vector":
-            return Denoiser(EgnnVector(features, hidden, layers, edge, vectors, context), steps, context)
+            network = EgnnVector(features, hidden, layers, edge, vectors, context)
+    network.causal = config.messages == "causal"
+    return Denoiser(network, steps, context)

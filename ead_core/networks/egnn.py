@@ -84,12 +84,14 @@ class Egnn(nn.Module):
         context: channels that are the same for all atoms of a molecule.
 
     Attributes:
+        causal: whether an atom hears only those that are no noisier than itself.
         floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
             for each ordered pair of atoms and so many for each atom.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, context: int = 0) -> None:
         super().__init__()
+        self.causal = False
         self.floats_per_pair, self.floats_per_atom = 2 * hidden + 20, 5 * hidden + 40
         self.embed = nn.Linear(features + 1 + context, hidden)
         self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
@@ -100,7 +102,7 @@ class Egnn(nn.Module):
 
         Padding atoms influence nothing; the caller masks their outputs.
         """
-        edges = edge_mask(mask, x.dtype)
+        edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, initial = pair_differences(x)
         with exactly(x):
             hidden, moved = self.embed(torch.cat([h, time[..., None], *context], dim=-1)), x

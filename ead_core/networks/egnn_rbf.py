@@ -106,11 +106,13 @@ class EgnnRbf(nn.Module):
         context: as of `Egnn`.
 
     Attributes:
+        causal: whether an atom hears only those that are no noisier than itself.
         floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
         super().__init__()
+        self.causal = False
         self.floats_per_pair = max(2 * edge + vectors, edge + 2 * RADIAL_BASIS) + 20
         self.floats_per_atom = 7 * hidden + 4 * edge + 8 * vectors + 40
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1 + context, hidden)
@@ -120,7 +122,7 @@ class EgnnRbf(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
-        edges = edge_mask(mask, x.dtype)
+        edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, squared = pair_differences(x)
         initial = torch.sqrt(squared + 1e-8)
         with exactly(x):

@@ -59,11 +59,13 @@ class EgnnVector(nn.Module):
         context: as of `Egnn`.
 
     Attributes:
+        causal: whether an atom hears only those that are no noisier than itself.
         floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
         super().__init__()
+        self.causal = False
         self.floats_per_pair = max(2 * edge + 2 * vectors + 2 * RADIAL_BASIS, 6 * vectors + RADIAL_BASIS) + 24
         self.floats_per_atom = 7 * hidden + 8 * edge + 30 * vectors + 40
         self.vectors = vectors
@@ -77,7 +79,7 @@ class EgnnVector(nn.Module):
         """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
         with exactly(x):
             hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1))
-        pairs, v = Pairs(x, mask), x.new_zeros(*x.shape, self.vectors)
+        pairs, v = Pairs(x, mask, time if self.causal else None), x.new_zeros(*x.shape, self.vectors)
         for block in self.blocks:
             hidden, v = block(hidden, v, pairs)
         with exactly(x):

@@ -17,10 +17,18 @@ def pair_differences(x: Tensor) -> tuple[Tensor, Tensor]:
     return difference, (difference**2).sum(dim=-1)
 
 
-def edge_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Edges [B, N, N] between different real atoms, as numbers."""
+def edge_mask(mask: Tensor, dtype: torch.dtype, time: Tensor | None = None) -> Tensor:
+    """Edges [B, N, N] from different real atoms (last) to real atoms, as numbers.
+
+    Args:
+        mask: real atoms [B, N].
+        dtype: of the result.
+        time: [B, N]; if given, only atoms that are no noisier than the receiver send (causal messages).
+    """
     pairs = mask[:, :, None] & mask[:, None, :]
     self_pairs = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    if time is not None:
+        pairs = pairs & (time[:, None, :] <= time[:, :, None])
     return (pairs & ~self_pairs).to(dtype)
 
 
@@ -30,19 +38,20 @@ class Pairs:
     Args:
         x: positions [B, N, 3] in Å.
         mask: real atoms [B, N].
+        time: as of `edge_mask`.
     """
 
-    def __init__(self, x: Tensor, mask: Tensor) -> None:
-        self.x, self.mask = x, mask
+    def __init__(self, x: Tensor, mask: Tensor, time: Tensor | None = None) -> None:
+        self.x, self.mask, self.time = x, mask, time
 
     @cached_property
     def edges(self) -> Tensor:
-        """[B, N, N], one for pairs of different real atoms."""
-        return edge_mask(self.mask, self.x.dtype)
+        """[B, N, N], one where a message goes: between different real atoms, in one direction only if it is causal."""
+        return edge_mask(self.mask, self.x.dtype, self.time)
 
     @property
     def direction(self) -> Tensor:
-        """(x_i − x_j) / (d_ij + 1) [B, N, N, 3], zero between atoms that are no edge."""
+        """(x_i − x_j) / (d_ij + 1) [B, N, N, 3], zero between atoms of which one is padding."""
         return self._geometry[0]
 
     @property
@@ -54,4 +63,5 @@ class Pairs:
     def _geometry(self) -> tuple[Tensor, Tensor]:
         difference, squared = pair_differences(self.x)
         distance = torch.sqrt(squared + 1e-8)
-        return difference * (self.edges / (distance + 1))[..., None], radial_basis(distance, RADIAL_BASIS)
+        real = edge_mask(self.mask, self.x.dtype)
+        return difference * (real / (distance + 1))[..., None], radial_basis(distance, RADIAL_BASIS)

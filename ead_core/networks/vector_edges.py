@@ -35,7 +35,7 @@ def vector_edge_network(pairs: Pairs, ends: Tensor, seen: Tensor, weights: EdgeW
         Σ_j σ_ij m_ij [B, N, E], and Σ_j (a_ij n_ij + b_ij seen_j / 8) [B, N, 3, K].
     """
     exact = ends.to(seen.dtype)  # not what they are under autocast, as in `edge_network`
-    if native_suits(pairs.x, [exact, seen, *vars(weights).values()]):
+    if pairs.time is None and native_suits(pairs.x, [exact, seen, *vars(weights).values()]):
         return _compiled(pairs, exact, seen, weights)
     return _in_pytorch(pairs, ends, seen, weights)
 

@@ -109,3 +109,31 @@ def test_egnn_has_edms_parameter_count(hidden, layers, parameters):
     config = NetworkConfig(kind="egnn", hidden_features=hidden, layers=layers)
     denoiser = build_denoiser(config, FEATURES, STEPS)
     assert sum(p.numel() for p in denoiser.parameters()) == parameters
+
+
+@pytest.mark.parametrize("kernel", ["torch", "native"])
+def test_causal_messages_come_from_atoms_that_are_no_noisier(denoiser, inputs, kernel, monkeypatch):
+    """What an atom's features become does not change with noisier atoms, and does with others."""
+    monkeypatch.setenv("EAD_EDGE_KERNEL", "torch" if kernel == "torch" else "auto")
+    denoiser = copy.deepcopy(denoiser).to(torch.float64 if kernel == "torch" else torch.float32)
+    denoiser.network.causal = True
+    z, _, mask = (tensor[:1] for tensor in inputs)
+    z, levels = z.to(next(denoiser.parameters()).dtype), torch.tensor([[5, 5, 900, 300, 5, 900, 5]])
+    noisy, moved = z.clone(), z.clone()
+    noisy[0, 2] += 0.7  # at level 900
+    moved[0, 0] += 0.7  # at level 5
+    before, after, other = (denoiser(state, levels, mask)[0, :, 3:] for state in (z, noisy, moved))
+    calm = levels[0] < 900
+    assert torch.equal(before[calm], after[calm])
+    assert not torch.isclose(before, after, atol=1e-4)[2].all()
+    assert ((before - other).abs().amax(-1) > 1e-5).all()
+
+
+def test_at_equal_levels_causal_messages_are_all_messages(denoiser, inputs):
+    z, levels, mask = inputs
+    equal = torch.full_like(levels, 7)
+    full = denoiser(z, equal, mask)
+    causal = copy.deepcopy(denoiser)
+    causal.network.causal = True
+    assert torch.allclose(causal(z, equal, mask), full, atol=1e-12)
+    assert not torch.allclose(causal(z, levels, mask), denoiser(z, levels, mask), atol=1e-4)
