@@ -1,6 +1,7 @@
 // The edge operation of edges.py on CPUs, in tiles of consecutive ordered pairs (i, j).
 //
-// The forward pass writes only projections and gathered sums; the backward pass computes a tile's values once more.
+// The forward pass writes projections and gathered sums; the backward pass computes a tile's values once more, but for
+// second pre-activations that the forward pass has kept.
 //
 // Legend: N atoms, H hidden channels, D distances per edge, R Gaussians per distance (1: the distance itself enters),
 // F = D R distance features, P projections.
@@ -15,6 +16,7 @@ struct Arguments {
     long threads, shares, molecules, atoms, hidden, distance_count, basis, projection_count;
     const float *receiver, *sender, *distances, *distance, *second, *second_bias, *projection, *projection_bias;
     const float* edges;  // null: nothing is gathered
+    float* before;       // second pre-activations [B, N, N, H]; null: they are not kept
     float *projections, *gathered;
     const float *grad_projections, *grad_gathered;
     float *grad_receiver, *grad_sender, *grad_distances;  // the last one may be null
@@ -65,7 +67,7 @@ struct Operation {
             }
     }
 
-    // The messages of a tile.
+    // The messages of a tile, with slopes in the backward pass.
     template <bool SLOPE>
     void messages(const Tile& tile, const float* features, float* hidden, float* message,
                   float* const slopes[2]) const {
@@ -74,7 +76,13 @@ struct Operation {
             for (long h = 0; h < H; h += LANES) store(hidden + m * row + h, load(r + h) + load(s + h));
         }
         product(tile.rows, H, F, {features, F, 1}, {floats(distance.wide), H}, {hidden, row});
-        layers.forward<SLOPE>(tile.rows, hidden, message, slopes);
+        layers.activate<SLOPE>(tile.rows, hidden, slopes[0]);
+        if (SLOPE && in.before)
+            copy(tile.rows, H, in.before + tile.edge * H, H, message, row);
+        else
+            layers.second(tile.rows, hidden, message);
+        if (!SLOPE && in.before) copy(tile.rows, H, message, row, in.before + tile.edge * H, H);
+        layers.activate<SLOPE>(tile.rows, message, slopes[1]);
     }
 
     // σ(p₀) of a tile.

@@ -1,4 +1,4 @@
-"""Operations compiled for this CPU (the C++ files beside this one): no edge tensor ever reaches the memory.
+"""Operations compiled for this CPU (the C++ files beside this one), whose edge tensors stay in its caches.
 
 They are compiled at the first use; EAD_EDGE_KERNEL decides whether: `auto` (or unset) uses them where they can be had,
 `torch` never, and `native` insists. Work is spread over the threads of torch's own OpenMP pool, in pieces whose sums
@@ -53,7 +53,7 @@ def native_takes(tensors: Sequence[Tensor], hidden: int, basis: int) -> bool:
 
 
 def arguments(counts: Sequence[str], tensors: Sequence[str]) -> type[ctypes.Structure]:
-    """What the functions of an operation take: a struct of counts, then pointers to floats."""
+    """What the functions of an operation take: a struct of counts, then pointers to tensors."""
     fields = [
         ("parallel", ctypes.c_void_p),
         *((name, ctypes.c_long) for name in ("threads", "shares", *counts)),

@@ -16,7 +16,9 @@ COUNTS = ("molecules", "atoms", "hidden", "distance_count", "basis", "projection
 INPUTS = ("receiver", "sender", "distances", "distance", "second", "second_bias", "projection", "projection_bias")
 RESULTS = ("projections", "gathered")
 OUTPUTS = (*RESULTS, *(f"grad_{name}" for name in (*RESULTS, "receiver", "sender", "distances", "weights")))
-ARGUMENTS = arguments(COUNTS, (*INPUTS, "edges", *OUTPUTS))
+# Second pre-activations are kept for the backward pass where reading them is faster than making them, up to a size.
+KEPT_CHANNELS, KEPT_BYTES = 64, 64 << 20
+ARGUMENTS = arguments(COUNTS, (*INPUTS, "edges", "before", *OUTPUTS))
 
 
 def native_suits(edges: Tensor | None, inputs: Sequence[Tensor]) -> bool:
@@ -33,29 +35,31 @@ def _call(function: str, tensors: dict[str, Tensor], shares: int = 1) -> None:
     call(function, ARGUMENTS, dict(zip(COUNTS, sizes, strict=True)), tensors, shares)
 
 
-def _named(edges: Tensor | None, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """What both functions take, dense."""
-    tensors = dict(zip(INPUTS, inputs, strict=True)) | ({} if edges is None else {"edges": edges})
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _named(inputs: Sequence[Tensor], **others: Tensor | None) -> dict[str, Tensor]:
+    """What both functions take, dense; without the others that are None."""
+    tensors = dict(zip(INPUTS, inputs, strict=True)) | others
+    return {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
 
 
 class _NativeEdgeNetwork(torch.autograd.Function):
-    """Keeps the inputs and the projections for the backward pass, and nothing of the size [B, N, N, H]."""
+    """Keeps the inputs and the projections for the backward pass, and of size [B, N, N, H] one tensor or none."""
 
     @staticmethod
     def forward(ctx: Any, learns: bool, edges: Tensor | None, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         receiver, _, distances, *_, projection_bias = inputs
         projections = receiver.new_empty(*distances.shape[:3], len(projection_bias))
         gathered = receiver.new_empty(receiver.shape if edges is not None else 0)
-        _call("edge_forward", _named(edges, inputs) | {"projections": projections, "gathered": gathered})
+        before = _room(receiver, distances) if learns else None
+        made = {"projections": projections, "gathered": gathered}
+        _call("edge_forward", _named(inputs, edges=edges, before=before) | made)
         if learns:
-            ctx.save_for_backward(edges, projections, *inputs)
+            ctx.save_for_backward(edges, before, projections, *inputs)
         return projections, gathered
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_projections: Tensor, grad_gathered: Tensor) -> tuple[Tensor | None, ...]:
-        edges, projections, *inputs = ctx.saved_tensors
+        edges, before, projections, *inputs = ctx.saved_tensors
         receiver, _, distances, *weights = inputs
         shares, sizes = min(len(receiver), SHARES), [weight.numel() for weight in weights]
         given = {"projections": projections, "grad_projections": grad_projections, "grad_gathered": grad_gathered}
@@ -66,8 +70,7 @@ class _NativeEdgeNetwork(torch.autograd.Function):
         }
         if ctx.needs_input_grad[4]:
             made["grad_distances"] = distances.new_empty(distances.shape)
-        dense = {name: tensor.contiguous() for name, tensor in given.items()}
-        _call("edge_backward", _named(edges, inputs) | dense | made, shares)
+        _call("edge_backward", _named(inputs, edges=edges, before=before, **given) | made, shares)
         flat, *others = made["grad_weights"].sum(dim=0).split(sizes)
         return (
             None,  # of `learns`
@@ -78,6 +81,13 @@ class _NativeEdgeNetwork(torch.autograd.Function):
             flat.view(weights[0].shape[::-1]).t(),  # made as [features, H]
             *(grad.view_as(weight) for grad, weight in zip(others, weights[1:], strict=True)),
         )
+
+
+def _room(receiver: Tensor, distances: Tensor) -> Tensor | None:
+    """For the second pre-activations [B, N, N, H], where they are kept."""
+    hidden = receiver.shape[2]
+    kept = distances[..., 0].numel() * hidden * receiver.element_size() <= KEPT_BYTES and hidden >= KEPT_CHANNELS
+    return receiver.new_empty(*distances.shape[:3], hidden) if kept else None
 
 
 native_edge_network = _NativeEdgeNetwork.apply

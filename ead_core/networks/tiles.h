@@ -56,6 +56,12 @@ Lines arranged(const float* matrix, long rows, long columns, long row, long colu
 
 // ---- Layers.
 
+// Rows of H floats from a tile into a tensor, or the other way round.
+inline void copy(long rows, long hidden, const float* from, long from_row, float* to, long to_row) {
+    for (long m = 0; m < rows; ++m)
+        for (long h = 0; h < hidden; h += LANES) store(to + m * to_row + h, load(from + m * from_row + h));
+}
+
 // Weights between the H channels and a few columns: as [columns, H] and, padded to whole vectors, as [H, columns].
 struct Narrow {
     long columns, width;
@@ -107,7 +113,7 @@ struct Gaussians {
     }
 };
 
-// From a tile's first pre-activations to its messages, and back.
+// What leads from a tile's first pre-activations to its messages, and back.
 struct Layers {
     long H, row = H + SKEW;
     const float* bias;
@@ -127,14 +133,11 @@ struct Layers {
             }
     }
 
-    // Activates `hidden` and makes the messages of it.
-    template <bool SLOPE>
-    void forward(long rows, float* hidden, float* message, float* const slopes[2]) const {
-        activate<SLOPE>(rows, hidden, slopes[0]);
+    // Second pre-activations, of which the messages are made.
+    void second(long rows, const float* hidden, float* message) const {
         for (long m = 0; m < rows; ++m)
             for (long h = 0; h < H; h += LANES) store(message + m * row + h, load(bias + h));
         product(rows, H, H, {hidden, row, 1}, {floats(in), row}, {message, row});
-        activate<SLOPE>(rows, message, slopes[1]);
     }
 
     // From the gradient of the messages to `before`, that of the first pre-activations; those of the second layer's

@@ -124,7 +124,9 @@ struct Operation {
             }
         });
         product(tile.rows, H, R, {tile.features, R, 1}, {in.radial, H}, {tile.hidden, row});
-        layers.forward<SLOPE>(tile.rows, tile.hidden, tile.message, tile.slopes);
+        layers.activate<SLOPE>(tile.rows, tile.hidden, tile.slopes[0]);
+        layers.second(tile.rows, tile.hidden, tile.message);
+        layers.activate<SLOPE>(tile.rows, tile.message, tile.slopes[1]);
         readouts.readout(tile.rows, H, tile.message, row, tile.readout);
         for (long m = 0; m < tile.rows; ++m) {
             for (long p = 0; p < width; p += LANES) add(tile.readout + m * width + p, load(floats(readout_bias) + p));

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ead_core.errors import ConfigError
-from ead_core.networks import native
+from ead_core.networks import native, native_edges
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.native_build import BuildError, shared_library
 from ead_core.networks.native_edges import native_suits
@@ -72,11 +72,22 @@ def test_results_depend_neither_on_threads_nor_on_other_molecules(chosen, make_i
             assert torch.equal(ours[0], theirs[index])
 
 
-def test_no_edge_tensor_is_kept_for_the_backward_pass(chosen, make_inputs, make_edges):
-    inputs, kept = make_inputs((2, 9, 32, 2, 1, 1)), []
+def kept_by(operation):
+    """Numbers of elements of the tensors that `operation` keeps for its backward pass."""
+    kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        fused(inputs, make_edges(2, 9))
-    assert max(kept) < 2 * 9 * 9 * 32
+        operation()
+    return kept
+
+
+@pytest.mark.parametrize(("hidden", "count"), [(32, 0), (64, 1)])
+def test_wide_edges_keep_one_tensor_up_to_a_size(chosen, make_inputs, make_edges, monkeypatch, hidden, count):
+    inputs, edges, size = make_inputs((3, 19, hidden, 2, 1, 1)), make_edges(3, 19), 3 * 19 * 19 * hidden
+    assert sum(numel >= size for numel in kept_by(lambda: fused(inputs, edges))) == count
+    expected = results(inputs, edges)
+    monkeypatch.setattr(native_edges, "KEPT_BYTES", 4 * size - 1)
+    assert max(kept_by(lambda: fused(inputs, edges))) < size
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(results(inputs, edges), expected, strict=True))
 
 
 def test_views_and_missing_gradients_are_accepted(chosen, make_inputs, make_edges):

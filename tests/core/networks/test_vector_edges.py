@@ -57,10 +57,10 @@ def results(operation, x, mask, tensors, wanted=None):
     return [*(t.detach() for t in outputs), *torch.autograd.grad(outputs, wanted or tensors, weights)]
 
 
-def assert_exact(rounded, exact):
-    for ours, theirs in zip(rounded, exact, strict=True):
-        scale = max(float(theirs.abs().max()), 1.0)
-        torch.testing.assert_close(ours.double(), theirs, atol=1e-5 * scale, rtol=0)
+def assert_exact(results, exact):
+    for result, expected in zip(results, exact, strict=True):
+        scale = max(float(expected.abs().max()), 1.0)
+        torch.testing.assert_close(result.double(), expected, atol=1e-5 * scale, rtol=0)
 
 
 def doubled(tensors):
@@ -94,8 +94,8 @@ def test_what_does_not_fit_is_left_to_pytorch(compiled_only):
         x, mask, tensors = make((max(sizes[0], 1), *sizes[1:]), dtype)
         x, mask, tensors = x[: sizes[0]], mask[: sizes[0]], [t[: sizes[0]] for t in tensors[:2]] + tensors[2:]
         assert not native_suits(x, tensors)
-        for ours_, theirs in zip(ours(x, mask, tensors), plain(x, mask, tensors), strict=True):
-            torch.testing.assert_close(ours_, theirs, atol=1e-5, rtol=1e-5)
+        for rounded, exact in zip(ours(x, mask, tensors), plain(x, mask, tensors), strict=True):
+            torch.testing.assert_close(rounded, exact, atol=1e-5, rtol=1e-5)
 
 
 def test_results_depend_neither_on_threads_nor_on_padding_nor_on_other_molecules(compiled_only):
@@ -108,9 +108,10 @@ def test_results_depend_neither_on_threads_nor_on_padding_nor_on_other_molecules
         torch.set_num_threads(threads)
     for index, atoms in enumerate(mask):
         only = [t[index : index + 1, atoms].detach().requires_grad_() for t in tensors[:2]]
-        outputs = ours(x[index : index + 1, atoms], atoms[None, atoms], only + tensors[2:])
-        for alone, together in zip(outputs, first[:2], strict=True):
-            assert torch.equal(alone[0], together[index, atoms])
+        alone = results(ours, x[index : index + 1, atoms], atoms[None, atoms], only + tensors[2:])
+        compared = 4 if atoms.all() else 2  # the gradients that come in are not those of the same atoms
+        for result, together in zip(alone[:compared], first[:compared], strict=True):
+            assert torch.equal(result[0], together[index, atoms])
 
 
 def test_turned_molecules_have_turned_sums(compiled_only):
@@ -139,7 +140,7 @@ def test_under_autocast_the_compiled_operation_stays_exact(compiled_only):
     assert all(torch.equal(rounded, exact) for rounded, exact in pairs)
     rounded = tensors[0].bfloat16()
     outputs = (ours(x, mask, [rounded.float(), *tensors[1:]]), under_autocast(x, mask, [rounded, *tensors[1:]]))
-    assert all(torch.equal(ours_, theirs) for ours_, theirs in zip(*outputs, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
 
 
 def test_what_is_not_a_number_stays_so_and_in_its_molecule(compiled_only):
