@@ -28,6 +28,7 @@ app.command()(trace)
 
 
 NUM = 16  # molecules, if nothing says how many
+COMPLETING = {"policy": "resample", "steps": 100, "grid": "quadratic"}  # a fragment, unless settings say otherwise
 
 
 @app.command()
@@ -41,6 +42,7 @@ def sample(
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
     targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets, a row per molecule.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
+    fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
@@ -48,6 +50,7 @@ def sample(
     """Generate molecules with a trained model."""
     from ead_core.cpu import tune_cpu
     from ead_core.data.formats import check_output, write_molecules
+    from ead_core.data.fragment_file import read_fragment
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
     from ead_core.diffusion.conditions import warnings_before
@@ -61,7 +64,8 @@ def sample(
         check_recording(record, out)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
-    chosen, atoms = sampler_settings(given), parse_sizes(sizes)
+    kept = read_fragment(fragment) if fragment else None
+    chosen, atoms = {**(COMPLETING if kept else {}), **sampler_settings(given)}, parse_sizes(sizes)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
@@ -69,7 +73,7 @@ def sample(
         num = len(wanted.rows) if wanted and targets else NUM
     if record:
         check_traceable(num)
-    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted)
+    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept)
     prepare(model, request)  # what is wrong is said before anything else
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)

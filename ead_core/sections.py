@@ -130,13 +130,14 @@ class SamplerConfig(Section):
     An atom advances while its `velocity` (velocity.py) passes the `convergence` test (convergence.py).
     `decision` says whether a velocity with the noise of the very move under decision counts (`own_noise`, the paper's
     literal reading) or only earlier ones (`previous`). The policy `random` is a control: atoms, or `together` whole
-    molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `batch_size`
+    molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `resample`
+    takes each rung `resamplings` times, as fragments need it (fragments.py). `batch_size`
     molecules run at once, in network calls that hold at most `memory_budget` GiB beyond the model, and are computed in
     `precision` (precision.py). `guidance` is ω of classifier-free guidance: how much further than the conditional
     prediction a molecule with targets goes, away from the unconditional one.
     """
 
-    policy: Literal["synchronous", "manual", "adaptive", "random"] = "adaptive"
+    policy: Literal["synchronous", "manual", "adaptive", "random", "resample"] = "adaptive"
     solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde"] = "ancestral"
     async_ratio: float = Field(0.2, ge=0, le=1)
     history_window: int = Field(2, ge=1, le=10)
@@ -150,6 +151,7 @@ class SamplerConfig(Section):
     lag: int = Field(1, ge=0, le=10_000)
     advance_rate: tuple[Rate, ...] = Field((0.7,), min_length=1)
     together: bool = False
+    resamplings: int = Field(5, ge=1, le=100)
     steps: int | None = Field(None, ge=1, le=100_000)
     grid: Literal["even", "quadratic"] = "even"
     guidance: float = Field(0.0, ge=0, le=20)

@@ -4,11 +4,13 @@ from torch import Tensor
 
 from ead_core.config import SamplerConfig
 from ead_core.diffusion.grid import sampling_grid
-from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Synchronous
+from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Resampled, Synchronous
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
+
+PAUSE_MODES = {"manual": "hold", "resample": "renoise"}  # of policies that go with one alone
 
 
 def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -> Process:
@@ -27,7 +29,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
     if steps > levels:
         raise ConfigError(f"sampler.steps must be at most the {levels} levels of training, not {steps}.")
     clamp = trained if config.interval is None else config.interval
-    if config.policy != "synchronous":
+    if config.policy not in ("synchronous", "resample"):
         _check_training(clamp, trained)
     grid = sampling_grid(levels, steps, config.grid)
     return Process(
@@ -35,7 +37,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
         schedule=checkpoint.schedule,
         grid=grid.to(next(checkpoint.denoiser.parameters()).device),
         policy=build_policy(config, grid, clamp, largest),
-        pause_mode="hold" if config.policy == "manual" else config.pause_mode,
+        pause_mode=PAUSE_MODES.get(config.policy, config.pause_mode),
         decision=config.decision,
         solver=config.solver,
         velocity=config.velocity,
@@ -52,6 +54,8 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
     """
     if config.policy == "synchronous":
         return Synchronous()
+    if config.policy == "resample":
+        return Resampled(config.resamplings)
     if config.policy == "manual":
         spread = config.lag * ((largest - 1) // config.group_size)
         clamp_rungs = _rungs_within(clamp, grid)

@@ -24,9 +24,10 @@ from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
 from ead_core.diffusion.context import conditioned, guide
+from ead_core.diffusion.fragments import Fragment
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.requests import Request, prepare
-from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state
+from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state, posed
 from ead_core.molecules import size_mask, without_dummies
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
@@ -44,6 +45,7 @@ class Order:
         labels: of all molecules.
         waiting: places of those that have not begun, smallest molecule first.
         asked: [M] arrays of what was asked of the molecules, which they carry as properties.
+        fragment: what all of them keep.
         made: per place the arrays and numbers of a finished molecule.
     """
 
@@ -52,6 +54,7 @@ class Order:
     labels: NDArray[Any]
     waiting: NDArray[Any]
     asked: Mapping[str, NDArray[Any]]
+    fragment: Fragment | None = None
     made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
     def take(self, most: int, clock: float) -> Cohort:
@@ -118,7 +121,7 @@ class Engine:
         Raises:
             ConfigError: what `prepare` refuses.
         """
-        process, start = prepare(self._checkpoint, request)
+        (process, start), kept = prepare(self._checkpoint, request), request.fragment
         shared = self._processes.setdefault(request.sampler, process)
         channels = 3 + self._checkpoint.atom_types.num_features
 
@@ -126,9 +129,12 @@ class Engine:
             mask, ids = size_mask(start.sizes[rows]), request.ids[torch.from_numpy(rows)]
             keys = torch.full_like(ids, request.seed), ids, mask, start.context[torch.from_numpy(rows)]
             seeds, ids, mask, context = (key.to(self._weight.device) for key in keys)
-            return initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
+            state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
+            if kept is None:
+                return state
+            return replace(state, held=kept.held(mask, self._checkpoint.atom_types).to(state.z.dtype))
 
-        return self._enter(shared, begin, start.sizes, start.conditioned, start.properties)
+        return self._enter(shared, begin, start.sizes, start.conditioned, start.properties, kept)
 
     def resume(self, state: SamplerState, process: Process) -> int:
         """Take in molecules at any stage and return their ticket; `nfe` counts the calls before as well."""
@@ -158,6 +164,7 @@ class Engine:
         self._quiet -= 1
         molecules, decoded = self._occupied(), []
         for batch in self._batches:
+            batch[:] = [replace(cohort, state=posed(cohort.state, cohort.process)) for cohort in batch]
             for number, (cohort, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
                 if cohort.clean:
                     decoded.append((cohort, *decode(cohort.state, eps, cohort.process)))
@@ -178,11 +185,12 @@ class Engine:
         sizes: NDArray[Any],
         told: NDArray[Any],
         asked: Mapping[str, NDArray[Any]],
+        fragment: Fragment | None = None,
     ) -> int:
         ticket, labels = next(self._tickets), np.zeros(len(sizes), LABEL)
         labels["ticket"], labels["place"], labels["size"] = ticket, np.arange(len(sizes)), sizes
         labels["guided"] = told & (process.guidance > 0)
-        order = Order(process, begin, labels, np.argsort(sizes, kind="stable"), asked)
+        order = Order(process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment)
         self._orders[ticket] = order
         self._arrived.append(order)
         return ticket
@@ -201,7 +209,7 @@ class Engine:
         """Let molecules leave, begin, and meet others of their size; the only place where the host waits."""
         cohorts = self._without_cancelled()
         cohorts += self._begin(self.batch_size - sum(len(cohort.labels) for cohort in cohorts))
-        alike: dict[tuple[int, bool, bool], list[Cohort]] = {}
+        alike: dict[tuple[int, ...], list[Cohort]] = {}
         soonest = []
         for cohort in cohorts:
             left = cohort.state.rungs.amax(dim=1).cpu().numpy()
@@ -210,7 +218,8 @@ class Engine:
                 rows = np.flatnonzero(((left == 0) == clean) & (cohort.labels["guided"] == guided))
                 if len(rows):
                     part = replace(cohort.select(rows), clean=clean)
-                    alike.setdefault((id(cohort.process), clean, guided), []).append(part)
+                    key = (id(cohort.process), clean, guided, cohort.state.held.shape[2])
+                    alike.setdefault(key, []).append(part)
         # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
         self._quiet = min(soonest, default=1)
         self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
@@ -263,6 +272,8 @@ class Engine:
         for row, (ticket, place, size, begun, _) in enumerate(cohort.labels.tolist()):
             order = self._orders[ticket]
             atoms = without_dummies(charges[row, :size], places[row, :size])
+            if order.fragment is not None:
+                atoms = order.fragment.restore(*atoms)
             order.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)
             if len(order.made) == len(order.labels):
                 yield ticket

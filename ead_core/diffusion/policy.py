@@ -58,6 +58,23 @@ class Synchronous:
 
 
 @dataclass(frozen=True)
+class Resampled:
+    """Every molecule goes down all rungs together, but takes each several times (RePaint, Lugmayr et al. 2022).
+
+    With `pause_mode=renoise` what is generated can come to fit what is held fixed (fragments.py).
+
+    Attributes:
+        rounds: moves per rung.
+    """
+
+    rounds: int
+
+    def advance(self, now: Situation) -> Tensor:
+        """All atoms in the last round of their rung."""
+        return now.mask & (now.rungs > 0) & (now.pauses >= self.rounds - 1)
+
+
+@dataclass(frozen=True)
 class Manual:
     """A fixed pyramid: groups of atoms in storage order follow each other with a lag (EAD eq 20 [ASSUMPTION]).
 

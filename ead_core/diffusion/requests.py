@@ -11,11 +11,14 @@ from ead_core.data.priors import SizeRange
 from ead_core.data.targets import Targets
 from ead_core.diffusion.build import build_process
 from ead_core.diffusion.conditions import Conditions, decide
+from ead_core.diffusion.fragments import Fragment
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError
 from ead_core.noise import MAX_SEED
 from ead_core.training.checkpoint import Checkpoint
+
+Sizes = tuple[int, ...] | SizeRange | None
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,16 @@ class Request:
         sizes: atoms per molecule, cycled by id, or a range; None draws from the training histogram, or with targets
             from training molecules like those asked for (draws.py).
         targets: properties that the molecules shall have, in border units.
+        fragment: atoms that every molecule shall have, in addition to generated ones.
     """
 
     num: int
     sampler: SamplerConfig
     seed: int = 0
     first: int = 0
-    sizes: tuple[int, ...] | SizeRange | None = None
+    sizes: Sizes = None
     targets: Targets | None = None
+    fragment: Fragment | None = None
 
     @property
     def ids(self) -> Tensor:
@@ -64,10 +69,38 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditio
         raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
     if not 0 <= request.first <= MAX_SEED - request.num:
         raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
+    if request.fragment is not None:
+        request = replace(request, sizes=around(checkpoint, request.fragment, request.sizes))
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
     largest = int(start.sizes.max())
     molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
     return build_process(checkpoint, request.sampler, largest), start
+
+
+def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:
+    """Sizes with room for the fragment and at least one more atom: those asked for, or any of training.
+
+    Raises:
+        ConfigError: a size that is too small, a model that decides sizes by itself, or a fragment that is too large.
+        DataError: an element that the model does not know.
+    """
+    if checkpoint.atom_types.has_dummies:
+        raise ConfigError(
+            f"{checkpoint.name} decides sizes by itself (diffusion.size_mode=dummy); it keeps no fragment."
+        )
+    checkpoint.atom_types.types(torch.from_numpy(fragment.charges))
+    least, largest = len(fragment) + 1, max(checkpoint.statistics.sizes)
+    if sizes is None and least > largest:
+        raise ConfigError(
+            f"the fragment has {len(fragment)} atoms, but training molecules have at most {largest}; "
+            "name a size, or take a smaller fragment."
+        )
+    if sizes is None:
+        return SizeRange(least, largest)
+    smallest = sizes.smallest if isinstance(sizes, SizeRange) else min(sizes, default=0)
+    if smallest < least:
+        raise ConfigError(f"sizes must be at least {least} atoms, one more than the fragment, not {smallest}.")
+    return sizes
 
 
 def of_largest(checkpoint: Checkpoint, request: Request) -> Request:

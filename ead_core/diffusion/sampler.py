@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.context import conditioned, guide
+from ead_core.diffusion.fragments import follow, impose
 from ead_core.diffusion.gauge import GAUGES, Gauge, YGauge
 from ead_core.diffusion.policy import Policy, Situation
 from ead_core.diffusion.posterior import Moves, decode_positions
@@ -88,6 +89,7 @@ class SamplerState:
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
         context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
+        held: [B, N, 4 + F] a fragment that is kept (fragments.py); [B, N, 0] without one.
     """
 
     seeds: Tensor
@@ -100,6 +102,7 @@ class SamplerState:
     pauses: Tensor
     iterations: Tensor
     context: Tensor
+    held: Tensor
 
     def select(self, rows: Tensor) -> "SamplerState":
         """The molecules at `rows` (indices or a boolean mask)."""
@@ -146,12 +149,24 @@ def initial_state(
         pauses=torch.zeros_like(mask, dtype=torch.long),
         iterations=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
+        held=torch.zeros((*mask.shape, 0), dtype=dtype, device=mask.device),
     )
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:
     """One iteration: a network call (two with guidance), and the move that it allows."""
+    state = posed(state, process)
     return advance(state, predict(state, process), process)
+
+
+def posed(state: SamplerState, process: Process) -> SamplerState:
+    """The state that the network is shown: with held atoms as their fragment has them, noised to their levels."""
+    if not state.held.shape[2]:
+        return state
+    levels = process.grid[state.rungs]
+    alpha, sigma = (c(levels)[..., None].to(state.z.dtype) for c in (process.schedule.alpha, process.schedule.sigma))
+    z = impose(state.z, state.held, alpha, sigma, _noise(state, Stream.FRAGMENT, process))
+    return replace(state, z=process.gauge.place(z, levels, state.mask))
 
 
 def predict(state: SamplerState, process: Process) -> Tensor:
@@ -172,6 +187,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     velocities = torch.cat([state.velocities[..., 1:], length[..., None]], dim=-1)
     advancing = process.policy.advance(_situation(state, velocities, process))
     paused = state.mask & (state.rungs > 0) & ~advancing
+    held = follow(state.held, process.moves.predict(state.z, eps, state.rungs)) if state.held.shape[2] else state.held
     z, rungs = PAUSES[process.pause_mode](state, attempt.end, paused, process), state.rungs - advancing.long()
     kept = advancing[..., None] if process.remembers_moves_only else state.mask[..., None]
     return replace(
@@ -182,6 +198,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
         pauses=(state.pauses + 1) * paused,
         iterations=state.iterations + 1,
+        held=held,
     )
 
 
