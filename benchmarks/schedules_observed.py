@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.diffusion.cohorts import Cohort
-from ead_core.diffusion.sampler import SamplerState
+from ead_core.diffusion.state import SamplerState
 
 
 @dataclass

@@ -23,8 +23,10 @@ from ead_core.data.priors import draw_sizes
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive
-from ead_core.diffusion.sampler import Process, initial_state, step
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.sampler import step
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.state import initial_state
 from ead_core.molecules import centre, size_mask
 from ead_core.precision import computed
 from ead_core.training.checkpoint import load_checkpoint, new_denoiser

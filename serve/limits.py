@@ -8,8 +8,8 @@ import re
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.policy import Asynchronous, Manual, Resampled
+from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, of_largest, prepare, sampler_config
-from ead_core.diffusion.sampler import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.training.checkpoint import Checkpoint
 from serve.schema import MoleculesRequest, SizeRange

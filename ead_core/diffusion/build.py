@@ -5,7 +5,7 @@ from torch import Tensor
 from ead_core.config import SamplerConfig
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Resampled, Synchronous
-from ead_core.diffusion.sampler import Process
+from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from ead_core.data.batching import size_buckets
-from ead_core.diffusion.sampler import Process, SamplerState, join
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.state import SamplerState, join
 
 # Whose a molecule is: its request, its place there, its atoms, the engine's clock when it began, and whether its
 # prediction takes a second call.

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -26,48 +26,16 @@ from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
 from ead_core.diffusion.context import conditioned, guide
 from ead_core.diffusion.fragments import Fragment
 from ead_core.diffusion.memory import molecules_per_call
+from ead_core.diffusion.orders import Order
+from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, prepare
-from ead_core.diffusion.sampler import Process, SamplerState, advance, decode, initial_state, posed
+from ead_core.diffusion.sampler import advance, decode, posed
+from ead_core.diffusion.state import SamplerState, initial_state
 from ead_core.molecules import size_mask, without_dummies
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
 Observer = Callable[[Cohort, SamplerState], None]  # molecules before a move, and their state after it
-
-
-@dataclass(eq=False)
-class Order:
-    """A request in work.
-
-    Attributes:
-        process: how its molecules move.
-        begin: the first states of the molecules at given places.
-        labels: of all molecules.
-        waiting: places of those that have not begun, smallest molecule first.
-        asked: [M] arrays of what was asked of the molecules, which they carry as properties.
-        fragment: what all of them keep.
-        made: per place the arrays and numbers of a finished molecule.
-    """
-
-    process: Process
-    begin: Callable[[NDArray[Any]], SamplerState]
-    labels: NDArray[Any]
-    waiting: NDArray[Any]
-    asked: Mapping[str, NDArray[Any]]
-    fragment: Fragment | None = None
-    made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-
-    def take(self, most: int, clock: float) -> Cohort:
-        """Let up to `most` waiting molecules begin."""
-        rows, self.waiting = self.waiting[:most], self.waiting[most:]
-        self.labels["begun"][rows] = clock
-        return Cohort(self.process, False, self.labels[rows], self.begin(rows))
-
-    def molecules(self) -> MoleculeSet:
-        """All molecules in the order of the request, once they are made."""
-        ids, nfe, seconds, charges, positions = zip(*(self.made[n] for n in range(len(self.labels))), strict=True)
-        numbers = {"id": np.array(ids), "nfe": np.array(nfe), "seconds": np.array(seconds)}
-        return MoleculeSet.from_lists(charges, positions, {**numbers, **self.asked})
 
 
 class Engine:

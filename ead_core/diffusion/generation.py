@@ -6,8 +6,9 @@ from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.diffusion.engine import Engine, Observer
+from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, sampler_config
-from ead_core.diffusion.sampler import Process, SamplerState
+from ead_core.diffusion.state import SamplerState
 from ead_core.training.checkpoint import Checkpoint
 
 Progress = Callable[[int], None]

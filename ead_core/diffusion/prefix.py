@@ -13,7 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ead_core.diffusion.sampler import Process, SamplerState, trajectory
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.sampler import trajectory
+from ead_core.diffusion.state import SamplerState
 from ead_core.errors import DataError
 from ead_core.files import write_aside
 

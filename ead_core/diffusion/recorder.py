@@ -13,7 +13,7 @@ from torch import Tensor
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.cohorts import Cohort
-from ead_core.diffusion.sampler import SamplerState
+from ead_core.diffusion.state import SamplerState
 from ead_core.diffusion.trace import MoleculeTrace, Trace
 from ead_core.errors import ConfigError
 from ead_core.molecules import DUMMY, AtomTypes

@@ -3,154 +3,25 @@
 A run is a generator of immutable states, so progress bars, traces, and branching from a stored state are the
 caller's business. All noise is keyed by (seed, molecule id, iteration).
 
-Legend: B molecules, N padded atoms, F features, W remembered velocities (latest last).
+Legend: B molecules, N padded atoms, F features.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ead_core.diffusion.context import conditioned, guide
 from ead_core.diffusion.fragments import follow, impose
-from ead_core.diffusion.gauge import GAUGES, Gauge, YGauge
-from ead_core.diffusion.policy import Policy, Situation
-from ead_core.diffusion.posterior import Moves, decode_positions
-from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.gauge import YGauge
+from ead_core.diffusion.policy import Situation
+from ead_core.diffusion.posterior import decode_positions
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.state import SamplerState
 from ead_core.diffusion.velocity import VELOCITIES, Attempt
 from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
-from ead_core.precision import DenoiserFunction
-
-HISTORY = 10  # velocities kept, enough for every window that is swept
-PER_MOLECULE = {"seeds", "ids", "iterations", "context"}  # what of a state has no dimension of atoms
-
-
-@dataclass(frozen=True)
-class Process:
-    """Everything that stays constant during a run.
-
-    Attributes:
-        denoiser: ε̂ from (z, levels, mask) and a context.
-        schedule: α and σ of every level.
-        grid: levels of the sampling grid in strictly ascending order, grid[0] = 0, grid[-1] = T.
-        policy: who moves.
-        pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
-        decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
-        solver: how a move is made (a key of `SOLVERS`).
-        velocity: what the policy is told of a move (a key of `VELOCITIES`).
-        frame: the gauge of training (a key of `GAUGES`).
-        guidance: ω, how far predictions go beyond the conditional one; 0 needs no second call.
-    """
-
-    denoiser: DenoiserFunction
-    schedule: NoiseSchedule
-    grid: Tensor
-    policy: Policy
-    pause_mode: str
-    decision: str
-    solver: str = "ancestral"
-    velocity: str = "z"
-    frame: str = "z"
-    guidance: float = 0.0
-
-    @cached_property
-    def gauge(self) -> Gauge:
-        """What keeps the translation fixed."""
-        return GAUGES[self.frame](self.schedule)
-
-    @property
-    def remembers_moves_only(self) -> bool:
-        """Whether velocities are kept at advances alone.
-
-        An atom on hold does not move; without noise its velocities would differ by its neighbours' moves only.
-        """
-        return self.pause_mode == "hold" and not VELOCITIES[self.velocity].noisy
-
-    @cached_property
-    def moves(self) -> Moves:
-        """The coefficients of all moves on the grid."""
-        return Moves(self.schedule, self.grid, self.solver)
-
-
-@dataclass(frozen=True)
-class SamplerState:
-    """Where a batch stands between two iterations.
-
-    Attributes:
-        seeds, ids: [B] each molecule's seed and id, together the key of its noise.
-        mask: [B, N] real atoms.
-        z: [B, N, 3 + F].
-        rungs: [B, N] position on the grid, 0 = clean.
-        velocities: [B, N, W].
-        prediction: [B, N, 3 + F] x̂ from which each atom left the rung above (multistep solvers; else 0).
-        pauses: [B, N] consecutive pauses.
-        iterations: [B] iterations made so far.
-        context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
-        held: [B, N, 4 + F] a fragment that is kept (fragments.py); [B, N, 0] without one.
-    """
-
-    seeds: Tensor
-    ids: Tensor
-    mask: Tensor
-    z: Tensor
-    rungs: Tensor
-    velocities: Tensor
-    prediction: Tensor
-    pauses: Tensor
-    iterations: Tensor
-    context: Tensor
-    held: Tensor
-
-    def select(self, rows: Tensor) -> "SamplerState":
-        """The molecules at `rows` (indices or a boolean mask)."""
-        return SamplerState(**{name: tensor[rows] for name, tensor in vars(self).items()})
-
-    def resize(self, width: int) -> "SamplerState":
-        """The same molecules padded to `width` atoms, at least as many as the largest of them has."""
-        return SamplerState(
-            **{name: t if name in PER_MOLECULE else _padded(t, width) for name, t in vars(self).items()}
-        )
-
-
-def _padded(tensor: Tensor, width: int) -> Tensor:
-    """A per-atom tensor [B, N, …] with zeros added or columns taken away."""
-    if tensor.shape[1] == width:
-        return tensor
-    return torch.nn.functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, width - tensor.shape[1]))
-
-
-def join(groups: Sequence[SamplerState]) -> SamplerState:
-    """Molecules of several groups of equal width as one state, whatever stage they are at."""
-    return SamplerState(**{name: torch.cat([vars(group)[name] for group in groups]) for name in vars(groups[0])})
-
-
-def initial_state(
-    seeds: Tensor,
-    ids: Tensor,
-    mask: Tensor,
-    channels: int,
-    process: Process,
-    dtype: torch.dtype = torch.float32,
-    context: Tensor | None = None,
-) -> SamplerState:
-    """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid; arguments as in the state."""
-    noise = normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
-    return SamplerState(
-        seeds=seeds,
-        ids=ids,
-        mask=mask,
-        z=centre_state(noise, mask),
-        prediction=torch.zeros_like(noise),
-        rungs=mask.long() * (len(process.grid) - 1),
-        velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
-        pauses=torch.zeros_like(mask, dtype=torch.long),
-        iterations=torch.zeros_like(ids),
-        context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
-        held=torch.zeros((*mask.shape, 0), dtype=dtype, device=mask.device),
-    )
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:

@@ -28,7 +28,8 @@ from ead_core.diffusion.generation import complete
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.policy import Asynchronous, Synchronous
 from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_branches
-from ead_core.diffusion.sampler import Process, initial_state
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.state import initial_state
 from ead_core.errors import EADError
 from ead_core.metrics.card import Card, compare, evaluate
 from ead_core.molecules import size_mask

@@ -25,7 +25,7 @@ from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import complete, fulfil, sample
 from ead_core.diffusion.policy import Adaptive
 from ead_core.diffusion.requests import Request
-from ead_core.diffusion.sampler import initial_state
+from ead_core.diffusion.state import initial_state
 from ead_core.errors import CheckpointError, ConfigError
 from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import load_checkpoint

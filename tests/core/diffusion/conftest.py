@@ -6,7 +6,7 @@ import torch
 from ead_core.config import NetworkConfig
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Synchronous
-from ead_core.diffusion.sampler import Process
+from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.networks.denoiser import build_denoiser
 

@@ -10,7 +10,8 @@ from ead_core.diffusion.build import build_process
 from ead_core.diffusion.engine import Engine
 from ead_core.diffusion.generation import complete, fulfil
 from ead_core.diffusion.requests import Request, sampler_config
-from ead_core.diffusion.sampler import initial_state, trajectory
+from ead_core.diffusion.sampler import trajectory
+from ead_core.diffusion.state import initial_state
 from ead_core.errors import ConfigError
 from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import load_checkpoint

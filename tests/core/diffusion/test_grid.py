@@ -8,7 +8,8 @@ import torch
 from ead_core.config import SamplerConfig
 from ead_core.diffusion.build import build_policy
 from ead_core.diffusion.grid import POWERS, sampling_grid
-from ead_core.diffusion.sampler import initial_state, trajectory
+from ead_core.diffusion.sampler import trajectory
+from ead_core.diffusion.state import initial_state
 from ead_core.errors import ConfigError
 from ead_core.molecules import size_mask
 

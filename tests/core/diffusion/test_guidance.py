@@ -14,7 +14,8 @@ from ead_core.diffusion.generation import complete, fulfil, sample
 from ead_core.diffusion.memory import GIB, call_bytes
 from ead_core.diffusion.prefix import load_branches, run_prefix, save_branches
 from ead_core.diffusion.requests import Request, prepare, sampler_config
-from ead_core.diffusion.sampler import initial_state, join, predict, trajectory
+from ead_core.diffusion.sampler import predict, trajectory
+from ead_core.diffusion.state import initial_state, join
 from ead_core.errors import ConfigError
 from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import load_checkpoint

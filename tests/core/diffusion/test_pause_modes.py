@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ead_core.diffusion.policy import Adaptive, RandomPauses
-from ead_core.diffusion.sampler import initial_state, step
+from ead_core.diffusion.sampler import step
+from ead_core.diffusion.state import initial_state
 from ead_core.molecules import size_mask
 
 MOLECULES, ATOMS, TOP, CALLS = 1500, 6, 200, 100

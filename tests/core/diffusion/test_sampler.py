@@ -5,9 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ead_core.diffusion import sampler
+from ead_core.diffusion import state as states_module
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.prefix import load_branches, run_prefix, save_branches
-from ead_core.diffusion.sampler import decode, initial_state, predict, step, trajectory
+from ead_core.diffusion.sampler import decode, predict, step, trajectory
+from ead_core.diffusion.state import initial_state
 from ead_core.errors import DataError
 from ead_core.molecules import size_mask
 from ead_core.noise import Stream, normal
@@ -142,7 +144,8 @@ def test_rotating_all_noise_rotates_the_molecules_and_not_the_schedule(make_proc
         draws = normal(*args)
         return torch.cat([draws[..., :3] @ rotation.T, draws[..., 3:]], dim=-1)
 
-    monkeypatch.setattr(sampler, "normal", rotated)
+    for module in (sampler, states_module):
+        monkeypatch.setattr(module, "normal", rotated)
     assert torch.equal(histories(process, start(process)), plain_history)
     turned = positions_of(process)
     assert torch.allclose(turned, plain @ rotation.T, atol=1e-9)
@@ -153,7 +156,8 @@ def test_permuting_all_noise_permutes_molecules_and_schedule(make_process, monke
     process = make_process(ADAPTIVE)
     plain_history = histories(process, start(process, (6,)))
     order = torch.randperm(6)
-    monkeypatch.setattr(sampler, "normal", lambda *args: normal(*args)[:, order])
+    for module in (sampler, states_module):
+        monkeypatch.setattr(module, "normal", lambda *args: normal(*args)[:, order])
     assert torch.equal(histories(process, start(process, (6,))), plain_history[..., order])
 
 

@@ -13,11 +13,14 @@ import torch
 
 from ead_core.config import SamplerConfig
 from ead_core.diffusion import sampler
+from ead_core.diffusion import state as states_module
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Manual, Synchronous
 from ead_core.diffusion.posterior import SOLVERS
-from ead_core.diffusion.sampler import Process, initial_state, join, step, trajectory
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.sampler import step, trajectory
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.state import initial_state, join
 from ead_core.molecules import size_mask
 from ead_core.noise import Stream, normal
 
@@ -131,7 +134,8 @@ def variance_error(solver, steps, monkeypatch):
     def own_channel(seeds, ids, iteration, stream, shape, dtype):
         return torch.eye(channels, dtype=dtype)[torch.as_tensor(iteration).reshape(1, 1) + 3 + stream]
 
-    monkeypatch.setattr(sampler, "normal", own_channel)
+    for module in (sampler, states_module):
+        monkeypatch.setattr(module, "normal", own_channel)
     state = start(process, (1,), (0,), channels)
     alpha, sigma = FINE.alpha(process.grid), FINE.sigma(process.grid)
     width = alpha**2 * WIDTH**2 + sigma**2

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ead_core.diffusion.policy import Adaptive
-from ead_core.diffusion.sampler import initial_state, predict, step
+from ead_core.diffusion.sampler import predict, step
+from ead_core.diffusion.state import initial_state
 from ead_core.molecules import centre_state, size_mask
 from ead_core.noise import Stream, normal
 

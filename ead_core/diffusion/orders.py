@@ -1,0 +1,49 @@
+"""A request in work: which of its molecules wait, and which are made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.cohorts import Cohort
+from ead_core.diffusion.fragments import Fragment
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.state import SamplerState
+
+
+@dataclass(eq=False)
+class Order:
+    """A request in work.
+
+    Attributes:
+        process: how its molecules move.
+        begin: the first states of the molecules at given places.
+        labels: of all molecules.
+        waiting: places of those that have not begun, smallest molecule first.
+        asked: [M] arrays of what was asked of the molecules, which they carry as properties.
+        fragment: what all of them keep.
+        made: per place the arrays and numbers of a finished molecule.
+    """
+
+    process: Process
+    begin: Callable[[NDArray[Any]], SamplerState]
+    labels: NDArray[Any]
+    waiting: NDArray[Any]
+    asked: Mapping[str, NDArray[Any]]
+    fragment: Fragment | None = None
+    made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+
+    def take(self, most: int, clock: float) -> Cohort:
+        """Let up to `most` waiting molecules begin."""
+        rows, self.waiting = self.waiting[:most], self.waiting[most:]
+        self.labels["begun"][rows] = clock
+        return Cohort(self.process, False, self.labels[rows], self.begin(rows))
+
+    def molecules(self) -> MoleculeSet:
+        """All molecules in the order of the request, once they are made."""
+        ids, nfe, seconds, charges, positions = zip(*(self.made[n] for n in range(len(self.labels))), strict=True)
+        numbers = {"id": np.array(ids), "nfe": np.array(nfe), "seconds": np.array(seconds)}
+        return MoleculeSet.from_lists(charges, positions, {**numbers, **self.asked})

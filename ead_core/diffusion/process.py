@@ -1,0 +1,60 @@
+"""What stays constant while molecules are sampled."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from ead_core.diffusion.gauge import GAUGES, Gauge
+from ead_core.diffusion.policy import Policy
+from ead_core.diffusion.posterior import Moves
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.velocity import VELOCITIES
+from ead_core.precision import DenoiserFunction
+
+
+@dataclass(frozen=True)
+class Process:
+    """Everything that stays constant during a run.
+
+    Attributes:
+        denoiser: ε̂ from (z, levels, mask) and a context.
+        schedule: α and σ of every level.
+        grid: levels of the sampling grid in strictly ascending order, grid[0] = 0, grid[-1] = T.
+        policy: who moves.
+        pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
+        decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
+        solver: how a move is made (a key of `SOLVERS`).
+        velocity: what the policy is told of a move (a key of `VELOCITIES`).
+        frame: the gauge of training (a key of `GAUGES`).
+        guidance: ω, how far predictions go beyond the conditional one; 0 needs no second call.
+    """
+
+    denoiser: DenoiserFunction
+    schedule: NoiseSchedule
+    grid: Tensor
+    policy: Policy
+    pause_mode: str
+    decision: str
+    solver: str = "ancestral"
+    velocity: str = "z"
+    frame: str = "z"
+    guidance: float = 0.0
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """What keeps the translation fixed."""
+        return GAUGES[self.frame](self.schedule)
+
+    @property
+    def remembers_moves_only(self) -> bool:
+        """Whether velocities are kept at advances alone.
+
+        An atom on hold does not move; without noise its velocities would differ by its neighbours' moves only.
+        """
+        return self.pause_mode == "hold" and not VELOCITIES[self.velocity].noisy
+
+    @cached_property
+    def moves(self) -> Moves:
+        """The coefficients of all moves on the grid."""
+        return Moves(self.schedule, self.grid, self.solver)
