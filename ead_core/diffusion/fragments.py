@@ -2,8 +2,8 @@
 
 Before every network call the fragment's atoms are set to noised copies of the clean ones at their levels (RePaint,
 Lugmayr et al. 2022, arXiv 2201.09865). Where the fragment lies in the centred frame of the whole molecule is unknown
-while the rest is missing: its copy is moved so that its centroid is that of the model's own prediction for these atoms.
-At the end the atoms are put back exactly, in the frame in which they were given.
+while the rest is missing: only its shape is imposed, and its centroid stays where generation has it. At the end the
+atoms are put back exactly, in the frame in which they were given.
 
 Legend: B molecules, N padded atoms, F features; a `held` tensor [B, N, 4 + F] has clean positions, scaled features, and
 a last channel that is one for held atoms; without a fragment it is [B, N, 0].
@@ -63,7 +63,7 @@ class Fragment:
 
 
 def impose(z: Tensor, held: Tensor, alpha: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """z [B, N, 3 + F] with held atoms drawn from q(z_t | x) at their own levels.
+    """z [B, N, 3 + F] with held atoms drawn from q(z_t | x) at their own levels, but for their centroid, which stays.
 
     Args:
         z: the state.
@@ -72,11 +72,8 @@ def impose(z: Tensor, held: Tensor, alpha: Tensor, sigma: Tensor, noise: Tensor)
         sigma: σ of each atom [B, N, 1].
         noise: standard normals of the shape of `z`.
     """
-    return torch.where(held[..., -1:] > 0, alpha * held[..., :-1] + sigma * noise, z)
-
-
-def follow(held: Tensor, prediction: Tensor) -> Tensor:
-    """`held` moved so that the fragment's centroid is that of x̂ [B, N, 3 + F] over its atoms."""
     fixed = held[..., -1:]
-    shift = (fixed * (prediction[..., :3] - held[..., :3])).sum(dim=1, keepdim=True) / fixed.sum(dim=1, keepdim=True)
-    return torch.cat([held[..., :3] + fixed * shift, held[..., 3:]], dim=-1)
+    known = alpha * held[..., :-1] + sigma * noise
+    moved = (fixed * (z - known))[..., :3].sum(dim=1, keepdim=True) / fixed.sum(dim=1, keepdim=True).clamp_min(1)
+    known = torch.cat([known[..., :3] + moved, known[..., 3:]], dim=-1)
+    return torch.where(fixed > 0, known, z)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.context import conditioned, guide
-from ead_core.diffusion.fragments import follow, impose
+from ead_core.diffusion.fragments import impose
 from ead_core.diffusion.gauge import YGauge
 from ead_core.diffusion.policy import Situation
 from ead_core.diffusion.posterior import decode_positions
@@ -58,7 +58,6 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     velocities = torch.cat([state.velocities[..., 1:], length[..., None]], dim=-1)
     advancing = process.policy.advance(_situation(state, velocities, process))
     paused = state.mask & (state.rungs > 0) & ~advancing
-    held = follow(state.held, process.moves.predict(state.z, eps, state.rungs)) if state.held.shape[2] else state.held
     z, rungs = PAUSES[process.pause_mode](state, attempt.end, paused, process), state.rungs - advancing.long()
     kept = advancing[..., None] if process.remembers_moves_only else state.mask[..., None]
     return replace(
@@ -69,7 +68,6 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
         pauses=(state.pauses + 1) * paused,
         iterations=state.iterations + 1,
-        held=held,
     )
 
 
