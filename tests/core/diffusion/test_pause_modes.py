@@ -14,7 +14,7 @@ from ead_core.diffusion.sampler import step
 from ead_core.diffusion.state import initial_state
 from ead_core.molecules import size_mask
 
-MOLECULES, ATOMS, TOP, CALLS = 1500, 6, 200, 100
+MOLECULES, ATOMS, TOP, CALLS = 700, 6, 200, 100
 
 
 @dataclass(frozen=True)
