@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
+from ead_core.diffusion.conditions import Sizes
 from ead_core.diffusion.engine import Engine, Observer
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, sampler_config
@@ -18,7 +18,7 @@ def sample(
     checkpoint: Checkpoint,
     num: int,
     seed: int = 0,
-    sizes: Sequence[int] | SizeRange | None = None,
+    sizes: Sizes = None,
     progress: Progress = lambda done: None,
     first: int = 0,
     targets: Targets | Mapping[str, float | Sequence[float]] | None = None,

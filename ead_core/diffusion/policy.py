@@ -6,6 +6,7 @@ steps of the sampling grid ("rungs"): with the full grid a rung is a level.
 Legend: B molecules, N padded atoms, W remembered velocities (latest last).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,7 +99,7 @@ class Manual:
 
 
 @dataclass(frozen=True)
-class Asynchronous:
+class Asynchronous(ABC):
     """Base of policies that let atoms pause in the last `start` rungs (Algorithm 2).
 
     Attributes:
@@ -111,9 +112,9 @@ class Asynchronous:
     clamp: int
     max_pauses: int
 
+    @abstractmethod
     def wishes(self, now: Situation) -> Tensor:
         """Mask [B, N] of atoms that would go on."""
-        raise NotImplementedError
 
     def advance(self, now: Situation) -> Tensor:
         """Atoms that wish to, are out of patience, above the stage, or forced by the clamp."""

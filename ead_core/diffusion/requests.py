@@ -10,15 +10,13 @@ from ead_core.config import SamplerConfig
 from ead_core.data.priors import SizeRange
 from ead_core.data.targets import Targets
 from ead_core.diffusion.build import build_process
-from ead_core.diffusion.conditions import Conditions, decide
+from ead_core.diffusion.conditions import Conditions, Sizes, decide
 from ead_core.diffusion.fragments import Fragment
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.noise import MAX_SEED
 from ead_core.training.checkpoint import Checkpoint
-
-Sizes = tuple[int, ...] | SizeRange | None
 
 
 @dataclass(frozen=True)
