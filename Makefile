@@ -31,8 +31,9 @@ sweep: setup  ## the main job: about ten minutes on two cores; options through S
 serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="checkpoint=runs/mine max_molecules=16"
 	$(BIN)/serve run --address $${RAY_ADDRESS:-local} serve.app:build $(SERVE_ARGS)
 
-test: lint
-	$(BIN)/python -m pytest
+test: lint  ## first what needs no cluster, on all cores; then what starts one
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 tests/core tests/test_architecture.py
+	$(BIN)/python -m pytest tests/platform_glue tests/e2e
 
 lint: setup
 	$(BIN)/ruff check .

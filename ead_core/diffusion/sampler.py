@@ -80,8 +80,8 @@ def _attempt(state: SamplerState, eps: Tensor, process: Process) -> tuple[Attemp
         change, prediction = _change(state, eps, process)
     if moves.multistep:
         eps = moves.extrapolate(eps, change, rungs)
-    mean = moves.down(state.z, eps, rungs)
-    end = _with_noise(mean, state, process) if moves.stochastic else mean
+    mean, spread = moves.down(state.z, eps, rungs)
+    end = _with_noise(mean, spread, state, process) if moves.stochastic else mean
     return Attempt(state.z, mean, end, change), prediction
 
 
@@ -96,9 +96,9 @@ def _change(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor,
     return centre_state(prediction - state.prediction, below_top), prediction
 
 
-def _with_noise(mean: Tensor, state: SamplerState, process: Process) -> Tensor:
+def _with_noise(mean: Tensor, spread: Tensor, state: SamplerState, process: Process) -> Tensor:
     """A draw of the move: the mean, each atom's own noise, and in the y-gauge that of the translation."""
-    end = process.moves.scatter(mean, state.rungs, _noise(state, Stream.STEP, process))
+    end = mean + spread * _noise(state, Stream.STEP, process)
     if not isinstance(process.gauge, YGauge):
         return end
     below = process.grid[(state.rungs - 1).clamp_min(0)]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ead_core.data.records import HEAVIEST
 from ead_core.errors import DataError, OutputError
 from ead_core.files import check_writable, write_aside
-from ead_core.molecules import element_symbol
+from ead_core.molecules import DUMMY, element_symbol
 
 FORMAT = "ead-trace-1"
 EXTENSION = ".npz"
@@ -40,7 +40,7 @@ class MoleculeTrace:
         velocities: [F, N] length of the move that was proposed on the way to the frame, in the scaled state; 0 for
             clean atoms, and in the first and the last frame, to which no move led.
         positions: [F, N, 3] noisy coordinates of the state; those of the last frame in Å.
-        charges: [F, N] atomic numbers, decoded from the noisy features.
+        charges: [F, N] atomic numbers, decoded from the noisy features; `DUMMY` where a slot is empty.
     """
 
     id: int
@@ -78,13 +78,14 @@ class MoleculeTrace:
 
     @property
     def symbols(self) -> list[str]:
-        """[N] element symbols of the finished molecule."""
+        """[N] element symbols of the finished molecule, `*` for empty slots."""
         return [element_symbol(number) for number in self.charges[-1]]
 
     @property
     def formula(self) -> str:
         """Formula of the finished molecule, carbon and hydrogen first."""
-        counts = Counter(self.symbols)
+        numbers = self.charges[-1]
+        counts = Counter(map(element_symbol, numbers[numbers != DUMMY]))
         first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
         ordered = [*first, *sorted(set(counts) - set(first))]
         return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in ordered)
@@ -202,8 +203,8 @@ def _checked(molecule: MoleculeTrace) -> MoleculeTrace:
     falls = (np.diff(molecule.levels, axis=0) <= 0).all()
     if not falls or molecule.levels[-1].any():
         raise DataError(f"the levels of molecule {molecule.id} must fall to 0.")
-    if molecule.charges.min() < 1 or molecule.charges.max() > HEAVIEST:
-        raise DataError(f"the atomic numbers of molecule {molecule.id} must lie between 1 and {HEAVIEST}.")
+    if molecule.charges.max() > HEAVIEST:
+        raise DataError(f"the atomic numbers of molecule {molecule.id} must lie between {DUMMY} and {HEAVIEST}.")
     return molecule
 
 

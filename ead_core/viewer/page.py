@@ -14,7 +14,7 @@ from rdkit import Chem
 from ead_core.diffusion.trace import MoleculeTrace
 from ead_core.files import write_aside
 from ead_core.metrics.bonds import find_bonds
-from ead_core.molecules import element_symbol
+from ead_core.molecules import DUMMY, element_symbol
 from ead_core.pictures import BALL, COLOURS, OTHER_COLOUR
 from ead_core.viewer.heatmap import palette
 
@@ -24,6 +24,7 @@ LEAST_PREFIX = 60  # frames of the part before it
 MOST_PLACES = 150_000  # atoms times frames: about three megabytes
 BONDED_BELOW = 0.1  # of all levels: above, noise would make and break bonds in every frame
 SCALE = 100  # stored units per Å
+EMPTY_RADIUS = 0.15  # Å, of a slot without an atom
 FAR = 1e4  # Å from the centre, and no further, is where a diverged atom is shown
 
 
@@ -75,7 +76,7 @@ def page_data(molecule: MoleculeTrace, title: str = "") -> dict[str, Any]:
         "paused": [np.flatnonzero(row).tolist() for row in molecule.paused[frames]],
         "scale": SCALE,
         "positions": (SCALE * positions).round().astype(int).reshape(len(frames), -1).tolist(),
-        "bonds": _bonds(charges, positions, levels <= BONDED_BELOW * molecule.levels.max()),
+        "bonds": _bonds(charges, positions, (levels <= BONDED_BELOW * molecule.levels.max()) & (charges != DUMMY)),
         "palette": palette(),
         "kinds": {int(number): _kind(int(number)) for number in np.unique(charges)},
     }
@@ -107,5 +108,6 @@ def _bonds(charges: NDArray[Any], positions: NDArray[Any], calm: NDArray[np.bool
 
 
 def _kind(number: int) -> dict[str, Any]:
-    radius = BALL * Chem.GetPeriodicTable().GetRcovalent(number)
+    covalent = EMPTY_RADIUS if number == DUMMY else Chem.GetPeriodicTable().GetRcovalent(number)
+    radius = BALL * covalent
     return {"symbol": element_symbol(number), "colour": COLOURS.get(number, OTHER_COLOUR), "radius": round(radius, 3)}

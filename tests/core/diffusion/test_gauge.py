@@ -42,7 +42,8 @@ def test_one_step_is_the_exact_posterior_on_the_quotient(paused):
     def step(noise, normals):
         eps = Y.seen((z / alpha_t - x) / r_t[:, None], LEVELS, mask)
         moves, rungs = Moves(SCHEDULE, GRID), LEVELS
-        end = moves.scatter(moves.down(z, eps, rungs), rungs, noise)
+        mean, spread = moves.down(z, eps, rungs)
+        end = mean + spread * noise
         end = torch.cat([end[..., :3] + Y.shift(normals, LEVELS, below, mask), end[..., 3:]], dim=-1)
         end[:, paused] = z[:, paused]
         return (Y.place(end, below, mask) / alpha_s)[0, :, :3]

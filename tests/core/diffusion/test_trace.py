@@ -25,7 +25,7 @@ def traced(number=7, levels=LEVELS, charges=(1, 6, 6)):
 
 @pytest.fixture
 def trace():
-    return Trace("small · seed 0", (traced(), traced(9, [[1, 1], [0, 0]], (8, 1))))
+    return Trace("small · seed 0", (traced(charges=(1, 0, 6)), traced(9, [[1, 1], [0, 0]], (8, 1))))  # 0: an empty slot
 
 
 def test_what_is_read_off_the_levels():
@@ -38,6 +38,8 @@ def test_what_is_read_off_the_levels():
     assert molecule.formula == "C2H"
     assert traced(0, [[2, 2], [1, 1], [0, 0]], (8, 17)).parting == 0
     assert traced(0, [[2, 2], [1, 1], [0, 0]], (8, 17)).formula == "ClO"
+    assert traced(charges=(6, 0, 1)).formula == "CH"
+    assert traced(charges=(6, 0, 1)).symbols == ["C", "*", "H"]
 
 
 def test_a_trace_survives_its_file(trace, tmp_path):
@@ -72,7 +74,7 @@ def test_molecules_are_chosen_by_id(trace):
         ({"levels": np.zeros(28)}, "is damaged: levels must be int32"),
         ({"levels": np.arange(28, dtype=np.int32)}, "is damaged: the levels of molecule 7 must fall to 0"),
         ({"levels": np.ones(28, dtype=np.int32)}, "is damaged: the levels of molecule 7 must fall to 0"),
-        ({"charges": np.zeros(28, dtype=np.uint8)}, "is damaged: the atomic numbers of molecule 7"),
+        ({"charges": np.full(28, 119, dtype=np.uint8)}, "is damaged: the atomic numbers of molecule 7 must lie"),
         ({"title": np.array([object()])}, "is not a readable trace"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

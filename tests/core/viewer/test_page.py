@@ -104,6 +104,15 @@ def test_a_page_has_a_largest_size(plant):
     assert (frames[0], frames[-1]) == (0, len(molecule.levels) - 1)
 
 
+def test_empty_slots_have_no_bonds_and_a_size(plant):
+    molecule = plant(pace=(1, 3, 1))
+    molecule.charges[:] = (6, 0, 6)
+    data = page_data(molecule)
+    assert data["formula"] == "C2"
+    assert (data["kinds"][0]["symbol"], data["kinds"][0]["radius"] > 0) == ("*", True)
+    assert not any(data["bonds"])  # the carbon atoms are 3 Å apart
+
+
 def test_a_molecule_that_diverged_is_still_shown(plant, tmp_path):
     molecule = plant()
     molecule.positions[3:] = np.nan
