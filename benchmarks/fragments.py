@@ -28,12 +28,11 @@ from ead_core.metrics.stability import stability
 from ead_core.training.checkpoint import load_checkpoint
 
 FEWEST = 3  # heavy atoms that are kept
-ROWS = {
-    "5 resamplings, 100 steps": {"resamplings": 5, "steps": 100},
-    "none, 100 steps": {"resamplings": 1, "steps": 100},
-    "none, 500 steps": {"resamplings": 1, "steps": 500},
-    "10 resamplings, 50 steps": {"resamplings": 10, "steps": 50},
-    "10 resamplings, 100 steps": {"resamplings": 10, "steps": 100},
+FEW = {"steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
+ROWS: dict[str, dict[str, object]] = {
+    "adaptive": {"policy": "adaptive"},
+    "synchronous": {"policy": "synchronous"},
+    "synchronous, 50 steps of dpmpp_2m_sde": {"policy": "synchronous", **FEW},
 }
 
 
@@ -91,7 +90,7 @@ def main(
     print("| sampling | valid % | in one piece % | valid and in one piece % | stable % | network calls | s/molecule |")
     print("|---" * 7 + "|")
     for name, settings in ROWS.items():
-        config = sampler_config(model, {"policy": "resample", "grid": "quadratic", **settings})
+        config = sampler_config(model, settings)
         engine = Engine(model, 64, config.memory_budget)
         tickets = [
             engine.submit(Request(1, config, first=number, sizes=(size,), fragment=kept))

@@ -28,7 +28,6 @@ app.command()(trace)
 
 
 NUM = 16  # molecules, if nothing says how many
-COMPLETING = {"policy": "resample", "steps": 100, "grid": "quadratic"}  # a fragment, unless settings say otherwise
 
 
 @app.command()
@@ -65,7 +64,7 @@ def sample(
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
-    chosen, atoms = {**(COMPLETING if kept else {}), **sampler_settings(given)}, parse_sizes(sizes)
+    chosen, atoms = sampler_settings(given), parse_sizes(sizes)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)

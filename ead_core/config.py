@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from ead_core.errors import ConfigError, one_line
 from ead_core.sections import (
@@ -51,6 +51,12 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     conditioning: ConditioningConfig = ConditioningConfig()
     sampler: SamplerConfig = SamplerConfig()
+
+    @model_validator(mode="after")
+    def _fragments_have_a_size(self) -> Self:
+        if self.training.fragments and self.diffusion.size_mode == "dummy":
+            raise ValueError("training.fragments must be 0 with diffusion.size_mode=dummy")
+        return self
 
     @classmethod
     def load(cls, path: Path | str, overrides: Iterable[str] = ()) -> Self:

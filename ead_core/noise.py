@@ -30,7 +30,6 @@ class Stream(IntEnum):
     SIZE = 5
     SHIFT = 6
     TARGET = 7
-    FRAGMENT = 8
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

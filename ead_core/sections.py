@@ -62,7 +62,9 @@ class TrainingConfig(Section):
 
     The learning rate warms up, stays, and falls to zero over the last `decay_fraction` of `steps`. `initial` names
     a checkpoint whose weights a new run starts from. `batch_size` counts the molecules of all workers together.
-    Levels are drawn as T u^level_power: above 1, low ones more often. `precision` is explained in precision.py.
+    Levels are drawn as T u^level_power: above 1, low ones more often. In a share `fragments` of the batches a connected
+    part of every molecule is held clean, so that the model learns to complete it. `precision` is explained in
+    precision.py.
     """
 
     initial: str | None = None
@@ -77,6 +79,7 @@ class TrainingConfig(Section):
     weight_decay: float = Field(1e-12, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     level_power: float = Field(1.0, ge=0.2, le=5)
+    fragments: float = Field(0.0, ge=0, le=1)
     ema_decay: float = Field(0.9995, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     checkpoint_seconds: float = Field(300, gt=0)
@@ -130,14 +133,13 @@ class SamplerConfig(Section):
     An atom advances while its `velocity` (velocity.py) passes the `convergence` test (convergence.py).
     `decision` says whether a velocity with the noise of the very move under decision counts (`own_noise`, the paper's
     literal reading) or only earlier ones (`previous`). The policy `random` is a control: atoms, or `together` whole
-    molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `resample`
-    takes each rung `resamplings` times, as fragments need it (fragments.py). `batch_size`
+    molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `batch_size`
     molecules run at once, in network calls that hold at most `memory_budget` GiB beyond the model, and are computed in
     `precision` (precision.py). `guidance` is ω of classifier-free guidance: how much further than the conditional
     prediction a molecule with targets goes, away from the unconditional one.
     """
 
-    policy: Literal["synchronous", "manual", "adaptive", "random", "resample"] = "adaptive"
+    policy: Literal["synchronous", "manual", "adaptive", "random"] = "adaptive"
     solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde"] = "ancestral"
     async_ratio: float = Field(0.2, ge=0, le=1)
     history_window: int = Field(2, ge=1, le=10)
@@ -151,7 +153,6 @@ class SamplerConfig(Section):
     lag: int = Field(1, ge=0, le=10_000)
     advance_rate: tuple[Rate, ...] = Field((0.7,), min_length=1)
     together: bool = False
-    resamplings: int = Field(5, ge=1, le=100)
     steps: int | None = Field(None, ge=1, le=100_000)
     grid: Literal["even", "quadratic"] = "even"
     guidance: float = Field(0.0, ge=0, le=20)

@@ -7,7 +7,7 @@ import re
 
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.policy import Asynchronous, Manual, Resampled
+from ead_core.diffusion.policy import Asynchronous, Manual
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, of_largest, prepare, sampler_config
 from ead_core.errors import ConfigError, EADError
@@ -136,8 +136,6 @@ def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
     match process.policy:
         case Asynchronous(start=start, max_pauses=pauses):
             waits = start * pauses
-        case Resampled(rounds=rounds):
-            waits = rungs * (rounds - 1)
         case Manual(lag=lag, group_size=size):
             waits = lag * ((largest - 1) // size)
         case _:

@@ -11,8 +11,7 @@ from ead_core.noise import MAX_SEED
 Format = Literal["json", "sdf", "xyz", "smiles"]
 
 MEANINGS = {
-    "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD, `random` a control, "
-    "`resample` synchronous with several rounds per step.",
+    "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD, `random` a control.",
     "sampler.solver": "`ancestral` draws every move from the posterior, `ddim` is deterministic; `dpmpp_2m_sde` and "
     "`dpmpp_2m` are their forms of second order, for few steps.",
     "sampler.async_ratio": "Share of the noise levels, from the clean end, that is denoised asynchronously.",
@@ -26,7 +25,6 @@ MEANINGS = {
     "sampler.group_size": "Atoms per group of the manual pyramid.",
     "sampler.lag": "Steps between neighbouring groups of the manual pyramid.",
     "sampler.advance_rate": "Probability to advance under `random`; for all rungs, or a list from rung 1 upwards.",
-    "sampler.resamplings": "Rounds per step under `resample`.",
     "sampler.together": "Under `random`, whether the atoms of a molecule pause together.",
     "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
     "sampler.guidance": "How much further a molecule goes than predicted with its targets, away from the prediction "

@@ -4,17 +4,21 @@ from torch import Tensor
 
 from ead_core.config import SamplerConfig
 from ead_core.diffusion.grid import sampling_grid
-from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Resampled, Synchronous
+from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Synchronous
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
-PAUSE_MODES = {"manual": "hold", "resample": "renoise"}  # of policies that go with one alone
 
-
-def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -> Process:
+def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int, pinned: bool = False) -> Process:
     """Everything a run needs, checked against the training of the checkpoint.
+
+    Args:
+        checkpoint: the model.
+        config: the settings.
+        largest: atoms of the biggest molecule.
+        pinned: whether molecules have held atoms.
 
     Raises:
         ConfigError: settings that do not fit each other or the checkpoint.
@@ -29,7 +33,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
     if steps > levels:
         raise ConfigError(f"sampler.steps must be at most the {levels} levels of training, not {steps}.")
     clamp = trained if config.interval is None else config.interval
-    if config.policy not in ("synchronous", "resample"):
+    if config.policy != "synchronous":
         _check_training(clamp, trained)
     grid = sampling_grid(levels, steps, config.grid)
     return Process(
@@ -37,12 +41,13 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -
         schedule=checkpoint.schedule,
         grid=grid.to(next(checkpoint.denoiser.parameters()).device),
         policy=build_policy(config, grid, clamp, largest),
-        pause_mode=PAUSE_MODES.get(config.policy, config.pause_mode),
+        pause_mode="hold" if config.policy == "manual" else config.pause_mode,
         decision=config.decision,
         solver=config.solver,
         velocity=config.velocity,
         frame=checkpoint.config.diffusion.gauge,
         guidance=config.guidance,
+        pinned=pinned,
     )
 
 
@@ -54,8 +59,6 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
     """
     if config.policy == "synchronous":
         return Synchronous()
-    if config.policy == "resample":
-        return Resampled(config.resamplings)
     if config.policy == "manual":
         spread = config.lag * ((largest - 1) // config.group_size)
         clamp_rungs = _rungs_within(clamp, grid)

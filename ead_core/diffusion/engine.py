@@ -29,7 +29,7 @@ from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.orders import Order
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, prepare
-from ead_core.diffusion.sampler import advance, decode, posed
+from ead_core.diffusion.sampler import advance, decode
 from ead_core.diffusion.state import SamplerState, initial_state
 from ead_core.molecules import size_mask, without_dummies
 from ead_core.precision import computed
@@ -65,7 +65,9 @@ class Engine:
         self._denoiser = computed(checkpoint.denoiser, precision)
         self._weight = next(checkpoint.denoiser.parameters())
         self._tickets = itertools.count()
-        self._processes: WeakValueDictionary[SamplerConfig, Process] = WeakValueDictionary()  # of requests in work
+        self._processes: WeakValueDictionary[tuple[SamplerConfig, bool], Process] = (
+            WeakValueDictionary()
+        )  # of requests in work
         self._orders: dict[int, Order] = {}
         self._arrived: deque[Order] = deque()
         self._cancelled: set[int] = set()
@@ -90,7 +92,7 @@ class Engine:
             ConfigError: what `prepare` refuses.
         """
         (process, start), kept = prepare(self._checkpoint, request), request.fragment
-        shared = self._processes.setdefault(request.sampler, process)
+        shared = self._processes.setdefault((request.sampler, process.pinned), process)
         channels = 3 + self._checkpoint.atom_types.num_features
 
         def begin(rows: NDArray[Any]) -> SamplerState:
@@ -98,9 +100,7 @@ class Engine:
             keys = torch.full_like(ids, request.seed), ids, mask, start.context[torch.from_numpy(rows)]
             seeds, ids, mask, context = (key.to(self._weight.device) for key in keys)
             state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
-            if kept is None:
-                return state
-            return replace(state, held=kept.held(mask, self._checkpoint.atom_types).to(state.z.dtype))
+            return kept.begin(state, self._checkpoint.atom_types) if kept else state
 
         return self._enter(shared, begin, start.sizes, start.conditioned, start.properties, kept)
 
@@ -132,7 +132,6 @@ class Engine:
         self._quiet -= 1
         molecules, decoded = self._occupied(), []
         for batch in self._batches:
-            batch[:] = [replace(cohort, state=posed(cohort.state, cohort.process)) for cohort in batch]
             for number, (cohort, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
                 if cohort.clean:
                     decoded.append((cohort, *decode(cohort.state, eps, cohort.process)))
@@ -177,7 +176,7 @@ class Engine:
         """Let molecules leave, begin, and meet others of their size; the only place where the host waits."""
         cohorts = self._without_cancelled()
         cohorts += self._begin(self.batch_size - sum(len(cohort.labels) for cohort in cohorts))
-        alike: dict[tuple[int, ...], list[Cohort]] = {}
+        alike: dict[tuple[int, bool, bool], list[Cohort]] = {}
         soonest = []
         for cohort in cohorts:
             left = cohort.state.rungs.amax(dim=1).cpu().numpy()
@@ -186,7 +185,7 @@ class Engine:
                 rows = np.flatnonzero(((left == 0) == clean) & (cohort.labels["guided"] == guided))
                 if len(rows):
                     part = replace(cohort.select(rows), clean=clean)
-                    key = (id(cohort.process), clean, guided, cohort.state.held.shape[2])
+                    key = (id(cohort.process), clean, guided)
                     alike.setdefault(key, []).append(part)
         # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
         self._quiet = min(soonest, default=1)

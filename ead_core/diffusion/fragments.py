@@ -1,23 +1,27 @@
-"""Keeping a fragment while the rest of a molecule is generated, with a model that was trained on whole molecules.
+"""Keeping a fragment while the rest of a molecule is generated, by a model that was trained with `training.fragments`.
 
-Before every network call the fragment's atoms are set to noised copies of the clean ones at their levels (RePaint,
-Lugmayr et al. 2022, arXiv 2201.09865). Where the fragment lies in the centred frame of the whole molecule is unknown
-while the rest is missing: only its shape is imposed, and its centroid stays where generation has it. At the end the
-atoms are put back exactly, in the frame in which they were given.
+To EAD a fragment is a few atoms that have settled before the others begin: they are clean (level 0) from the start, all
+others are at T, and any schedule takes these down. The held atoms are the frame: their centroid is the origin, and the
+noise of the others is not projected. In training a connected part of each molecule is held.
 
-Legend: B molecules, N padded atoms, F features; a `held` tensor [B, N, 4 + F] has clean positions, scaled features, and
-a last channel that is one for held atoms; without a fragment it is [B, N, 0].
+Legend: B molecules, N padded atoms, F features.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rdkit import Chem
 from torch import Tensor
 
-from ead_core.molecules import AtomTypes
+from ead_core.diffusion.state import SamplerState
+from ead_core.molecules import AtomTypes, MoleculeBatch
+from ead_core.noise import Stream, normal
+
+BOND_REACH = 1.25  # atoms nearer than so many sums of their covalent radii are bonded
+MOST_CUT = 0.5  # of the bonds
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +39,25 @@ class Fragment:
     def __len__(self) -> int:
         return len(self.charges)
 
-    def held(self, mask: Tensor, atom_types: AtomTypes) -> Tensor:
-        """[B, N, 4 + F] with the fragment as the first atoms of every molecule, its centroid at the origin.
+    def begin(self, state: SamplerState, atom_types: AtomTypes) -> SamplerState:
+        """First states with the fragment as the first atoms of every molecule, clean, and noise around its centroid.
 
         Args:
-            mask: [B, N] real atoms.
+            state: from `initial_state`.
             atom_types: of the model.
 
         Raises:
             DataError: an element that the model does not know.
         """
-        positions = torch.from_numpy(self.positions - self.positions.mean(axis=0)).float()
+        count, z = len(self), state.z
+        noise = normal(state.seeds, state.ids, 0, Stream.PRIOR, (z.shape[1], z.shape[2]), z.dtype)
+        noise *= state.mask[..., None]
+        positions = torch.from_numpy(self.positions - self.positions.mean(axis=0))
         features = atom_types.features(atom_types.types(torch.from_numpy(self.charges)))
-        known = torch.cat([positions, features, torch.ones(len(self), 1)], dim=1).to(mask.device)
-        held = known.new_zeros(*mask.shape, known.shape[1])
-        held[:, : len(self)] = known
-        return held
+        noise[:, :count] = torch.cat([positions, features], dim=1).to(z)
+        held = torch.zeros_like(state.mask)
+        held[:, :count] = True
+        return replace(state, z=noise, rungs=state.rungs * ~held, held=held)
 
     def restore(
         self, charges: NDArray[Any], positions: NDArray[np.float32]
@@ -62,18 +69,42 @@ class Fragment:
         return charges, moved.astype(np.float32)
 
 
-def impose(z: Tensor, held: Tensor, alpha: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """z [B, N, 3 + F] with held atoms drawn from q(z_t | x) at their own levels, but for their centroid, which stays.
+def about_held(state: Tensor, held: Tensor) -> Tensor:
+    """A clean state [B, N, 3 + F] with the centroid of its held atoms [B, N] at the origin."""
+    weight = held[..., None].to(state.dtype)
+    centroid = (weight * state[..., :3]).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp_min(1)
+    return torch.cat([state[..., :3] - centroid, state[..., 3:]], dim=-1)
 
-    Args:
-        z: the state.
-        held: see above.
-        alpha: α of each atom [B, N, 1].
-        sigma: σ of each atom [B, N, 1].
-        noise: standard normals of the shape of `z`.
+
+def draw_held(batch: MoleculeBatch, atom_types: AtomTypes, generator: torch.Generator | None) -> Tensor:
+    """A connected part of each molecule, at random, without at least one atom [B, N].
+
+    Of each molecule one atom is let go, and up to half of the bonds are cut, mostly few; what is still connected to
+    another atom is held. A molecule of one atom has nothing to hold.
     """
-    fixed = held[..., -1:]
-    known = alpha * held[..., :-1] + sigma * noise
-    moved = (fixed * (z - known))[..., :3].sum(dim=1, keepdim=True) / fixed.sum(dim=1, keepdim=True).clamp_min(1)
-    known = torch.cat([known[..., :3] + moved, known[..., 3:]], dim=-1)
-    return torch.where(fixed > 0, known, z)
+    mask, device = batch.mask, batch.mask.device
+    B, N = mask.shape
+    order = torch.rand(mask.shape, generator=generator, device=device).masked_fill(~mask, 2).argsort(dim=1)
+    released, seed = order[:, 0], order[:, min(1, N - 1)]
+    cut = MOST_CUT * torch.rand((B, 1, 1), generator=generator, device=device) ** 2
+    draws = torch.rand((B, N, N), generator=generator, device=device).triu(1)
+    bonds = _bonds(batch, atom_types) & (draws + draws.mT >= cut)
+    rows = torch.arange(B, device=device)
+    bonds[rows, released] = False
+    held = torch.zeros_like(mask)
+    held[rows, seed] = mask[rows, seed]
+    for _ in range(N):
+        held = held | (bonds & held[:, :, None]).any(dim=1)
+    held[rows, released] = False
+    return held
+
+
+def _bonds(batch: MoleculeBatch, atom_types: AtomTypes) -> Tensor:
+    """Pairs of real atoms that are near enough to be bonded [B, N, N]; an atom is no neighbour of itself."""
+    table = Chem.GetPeriodicTable()
+    radii = torch.tensor([table.GetRcovalent(number) for number in atom_types.numbers], device=batch.mask.device)
+    radius = radii[batch.types]
+    distance = (batch.positions[:, :, None] - batch.positions[:, None]).norm(dim=-1)
+    near = distance < BOND_REACH * (radius[:, :, None] + radius[:, None])
+    apart = ~torch.eye(batch.mask.shape[1], dtype=torch.bool, device=batch.mask.device)
+    return near & apart & batch.mask[:, :, None] & batch.mask[:, None]

@@ -3,6 +3,7 @@
 A translation by c moves z_i by α_i c, so with unequal levels the plain centre of mass is not what a translation leaves
 free. The z-gauge centres z all the same, as EDM's code would; its error is 10⁻⁵ for spreads far below T. The y-gauge is
 exact for any spread: it centres y = z / α = x + r ε, r = σ / α, and takes reverse steps on the quotient (method 1.5).
+Where atoms are held clean, they are the frame, and nothing is left free (fragments.py).
 
 Legend: B molecules, N padded atoms, F features.
 """
@@ -37,6 +38,10 @@ class Gauge(Protocol):
         """The representative of z."""
         ...
 
+    def centred(self, state: Tensor, mask: Tensor) -> Tensor:
+        """A clean state, or a change of one, without what is a translation."""
+        ...
+
 
 @dataclass(frozen=True)
 class ZGauge:
@@ -55,6 +60,10 @@ class ZGauge:
     def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """Centred."""
         return centre_state(z, mask)
+
+    def centred(self, state: Tensor, mask: Tensor) -> Tensor:
+        """Centred."""
+        return centre_state(state, mask)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,10 @@ class YGauge:
         coordinates = (alpha * centre(z[..., :3] / alpha, mask)).to(z.dtype)
         return torch.cat([coordinates, z[..., 3:] * mask[..., None].to(z.dtype)], dim=-1)
 
+    def centred(self, state: Tensor, mask: Tensor) -> Tensor:
+        """Centred."""
+        return centre_state(state, mask)
+
     def shift(self, normals: Tensor, levels: Tensor, below: Tensor, mask: Tensor) -> Tensor:
         """What a reverse step adds to coordinates [B, N, 3] for the unknown translation c ~ N(0, 1 / Σ r_t⁻²).
 
@@ -98,6 +111,39 @@ class YGauge:
 
     def _ratio(self, levels: Tensor) -> Tensor:
         return self.schedule.sigma(levels) / self.schedule.alpha(levels)
+
+
+@dataclass(frozen=True)
+class PinnedGauge:
+    """Held atoms stay where they are; z of the others is in their frame, without any projection.
+
+    Attributes:
+        held: [B, N] clean atoms, at least one per molecule.
+    """
+
+    schedule: NoiseSchedule
+    held: Tensor
+
+    def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
+        """As drawn, none for held atoms."""
+        return draws * self._free(draws, mask)
+
+    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """Relative to the held atoms: a displacement of theirs is a translation of all."""
+        weight = self.held[..., None].to(eps.dtype)
+        shift = (weight * eps[..., :3]).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp_min(1)
+        return torch.cat([eps[..., :3] - shift, eps[..., 3:]], dim=-1) * self._free(eps, mask)
+
+    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """As it is."""
+        return z * mask[..., None].to(z.dtype)
+
+    def centred(self, state: Tensor, mask: Tensor) -> Tensor:
+        """As it is."""
+        return state * mask[..., None].to(state.dtype)
+
+    def _free(self, like: Tensor, mask: Tensor) -> Tensor:
+        return (mask & ~self.held)[..., None].to(like.dtype)
 
 
 GAUGES: dict[str, type[ZGauge] | type[YGauge]] = {"z": ZGauge, "y": YGauge}

@@ -24,7 +24,7 @@ class Situation:
     Attributes:
         seeds, ids: [B] the molecules, as keys of random numbers.
         rungs: [B, N] steps left per atom, 0 = clean.
-        mask: [B, N] real atoms.
+        mask: [B, N] atoms that are to become clean: real ones that are not held.
         velocities: [B, N, W] latest last.
         remembered: [B, N] how many have been seen so far; `velocities` holds the last W of them.
         pauses: [B, N] consecutive pauses.
@@ -56,23 +56,6 @@ class Synchronous:
     def advance(self, now: Situation) -> Tensor:
         """All atoms that are not clean."""
         return now.mask & (now.rungs > 0)
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """Every molecule goes down all rungs together, but takes each several times (RePaint, Lugmayr et al. 2022).
-
-    With `pause_mode=renoise` what is generated can come to fit what is held fixed (fragments.py).
-
-    Attributes:
-        rounds: moves per rung.
-    """
-
-    rounds: int
-
-    def advance(self, now: Situation) -> Tensor:
-        """All atoms in the last round of their rung."""
-        return now.mask & (now.rungs > 0) & (now.pauses >= self.rounds - 1)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.schedule import Coefficients, NoiseSchedule
-from ead_core.molecules import centre
 
 
 @dataclass(frozen=True)
@@ -97,16 +96,15 @@ def _half_step_weights(gamma: Tensor) -> Tensor:
     return weights
 
 
-def decode_positions(z: Tensor, eps: Tensor, noise: Tensor, mask: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """Coordinates [B, N, 3] from the state at level 0: x̂(z_0) + (σ_0/α_0)·Pξ, as EDM decodes.
+def decode_positions(z: Tensor, eps: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """Coordinates [B, N, 3] from the state at level 0: x̂(z_0) + (σ_0/α_0)·ξ, as EDM decodes, up to a translation.
 
     Args:
         z: state at level 0.
         eps: predicted noise at `z`.
         noise: standard normals [B, N, 3].
-        mask: real atoms.
         schedule: α and σ.
     """
     zero = torch.zeros(1, dtype=torch.long, device=z.device)
     alpha, sigma = schedule.alpha(zero).to(z.dtype), schedule.sigma(zero).to(z.dtype)
-    return centre((z[..., :3] - sigma * eps[..., :3] + sigma * noise) / alpha, mask)
+    return (z[..., :3] - sigma * eps[..., :3] + sigma * noise) / alpha

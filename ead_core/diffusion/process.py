@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from ead_core.diffusion.gauge import GAUGES, Gauge
+from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import Moves
 from ead_core.diffusion.schedule import NoiseSchedule
@@ -28,6 +28,7 @@ class Process:
         velocity: what the policy is told of a move (a key of `VELOCITIES`).
         frame: the gauge of training (a key of `GAUGES`).
         guidance: ω, how far predictions go beyond the conditional one; 0 needs no second call.
+        pinned: whether molecules have held atoms, which are their frame.
     """
 
     denoiser: DenoiserFunction
@@ -40,10 +41,14 @@ class Process:
     velocity: str = "z"
     frame: str = "z"
     guidance: float = 0.0
+    pinned: bool = False
+
+    def gauge(self, held: Tensor) -> Gauge:
+        """What keeps the translation of molecules fixed; `held` [B, N] are their held atoms."""
+        return PinnedGauge(self.schedule, held) if self.pinned else self._gauge
 
     @cached_property
-    def gauge(self) -> Gauge:
-        """What keeps the translation fixed."""
+    def _gauge(self) -> Gauge:
         return GAUGES[self.frame](self.schedule)
 
     @property

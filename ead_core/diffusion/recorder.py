@@ -25,7 +25,6 @@ _TOLD = {
     "manual": ("group_size", "lag"),
     "adaptive": ("async_ratio", "history_window", "pause_mode"),
     "random": ("async_ratio", "pause_mode"),
-    "resample": ("resamplings",),
 }
 
 Frame = tuple[NDArray[Any], ...]  # levels, velocities, positions and atomic numbers of N atoms

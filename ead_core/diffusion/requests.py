@@ -72,19 +72,20 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditio
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
     largest = int(start.sizes.max())
     molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
-    return build_process(checkpoint, request.sampler, largest), start
+    return build_process(checkpoint, request.sampler, largest, request.fragment is not None), start
 
 
 def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:
     """Sizes with room for the fragment and at least one more atom: those asked for, or any of training.
 
     Raises:
-        ConfigError: a size that is too small, a model that decides sizes by itself, or a fragment that is too large.
+        ConfigError: a size that is too small, a model that was not trained to keep fragments, or one that is too large.
         DataError: an element that the model does not know.
     """
-    if checkpoint.atom_types.has_dummies:
+    if not checkpoint.config.training.fragments:
         raise ConfigError(
-            f"{checkpoint.name} decides sizes by itself (diffusion.size_mode=dummy); it keeps no fragment."
+            f"{checkpoint.name} was not trained to complete fragments; a recipe with training.fragments=0.2 and "
+            f"training.initial={checkpoint.name} teaches it."
         )
     checkpoint.atom_types.types(torch.from_numpy(fragment.charges))
     least, largest = len(fragment) + 1, max(checkpoint.statistics.sizes)

@@ -13,31 +13,18 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.context import conditioned, guide
-from ead_core.diffusion.fragments import impose
 from ead_core.diffusion.gauge import YGauge
 from ead_core.diffusion.policy import Situation
 from ead_core.diffusion.posterior import decode_positions
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.state import SamplerState
 from ead_core.diffusion.velocity import VELOCITIES, Attempt
-from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:
     """One iteration: a network call (two with guidance), and the move that it allows."""
-    state = posed(state, process)
     return advance(state, predict(state, process), process)
-
-
-def posed(state: SamplerState, process: Process) -> SamplerState:
-    """The state that the network is shown: with held atoms as their fragment has them, noised to their levels."""
-    if not state.held.shape[2]:
-        return state
-    levels = process.grid[state.rungs]
-    alpha, sigma = (c(levels)[..., None].to(state.z.dtype) for c in (process.schedule.alpha, process.schedule.sigma))
-    z = impose(state.z, state.held, alpha, sigma, _noise(state, Stream.FRAGMENT, process))
-    return replace(state, z=process.gauge.place(z, levels, state.mask))
 
 
 def predict(state: SamplerState, process: Process) -> Tensor:
@@ -62,7 +49,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     kept = advancing[..., None] if process.remembers_moves_only else state.mask[..., None]
     return replace(
         state,
-        z=process.gauge.place(z, process.grid[rungs], state.mask),
+        z=process.gauge(state.held).place(z, process.grid[rungs], state.mask),
         rungs=rungs,
         velocities=torch.where(kept, velocities, state.velocities),
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
@@ -74,7 +61,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
 def _attempt(state: SamplerState, eps: Tensor, process: Process) -> tuple[Attempt, Tensor]:
     """The move that every atom would make, and the x̂ to remember if it is taken."""
     moves, rungs = process.moves, state.rungs
-    eps = process.gauge.seen(eps, process.grid[rungs], state.mask)
+    eps = process.gauge(state.held).seen(eps, process.grid[rungs], state.mask)
     change, prediction = torch.zeros_like(eps), state.prediction
     if moves.multistep or process.velocity == "x0":
         change, prediction = _change(state, eps, process)
@@ -88,22 +75,23 @@ def _attempt(state: SamplerState, eps: Tensor, process: Process) -> tuple[Attemp
 def _change(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
     """By how much x̂ has changed since the rung above, and x̂.
 
-    However often an atom has paused here, the change belongs to one step of log SNR. It is centred, because re-centring
-    unequal levels moves the frame; atoms still at the top have no part in it.
+    However often an atom has paused here, the change belongs to one step of log SNR. It is centred where the frame is,
+    because re-centring unequal levels moves it; atoms still at the top have no part in it.
     """
     prediction = process.moves.predict(state.z, eps, state.rungs)
     below_top = state.mask & (state.rungs < len(process.grid) - 1)
-    return centre_state(prediction - state.prediction, below_top), prediction
+    return process.gauge(state.held).centred(prediction - state.prediction, below_top), prediction
 
 
 def _with_noise(mean: Tensor, spread: Tensor, state: SamplerState, process: Process) -> Tensor:
     """A draw of the move: the mean, each atom's own noise, and in the y-gauge that of the translation."""
     end = mean + spread * _noise(state, Stream.STEP, process)
-    if not isinstance(process.gauge, YGauge):
+    gauge = process.gauge(state.held)
+    if not isinstance(gauge, YGauge):
         return end
     below = process.grid[(state.rungs - 1).clamp_min(0)]
     normals = normal(state.seeds, state.ids, state.iterations, Stream.SHIFT, (1, 3), end.dtype)[:, 0]
-    shift = process.gauge.shift(normals, process.grid[state.rungs], below, state.mask)
+    shift = gauge.shift(normals, process.grid[state.rungs], below, state.mask)
     return torch.cat([end[..., :3] + shift, end[..., 3:]], dim=-1)
 
 
@@ -138,14 +126,16 @@ def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, 
 
     Types are decoded from the features of z_0 itself, not from a prediction, as in EDM.
     """
+    gauge = process.gauge(state.held)
     noise = normal(state.seeds, state.ids, 0, Stream.DECODE, (state.mask.shape[1], 3), state.z.dtype)
-    return decode_positions(state.z, eps, noise, state.mask, process.schedule), state.z[..., 3:]
+    eps, noise = gauge.seen(eps, process.grid[state.rungs], state.mask), noise * ~state.held[..., None]
+    return gauge.centred(decode_positions(state.z, eps, noise, process.schedule), state.mask), state.z[..., 3:]
 
 
 def _noise(state: SamplerState, stream: Stream, process: Process) -> Tensor:
     shape = (state.z.shape[1], state.z.shape[2])
     draws = normal(state.seeds, state.ids, state.iterations, stream, shape, state.z.dtype)
-    return process.gauge.noise(draws, state.mask)
+    return process.gauge(state.held).noise(draws, state.mask)
 
 
 def _situation(state: SamplerState, velocities: Tensor, process: Process) -> Situation:
@@ -156,7 +146,7 @@ def _situation(state: SamplerState, velocities: Tensor, process: Process) -> Sit
         seeds=state.seeds,
         ids=state.ids,
         rungs=state.rungs,
-        mask=state.mask,
+        mask=state.mask & ~state.held,
         velocities=velocities if own else state.velocities,
         remembered=(earlier + own).expand(state.rungs.shape),
         pauses=state.pauses,

@@ -31,7 +31,7 @@ class SamplerState:
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
         context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
-        held: [B, N, 4 + F] a fragment that is kept (fragments.py); [B, N, 0] without one.
+        held: [B, N] clean atoms that are kept (fragments.py).
     """
 
     seeds: Tensor
@@ -91,5 +91,5 @@ def initial_state(
         pauses=torch.zeros_like(mask, dtype=torch.long),
         iterations=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
-        held=torch.zeros((*mask.shape, 0), dtype=dtype, device=mask.device),
+        held=torch.zeros_like(mask),
     )

@@ -12,7 +12,8 @@ from ead_core.config import Config
 from ead_core.data.dataset import Statistics
 from ead_core.diffusion.context import hide
 from ead_core.diffusion.corruption import corrupt, draw_levels
-from ead_core.diffusion.gauge import GAUGES, Gauge
+from ead_core.diffusion.fragments import about_held, draw_held
+from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import AtomTypes, MoleculeBatch
@@ -100,14 +101,29 @@ class Trainer:
         dummies = batch.types == 0 if self.atom_types.has_dummies else None
         levels = draw_levels(batch.mask, diffusion, generator, training.level_power, dummies)
         state = batch.state(self.atom_types).to(weight_type(training.precision))
-        corrupted = corrupt(state, levels, batch.mask, self.gauge, generator).select(rows)
+        held = self._held(batch, generator)
+        if held is not None:
+            state, levels = about_held(state, held), levels.masked_fill(held, 0)
+        corrupted = corrupt(state, levels, batch.mask, self._gauge(held), generator).select(rows)
         mask, context = batch.mask[rows], batch.context
         if context is not None:
             context = hide(context, self.config.conditioning, generator)[rows]
         eps = self.model(corrupted.z, corrupted.levels, mask, context)
-        predicted = self.gauge.seen(eps, corrupted.levels, mask)
-        mean_level = (corrupted.levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
-        return noise_loss(predicted, corrupted, mask), mean_level
+        held = None if held is None else held[rows]
+        predicted = self._gauge(held).seen(eps, corrupted.levels, mask)
+        learned = mask if held is None else mask & ~held
+        mean_level = (corrupted.levels * learned).sum(dim=1) / learned.sum(dim=1) / diffusion.steps
+        return noise_loss(predicted, corrupted, learned), mean_level
+
+    def _held(self, batch: MoleculeBatch, generator: torch.Generator) -> Tensor | None:
+        """Atoms that are held clean [B, N], in a share `training.fragments` of the batches."""
+        share = self.config.training.fragments
+        if not share or float(torch.rand(1, generator=generator, device=batch.mask.device)) >= share:
+            return None
+        return draw_held(batch, self.atom_types, generator)
+
+    def _gauge(self, held: Tensor | None) -> Gauge:
+        return self.gauge if held is None else PinnedGauge(self.gauge.schedule, held)
 
     @contextmanager
     def averaged(self) -> Iterator[Denoiser]:

@@ -109,6 +109,24 @@ def test_the_same_command_continues_a_run(ead, recipe, tmp_path):
     assert "continues it" not in told
 
 
+def test_a_fragment_is_completed_where_it_is(ead, make_checkpoint, tmp_path):
+    (tmp_path / "part.xyz").write_text("2\n\nC 5.0 0.0 0.0\nO 5.0 1.2 0.0\n")
+    command = ("--num", 2, "--fragment", "part.xyz", "--sizes", "4-5", "--out", "whole.npz")
+    code, _, told = ead("sample", make_checkpoint({"training.fragments": 0.2}), *command)
+    assert (code, "2 molecules → whole.npz" in told) == (0, True)
+    for index in range(2):
+        charges, positions = load_npz(tmp_path / "whole.npz").molecule(index)
+        assert charges[:2].tolist() == [6, 8]
+        assert positions[:2].ravel().tolist() == pytest.approx([5, 0, 0, 5, 1.2, 0])
+
+    code, _, told = ead("sample", make_checkpoint(name="whole-only"), *command)
+    assert code == 2
+    assert told.strip() == (
+        "ead: whole-only was not trained to complete fragments; a recipe with training.fragments=0.2 and "
+        "training.initial=whole-only teaches it."
+    )
+
+
 def test_equal_seeds_give_equal_files(ead, make_checkpoint, tmp_path):
     model = make_checkpoint()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

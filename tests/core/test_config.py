@@ -46,7 +46,7 @@ def test_sections_cannot_be_changed(config):
         ("sampler.async_ratio=1.5", "sampler.async_ratio: must be less than or equal to 1, not 1.5."),
         (
             "sampler.policy=greedy",
-            "sampler.policy: must be 'synchronous', 'manual', 'adaptive', 'random' or 'resample', not 'greedy'.",
+            "sampler.policy: must be 'synchronous', 'manual', 'adaptive' or 'random', not 'greedy'.",
         ),
         ("sampler.advance_rate=2", "sampler.advance_rate.0: must be less than or equal to 1, not 2."),
         ("sampler.advance_rate=[0.5, fast]", "sampler.advance_rate.1: must be a valid number"),

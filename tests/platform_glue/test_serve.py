@@ -209,7 +209,7 @@ def test_the_model_and_the_document_are_described(service):
         ({"sampler": {"sampler.steps": 0}}, ["sampler", "sampler.steps"], "1 to 100000"),
         ({"sampler": {"sampler.steps": 41}}, ["sampler", "sampler.steps"], "at most the 40 levels"),
         ({"sampler": {"sampler.lag": 2**31}}, ["sampler", "sampler.lag"], "0 to 10000"),
-        ({"sampler": {"sampler.policy": "eager"}}, ["sampler", "sampler.policy"], "'random' or 'resample'"),
+        ({"sampler": {"sampler.policy": "eager"}}, ["sampler", "sampler.policy"], "'adaptive' or 'random'"),
         ({"sampler": {"sampler.batch_size": 1}}, ["sampler", "sampler.batch_size"], "known are sampler.policy"),
         ({"sampler": {"async_ratio": 0.1}}, ["sampler", "async_ratio"], "sampler.async_ratio"),
         (

@@ -430,7 +430,9 @@ def test_the_last_step_is_evaluated(run):
     assert seen == [2, 4, 5]
 
 
-@pytest.mark.parametrize("changes", [{"diffusion.size_mode": "dummy"}, {"diffusion.gauge": "y"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"diffusion.size_mode": "dummy"}, {"diffusion.gauge": "y"}, {"training.fragments": 1.0}], ids=str
+)
 def test_other_ways_of_noising_are_learnt(make_trainer, molecules, changes):
     trainer = make_trainer({"training.learning_rate": 0.01, "network.hidden_features": 16, **changes})
     batches = TrainingBatches(molecules, trainer.atom_types, 24, 0)

@@ -19,6 +19,7 @@ RUNS = {
     "uneven": {"training.steps": 6, "training.batch_size": 5},
     "idle": {"training.steps": 3, "training.batch_size": 1},
     "egnn": {"training.steps": 3, "network.kind": "egnn"},
+    "fragments": {"training.steps": 4, "training.fragments": 0.5},
     "stopped": {"training.steps": 100_000, "training.max_seconds": 0.01},
 }
 SCRIPT = """
