@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ead_core.cli_data import data_app
+from ead_core.cli_judge import judge_file, selector_for
 from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
 from ead_core.config import parse_overrides, read_mapping
@@ -42,6 +43,8 @@ def sample(
     targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets, a row per molecule.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
+    best_of: Annotated[int | None, typer.Option(min=2, help="Make so many for each target, and keep the best.")] = None,
+    selector: Annotated[str | None, typer.Option(help="With --best-of: the predictor that chooses.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
@@ -56,6 +59,7 @@ def sample(
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
     from ead_core.diffusion.requests import Request, prepare, sampler_config
+    from ead_core.judge.selection import best_of as best_of_candidates
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
@@ -71,14 +75,20 @@ def sample(
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
     if record:
-        check_traceable(num)
-    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept)
+        check_traceable(num * (best_of or 1))
+    judge, times = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
+    if isinstance(atoms, tuple):
+        atoms = tuple(size for size in atoms for _ in range(times))
+    config = sampler_config(model, chosen)
+    request = Request(num * times, config, seed, 0, atoms, wanted.each(times) if wanted else None, kept)
     prepare(model, request)  # what is wrong is said before anything else
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
-    with progress_bar(f"sampling with {model.name}", num) as progress:
+    with progress_bar(f"sampling with {model.name}", request.num) as progress:
         molecules = fulfil(model, request, progress, recorder)
+    if judge:
+        molecules = best_of_candidates(molecules, times, judge)
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
@@ -92,6 +102,11 @@ def evaluate(
     train: Annotated[Path | None, typer.Option(help="Training molecules, for novelty.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Judge how near to their targets they are.")
+    ] = False,
+    judge: Annotated[str, typer.Option(help="With --conditional: a judge's name or folder.")] = "qm9-judge",
+    verdicts: Annotated[Path | None, typer.Option(help="With --conditional: a table, .parquet or .csv.")] = None,
 ) -> None:
     """Measure stability, validity, uniqueness and novelty in the published EDM protocol."""
     from ead_core.data.formats import read_molecules
@@ -102,10 +117,13 @@ def evaluate(
     report = read_molecules(file)
     known = training_smiles(read_molecules(train).molecules, workers) if train else None
     card = measure(report.molecules, known, workers=workers, skipped=len(report.skipped))
+    typer.echo(card.table())
+    figures = card.to_json()
+    if conditional:
+        figures["conditional"] = judge_file(report.molecules, judge, verdicts)
     if json_out:
         with write_aside(json_out) as aside:
-            aside.write_text(json.dumps(card.to_json(), indent=1) + "\n")
-    typer.echo(card.table())
+            aside.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 @app.command()

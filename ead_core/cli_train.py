@@ -22,7 +22,7 @@ def train(
     from ead_core.cpu import tune_cpu
     from ead_core.training.fit import fit
     from ead_core.training.progress import steps_done
-    from ead_core.training.session import prepare, quality_check
+    from ead_core.training.session import evaluation, prepare
 
     config = load_config(recipe, overrides or [])
     tune_cpu(config.training.threads)
@@ -33,7 +33,7 @@ def train(
     if told:
         typer.echo(f"conditioned on {told}", err=True)
     with TrainingBar(config.training.steps) as bar:
-        check = quality_check(config, session.statistics, out)
+        check = evaluation(config, session, out)
         fit(config, session.train, session.statistics, out, logged(bar, out / LOG), check)
     step = steps_done(out)
     typer.echo(f"{out} holds the checkpoint at step {step} of {config.training.steps}.", err=True)

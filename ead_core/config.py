@@ -53,9 +53,14 @@ class Config(Section):
     sampler: SamplerConfig = SamplerConfig()
 
     @model_validator(mode="after")
-    def _fragments_have_a_size(self) -> Self:
+    def _sections_fit(self) -> Self:
         if self.training.fragments and self.diffusion.size_mode == "dummy":
             raise ValueError("training.fragments must be 0 with diffusion.size_mode=dummy")
+        if self.training.objective == "predict":
+            if not self.conditioning.properties:
+                raise ValueError("training.objective=predict needs conditioning.properties, which are to be predicted")
+            if self.training.initial is not None or self.diffusion.size_mode == "dummy":
+                raise ValueError("training.objective=predict takes neither training.initial nor dummies")
         return self
 
     @classmethod

@@ -60,13 +60,15 @@ class DiffusionConfig(Section):
 class TrainingConfig(Section):
     """The optimisation. `steps` counts optimiser steps; `max_seconds` ends a sitting early, resumable.
 
-    The learning rate warms up, stays, and falls to zero over the last `decay_fraction` of `steps`. `initial` names
-    a checkpoint whose weights a new run starts from. `batch_size` counts the molecules of all workers together.
-    Levels are drawn as T u^level_power: above 1, low ones more often. In a share `fragments` of the batches a connected
-    part of every molecule is held clean, so that the model learns to complete it. `precision` is explained in
-    precision.py.
+    `objective` is `denoise` for a generator; `predict` trains a judge, which tells the properties of `conditioning`
+    from finished molecules (ead_core/judge). The learning rate warms up, stays, and falls to zero over the last
+    `decay_fraction` of `steps`. `initial` names a checkpoint whose weights a new run starts from. `batch_size` counts
+    the molecules of all workers together. Levels are drawn as T u^level_power: above 1, low ones more often. In a share
+    `fragments` of the batches a connected part of every molecule is held clean, so that the model learns to complete
+    it. `precision` is explained in precision.py.
     """
 
+    objective: Literal["denoise", "predict"] = "denoise"
     initial: str | None = None
     steps: int = Field(20_000, ge=1)
     max_seconds: float | None = Field(None, gt=0)

@@ -55,6 +55,11 @@ class Targets:
         """These rows, each with the one row of `other` added, whose properties are different ones."""
         return replace(self, names=self.names + other.names, rows=tuple(row + other.rows[0] for row in self.rows))
 
+    def each(self, times: int) -> "Targets":
+        """Every row so many times in a row."""
+        rows = tuple(row for row in self.rows for _ in range(times))
+        return replace(self, rows=rows, sizes=tuple(size for size in self.sizes for _ in range(times)))
+
     @cached_property
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Low and high ends [R, P]."""

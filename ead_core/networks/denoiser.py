@@ -9,6 +9,8 @@ from ead_core.networks.egnn import Egnn
 from ead_core.networks.egnn_rbf import EgnnRbf
 from ead_core.networks.egnn_vector import EgnnVector
 
+Network = Egnn | EgnnRbf | EgnnVector
+
 
 class Denoiser(nn.Module):
     """ε̂ = φ(z, t) with levels per atom; coordinates are a displacement without its centre of mass.
@@ -19,7 +21,7 @@ class Denoiser(nn.Module):
         context: 2P, channels that say something of the molecule as a whole (diffusion/context.py); 0 for none.
     """
 
-    def __init__(self, network: Egnn | EgnnRbf | EgnnVector, steps: int, context: int = 0) -> None:
+    def __init__(self, network: Network, steps: int, context: int = 0) -> None:
         super().__init__()
         self.network = network
         self.steps = steps
@@ -55,8 +57,13 @@ def build_denoiser(config: NetworkConfig, features: int, steps: int, context: in
         steps: T.
         context: 2P, context channels per molecule.
     """
+    return Denoiser(build_network(config, features, context), steps, context)
+
+
+def build_network(config: NetworkConfig, features: int, context: int = 0) -> Network:
+    """The network that a recipe's section describes; arguments as of `build_denoiser`."""
     hidden, layers, edge, vectors = config.hidden_features, config.layers, config.edge_features, config.vectors
-    network: Egnn | EgnnRbf | EgnnVector
+    network: Network
     match config.kind:
         case "egnn":
             network = Egnn(features, hidden, layers, context)
@@ -65,4 +72,4 @@ def build_denoiser(config: NetworkConfig, features: int, steps: int, context: in
         case "egnn_vector":
             network = EgnnVector(features, hidden, layers, edge, vectors, context)
     network.causal = config.messages == "causal"
-    return Denoiser(network, steps, context)
+    return network

@@ -25,6 +25,7 @@ from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.files import write_aside
 from ead_core.molecules import DUMMY, AtomTypes
 from ead_core.networks.denoiser import Denoiser, build_denoiser
+from ead_core.networks.predictor import Predictor, build_predictor
 
 FORMAT = "ead-checkpoint-1"
 CONFIG, WEIGHTS, STATISTICS, CARD = "config.yaml", "model.safetensors", "stats.json", "card.json"
@@ -75,10 +76,15 @@ class Checkpoint:
         if self.statistics.properties:
             interpretation["properties"] = self.statistics.to_json()["properties"]
             interpretation["prior"] = self.prior and self.prior.digest()
-        digest = hashlib.sha256(json.dumps(interpretation, sort_keys=True).encode())
-        for name, weight in sorted(self.denoiser.state_dict().items()):
-            digest.update(name.encode() + weight.cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_digest(self.denoiser.state_dict(), json.dumps(interpretation, sort_keys=True))
+
+
+def weights_digest(weights: Mapping[str, Tensor], interpretation: str = "") -> str:
+    """16 hexadecimal digits of weights, and of what interprets them."""
+    digest = hashlib.sha256(interpretation.encode())
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode() + weight.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def vocabulary(config: Config, statistics: Statistics) -> AtomTypes:
@@ -91,6 +97,14 @@ def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:
     """The untrained denoiser of a recipe for the elements of a data set."""
     features, context = vocabulary(config, statistics).num_features, 2 * len(config.conditioning.properties)
     return build_denoiser(config.network, features, config.diffusion.steps, context)
+
+
+def new_network(config: Config, statistics: Statistics) -> Denoiser | Predictor:
+    """What a recipe trains, untrained: a denoiser, or a predictor of properties."""
+    if config.training.objective == "denoise":
+        return new_denoiser(config, statistics)
+    features, properties = vocabulary(config, statistics).num_features, len(config.conditioning.properties)
+    return build_predictor(config.network, features, config.diffusion.steps, properties)
 
 
 def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: JointPrior | None = None) -> None:
@@ -133,6 +147,22 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     """Load a bundled checkpoint by name or any checkpoint by its directory.
 
     Raises:
+        CheckpointError: missing, incomplete, corrupt, of another version, or a judge, which generates nothing.
+    """
+    directory, config, statistics, denoiser = load_network(name_or_path)
+    if not isinstance(denoiser, Denoiser):
+        raise CheckpointError(f"{directory} predicts properties (training.objective=predict); it generates nothing.")
+    try:
+        prior = _load_prior(directory, config)
+    except EADError as error:
+        raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
+    return Checkpoint(directory.resolve().name, config, statistics, denoiser, prior)
+
+
+def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, Denoiser | Predictor]:
+    """Folder, recipe, statistics and network, in evaluation mode, of a checkpoint of either objective.
+
+    Raises:
         CheckpointError: missing, incomplete, corrupt, or of another version.
     """
     directory = find_checkpoint(name_or_path)
@@ -142,25 +172,31 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         with safe_open(directory / WEIGHTS, "pt") as file:
             version = (file.metadata() or {}).get("format", "unknown")
         weights = load_file(directory / WEIGHTS)
-        prior = _load_prior(directory, config, statistics)
     except (OSError, EADError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
     if version != FORMAT:
         raise CheckpointError(f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'.")
-    denoiser = new_denoiser(config, statistics)
+    _check_properties(directory, config, statistics)
+    network = new_network(config, statistics)
     try:
-        denoiser.load_state_dict(weights)
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {directory}: weights do not fit the network in {CONFIG}.") from error
-    return Checkpoint(directory.resolve().name, config, statistics, denoiser.eval().requires_grad_(False), prior)
+    return directory, config, statistics, network.eval().requires_grad_(False)
 
 
-def _load_prior(directory: Path, config: Config, statistics: Statistics) -> JointPrior | None:
+def _check_properties(directory: Path, config: Config, statistics: Statistics) -> None:
+    if tuple(statistics.properties) != config.conditioning.properties:
+        known = ", ".join(statistics.properties) or "none"
+        raise CheckpointError(
+            f"checkpoint {directory} is incomplete or corrupt: conditioning.properties of {CONFIG} are not those of "
+            f"{STATISTICS} ({known})."
+        )
+
+
+def _load_prior(directory: Path, config: Config) -> JointPrior | None:
     """The table of a conditional checkpoint (CheckpointError if it is not of the properties of the recipe)."""
     names = config.conditioning.properties
-    if tuple(statistics.properties) != names:
-        known = ", ".join(statistics.properties) or "none"
-        raise CheckpointError(f"conditioning.properties of {CONFIG} are not those of {STATISTICS} ({known})")
     if not names:
         return None
     prior = JointPrior.load(directory / PRIOR)

@@ -17,7 +17,6 @@ from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.context import encode
 from ead_core.errors import DataError
-from ead_core.networks.denoiser import Denoiser
 from ead_core.training.checkpoint import save_recipe, save_weights
 from ead_core.training.interrupt import stop_on_signal
 from ead_core.training.monitor import Clock
@@ -26,7 +25,7 @@ from ead_core.training.progress import load_progress, save_progress
 from ead_core.training.trainer import Trainer, rate_factor
 
 Report = Callable[[Mapping[str, Any]], None]
-Evaluate = Callable[[Denoiser, int], Mapping[str, float]]
+Evaluate = Callable[[Any, int], Mapping[str, float]]  # of the averaged network, a denoiser or a predictor
 Published = Callable[[Path], None]
 LOG_SECONDS = 2.0
 
@@ -52,7 +51,7 @@ def fit(
         directory: becomes a checkpoint directory; a run found in it is continued.
         report: receives a dictionary of numbers every few seconds and at every evaluation, on all workers at the
             same steps.
-        evaluate: called with the averaged denoiser and the step every `training.evaluate_every` steps and at the end.
+        evaluate: called with the averaged network and the step every `training.evaluate_every` steps and at the end.
         published: called on all workers after every checkpoint that training has written.
 
     Returns:
@@ -117,8 +116,13 @@ def _material(
     if not labels:
         return TrainingBatches(molecules, types, training.batch_size, training.seed), None
     context = encode(labels, statistics.properties, len(molecules))
+    if training.objective == "predict":  # nothing is learnt from what has no label
+        known = context[:, 1::2].any(dim=1)
+        molecules, context = molecules.select(known.numpy()), context[known]
     batches = TrainingBatches(molecules, types, training.batch_size, training.seed, context)
-    return batches, JointPrior.of_training(molecules, labels, training.seed)
+    return batches, JointPrior.of_training(
+        molecules, labels, training.seed
+    ) if training.objective == "denoise" else None
 
 
 def save(directory: Path, trainer: Trainer) -> None:

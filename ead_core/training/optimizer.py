@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.config import TrainingConfig
-from ead_core.networks.denoiser import Denoiser
 
 SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs more than it gives
 
@@ -18,15 +17,15 @@ class Optimizer:
     lower loss here (docs/decisions/).
 
     Args:
-        denoiser: the network.
+        network: its parameters are followed.
         config: training section.
     """
 
-    def __init__(self, denoiser: Denoiser, config: TrainingConfig) -> None:
-        self._names: dict[Tensor, str] = {parameter: name for name, parameter in denoiser.named_parameters()}
-        matrices = _matrices(denoiser) if config.optimizer == "muon" else []
+    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
+        matrices = _matrices(network) if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
-        others = [parameter for parameter in denoiser.parameters() if id(parameter) not in chosen]
+        others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
         self._parts: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         ]
@@ -63,7 +62,7 @@ class Optimizer:
                     part.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}
 
 
-def _matrices(denoiser: Denoiser) -> list[nn.Parameter]:
+def _matrices(network: nn.Module) -> list[nn.Parameter]:
     """Weights between hidden layers; first and last layer are left to AdamW, as Muon's authors advise."""
-    blocks = denoiser.network.get_submodule("blocks")
+    blocks = network.get_submodule("network.blocks")
     return [p for p in blocks.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]

@@ -30,7 +30,7 @@ OPTIMIZER_PREFIX = "optimizer."
 def save_progress(directory: Path, trainer: "Trainer") -> None:
     """Write everything that `load_progress` needs to continue bit for bit."""
     tensors: dict[str, Tensor] = {}
-    for name, parameter in trainer.denoiser.named_parameters():
+    for name, parameter in trainer.network.named_parameters():
         tensors[f"weights.{name}"] = parameter.detach()
         tensors[f"ema.{name}"] = trainer.ema.weights[name]
     for name, value in trainer.optimizer.tensors():
@@ -71,7 +71,7 @@ def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -
 
 @torch.no_grad()
 def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
-    for name, parameter in trainer.denoiser.named_parameters():
+    for name, parameter in trainer.network.named_parameters():
         parameter.copy_(tensors[f"weights.{name}"])
     trainer.ema.load({name: tensors[f"ema.{name}"] for name in trainer.ema.weights})
     stored = {k.removeprefix(OPTIMIZER_PREFIX): v for k, v in tensors.items() if k.startswith(OPTIMIZER_PREFIX)}
@@ -86,7 +86,9 @@ def _check_same_model(directory: Path, config: Config, statistics: Statistics) -
     except (OSError, EADError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{directory} holds a run whose recipe cannot be read ({one_line(error)}).") from error
     old, new = before.flat(), config.flat()
-    fixed = [key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer"))]
+    fixed = [
+        key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer", "training.objective"))
+    ]
     fixed += ["conditioning.properties", "conditioning.half"]
     changed = [key for key in fixed if old[key] != new[key]]
     if changed:

@@ -57,6 +57,19 @@ def prepare(config: Config) -> Session:
     return Session(train, molecules.select(split.valid), molecules.select(split.test), statistics)
 
 
+def evaluation(config: Config, session: Session, directory: Path | None) -> Evaluate | None:
+    """What `fit` calls now and then: the quality check of a generator, or the calibration of a judge.
+
+    Raises:
+        DataError: a judge's property of which no held-out molecule has a label.
+    """
+    if config.training.objective == "denoise":
+        return quality_check(config, session.statistics, directory)
+    from ead_core.judge.training import calibration_check
+
+    return calibration_check(config, session.statistics, session.valid, session.test, directory)
+
+
 def quality_check(config: Config, statistics: Statistics, directory: Path | None) -> Evaluate | None:
     """A function for `fit` that samples synchronously and measures stability; None when switched off.
 

@@ -1,4 +1,4 @@
-"""One optimiser step of EAD, and everything that changes while training."""
+"""One optimiser step, and everything that changes while training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +10,15 @@ from torch import Tensor, nn
 
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
-from ead_core.diffusion.context import hide
-from ead_core.diffusion.corruption import corrupt, draw_levels
-from ead_core.diffusion.fragments import about_held, draw_held
-from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
-from ead_core.diffusion.loss import noise_loss
-from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
+from ead_core.networks.predictor import Predictor
 from ead_core.precision import DenoiserFunction, computed, weight_type
-from ead_core.training.checkpoint import new_denoiser, vocabulary
+from ead_core.training.checkpoint import new_network, vocabulary
 from ead_core.training.ema import Ema
 from ead_core.training.initial import initial_weights
 from ead_core.training.monitor import LossWindow
+from ead_core.training.objectives import OBJECTIVES, Objective
 from ead_core.training.optimizer import Optimizer
 from ead_core.training.parallel import Workers
 
@@ -34,22 +30,22 @@ class Trainer:
     Attributes:
         config: the recipe.
         workers: who trains.
-        denoiser: the network being optimised.
+        network: what is being optimised: a denoiser, or a predictor of properties.
         model: the same network in the precision of training, with gradients averaged over the workers.
         optimizer: over its parameters.
         ema: the averaged weights that a checkpoint publishes.
+        objective: the loss.
         step: optimiser steps done.
         seconds: wall clock spent training, over all sittings.
     """
 
     config: Config
     workers: Workers
-    denoiser: Denoiser
+    network: Denoiser | Predictor
     model: DenoiserFunction
     optimizer: Optimizer
     ema: Ema
-    gauge: Gauge
-    atom_types: AtomTypes
+    objective: Objective
     step: int = 0
     seconds: float = 0.0
     window: LossWindow = field(default_factory=LossWindow)
@@ -63,78 +59,52 @@ class Trainer:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            denoiser = new_denoiser(config, statistics)
+            network = new_network(config, statistics)
         if config.training.initial is not None:
-            denoiser.load_state_dict(initial_weights(config, statistics))
-        denoiser.to(workers.device, weight_type(config.training.precision))
+            network.load_state_dict(initial_weights(config, statistics))
+        network.to(workers.device, weight_type(config.training.precision))
         return cls(
             config=config,
             workers=workers,
-            denoiser=denoiser,
-            model=computed(workers.wrap(denoiser), config.training.precision),
-            optimizer=Optimizer(denoiser, config.training),
-            ema=Ema(denoiser, config.training.ema_decay),
-            gauge=GAUGES[config.diffusion.gauge](NoiseSchedule(config.diffusion.steps, config.diffusion.precision)),
-            atom_types=vocabulary(config, statistics),
+            network=network,
+            model=computed(workers.wrap(network), config.training.precision),
+            optimizer=Optimizer(network, config.training),
+            ema=Ema(network, config.training.ema_decay),
+            objective=OBJECTIVES[config.training.objective](config, vocabulary(config, statistics)),
         )
+
+    @property
+    def atom_types(self) -> AtomTypes:
+        """The vocabulary."""
+        return self.objective.atom_types
 
     def advance(self, batch: MoleculeBatch) -> None:
         """One optimiser step on a batch, of which this worker does its share."""
         rows, factor = self.workers.share(len(batch.mask))
         losses, levels = self.losses(batch, rows)
         (factor * losses.sum()).backward()
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.training.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
         self.optimizer.step(rate_factor(self.config, self.step))
-        self.ema.update(self.denoiser, self.step)
+        self.ema.update(self.network, self.step)
         self.window.add(losses.detach(), levels, norm, len(batch.mask))
         self.step += 1
 
     def losses(self, batch: MoleculeBatch, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses and mean relative noise levels of the molecules `rows` under this step's corruption.
-
-        The whole batch is corrupted, so that a molecule's noise does not depend on the number of workers. Which
-        properties are hidden is drawn last, so that it is the noise of an unconditional run.
-        """
-        diffusion, training = self.config.diffusion, self.config.training
+        """Losses and mean relative noise levels of the molecules `rows`, random numbers being those of this step."""
         generator = torch.Generator(device=batch.mask.device)
-        generator.manual_seed(int(np.random.SeedSequence([training.seed, self.step]).generate_state(1)[0]))
-        dummies = batch.types == 0 if self.atom_types.has_dummies else None
-        levels = draw_levels(batch.mask, diffusion, generator, training.level_power, dummies)
-        state = batch.state(self.atom_types).to(weight_type(training.precision))
-        held = self._held(batch, generator)
-        if held is not None:
-            state, levels = about_held(state, held), levels.masked_fill(held, 0)
-        corrupted = corrupt(state, levels, batch.mask, self._gauge(held), generator).select(rows)
-        mask, context = batch.mask[rows], batch.context
-        if context is not None:
-            context = hide(context, self.config.conditioning, generator)[rows]
-        eps = self.model(corrupted.z, corrupted.levels, mask, context)
-        held = None if held is None else held[rows]
-        predicted = self._gauge(held).seen(eps, corrupted.levels, mask)
-        learned = mask if held is None else mask & ~held
-        mean_level = (corrupted.levels * learned).sum(dim=1) / learned.sum(dim=1) / diffusion.steps
-        return noise_loss(predicted, corrupted, learned), mean_level
-
-    def _held(self, batch: MoleculeBatch, generator: torch.Generator) -> Tensor | None:
-        """Atoms that are held clean [B, N], in a share `training.fragments` of the batches."""
-        share = self.config.training.fragments
-        if not share or float(torch.rand(1, generator=generator, device=batch.mask.device)) >= share:
-            return None
-        return draw_held(batch, self.atom_types, generator)
-
-    def _gauge(self, held: Tensor | None) -> Gauge:
-        return self.gauge if held is None else PinnedGauge(self.gauge.schedule, held)
+        generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
+        return self.objective.losses(self.model, batch, rows, generator)
 
     @contextmanager
-    def averaged(self) -> Iterator[Denoiser]:
-        """The denoiser with averaged weights, in evaluation mode, for the length of a block."""
-        current = {name: p.detach().clone() for name, p in self.denoiser.named_parameters()}
+    def averaged(self) -> Iterator[Denoiser | Predictor]:
+        """The network with averaged weights, in evaluation mode, for the length of a block."""
+        current = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         try:
-            self.denoiser.load_state_dict(self.ema.weights)
-            yield self.denoiser.eval()
+            self.network.load_state_dict(self.ema.weights)
+            yield self.network.eval()
         finally:
-            self.denoiser.load_state_dict(current)
-            self.denoiser.train()
+            self.network.load_state_dict(current)
+            self.network.train()
 
 
 def rate_factor(config: Config, step: int) -> float:

@@ -13,7 +13,7 @@ from ead_core.errors import EADError
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
-from ead_core.training.session import Session, prepare, quality_check
+from ead_core.training.session import Session, evaluation, prepare
 from ead_platform.recipe import Recipe
 
 
@@ -42,7 +42,7 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
         checkpoint = ray.train.Checkpoint.from_directory(directory) if leads else None
         ray.train.report({}, checkpoint=checkpoint)
 
-    check = quality_check(config, session.statistics, directory)
+    check = evaluation(config, session, directory)
     try:
         fit(config, session.train, session.statistics, directory, _report, check, published)
     except EADError as error:

@@ -143,5 +143,5 @@ def test_training_in_bf16_lowers_the_loss_and_keeps_float32(make_config, molecul
         trainer.advance(batches.batch(step))
         losses.append(trainer.window.drain()["loss"])
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
-    kept = [*trainer.denoiser.parameters(), *trainer.ema.weights.values(), *(t for _, t in trainer.optimizer.tensors())]
+    kept = [*trainer.network.parameters(), *trainer.ema.weights.values(), *(t for _, t in trainer.optimizer.tensors())]
     assert {tensor.dtype for tensor in kept} == {torch.float32}

@@ -57,7 +57,7 @@ def test_hiding_properties_leaves_the_noise_as_it_was(make_config, make_checkpoi
 def test_the_network_sees_labels_and_now_and_then_none(make_config, labelled, monkeypatch):
     config = make_config({**TWO, "conditioning.drop_all": 0.5, "conditioning.drop_each": 0.0})
     trainer, seen = Trainer.create(config, statistics_of(config, labelled), ALONE), []
-    monkeypatch.setattr(trainer, "model", lambda *inputs: seen.append(inputs[3]) or trainer.denoiser(*inputs))
+    monkeypatch.setattr(trainer, "model", lambda *inputs: seen.append(inputs[3]) or trainer.network(*inputs))
     context = encode(labels_of(labelled, config.conditioning, 0), statistics_of(config, labelled).properties, 240)
     batches = TrainingBatches(labelled, trainer.atom_types, 240, 0, context)
     trainer.losses(batches.batch(0), torch.arange(240))
@@ -168,7 +168,7 @@ def test_statistics_without_the_labels_are_refused(make_config, labelled, tmp_pa
 def test_the_quality_check_asks_for_nothing(make_config, labelled):
     config = make_config({**TWO, "training.evaluate_molecules": 2, "sampler.guidance": 2.0})
     trainer = Trainer.create(config, statistics_of(config, labelled), ALONE)
-    assert quality_check(config, statistics_of(config, labelled), None)(trainer.denoiser, 1).keys() == {
+    assert quality_check(config, statistics_of(config, labelled), None)(trainer.network, 1).keys() == {
         "atom_stability",
         "molecule_stability",
     }

@@ -328,7 +328,7 @@ def test_gradients_are_clipped(make_trainer, molecules, monkeypatch):
         step, seen = trainer.optimizer.step, []
 
         def watch(factor):
-            seen.append(math.hypot(*(float(p.grad.norm()) for p in trainer.denoiser.parameters())))
+            seen.append(math.hypot(*(float(p.grad.norm()) for p in trainer.network.parameters())))
             step(factor)
 
         monkeypatch.setattr(trainer.optimizer, "step", watch)
@@ -344,7 +344,7 @@ def test_gradients_are_clipped(make_trainer, molecules, monkeypatch):
 
 def test_muon_gets_the_inner_matrices_and_adam_all_else(make_trainer):
     trainer = make_trainer(MUON)
-    names = {id(parameter): name for name, parameter in trainer.denoiser.named_parameters()}
+    names = {id(parameter): name for name, parameter in trainer.network.named_parameters()}
     adam, muon = (
         {names[id(p)]: p for group in part.param_groups for p in group["params"]} for part in trainer.optimizer._parts
     )
@@ -375,7 +375,7 @@ def test_a_run_can_start_from_the_weights_of_a_checkpoint(run, make_config, stat
     first = run("first", {"training.steps": 3})
     trainer = Trainer.create(make_config({"training.initial": str(first)}), statistics, ALONE)
     weights = load_file(first / "model.safetensors")
-    assert all(torch.equal(weights[name], p) for name, p in trainer.denoiser.named_parameters())
+    assert all(torch.equal(weights[name], p) for name, p in trainer.network.named_parameters())
     assert all(torch.equal(weights[name], trainer.ema.weights[name]) for name in weights)
     assert trainer.step == 0
     second = run("second", {"training.steps": 2, "training.initial": str(first)})

@@ -54,7 +54,7 @@ def test_a_model_with_dummies_starts_as_one_without(make_checkpoint, make_traine
 def test_a_conditional_model_continues_from_one_of_the_same_properties(conditional, make_trainer):
     old = load_checkpoint(conditional)
     trainer = make_trainer(conditional, {"conditioning.properties": old.config.conditioning.properties})
-    assert torch.equal(trainer.denoiser.network.embed.weight, old.denoiser.network.embed.weight)
+    assert torch.equal(trainer.network.network.embed.weight, old.denoiser.network.embed.weight)
 
 
 @pytest.mark.parametrize(

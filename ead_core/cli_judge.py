@@ -1,0 +1,67 @@
+"""What `ead sample --best-of` and `ead evaluate --conditional` do with judges."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ead_core.data.store import MoleculeSet
+from ead_core.errors import ConfigError
+from ead_core.judge.judge import Judge
+from ead_core.training.checkpoint import Checkpoint
+
+
+def selector_for(best_of: int | None, name: str | None, model: Checkpoint, properties: tuple[str, ...]) -> Judge | None:
+    """Who chooses among candidates; None if nobody is to.
+
+    Args:
+        best_of: candidates for each molecule.
+        name: of the selector.
+        model: the generator.
+        properties: asked for.
+
+    Raises:
+        ConfigError: one option without the other, no targets, or a selector that may not choose.
+    """
+    if best_of is None and name is None:
+        return None
+    if best_of is None or name is None:
+        raise ConfigError("--best-of takes a number of candidates and --selector who chooses among them; give both.")
+    if not properties:
+        raise ConfigError("--best-of chooses what is nearest to its targets; give some with --target or --targets.")
+    from ead_core.judge.judge import load_judge
+    from ead_core.judge.selection import check_selector
+
+    selector = load_judge(name)
+    check_selector(selector, model, properties)
+    return selector
+
+
+def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> dict[str, Any]:
+    """Print how near the molecules are to their targets, write a row for each, and return the figures.
+
+    Args:
+        molecules: with their targets.
+        name: of the judge.
+        out: `.parquet` or `.csv`; None for none.
+
+    Raises:
+        ConfigError: another extension.
+        DataError: see `judged`.
+    """
+    import pandas as pd
+
+    from ead_core.files import write_aside
+    from ead_core.judge.judge import load_judge
+    from ead_core.judge.verdict import judged, per_molecule, table, to_json
+
+    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
+        raise ConfigError(f"cannot write {out}: the table of molecules must end in .parquet or .csv.")
+    judge = load_judge(name)
+    verdicts = judged(molecules, judge)
+    typer.echo("\n" + table(verdicts))
+    if out is not None:
+        frame = pd.DataFrame(per_molecule(molecules, verdicts))
+        with write_aside(out) as aside:
+            frame.to_csv(aside, index=False) if out.suffix.lower() == ".csv" else frame.to_parquet(aside, index=False)
+    return to_json(verdicts, judge)

@@ -1,0 +1,1 @@
+"""Telling the properties of finished molecules, and whether they are those that were asked for."""

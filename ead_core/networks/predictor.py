@@ -1,0 +1,55 @@
+"""Properties of whole molecules from their atoms: the networks of the denoisers with another readout.
+
+Legend: B molecules, N padded atoms, F features, P properties.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from ead_core.config import NetworkConfig
+from ead_core.networks.denoiser import Network, build_network
+
+TYPICAL_ATOMS = 18.0  # of a QM9 molecule: keeps sums and means over atoms of one size
+
+
+class Predictor(nn.Module):
+    """Every atom contributes to a mean over atoms, for what does not grow with the molecule, and to a sum for the rest.
+
+    Args:
+        network: maps (x, h, time, mask) to (displacement, features), with at least 2P feature channels.
+        features: F.
+        steps: T, the level that is fed to the network as time 1.
+        properties: P.
+    """
+
+    def __init__(self, network: Network, features: int, steps: int, properties: int) -> None:
+        super().__init__()
+        self.network, self.steps, self.properties = network, steps, properties
+        self.spare = max(features, 2 * properties) - features
+        self.context = 0
+
+    def forward(self, z: Tensor, levels: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+        """Predicted properties [B, P], in units of the training labels' deviation; the call is that of a denoiser.
+
+        Args:
+            z: state [B, N, 3 + F].
+            levels: integer levels [B, N], 0 for clean molecules.
+            mask: real atoms [B, N].
+            context: not used.
+        """
+        time, real = levels.to(z.dtype) / self.steps, mask[..., None].to(z.dtype)
+        _, channels = self.network(z[..., :3], pad(z[..., 3:], (0, self.spare)), time, mask)
+        mean, total = (channels[..., : 2 * self.properties] * real).sum(dim=1).split(self.properties, dim=-1)
+        return mean / real.sum(dim=1).clamp_min(1) + total / TYPICAL_ATOMS
+
+
+def build_predictor(config: NetworkConfig, features: int, steps: int, properties: int) -> Predictor:
+    """The predictor that a recipe's `network:` section describes, with fresh weights.
+
+    Args:
+        config: network section.
+        features: F, feature channels per atom.
+        steps: T.
+        properties: P.
+    """
+    return Predictor(build_network(config, max(features, 2 * properties)), features, steps, properties)

@@ -1,0 +1,88 @@
+"""Judges on the command line: trained by a recipe, choosing among candidates, and judging a file."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ead_core.cli import main
+from ead_core.data.store import load_npz, save_npz
+from ead_core.judge.selection import SELECTED_BY
+
+
+@pytest.fixture
+def ead(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def ead(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    return ead
+
+
+@pytest.fixture
+def recipe(make_config, labelled, tmp_path):
+    save_npz(labelled, tmp_path / "chains.npz")
+    changes = {
+        "training.objective": "predict",
+        "conditioning.properties": ["alpha", "gap"],
+        "training.steps": 3,
+        "training.threads": 1,
+    }
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(make_config(changes).model_dump(mode="json")))
+
+
+def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
+    make_conditional({"conditioning.half": "second"}, "generator")
+    for half, name in (("first", "judge"), ("second", "selector")):
+        code, _, told = ead("train", "judge.yaml", "--out", name, f"conditioning.half={half}")
+        assert (code, "holds the checkpoint at step 3 of 3" in told) == (0, True)
+
+    wanted = ("--target", "alpha=30", "--target", "gap=7000:8000", "--sizes", "4,6", "sampler.policy=synchronous")
+    command = ("sample", "generator", "--num", 3, *wanted, "--best-of", 2, "--out", "x.npz")
+    code, _, told = ead(*command, "--selector", "selector")
+    assert (code, "3 molecules → x.npz (42 network calls" in told) == (0, True)
+    kept = load_npz(tmp_path / "x.npz")
+    assert kept.num_atoms.tolist() == [4, 6, 4]
+    assert [(number // 2) for number in kept.properties["id"].tolist()] == [0, 1, 2]
+    assert len(set(kept.properties[SELECTED_BY].tolist())) == 1
+
+    code, shown, _ = ead(
+        "evaluate",
+        "x.npz",
+        "--conditional",
+        "--judge",
+        "judge",
+        "--verdicts",
+        "v.csv",
+        "--json",
+        "c.json",
+        "--workers",
+        1,
+    )
+    assert code == 0
+    assert "mean absolute deviation from what was asked" in shown
+    table = pd.read_csv(tmp_path / "v.csv")
+    assert table.columns.tolist()[:5] == ["id", "target_alpha", "alpha", "alpha_low", "alpha_high"]
+    figures = json.loads((tmp_path / "c.json").read_text())["conditional"]["properties"]
+    assert figures["alpha"]["error"] == pytest.approx(np.abs(table["target_alpha"] - table["alpha"]).mean())
+
+    for arguments, sentence in (
+        ((*command, "--selector", "judge"), "a selector must have the generator's half"),
+        (command, "--best-of takes a number of candidates and --selector who chooses among them; give both."),
+        (("evaluate", "x.npz", "--conditional", "--judge", "selector"), "were chosen by selector itself"),
+        (("evaluate", "x.npz", "--conditional", "--judge", "generator"), "a judge is trained with"),
+        (("sample", "judge"), "it generates nothing"),
+    ):
+        code, _, told = ead(*arguments)
+        assert (code, sentence in told) == (2, True)
+        assert told.count("\n") == 1

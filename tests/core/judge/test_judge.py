@@ -1,0 +1,232 @@
+"""A judge learns, knows how far it errs, says who is near to what was asked, and never judges its own choice."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ead_core.data.dataset import compute_statistics
+from ead_core.data.labels import in_half, labels_of
+from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import TargetError, Targets
+from ead_core.errors import CheckpointError, ConfigError, DataError
+from ead_core.judge.calibration import CALIBRATION, half_width, load_calibration
+from ead_core.judge.judge import load_judge, predict
+from ead_core.judge.selection import SELECTED_BY, best_of, check_selector
+from ead_core.judge.training import calibration_check
+from ead_core.judge.verdict import judged, per_molecule, table, to_json
+from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predictor
+from ead_core.training.checkpoint import load_checkpoint
+from ead_core.training.fit import fit
+
+PREDICT = {
+    "training.objective": "predict",
+    "conditioning.properties": ["alpha", "mu"],
+    "conditioning.half": "first",
+    "network.hidden_features": 16,
+    "training.batch_size": 12,
+    "training.learning_rate": 0.02,
+    "training.steps": 60,
+    "training.evaluate_every": 1000,
+}
+PARTS = np.random.default_rng(0).permutation(240)
+
+
+@pytest.fixture(scope="session")
+def make_judge(make_config, labelled, tmp_path_factory):
+    def make(changes=(), name="judge"):
+        config = make_config({**PREDICT, **dict(changes)})
+        folder = tmp_path_factory.mktemp("judges") / name
+        train, valid, test = (labelled.select(PARTS[start::3]) for start in range(3))
+        labels = labels_of(train, config.conditioning, 0)
+        statistics = compute_statistics(train, name="chains", sha256="0" * 64, labels=labels)
+        fit(config, train, statistics, folder, evaluate=calibration_check(config, statistics, valid, test, folder))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def judge(make_judge):
+    return load_judge(make_judge())
+
+
+def told(judge, molecules):
+    return predict(judge.predictor, judge.config, judge.statistics, molecules)
+
+
+def asked(molecules, **targets):
+    """The molecules as if they had been made for these targets."""
+    wanted = {f"target_{name}": np.broadcast_to(value, len(molecules)).astype(float) for name, value in targets.items()}
+    cost = {"nfe": np.full(len(molecules), 10), "seconds": np.full(len(molecules), 0.5)}
+    return MoleculeSet(molecules.num_atoms, molecules.charges, molecules.positions, {**wanted, **cost})
+
+
+def test_predictions_do_not_depend_on_frame_order_or_padding(judge, labelled):
+    some = labelled.select(range(12))
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    moved = MoleculeSet(some.num_atoms, some.charges, some.positions @ rotation + [1.0, -2.0, 3.0])
+    alone = np.concatenate([told(judge, some.select([index]))["alpha"] for index in range(12)])
+    parts = [some.molecule(index) for index in range(12)]
+    turned = MoleculeSet.from_lists([c[::-1] for c, _ in parts], [x[::-1] for _, x in parts])
+    for other in (told(judge, moved)["alpha"], alone, told(judge, turned)["alpha"]):
+        assert np.allclose(told(judge, some)["alpha"], other, rtol=1e-4)
+
+
+def test_a_prediction_is_a_mean_and_a_sum_over_real_atoms():
+    channels = torch.randn(2, 5, 6)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    predictor = Predictor(lambda x, h, time, mask: (x, channels), 4, 50, 3)
+    seen = predictor(torch.randn(2, 5, 7), torch.zeros(2, 5, dtype=torch.long), mask)
+    for row, count in enumerate((5, 3)):
+        real = channels[row, :count]
+        assert torch.allclose(seen[row], real[:, :3].mean(0) + real[:, 3:].sum(0) / TYPICAL_ATOMS)
+
+
+@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
+@pytest.mark.parametrize("properties", [1, 9])
+def test_every_network_can_be_a_predictor(make_config, kind, properties):
+    predictor = build_predictor(make_config({"network.kind": kind}).network, 5, 50, properties)
+    levels = torch.zeros(2, 4, dtype=torch.long)
+    assert predictor(torch.randn(2, 4, 8), levels, levels == 0).shape == (2, properties)
+
+
+def test_it_learns_from_the_labels_of_its_half_alone(judge, labelled):
+    assert judge.statistics.properties["alpha"].labels == in_half(labelled.select(PARTS[0::3]), "first", 0).sum()
+    test = labelled.select(PARTS[2::3])
+    error = np.abs(told(judge, test)["alpha"] - test.properties["alpha"]).mean()
+    guess = np.abs(judge.statistics.properties["alpha"].mean - test.properties["alpha"]).mean()
+    assert error < 0.4 * guess
+
+
+def test_the_bound_is_that_of_the_labels_it_may_know(judge, labelled):
+    test = labelled.select(PARTS[2::3])
+    mine = test.select(np.flatnonzero(in_half(test, "first", 0)))
+    errors = np.abs(told(judge, mine)["alpha"] - mine.properties["alpha"])
+    figures = judge.calibration["alpha"]
+    assert figures.tested == len(mine)
+    assert figures.bound == pytest.approx(errors.mean())
+    assert figures.covered == pytest.approx((errors <= figures.half_width).mean())
+
+
+@pytest.mark.parametrize(("count", "rank"), [(19, 19), (39, 38), (99, 95), (1000, 951)])
+def test_the_half_width_is_the_conformal_quantile(count, rank):
+    errors = np.random.default_rng(0).permutation(np.arange(1, count + 1)).astype(float)
+    assert half_width(errors) == rank
+    assert half_width(errors[:18]) == np.inf  # no eighteen errors make 95 % certain
+
+
+def test_conformal_intervals_cover_what_they_promise():
+    """Over many draws of the calibration set, new errors lie within with probability 95 to 95 + 1 / (n + 1) %."""
+    rng = np.random.default_rng(1)
+    hits = [rng.exponential() <= half_width(rng.exponential(size=99)) for _ in range(20_000)]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.005)
+
+
+def test_a_verdict_counts_what_was_asked(judge, labelled):
+    some = labelled.select(range(40))
+    achieved = told(judge, some)["alpha"]
+    wanted = achieved + np.where(np.arange(40) % 4 == 0, np.nan, 1.5)
+    (verdict,) = judged(asked(some, alpha=wanted), judge)
+    assert (verdict.name, verdict.molecules) == ("alpha", 30)
+    assert verdict.error == pytest.approx(1.5)
+    assert verdict.within == float(judge.calibration["alpha"].half_width >= 1.5)
+    columns = per_molecule(some, [verdict])
+    assert np.allclose(columns["alpha_high"] - columns["alpha"], verdict.half_width)
+    text = table([verdict])
+    assert "bohr³" in text
+    assert "context, not comparison" in text
+    assert to_json([verdict], judge)["properties"]["alpha"]["molecules"] == 30
+
+
+def test_what_cannot_be_judged_is_one_sentence(judge, labelled):
+    with pytest.raises(DataError, match=r"^the molecules were made without targets; judge judges alpha, mu\.$"):
+        judged(asked(labelled), judge)
+    with pytest.raises(DataError, match=r"^the molecules were asked for gap; judge judges alpha, mu\.$"):
+        judged(asked(labelled, gap=1.0), judge)
+    with pytest.raises(DataError, match="no molecule has a target of 'mu'"):
+        judged(asked(labelled, mu=np.nan), judge)
+
+
+def test_the_best_of_some_is_the_nearest_and_costs_all(make_judge, labelled):
+    selector = load_judge(make_judge({"conditioning.half": "second"}, "selector"))
+    candidates = labelled.select(range(24))
+    achieved = told(selector, candidates)["alpha"]
+    wanted = np.repeat(achieved[[2, 4, 11]], 8)  # the first two rows of eight hold their own, the third row does not
+    kept = best_of(asked(candidates, alpha=wanted), 8, selector)
+    expected = [
+        block[np.abs(achieved[block] - target).argmin()]
+        for block, target in zip(np.arange(24).reshape(3, 8), wanted[::8], strict=True)
+    ]
+    assert np.array_equal(kept.num_atoms, candidates.num_atoms[expected])
+    assert kept.properties["nfe"].tolist() == [80] * 3
+    assert kept.properties["seconds"].tolist() == [4.0] * 3
+    assert set(kept.properties[SELECTED_BY]) == {selector.fingerprint}
+    with pytest.raises(DataError, match="were chosen by selector itself; another judge must judge them"):
+        judged(kept, selector)
+
+
+def test_a_selector_must_not_know_the_labels_of_the_judge(judge, make_judge, make_conditional):
+    half = {"conditioning.half": "second"}
+    generator = load_checkpoint(make_conditional(half))
+    with pytest.raises(ConfigError, match="a selector must have the generator's half, which leaves the other one"):
+        check_selector(judge, generator, ("alpha",))
+    selector = load_judge(make_judge(half, "selector"))
+    check_selector(selector, generator, ("alpha", "gap"))
+    with pytest.raises(TargetError, match="tells alpha, mu, but none of them is asked for"):
+        check_selector(selector, generator, ("gap",))
+    everybody = load_checkpoint(make_conditional({"conditioning.half": "all"}, "everybody"))
+    everything = replace(selector, config=selector.config.override({"conditioning.half": "all"}))
+    with pytest.raises(ConfigError, match="must have the generator's half"):
+        check_selector(everything, everybody, ("alpha",))
+
+
+def test_rows_of_targets_are_repeated_for_candidates():
+    targets = Targets(("alpha",), (((1.0, 1.0),), ((2.0, 3.0),)), (5, None)).each(2)
+    assert targets.rows == (((1.0, 1.0),), ((1.0, 1.0),), ((2.0, 3.0),), ((2.0, 3.0),))
+    assert targets.sizes == (5, 5, None, None)
+
+
+def test_generators_and_judges_are_not_taken_for_each_other(make_judge, make_checkpoint):
+    with pytest.raises(CheckpointError, match="it generates nothing"):
+        load_checkpoint(make_judge({"training.steps": 1}))
+    with pytest.raises(CheckpointError, match="generates molecules; a judge is trained with"):
+        load_judge(make_checkpoint())
+
+
+def test_a_calibration_is_of_its_weights(make_judge):
+    folder = make_judge({"training.steps": 1})
+    document = json.loads((folder / CALIBRATION).read_text())
+    assert load_calibration(folder, document["weights"])["alpha"].calibrated > 20
+    with pytest.raises(CheckpointError, match="is of other weights"):
+        load_calibration(folder, "0" * 16)
+    (folder / CALIBRATION).write_text("{}")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_judge(folder)
+    (folder / CALIBRATION).unlink()
+    with pytest.raises(CheckpointError, match="has not been calibrated yet"):
+        load_judge(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"conditioning.properties": []}, "needs conditioning.properties, which are to be predicted"),
+        ({"training.initial": "qm9-small"}, "takes neither training.initial nor dummies"),
+        ({"diffusion.size_mode": "dummy"}, "takes neither training.initial nor dummies"),
+    ],
+)
+def test_a_recipe_that_makes_no_judge_is_refused(make_config, changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        make_config({**PREDICT, **changes})
+
+
+def test_a_property_without_held_out_labels_is_refused(make_config, labelled):
+    config = make_config(PREDICT)
+    nothing = MoleculeSet(
+        labelled.num_atoms, labelled.charges, labelled.positions, {**labelled.properties, "mu": np.full(240, np.nan)}
+    )
+    with pytest.raises(DataError, match="no held-out molecule has a label of 'mu'"):
+        calibration_check(config, None, nothing, labelled, None)
