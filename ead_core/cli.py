@@ -3,20 +3,18 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ead_core.cli_data import data_app
 from ead_core.cli_judge import judge_file, selector_for
+from ead_core.cli_models import models
 from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
 from ead_core.config import parse_overrides, read_mapping
 from ead_core.console import progress_bar
 from ead_core.errors import ConfigError, told_in_one_sentence
-
-if TYPE_CHECKING:
-    from ead_core.data.dataset import Statistics
 
 app = typer.Typer(
     help="Equivariant Asynchronous Diffusion: train and sample generative models of 3D molecules.",
@@ -26,6 +24,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(trace)
+app.command()(models)
 
 
 NUM = 16  # molecules, if nothing says how many
@@ -141,34 +140,6 @@ def draw(
     molecules = read_molecules(file).molecules
     draw_molecules(molecules.select(range(min(num, len(molecules)))), out, columns)
     typer.echo(f"{out}", err=True)
-
-
-@app.command()
-def models(
-    checkpoints: Annotated[list[str] | None, typer.Argument(help="Names or folders; bundled ones if none.")] = None,
-) -> None:
-    """List checkpoints with their measured quality, and the properties that can be asked of them."""
-    from ead_core.training.checkpoint import CARD, bundled, find_checkpoint, load_checkpoint
-
-    for name in checkpoints or bundled():
-        card = find_checkpoint(name) / CARD
-        typer.echo(name)
-        _list_properties(load_checkpoint(name).statistics)
-        if card.is_file():
-            for row in json.loads(card.read_text())["rows"]:
-                low, high = row["intervals"]["molecule_stability"]
-                typer.echo(
-                    f"  {row['setting']:<28} molecule stability {100 * row['molecule_stability']:.1f} % "
-                    f"({100 * low:.1f}–{100 * high:.1f}), {row['nfe_per_molecule']:.0f} network calls"
-                )
-
-
-def _list_properties(statistics: "Statistics") -> None:
-    from ead_core.data.properties import shown
-
-    for name, seen in statistics.properties.items():
-        reach = shown(name, seen.smallest, seen.largest)
-        typer.echo(f"  --target {name:<19} training range {reach} ({seen.labels:,} molecules)")
 
 
 def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:

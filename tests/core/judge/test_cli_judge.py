@@ -47,6 +47,11 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
         code, _, told = ead("train", "judge.yaml", "--out", name, f"conditioning.half={half}")
         assert (code, "holds the checkpoint at step 3 of 3" in told) == (0, True)
 
+    listing = ead("models", "judge")[1].splitlines()
+    assert listing[0] == "judge"
+    assert [line.split()[:2] for line in listing[1:]] == [["judges", "alpha"], ["judges", "gap"]]
+    assert "bohr³, 95 % intervals ±" in listing[1]
+
     wanted = ("--target", "alpha=30", "--target", "gap=7000:8000", "--sizes", "4,6", "sampler.policy=synchronous")
     command = ("sample", "generator", "--num", 3, *wanted, "--best-of", 2, "--out", "x.npz")
     code, _, told = ead(*command, "--selector", "selector")
