@@ -116,13 +116,14 @@ def evaluate(
     report = read_molecules(file)
     known = training_smiles(read_molecules(train).molecules, workers) if train else None
     card = measure(report.molecules, known, workers=workers, skipped=len(report.skipped))
-    typer.echo(card.table())
-    figures = card.to_json()
+    shown, figures = [card.table()], card.to_json()
     if conditional:
-        figures["conditional"] = judge_file(report.molecules, judge, verdicts)
+        told, figures["conditional"] = judge_file(report.molecules, judge, verdicts)
+        shown.append(told)
     if json_out:
         with write_aside(json_out) as aside:
             aside.write_text(json.dumps(figures, indent=1) + "\n")
+    typer.echo("\n\n".join(shown))
 
 
 @app.command()

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 from ead_core.judge.judge import Judge
@@ -37,8 +35,8 @@ def selector_for(best_of: int | None, name: str | None, model: Checkpoint, prope
     return selector
 
 
-def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> dict[str, Any]:
-    """Print how near the molecules are to their targets, write a row for each, and return the figures.
+def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str, dict[str, Any]]:
+    """Write a row per molecule, and tell how near they are to their targets, as a table and as plain figures.
 
     Args:
         molecules: with their targets.
@@ -59,9 +57,8 @@ def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> dict[str,
         raise ConfigError(f"cannot write {out}: the table of molecules must end in .parquet or .csv.")
     judge = load_judge(name)
     verdicts = judged(molecules, judge)
-    typer.echo("\n" + table(verdicts))
     if out is not None:
         frame = pd.DataFrame(per_molecule(molecules, verdicts))
         with write_aside(out) as aside:
             frame.to_csv(aside, index=False) if out.suffix.lower() == ".csv" else frame.to_parquet(aside, index=False)
-    return to_json(verdicts, judge)
+    return table(verdicts), to_json(verdicts, judge)
