@@ -1,0 +1,133 @@
+"""Molecules with wanted properties: how near they come, and how good they are, against the scale of guidance.
+
+    python benchmarks/guidance.py runs/qm9-small-cond --judge runs/judge --num 500
+
+One property at a time is asked for, with values of training molecules and their sizes (EDM's protocol); a last block of
+rows asks for all at once. A finished row is a file in the work folder, so the command goes on where it was.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import typer
+
+from ead_core.console import progress_bar
+from ead_core.cpu import tune_cpu
+from ead_core.data.properties import unit_of
+from ead_core.diffusion.generation import sample
+from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.files import write_aside
+from ead_core.judge.judge import Judge, load_judge
+from ead_core.judge.verdict import judged, to_json
+from ead_core.metrics.card import evaluate
+from ead_core.pictures import check_picture
+from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+
+SCALES = (0.0, 0.5, 1.0, 2.0)
+ALL = "all"
+FEW = {"policy": "synchronous", "steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
+TITLES = "asked for, ω, error (95 %), judge's own, molecules stable %, valid %, network calls, s/molecule"
+
+
+class Row(NamedTuple):
+    """What is asked for, a property or all of them, and ω."""
+
+    asked: str
+    guidance: float
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.asked}-{self.guidance:g}"
+
+
+def measure(model: Checkpoint, judge: Judge, row: Row, num: int, seed: int) -> dict[str, Any]:
+    """The figures of a row; a range as wide as training leaves every value to the table of training molecules."""
+    names = list(judge.statistics.properties) if row.asked == ALL else [row.asked]
+    seen = model.statistics.properties
+    wanted = {name: (seen[name].smallest, seen[name].largest) for name in names}
+    with progress_bar(row.name, num) as progress:
+        molecules = sample(model, num, seed, progress=progress, targets=wanted, guidance=row.guidance, **FEW)
+    figures = to_json(judged(molecules, judge), judge)
+    return {**row._asdict(), "checkpoint": model.name, **evaluate(molecules).to_json(), "conditional": figures}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown; errors in the unit of their property."""
+    lines = [TITLES.split(", "), ["---"] * len(TITLES.split(", "))]
+    for row in rows:
+        cost = [f"{row['nfe_per_molecule']:.0f}", f"{row['seconds_per_molecule']:.3f}"]
+        quality = [_percent(row, name) for name in ("molecule_stability", "validity")]
+        for name, seen in row["conditional"]["properties"].items():
+            asked = f"{name}, {unit_of(name).symbol}" + (" (with all)" if row["asked"] == ALL else "")
+            low, high = seen["interval"]
+            error = f"{seen['error']:.4g} ({low:.4g}–{high:.4g})"
+            lines.append([asked, f"{row['guidance']:g}", error, f"{seen['bound']:.3g}", *quality, *cost])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _percent(row: Mapping[str, Any], name: str) -> str:
+    low, high = row["intervals"][name]
+    return f"{100 * row[name]:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Error over that of the judge against stability: a line per property, a point per ω."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name in dict.fromkeys(row["asked"] for row in rows if row["asked"] != ALL):
+        line = [row for row in rows if row["asked"] == name]
+        seen = [row["conditional"]["properties"][name] for row in line]
+        x = [100 * row["molecule_stability"] for row in line]
+        y = np.array([figures["error"] / figures["bound"] for figures in seen])
+        axes.plot(x, y, marker="o", label=name)
+        for row, place in zip(line, zip(x, y, strict=True), strict=True):
+            axes.annotate(f"ω {row['guidance']:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="stable molecules, %", ylabel="error / error of the judge on real molecules", yscale="log")
+    axes.set_title(f"{rows[0]['checkpoint']}: {rows[0]['num_molecules']:,} molecules per point")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=120)
+
+
+def main(
+    checkpoint: Annotated[str, typer.Argument(help="A conditional model, name or folder.")] = "qm9-small-cond",
+    judge: Annotated[str, typer.Option(help="Name or folder.")] = "qm9-judge",
+    num: Annotated[int, typer.Option(min=1, help="Molecules per row.")] = 500,
+    seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of torch.")] = None,
+    work: Annotated[Path, typer.Option(help="Keeps a file per finished row.")] = Path("runs/guidance"),
+    picture: Annotated[Path, typer.Option(help="Where to draw.")] = Path("docs/results/guidance.png"),
+) -> None:
+    """Measure the missing rows, then print the table and draw the picture."""
+    check_picture(picture)
+    tune_cpu(threads)
+    model, judging = load_checkpoint(checkpoint), load_judge(judge)
+    unknown = set(judging.statistics.properties) - set(model.statistics.properties)
+    if unknown:
+        raise ConfigError(
+            f"{judging.name} judges {', '.join(sorted(unknown))}, which {model.name} cannot be asked for."
+        )
+    folder = work / f"{model.fingerprint()}-{judging.fingerprint}-{num}-{seed}"
+    rows = [Row(asked, scale) for asked in (*judging.statistics.properties, ALL) for scale in SCALES]
+    for row in rows:
+        if not (folder / f"{row.name}.json").is_file():
+            figures = measure(model, judging, row, num, seed)
+            with write_aside(folder / f"{row.name}.json") as aside:
+                aside.write_text(json.dumps(figures, indent=1) + "\n")
+    done = [json.loads((folder / f"{row.name}.json").read_text()) for row in rows]
+    typer.echo(table(done))
+    draw(done, picture)
+
+
+if __name__ == "__main__":
+    with told_in_one_sentence("guidance"):
+        typer.run(main)
