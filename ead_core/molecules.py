@@ -126,9 +126,18 @@ def size_mask(sizes: Sequence[int] | NDArray | Tensor, width: int | None = None)
 
 def centre(vectors: Tensor, mask: Tensor) -> Tensor:
     """Remove the mean over real atoms from [B, N, 3], leaving padding at zero (projection on U of the paper)."""
-    weights = mask[..., None].to(vectors.dtype)
-    mean = (vectors * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True).clamp_min(1)
-    return (vectors - mean) * weights
+    return (vectors - _centroid(vectors, mask)) * mask[..., None].to(vectors.dtype)
+
+
+def about(state: Tensor, atoms: Tensor) -> Tensor:
+    """A state [B, N, 3 + F] with the centroid of some of its atoms [B, N] as the origin."""
+    return torch.cat([state[..., :3] - _centroid(state[..., :3], atoms), state[..., 3:]], dim=-1)
+
+
+def _centroid(vectors: Tensor, atoms: Tensor) -> Tensor:
+    """Mean over some atoms [B, 1, 3], zero if there are none."""
+    weights = atoms[..., None].to(vectors.dtype)
+    return (vectors * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 def centre_state(state: Tensor, mask: Tensor) -> Tensor:

@@ -65,9 +65,8 @@ class Engine:
         self._denoiser = computed(checkpoint.denoiser, precision)
         self._weight = next(checkpoint.denoiser.parameters())
         self._tickets = itertools.count()
-        self._processes: WeakValueDictionary[tuple[SamplerConfig, bool], Process] = (
-            WeakValueDictionary()
-        )  # of requests in work
+        # Of requests in work, so that those with equal settings share cohorts.
+        self._processes: WeakValueDictionary[tuple[SamplerConfig, bool], Process] = WeakValueDictionary()
         self._orders: dict[int, Order] = {}
         self._arrived: deque[Order] = deque()
         self._cancelled: set[int] = set()

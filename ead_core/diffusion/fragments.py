@@ -69,13 +69,6 @@ class Fragment:
         return charges, moved.astype(np.float32)
 
 
-def about_held(state: Tensor, held: Tensor) -> Tensor:
-    """A clean state [B, N, 3 + F] with the centroid of its held atoms [B, N] at the origin."""
-    weight = held[..., None].to(state.dtype)
-    centroid = (weight * state[..., :3]).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp_min(1)
-    return torch.cat([state[..., :3] - centroid, state[..., 3:]], dim=-1)
-
-
 def draw_held(batch: MoleculeBatch, atom_types: AtomTypes, generator: torch.Generator | None) -> Tensor:
     """A connected part of each molecule, at random, without at least one atom [B, N].
 

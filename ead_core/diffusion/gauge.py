@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import centre, centre_state
+from ead_core.molecules import about, centre, centre_state
 
 
 class Gauge(Protocol):
@@ -130,9 +130,7 @@ class PinnedGauge:
 
     def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """Relative to the held atoms: a displacement of theirs is a translation of all."""
-        weight = self.held[..., None].to(eps.dtype)
-        shift = (weight * eps[..., :3]).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp_min(1)
-        return torch.cat([eps[..., :3] - shift, eps[..., 3:]], dim=-1) * self._free(eps, mask)
+        return about(eps, self.held) * self._free(eps, mask)
 
     def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """As it is."""

@@ -13,11 +13,11 @@ from torch import Tensor
 from ead_core.config import Config
 from ead_core.diffusion.context import hide
 from ead_core.diffusion.corruption import corrupt, draw_levels
-from ead_core.diffusion.fragments import about_held, draw_held
+from ead_core.diffusion.fragments import draw_held
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import AtomTypes, MoleculeBatch
+from ead_core.molecules import AtomTypes, MoleculeBatch, about
 from ead_core.precision import DenoiserFunction, weight_type
 
 
@@ -60,7 +60,7 @@ class Denoising(Objective):
         state = batch.state(self.atom_types).to(weight_type(training.precision))
         held = self._held(batch, generator)
         if held is not None:
-            state, levels = about_held(state, held), levels.masked_fill(held, 0)
+            state, levels = about(state, held), levels.masked_fill(held, 0)
         corrupted = corrupt(state, levels, batch.mask, self._gauge(held), generator).select(rows)
         mask, context = batch.mask[rows], batch.context
         if context is not None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.fragments import Fragment, about_held, draw_held
+from ead_core.diffusion.fragments import Fragment, draw_held
 from ead_core.diffusion.gauge import PinnedGauge
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, sampler_config
@@ -13,7 +13,7 @@ from ead_core.diffusion.sampler import trajectory
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.state import initial_state
 from ead_core.errors import ConfigError, DataError
-from ead_core.molecules import AtomTypes, MoleculeBatch, size_mask
+from ead_core.molecules import AtomTypes, MoleculeBatch, about, size_mask
 from ead_core.training.checkpoint import load_checkpoint
 
 FRAGMENT = Fragment(np.array([8, 6, 6]), np.array([[5.0, 0, 0], [6.2, 0, 0.5], [7.0, 1.0, 0]]))
@@ -164,7 +164,7 @@ def test_the_frame_is_that_of_the_held_atoms():
         torch.randn(2, 5, 6),
         torch.tensor([[True, True, False, False, False], [False, True, True, True, True]]),
     )
-    placed = about_held(state, held)
+    placed = about(state, held)
     for row in range(2):
         assert torch.allclose(placed[row, held[row], :3].mean(0), torch.zeros(3), atol=1e-6)
     assert torch.allclose(placed.diff(dim=1), state.diff(dim=1), atol=1e-6)
