@@ -63,7 +63,7 @@ def line(*values: object) -> None:
 def histogram_table(models: list[Checkpoint], num: int, picture: Path) -> dict[str, MoleculeSet]:
     """Print it, draw the histograms, and return the molecules of models that decide sizes themselves."""
     made = {model.name: generated(model, num, "adaptive") for model in models}
-    largest = max(max(models[0].statistics.sizes), *(int(molecules.num_atoms.max()) for molecules in made.values()))
+    largest = max(*models[0].statistics.sizes, *(int(molecules.num_atoms.max()) for molecules in made.values()))
     expected = of_training(models[0], largest)
     columns = {"training": expected} | {name: shares(m.num_atoms, largest) for name, m in made.items()}
     line("model", "mean size", "distance to training", "by chance", "atoms stable %", "molecules stable %", "valid %")

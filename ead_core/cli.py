@@ -58,7 +58,7 @@ def sample(
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
     from ead_core.diffusion.requests import Request, prepare, sampler_config
-    from ead_core.judge.selection import best_of as best_of_candidates
+    from ead_core.judge.selection import best_of as choose
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
@@ -73,21 +73,18 @@ def sample(
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
+    chooser, candidates = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
+    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept).each(candidates)
     if record:
-        check_traceable(num * (best_of or 1))
-    judge, times = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
-    if isinstance(atoms, tuple):
-        atoms = tuple(size for size in atoms for _ in range(times))
-    config = sampler_config(model, chosen)
-    request = Request(num * times, config, seed, 0, atoms, wanted.each(times) if wanted else None, kept)
+        check_traceable(request.num)
     prepare(model, request)  # what is wrong is said before anything else
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
         molecules = fulfil(model, request, progress, recorder)
-    if judge:
-        molecules = best_of_candidates(molecules, times, judge)
+    if chooser:
+        molecules = choose(molecules, candidates, chooser)
     write_molecules(molecules, out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)

@@ -47,6 +47,13 @@ class Request:
         """[num] molecule ids."""
         return torch.arange(self.first, self.first + self.num)
 
+    def each(self, times: int) -> "Request":
+        """So many candidates for each molecule, side by side, with its size and targets."""
+        sizes, targets = self.sizes, self.targets and self.targets.each(times)
+        if sizes is not None and not isinstance(sizes, SizeRange):
+            sizes = tuple(size for size in sizes for _ in range(times))
+        return replace(self, num=self.num * times, first=self.first * times, sizes=sizes, targets=targets)
+
 
 def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
     """The checkpoint's sampler section with some keys replaced (ConfigError if they are not valid)."""

@@ -1,9 +1,12 @@
 """Synthetic molecules and the smallest useful recipe, for all tests that train, store or sample."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from ead_core.cli import main
 from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.joint_prior import JointPrior
@@ -116,3 +119,24 @@ def write_conditional(folder, make_config, labelled, changes):
     save_recipe(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
     save_weights(folder, weights)
     return folder
+
+
+@pytest.fixture
+def ead(monkeypatch, capsys, tmp_path):
+    """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EAD_DATA", raising=False)
+
+    def ead(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    yield ead
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)

@@ -8,7 +8,6 @@ import pytest
 import torch
 import yaml
 
-from ead_core.cli import main
 from ead_core.data.store import load_npz, save_npz
 from ead_core.training.checkpoint import load_checkpoint
 
@@ -26,27 +25,6 @@ CARD_KEYS = {
     "nfe_per_molecule",
     "seconds_per_molecule",
 }
-
-
-@pytest.fixture
-def ead(monkeypatch, capsys, tmp_path):
-    """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EAD_DATA", raising=False)
-
-    def ead(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    yield ead
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

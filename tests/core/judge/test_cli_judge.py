@@ -1,32 +1,14 @@
 """Judges on the command line: trained by a recipe, choosing among candidates, and judging a file."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from ead_core.cli import main
 from ead_core.data.store import load_npz, save_npz
 from ead_core.judge.selection import SELECTED_BY
-
-
-@pytest.fixture
-def ead(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def ead(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return ead
 
 
 @pytest.fixture

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from ead_core.config import SamplerConfig
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import in_half, labels_of
+from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
+from ead_core.diffusion.requests import Request
 from ead_core.errors import CheckpointError, ConfigError, DataError
 from ead_core.judge.calibration import CALIBRATION, half_width, load_calibration
 from ead_core.judge.judge import load_judge, predict
@@ -183,10 +186,14 @@ def test_a_selector_must_not_know_the_labels_of_the_judge(judge, make_judge, mak
         check_selector(everything, everybody, ("alpha",))
 
 
-def test_rows_of_targets_are_repeated_for_candidates():
-    targets = Targets(("alpha",), (((1.0, 1.0),), ((2.0, 3.0),)), (5, None)).each(2)
-    assert targets.rows == (((1.0, 1.0),), ((1.0, 1.0),), ((2.0, 3.0),), ((2.0, 3.0),))
-    assert targets.sizes == (5, 5, None, None)
+def test_candidates_stand_side_by_side_with_size_and_targets():
+    targets = Targets(("alpha",), (((1.0, 1.0),), ((2.0, 3.0),)), (5, None))
+    request = Request(4, SamplerConfig(), first=10, sizes=(6, 7), targets=targets).each(2)
+    assert request.targets.rows == (((1.0, 1.0),), ((1.0, 1.0),), ((2.0, 3.0),), ((2.0, 3.0),))
+    assert request.targets.sizes == (5, 5, None, None)
+    assert (request.num, request.first, request.sizes) == (8, 20, (6, 6, 7, 7))
+    wide = SizeRange(3, 9)
+    assert Request(4, SamplerConfig(), sizes=wide).each(2) == Request(8, SamplerConfig(), sizes=wide)
 
 
 def test_generators_and_judges_are_not_taken_for_each_other(make_judge, make_checkpoint):
