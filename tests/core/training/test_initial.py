@@ -32,7 +32,7 @@ def make_trainer(make_config, labelled):
 @pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
 def test_a_conditional_model_starts_as_the_unconditional_one_whatever_it_is_told(make_checkpoint, make_trainer, kind):
     folder = make_checkpoint({"network.kind": kind})
-    old, new = load_checkpoint(folder).denoiser, make_trainer(folder, {"network.kind": kind, **TWO}).denoiser
+    old, new = load_checkpoint(folder).denoiser, make_trainer(folder, {"network.kind": kind, **TWO}).network
     inputs = torch.randn(2, 5, 6), torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     assert torch.allclose(new(*inputs, torch.randn(2, 4)), old(*inputs), atol=1e-6)
     assert not new.network.embed.weight[:, -4:].any()
@@ -43,7 +43,7 @@ def test_a_model_with_dummies_starts_as_one_without(make_checkpoint, make_traine
     """The dummy's channel comes first among an atom's; nothing is made of it, and nothing is predicted for it."""
     folder = make_checkpoint({"network.kind": kind})
     both = {"network.kind": kind, "diffusion.size_mode": "dummy", **TWO}
-    old, new = load_checkpoint(folder).denoiser, make_trainer(folder, both).denoiser
+    old, new = load_checkpoint(folder).denoiser, make_trainer(folder, both).network
     levels, mask = torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     z, dummy = torch.randn(2, 5, 6), torch.randn(2, 5, 1)
     wide = new(torch.cat([z[..., :3], dummy, z[..., 3:]], dim=-1), levels, mask, torch.randn(2, 4))
