@@ -118,11 +118,10 @@ def _material(
     context = encode(labels, statistics.properties, len(molecules))
     if training.objective == "predict":  # nothing is learnt from what has no label
         known = context[:, 1::2].any(dim=1)
-        molecules, context = molecules.select(known.numpy()), context[known]
+        molecules = molecules.select(known.numpy())
+        return TrainingBatches(molecules, types, training.batch_size, training.seed, context[known]), None
     batches = TrainingBatches(molecules, types, training.batch_size, training.seed, context)
-    return batches, JointPrior.of_training(
-        molecules, labels, training.seed
-    ) if training.objective == "denoise" else None
+    return batches, JointPrior.of_training(molecules, labels, training.seed)
 
 
 def save(directory: Path, trainer: Trainer) -> None:
