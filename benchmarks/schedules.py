@@ -1,12 +1,15 @@
 """Does the adaptive schedule work? Schedules and their controls on the same molecules, from the same noise.
 
     python benchmarks/schedules.py qm9-small --num 2000 --cells 1000
+    python benchmarks/schedules.py qm9-small sampler.steps=100 sampler.grid=quadratic sampler.group_size=15 \
+      --report docs/results/schedules-100.md
 
 The synchronous prefix is computed once and shared. A finished row is a file in the work folder, so that the command can
 be stopped at any time and goes on where it was. At the end the tables are written between two marks of the document,
 whose other text is people's, and the pictures beside it; `--report-only` does that with the rows there are.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +27,8 @@ from schedules_observed import Observed, advance_rates, joined
 from schedules_report import write_report
 from schedules_rows import Row, main_rows, ratio_rows, window_rows
 
+from ead_core.cli import sampler_settings
+from ead_core.config import parse_overrides
 from ead_core.console import progress_bar
 from ead_core.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet, save_npz
@@ -31,7 +36,7 @@ from ead_core.diffusion.generation import complete
 from ead_core.diffusion.prefix import Branch
 from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.files import write_aside
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 Measured = dict[str, Any]
 
@@ -92,8 +97,16 @@ def measure(campaign: Campaign, buckets: Sequence[Bucket], row: Row, count: int,
         aside.write_text(json.dumps(about) + "\n")
 
 
+def with_sampler(model: Checkpoint, overrides: Sequence[str]) -> Checkpoint:
+    """The same weights, with other settings of the sampler beneath those of the rows (ConfigError)."""
+    changes = parse_overrides(overrides)
+    sampler_settings(changes)
+    return replace(model, config=model.config.override(changes))
+
+
 def main(
     checkpoint: Annotated[str, typer.Argument(help="Name or folder.")] = "qm9-small",
+    overrides: Annotated[list[str] | None, typer.Argument(help="sampler.key=value for all rows.")] = None,
     num: Annotated[int, typer.Option(min=2, help="Molecules per schedule.")] = 2000,
     cells: Annotated[int, typer.Option(min=2, help="Molecules per cell of the crosses.")] = 1000,
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
@@ -104,8 +117,9 @@ def main(
     """Measure the missing rows and write the tables."""
     if cells > num:
         raise ConfigError(f"--cells must be at most --num ({num}), not {cells}.")
-    model = load_checkpoint(checkpoint)
+    model = with_sampler(load_checkpoint(checkpoint), overrides or [])
     campaign = Campaign(model, seed, 0, num, threads=1)
+    work /= hashlib.sha256(model.config.sampler.model_dump_json().encode()).hexdigest()[:8]
     folder = work / f"{campaign.fingerprint}-{cells}"
     tables = {"main": main_rows(), "window": window_rows(), "ratio": ratio_rows()}
     wanted = [
