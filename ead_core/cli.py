@@ -1,6 +1,5 @@
 """`ead`: data · train · sample · trace · evaluate · draw · models."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ead_core.cli_data import data_app
-from ead_core.cli_judge import judge_file, selector_for
+from ead_core.cli_evaluate import evaluate
+from ead_core.cli_judge import selector_for
 from ead_core.cli_models import models
 from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(trace)
+app.command()(evaluate)
 app.command()(models)
 
 
@@ -90,37 +91,6 @@ def sample(
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
     if record and recorder:
         keep_recording(recorder, molecules, record, model, seed, chosen)
-
-
-@app.command()
-def evaluate(
-    file: Annotated[Path, typer.Argument(help="Molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet.")],
-    train: Annotated[Path | None, typer.Option(help="Training molecules, for novelty.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
-    conditional: Annotated[
-        bool, typer.Option("--conditional", help="Judge how near to their targets they are.")
-    ] = False,
-    judge: Annotated[str, typer.Option(help="With --conditional: a judge's name or folder.")] = "qm9-judge",
-    verdicts: Annotated[Path | None, typer.Option(help="With --conditional: a table, .parquet or .csv.")] = None,
-) -> None:
-    """Measure stability, validity, uniqueness and novelty in the published EDM protocol."""
-    from ead_core.data.formats import read_molecules
-    from ead_core.files import write_aside
-    from ead_core.metrics.card import evaluate as measure
-    from ead_core.metrics.card import training_smiles
-
-    report = read_molecules(file)
-    known = training_smiles(read_molecules(train).molecules, workers) if train else None
-    card = measure(report.molecules, known, workers=workers, skipped=len(report.skipped))
-    shown, figures = [card.table()], card.to_json()
-    if conditional:
-        told, figures["conditional"] = judge_file(report.molecules, judge, verdicts)
-        shown.append(told)
-    if json_out:
-        with write_aside(json_out) as aside:
-            aside.write_text(json.dumps(figures, indent=1) + "\n")
-    typer.echo("\n\n".join(shown))
 
 
 @app.command()

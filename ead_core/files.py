@@ -44,3 +44,8 @@ def check_writable(path: Path | str) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OutputError(f"cannot write {path}: {folder} is not a folder that you may write to.")
+
+
+def user_cache() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/ead, else ~/.cache/ead."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ead"

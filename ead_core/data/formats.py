@@ -45,12 +45,20 @@ def read_molecules(
     """
     source = Path(source)
     excluded = read_exclusions(Path(exclude)) if exclude is not None else None
-    read = _reader(source)
-    with rdBase.BlockLogs():
-        report = screen(read(source, progress or (lambda _: None)))
+    report = screen(read_named(source, progress))
     if not len(report.molecules):
         raise DataError(_nothing_usable(source, report))
     return report if excluded is None else _without(report, excluded, source)
+
+
+def read_named(source: Path, progress: Progress | None = None) -> Named:
+    """All records of a source, not screened yet; see `read_molecules`.
+
+    Raises:
+        DataError: nothing readable at `source`.
+    """
+    with rdBase.BlockLogs():
+        return _reader(source)(source, progress or (lambda _: None))
 
 
 def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
@@ -62,7 +70,7 @@ def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
     path = Path(path)
     check_output(path)
     try:
-        _WRITERS[_extension(path, _WRITERS)](molecules, path)
+        _WRITERS[extension_of(path, _WRITERS)](molecules, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
 
@@ -82,7 +90,7 @@ def encode_molecules(molecules: MoleculeSet, extension: str) -> bytes:
 def check_output(path: Path | str) -> None:
     """Raise, before any long work, the OutputError that writing molecules to `path` would end in."""
     path = Path(path)
-    if not _extension(path, _WRITERS):
+    if not extension_of(path, _WRITERS):
         raise OutputError(f"cannot write {path}: the name must end in one of {', '.join(_WRITERS)}.")
     check_writable(path)
 
@@ -116,7 +124,7 @@ def _read_archive(path: Path, progress: Progress) -> Named:
     return assemble(sorted(outcomes, key=lambda outcome: natural_key(outcome[0])))
 
 
-_READERS: dict[str, Callable[[Path, Progress], Named]] = {
+MOLECULE_FILES: dict[str, Callable[[Path, Progress], Named]] = {
     ".npz": _read_npz,
     ".parquet": _read_parquet,
     ".sdf": _read_sdf,
@@ -133,17 +141,17 @@ def _reader(source: Path) -> Callable[[Path, Progress], Named]:
         raise DataError(f"data file {source} does not exist.")
     if source.is_dir():
         return _read_folder
-    extension = _extension(source, _READERS)
+    extension = extension_of(source, MOLECULE_FILES)
     if not extension:
         raise DataError(
-            f"{source} is of an unknown kind; accepted are {', '.join(_READERS)} and a folder of .xyz files."
+            f"{source} is of an unknown kind; accepted are {', '.join(MOLECULE_FILES)} and a folder of .xyz files."
         )
     if source.stat().st_size == 0:
         raise DataError(f"{source} is empty.")
-    return _READERS[extension]
+    return MOLECULE_FILES[extension]
 
 
-def _extension(path: Path, known: Iterable[str]) -> str:
+def extension_of(path: Path, known: Iterable[str]) -> str:
     """The known extension that the name ends in, or ''."""
     return next((ending for ending in known if path.name.lower().endswith(ending)), "")
 
@@ -177,4 +185,5 @@ def _without(report: ReadReport, numbers: set[int], source: Path) -> ReadReport:
     keep = ~np.isin(index, list(numbers))
     if not keep.any():
         raise DataError(f"the exclusion list takes out all {len(keep)} molecules of {source}.")
-    return ReadReport(report.molecules.select(keep), report.skipped, int((~keep).sum()))
+    names = [report.names[place] for place in np.flatnonzero(keep)]
+    return ReadReport(report.molecules.select(keep), report.skipped, int((~keep).sum()), names)

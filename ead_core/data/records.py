@@ -46,11 +46,13 @@ class ReadReport:
         molecules: the usable molecules, in the order of the source.
         skipped: (name, one-sentence reason) of every record that is unusable.
         excluded: how many good molecules an exclusion list has taken out.
+        names: of the usable molecules.
     """
 
     molecules: MoleculeSet
     skipped: list[Skipped]
     excluded: int = 0
+    names: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ def screen(found: Named) -> ReadReport:
     known = (molecules.charges >= 1) & (molecules.charges <= HEAVIEST)
     elements = np.logical_and.reduceat(known, starts)
     skipped = list(found.skipped)
-    for index in np.flatnonzero(~(finite & elements)):
+    good = finite & elements
+    for index in np.flatnonzero(~good):
         reason = "an atom has no element" if finite[index] else "a coordinate is not a finite number"
         skipped.append(Skipped(found.names[index], f"{reason}."))
-    return ReadReport(molecules.select(finite & elements), skipped)
+    return ReadReport(molecules.select(good), skipped, names=[found.names[index] for index in np.flatnonzero(good)])
 
 
 def property_name(name: str) -> str:

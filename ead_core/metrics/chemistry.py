@@ -39,8 +39,17 @@ def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
         DataError: an atomic number above 118.
     """
     charges, positions = np.asarray(charges), np.asarray(positions)
-    mol = _bonded_atoms(charges, find_bonds(charges[None], positions[None])[:, 1:].tolist())
-    conformer = Chem.Conformer(len(charges))
+    return _placed(_bonded_atoms(charges, find_bonds(charges[None], positions[None])[:, 1:].tolist()), positions)
+
+
+def bare_molecule(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
+    """As `to_rdkit`, without any bond."""
+    return _placed(_bonded_atoms(np.asarray(charges), []), np.asarray(positions))
+
+
+def _placed(mol: Chem.RWMol, positions: NDArray[Any]) -> Chem.Mol:
+    """With one conformer."""
+    conformer = Chem.Conformer(len(positions))
     conformer.Set3D(True)
     conformer.SetPositions(positions.astype(np.float64))
     mol.AddConformer(conformer)

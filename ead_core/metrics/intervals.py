@@ -165,3 +165,21 @@ def _newcombe(both: int, first: int, second: int, neither: int) -> Interval:
     low = difference - reach(share1 - low1, high2 - share2)
     high = difference + reach(high1 - share1, share2 - low2)
     return low, high
+
+
+def mean_interval(values: NDArray[Any]) -> Interval:
+    """Normal interval of a mean of M ≥ 1 values; without width for one."""
+    half = Z95 * float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
+
+
+def median_interval(values: NDArray[Any]) -> Interval:
+    """Interval of a median of M ≥ 1 values by its order statistics, whatever the distribution.
+
+    The ranks are those between which a fair coin's successes in M throws lie, in the normal approximation; Conover,
+    Practical Nonparametric Statistics (1999), section 3.2.
+    """
+    ordered, half = np.sort(values), Z95 * math.sqrt(len(values)) / 2
+    low = max(math.ceil(len(values) / 2 - half), 1)
+    high = min(math.ceil(len(values) / 2 + half + 1), len(values))
+    return float(ordered[low - 1]), float(ordered[high - 1])

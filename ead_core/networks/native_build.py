@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from ead_core.errors import OutputError
-from ead_core.files import write_aside
+from ead_core.files import user_cache, write_aside
 
 # Comparisons may become minima (products still hand on what is not a number), and loops with square roots vectors. All
 # sums of products are fused, whatever GCC thinks best for the CPU: else they round by how many run side by side.
@@ -31,7 +31,7 @@ def shared_library(folder: Path) -> Path:
     """All `*.cpp` of a folder as one library, from the cache if it is there and neither they nor `*.h` have changed.
 
     The compiler is that of the environment variable CXX, else the first of c++, g++, clang++; the cache is
-    $XDG_CACHE_HOME/ead, else ~/.cache/ead.
+    `user_cache`.
 
     Raises:
         BuildError: there is no compiler, it fails, or the cache cannot be written.
@@ -41,7 +41,7 @@ def shared_library(folder: Path) -> Path:
     sources, headers = sorted(folder.glob("*.cpp")), sorted(folder.glob("*.h"))
     texts = [path.read_text("utf-8") for path in (*sources, *headers)]
     digest = hashlib.sha256("\n".join((*texts, *FLAGS, defined)).encode()).hexdigest()
-    library = _cache() / f"{folder.name}-{digest[:16]}.so"
+    library = user_cache() / f"{folder.name}-{digest[:16]}.so"
     if not library.exists():
         try:
             with write_aside(library) as aside:
@@ -58,10 +58,6 @@ def _compiler() -> list[str]:
         if found := shutil.which(name):
             return [found]
     raise BuildError("there is no C++ compiler")
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ead"
 
 
 def _run(command: list[str]) -> str:

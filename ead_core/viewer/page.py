@@ -3,7 +3,6 @@
 Legend: N atoms, F frames shown.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.diffusion.trace import MoleculeTrace
-from ead_core.files import write_aside
 from ead_core.metrics.bonds import find_bonds
 from ead_core.molecules import DUMMY, element_symbol
 from ead_core.pictures import BALL, COLOURS, OTHER_COLOUR
 from ead_core.viewer.heatmap import palette
+from ead_core.viewer.template import as_data, write_filled_page
 
-WEB = Path(__file__).parent / "web"
 MOST_FRAMES = 400  # unless the asynchronous part alone has more
 LEAST_PREFIX = 60  # frames of the part before it
 MOST_PLACES = 150_000  # atoms times frames: about three megabytes
@@ -39,18 +37,7 @@ def write_page(molecule: MoleculeTrace, path: Path | str, title: str = "") -> No
     Raises:
         OutputError: the file cannot be written.
     """
-    page = (WEB / "trace.html").read_text(encoding="utf-8")
-    # A title may hold anything, and no "</script>" may end the data early.
-    data = json.dumps(page_data(molecule, title), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    for mark, text in (
-        ("3DMOL-LICENSE", (WEB / "3Dmol-LICENSE").read_text(encoding="utf-8")),
-        ("/* 3DMOL */", (WEB / "3Dmol-min.js").read_text(encoding="utf-8")),
-        ("/* PLAYER */", (WEB / "trace.js").read_text(encoding="utf-8")),
-        ("/* TRACE */", data),
-    ):
-        page = page.replace(mark, text)
-    with write_aside(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+    write_filled_page("trace", {"/* TRACE */": as_data(page_data(molecule, title))}, path)
 
 
 def page_data(molecule: MoleculeTrace, title: str = "") -> dict[str, Any]:

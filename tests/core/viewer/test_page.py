@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ead_core.viewer.page import MOST_FRAMES, MOST_PLACES, WEB, page_data, shown_frames, write_page
+from ead_core.viewer.page import MOST_FRAMES, MOST_PLACES, page_data, shown_frames, write_page
+from ead_core.viewer.template import WEB
 
 
 class Page(HTMLParser):
@@ -33,7 +34,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(plant, tmp_path):
-    write_page(plant(), tmp_path / "page.html", "</script> $ /* PLAYER */")
+    write_page(plant(), tmp_path / "page.html", "</script> $ /* SCRIPT */")
     return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 
 
@@ -47,7 +48,7 @@ def test_everything_is_in_the_page_and_nothing_is_fetched(page):
     policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
     assert policy.startswith("default-src 'none';")
     assert "http" not in policy
-    assert json.loads(data)["title"] == "</script> $ /* PLAYER */"
+    assert json.loads(data)["title"] == "</script> $ /* SCRIPT */"
 
 
 def test_the_licence_of_the_library_goes_with_it(plant, tmp_path):

@@ -1,0 +1,178 @@
+"""The evaluation card of a set of molecules: one document with everything that was measured, and what it rests on."""
+
+import datetime
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ead_core.errors import DataError
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
+from ead_core.evaluation.figure import Figure, Section
+from ead_core.evaluation.protocols import plausibility, published, strict
+from ead_core.evaluation.reference import Known
+from ead_core.evaluation.run import Plan
+from ead_core.evaluation.tally import Tally
+from ead_core.evaluation.worth import chemistry, cost
+
+SCHEMA_VERSION = 2
+TITLES = {
+    "published": "Published protocol (EDM)",
+    "strict": "Strict protocol (RDKit perception)",
+    "plausibility": "Physical plausibility",
+    "geometry": "Geometry against the reference",
+    "chemistry": "Chemistry",
+    "cost": "Cost",
+}
+_MOST_REASONS = 20  # named in a card; the rest is summed up
+
+
+@dataclass(frozen=True)
+class Card:
+    """Quality of a set of molecules.
+
+    Attributes:
+        name: of the set.
+        attempts: molecules, the unreadable ones included.
+        sections: figures by section (the keys of `TITLES`) and name; sections without figures are left out.
+        failures: how many molecules were not measured or not perceived, by reason.
+        patterns: distances of bonds, angles and torsions to the reference, what weighs most first.
+        about: sources, settings and versions.
+    """
+
+    name: str
+    attempts: int
+    sections: Mapping[str, Section]
+    failures: Mapping[str, int]
+    patterns: Sequence[PatternDistance] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def figures(self) -> Iterator[tuple[str, str, Figure]]:
+        """Section, name and figure of everything, in order."""
+        for section, figures in self.sections.items():
+            for name, figure in figures.items():
+                yield section, name, figure
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the published protocol also under the keys of `PublishedCard.to_json`."""
+        flat = self.sections.get("published", {})
+        costs = self.sections.get("cost", {})
+        unreadable = sum(count for reason, count in self.failures.items() if reason.startswith("unreadable"))
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "num_molecules": self.attempts,
+            "num_skipped": unreadable,
+            "novelty": None,
+            **{name: figure.value for name, figure in flat.items()},
+            "intervals": {name: list(figure.interval) for name, figure in flat.items() if figure.interval},
+            "nfe_per_molecule": costs["nfe"].value if "nfe" in costs else None,
+            "seconds_per_molecule": costs["seconds"].value if "seconds" in costs else None,
+            "sections": {
+                section: {name: figure.to_json() for name, figure in figures.items()}
+                for section, figures in self.sections.items()
+            },
+            "failures": dict(self.failures),
+            "patterns": [row._asdict() for row in self.patterns],
+            "about": dict(self.about),
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> "Card":
+        """Read a card.json.
+
+        Raises:
+            DataError: another kind of file, or of another version.
+        """
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["schema_version"] != SCHEMA_VERSION:
+                raise DataError(f"{path} is a card of version {stored['schema_version']}, not {SCHEMA_VERSION}.")
+            sections = {
+                section: {name: Figure.from_json(figure) for name, figure in figures.items()}
+                for section, figures in stored["sections"].items()
+            }
+            patterns = [PatternDistance(**row) for row in stored["patterns"]]
+            return cls(stored["name"], stored["num_molecules"], sections, stored["failures"], patterns, stored["about"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is not an evaluation card.") from error
+
+    def table(self) -> str:
+        """Aligned text for a terminal."""
+        lines = [f"{self.name}: {self.attempts:,} molecules"]
+        for section, figures in self.sections.items():
+            lines += ["", TITLES[section]]
+            lines += [f"  {f.title:<52} {f.shown():<36}{coverage(f)}".rstrip() for f in figures.values()]
+        if self.failures:
+            lines += ["", "Not measured, or bonds not perceived"]
+            lines += [f"  {count:>8,}  {reason}" for reason, count in self.failures.items()]
+        return "\n".join(lines)
+
+
+def coverage(figure: Figure) -> str:
+    """What a figure rests on, in words."""
+    return f"of {figure.of:,}" if figure.known == figure.of else f"known for {figure.known:,} of {figure.of:,}"
+
+
+def make_card(
+    name: str,
+    columns: Columns,
+    tally: Tally,
+    plan: Plan,
+    reference: Tally | None = None,
+    known: Known | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Card:
+    """The card of a table and a tally.
+
+    Args:
+        name: of the set.
+        columns: of the table.
+        tally: of the same molecules.
+        plan: how they were measured.
+        reference: real molecules.
+        known: molecules that are not new.
+        about: sources and settings, to be kept in the card.
+    """
+    smiles, inchikeys = (known.smiles, known.inchikeys) if known else (None, None)
+    sections = {
+        "published": published(columns, smiles),
+        "strict": strict(columns, inchikeys),
+        "plausibility": plausibility(columns, plan.parts),
+        "geometry": geometry(tally, reference) if reference and "geometry" in plan.parts else {},
+        "chemistry": chemistry(columns) if "chemistry" in plan.parts else {},
+        "cost": cost(columns, inchikeys, plan.parts),
+    }
+    return Card(
+        name,
+        len(columns),
+        {section: figures for section, figures in sections.items() if figures},
+        _failures(columns),
+        pattern_distances(tally, reference) if reference else (),
+        {**(about or {}), **_versions(plan), "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+    )
+
+
+def _failures(columns: Columns) -> dict[str, int]:
+    """Reasons with their numbers taken out, so that like ones are counted together."""
+    reasons = [text for text in columns.texts("failure") if text]
+    reasons += [f"no bonds: {text}" for text in columns.texts("reason") if text]
+    counts = Counter(re.sub(r"-?\d+", "#", reason) for reason in reasons)
+    named = dict(counts.most_common(_MOST_REASONS))
+    others = counts.total() - sum(named.values())
+    return named | ({"other reasons": others} if others else {})
+
+
+def _versions(plan: Plan) -> dict[str, Any]:
+    packages = ["ead", "rdkit"] + ["posebusters"] * any("posebusters" in part for part in plan.parts)
+    packages += ["tblite"] * ("gfn2" in plan.parts)
+    return {
+        "parts": list(plan.parts),
+        "sample": plan.sample,
+        "versions": {package: version(package) for package in packages},
+    }

@@ -1,0 +1,61 @@
+"""What goes to the processes of an evaluation, and what comes back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.data.store import MoleculeSet
+from ead_core.evaluation.tally import Tally
+from ead_core.evaluation.valency import ValencyTable
+
+Row = dict[str, Any]
+
+CHEAP = ("geometry", "chemistry")  # parts of a card that are measured on every molecule
+DEAR = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured.
+
+    Attributes:
+        parts: of `CHEAP` and `DEAR`; the published and the strict protocol always are.
+        seconds: that one molecule may take.
+        valencies: of real molecules; None if unknown.
+    """
+
+    parts: frozenset[str]
+    seconds: float
+    valencies: ValencyTable | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive molecules.
+
+    Attributes:
+        first: number of the first among all attempts.
+        molecules: [B] molecules.
+        sampled: [B] whether the dear parts are measured on it.
+    """
+
+    first: int
+    molecules: MoleculeSet
+    sampled: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.molecules)
+
+    def single(self, index: int) -> "Chunk":
+        """One molecule of it."""
+        return Chunk(self.first + index, self.molecules.select([index]), self.sampled[[index]])
+
+
+@dataclass
+class Measured:
+    """Rows and tally of a chunk."""
+
+    rows: list[Row]
+    tally: Tally = field(default_factory=Tally)

@@ -1,0 +1,58 @@
+"""The table of an evaluation, a column at a time, so that a million molecules need little memory."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ead_core.errors import DataError
+
+
+class Columns:
+    """Columns of `per_molecule.parquet`, each [M] with M attempts.
+
+    Args:
+        path: of the table.
+
+    Raises:
+        DataError: not a table of an evaluation.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = pq.ParquetFile(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not a readable table of an evaluation.") from error
+        self._path = path
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def flags(self, name: str) -> NDArray[np.bool_]:
+        """What is true; unknown counts as false."""
+        return np.asarray(self._column(name).fill_null(False), dtype=bool)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Values, NaN where unknown."""
+        return np.asarray(self._column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+    def texts(self, name: str) -> list[str | None]:
+        """Values, None where unknown."""
+        return list(self._column(name).to_pylist())
+
+    @cached_property
+    def sampled(self) -> NDArray[np.bool_]:
+        """On which the dear parts were measured."""
+        return self.flags("sampled")
+
+    def rows(self, numbers: NDArray[Any]) -> pd.DataFrame:
+        """Whole rows."""
+        return self._file.read().take(pa.array(numbers)).to_pandas()
+
+    def _column(self, name: str) -> Any:
+        return self._file.read(columns=[name])[name]

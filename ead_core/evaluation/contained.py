@@ -1,0 +1,85 @@
+"""Work on molecules in other processes, so that one molecule that hangs or crashes RDKit costs only itself.
+
+A chunk whose process dies, or is ended because one molecule took too long, is done again molecule by molecule; what
+fails then is left out under a named reason, and its process is replaced.
+"""
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pebble import ProcessExpired, ProcessPool
+
+from ead_core.errors import one_line
+from ead_core.evaluation.chunk import Chunk, Measured
+
+SECONDS = 60.0  # for one molecule; a drug takes four of them with PoseBusters' full checks
+_TOO_LONG = 1  # exit code of a process whose molecule took too long
+_AHEAD = 2  # chunks per process that are on their way, so that reading and measuring overlap in bounded memory
+
+Task = Callable[[Chunk], Measured]
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """End this process if the block takes longer; nothing gentler stops a loop in C++."""
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+class Outcome(NamedTuple):
+    """A chunk, what was measured on it, and why it was not, in which case it is a single molecule."""
+
+    chunk: Chunk
+    measured: Measured | None
+    failure: str = ""
+
+
+def measured_apart(task: Task, chunks: Iterable[Chunk], workers: int) -> Iterator[list[Outcome]]:
+    """Outcomes of each chunk, in order: one, or one per molecule if the chunk had to be taken apart.
+
+    Args:
+        task: of a module, since it is sent to processes that start afresh; it guards each molecule by `time_limit`.
+        chunks: read as they are needed.
+        workers: processes.
+    """
+    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+    waiting: deque[tuple[Chunk, Any]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append((chunk, pool.schedule(task, args=(chunk,))))
+            if len(waiting) >= _AHEAD * workers:
+                yield _finish(pool, task, *waiting.popleft())
+        while waiting:
+            yield _finish(pool, task, *waiting.popleft())
+        pool.close()
+    finally:
+        pool.stop()  # also when the caller has had enough, or was interrupted
+        pool.join()
+
+
+def _finish(pool: ProcessPool, task: Task, chunk: Chunk, future: Any) -> list[Outcome]:
+    first = _outcome(chunk, future)
+    if not first.failure or len(chunk) == 1:
+        return [first]
+    singles = [chunk.single(index) for index in range(len(chunk))]
+    futures = [pool.schedule(task, args=(single,)) for single in singles]
+    return [_outcome(single, one) for single, one in zip(singles, futures, strict=True)]
+
+
+def _outcome(chunk: Chunk, future: Any) -> Outcome:
+    try:
+        return Outcome(chunk, future.result())
+    except ProcessExpired as error:
+        ended = f"it ended the process that measured it (exit code {error.exitcode})"
+        return Outcome(chunk, None, "it took too long" if error.exitcode == _TOO_LONG else ended)
+    except Exception as error:  # whatever a chemistry library raises must cost one molecule only
+        return Outcome(chunk, None, f"{type(error).__name__}: {one_line(error)}")

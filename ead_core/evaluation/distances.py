@@ -1,0 +1,58 @@
+"""How far the distributions of a set are from those of real molecules."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ead_core.evaluation.figure import Figure, Section
+from ead_core.evaluation.shapes import BINS, wasserstein
+from ead_core.evaluation.tally import Tally
+
+LEAST = 100  # bonds, angles or torsions of a pattern, in the set and in the reference, for a distance
+_TITLES = {"bond": "bond lengths, W₁", "angle": "angles, W₁", "torsion": "torsions, W₁"}
+
+
+class PatternDistance(NamedTuple):
+    """Wasserstein-1 distance of a pattern to the reference, in the unit of its kind, and how often it occurs."""
+
+    kind: str
+    pattern: str
+    distance: float
+    seen: int
+    reference: int
+
+
+def pattern_distances(tally: Tally, reference: Tally) -> list[PatternDistance]:
+    """Of all patterns that occur often enough in both, what weighs most first."""
+    found = []
+    for kind, patterns in tally.shapes.items():
+        for pattern, counts in patterns.items():
+            real = reference.shapes.get(kind, {}).get(pattern)
+            if real is not None and min(counts.sum(), real.sum()) >= LEAST:
+                distance = wasserstein(counts, real, BINS[kind].width)
+                found.append(PatternDistance(kind, pattern, distance, int(counts.sum()), int(real.sum())))
+    return sorted(found, key=lambda row: -row.seen * row.distance)
+
+
+def geometry(tally: Tally, reference: Tally) -> Section:
+    """Mean distances, every pattern weighing as often as it occurs; sizes and elements by total variation."""
+    section: Section = {}
+    rows = pattern_distances(tally, reference)
+    for kind, title in _TITLES.items():
+        of_kind = [row for row in rows if row.kind == kind]
+        known = sum(row.seen for row in of_kind)
+        total = sum(int(counts.sum()) for counts in tally.shapes.get(kind, {}).values())
+        if known:
+            value = sum(row.seen * row.distance for row in of_kind) / known
+            section[f"w1_{kind}"] = Figure(title, value, None, total, known, BINS[kind].unit)
+    for name, title, ours, real in (
+        ("sizes", "sizes, total variation", tally.sizes, reference.sizes),
+        ("elements", "elements, total variation", tally.elements, reference.elements),
+    ):
+        section[name] = Figure(title, _total_variation(ours, real), None, sum(ours.values()), sum(ours.values()))
+    return section
+
+
+def _total_variation(first: Mapping[Any, int], second: Mapping[Any, int]) -> float:
+    """Half the sum of the differences of two distributions: the share that would have to change."""
+    a, b = max(sum(first.values()), 1), max(sum(second.values()), 1)
+    return sum(abs(first.get(key, 0) / a - second.get(key, 0) / b) for key in {*first, *second}) / 2

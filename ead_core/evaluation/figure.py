@@ -1,0 +1,100 @@
+"""One number of a card, with what it rests on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.evaluation.columns import Columns
+from ead_core.metrics.intervals import Interval, distinct_interval, mean_interval, median_interval, wilson
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a card.
+
+    Attributes:
+        title: for people.
+        value: a share of 1 where `unit` is "%".
+        interval: 95 %; None where none is known.
+        of: the denominator, or how many should have a value.
+        known: how many of them have one.
+        unit: "%", a physical unit, or "".
+    """
+
+    title: str
+    value: float
+    interval: Interval | None
+    of: int
+    known: int
+    unit: str = "%"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "interval": list(self.interval) if self.interval else None}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Figure":
+        """What `to_json` has made."""
+        low_high = stored["interval"]
+        return cls(**{**stored, "interval": tuple(low_high) if low_high else None})
+
+    def shown(self) -> str:
+        """The value in its unit, with the interval."""
+        text = _number(self.value, self.unit)
+        if self.interval:
+            text += f" ({_number(self.interval[0], self.unit)}–{_number(self.interval[1], self.unit)})"
+        return f"{text} {self.unit}".rstrip()
+
+
+Section = dict[str, Figure]
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.2f}" if unit == "%" else f"{value:.4g}"
+
+
+def share(title: str, hits: int, of: int) -> Figure:
+    """Of `of` attempts, with Wilson's interval."""
+    return Figure(title, hits / max(of, 1), wilson(hits, of), of, of)
+
+
+def distinct(title: str, labels: Sequence[str | None]) -> Figure:
+    """Share of distinct labels, None being never distinct."""
+    found = len(set(labels) - {None})
+    interval = distinct_interval(labels) if labels else (0.0, 1.0)
+    return Figure(title, found / max(len(labels), 1), interval, len(labels), len(labels))
+
+
+def medians(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
+    """The median of each column with a known value.
+
+    Args:
+        columns: of the table.
+        wanted: title and unit by name of the column.
+        of: how many molecules should have a value.
+    """
+    return _summaries(columns, wanted, of, np.median, median_interval)
+
+
+def means(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
+    """The mean, likewise."""
+    return _summaries(columns, wanted, of, np.mean, mean_interval)
+
+
+def _summaries(
+    columns: Columns,
+    wanted: Mapping[str, tuple[str, str]],
+    of: int,
+    statistic: Callable[[NDArray[Any]], Any],
+    interval: Callable[[NDArray[Any]], Interval],
+) -> Section:
+    section: Section = {}
+    for name, (title, unit) in wanted.items():
+        values = columns.numbers(name)
+        known = values[np.isfinite(values)]
+        if len(known):
+            section[name] = Figure(title, float(statistic(known)), interval(known), of, len(known), unit)
+    return section

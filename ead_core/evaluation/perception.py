@@ -1,0 +1,92 @@
+"""Bonds, orders and formal charges as RDKit perceives them from coordinates (`rdDetermineBonds`).
+
+Unlike the published protocol (metrics/bonds.py) this knows aromatic bonds and formal charges, and takes a molecule as a
+whole: orders are such that every atom has a valence that it can have, or the molecule is refused. Which atoms are
+neighbours is RDKit's rule first. It joins atoms across strained cages, of which QM9 has many (5.1 % of 3,000 real
+molecules fail with it), so that where orders cannot be found the shorter bonds of the published table are tried (both:
+0.2 %).
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDetermineBonds
+
+from ead_core.metrics.chemistry import bare_molecule, to_rdkit
+
+_NITRO = Chem.MolFromSmarts("[#7X3](~[#8X1])~[#8X1]")
+_DIANION = Chem.MolFromSmarts("[#7X3+0](-[#8X1-])-[#8X1-]")
+
+MOST_ITERATIONS = 2000  # of orders tried; real molecules need a few, broken ones would go on for hours
+
+
+class PerceptionError(ValueError):
+    """No bond orders go with the coordinates; the message is RDKit's reason."""
+
+
+def perceive(charges: NDArray[Any], positions: NDArray[Any], net_charge: int = 0) -> Chem.Mol:
+    """A sanitised molecule with bonds, formal charges and one conformer; stereochemistry is not assigned.
+
+    Args:
+        charges: atomic numbers [N].
+        positions: [N, 3] in Å.
+        net_charge: of the molecule, if it is known; 0 is tried too.
+
+    Raises:
+        PerceptionError: no orders can be found.
+    """
+    reason = ""
+    with rdBase.BlockLogs():
+        for connect in (_by_rdkit, _by_table):
+            for charge in dict.fromkeys((net_charge, 0)):
+                try:
+                    return _ordered(connect(charges, positions), charge)
+                except (ValueError, RuntimeError) as error:  # RDKit raises the second when it gives up
+                    reason = reason or _first_sentence(error)
+    raise PerceptionError(reason)
+
+
+def _by_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
+    mol = bare_molecule(charges, positions)
+    rdDetermineBonds.DetermineConnectivity(mol)
+    return mol
+
+
+def _by_table(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
+    mol = to_rdkit(charges, positions)
+    for bond in mol.GetBonds():
+        bond.SetBondType(Chem.BondType.SINGLE)
+    return mol
+
+
+def _ordered(connected: Chem.Mol, charge: int) -> Chem.Mol:
+    nitro = len(connected.GetSubstructMatches(_NITRO))
+    try:
+        return _with_orders(connected, charge)
+    except ValueError:
+        if not nitro:
+            raise
+    return _nitro_rewritten(_with_orders(connected, charge - 2 * nitro))
+
+
+def _with_orders(connected: Chem.Mol, charge: int) -> Chem.Mol:
+    mol = Chem.Mol(connected)
+    rdDetermineBonds.DetermineBondOrders(mol, charge=charge, embedChiral=False, maxIterations=MOST_ITERATIONS)
+    Chem.SanitizeMol(mol)
+    return mol
+
+
+def _nitro_rewritten(mol: Chem.Mol) -> Chem.Mol:
+    """N([O-])[O-] becomes [N+](=O)[O-]."""
+    mol = Chem.RWMol(mol)
+    for nitrogen, oxygen, _ in mol.GetSubstructMatches(_DIANION):
+        mol.GetAtomWithIdx(nitrogen).SetFormalCharge(1)
+        mol.GetAtomWithIdx(oxygen).SetFormalCharge(0)
+        mol.GetBondBetweenAtoms(nitrogen, oxygen).SetBondType(Chem.BondType.DOUBLE)
+    Chem.SanitizeMol(mol)
+    return mol.GetMol()
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].split(";")[0].rstrip(".")

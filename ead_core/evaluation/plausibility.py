@@ -1,0 +1,36 @@
+"""PoseBusters' checks of a single molecule (Buttenschoen et al., Chem. Sci. 15, 3130 (2024))."""
+
+import functools
+import logging
+import warnings
+from importlib.metadata import version
+
+from rdkit import Chem, rdBase
+
+FAST, FULL = "mol_fast", "mol"  # PoseBusters' own names; the second adds an energy ratio over 50 conformers
+
+
+def posebusters_version() -> str:
+    """Of the package; scores depend on it."""
+    return version("posebusters")
+
+
+def failed_checks(mol: Chem.Mol, config: str = FAST) -> tuple[str, ...]:
+    """The names of the checks that the molecule fails; what PoseBusters cannot compute passes, as in its own totals.
+
+    Args:
+        mol: sanitised, with all hydrogens and one conformer.
+        config: `mol_fast` or `mol`.
+    """
+    with warnings.catch_warnings(), rdBase.BlockLogs():
+        warnings.simplefilter("ignore")
+        report = _buster(config).bust([mol]).iloc[0]
+    return tuple(str(name) for name, passed in report.items() if not bool(passed))
+
+
+@functools.cache
+def _buster(config: str):  # type: ignore[no-untyped-def]  # posebusters has no types
+    from posebusters import PoseBusters
+
+    logging.getLogger("posebusters").setLevel(logging.CRITICAL)  # it reports every molecule that fails
+    return PoseBusters(config=config)

@@ -1,0 +1,92 @@
+"""The plots of card.html."""
+
+from typing import Any
+
+import numpy as np
+
+from ead_core.evaluation.card import Card
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.shapes import BINS
+from ead_core.evaluation.tally import Tally
+
+OURS, REAL = "#2b5c8a", "#c9772b"
+_PATTERNS = 5  # of bonds, angles and torsions together
+
+
+def distributions(card: Card, columns: Columns, tally: Tally, reference: Tally | None) -> Any:
+    """A matplotlib figure: sizes, strain, checks, and the patterns that weigh most, beside the reference's."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    patterns = [(row.kind, row.pattern) for row in card.patterns[:_PATTERNS]] or _common(tally)
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(2, 4).flat)
+    _sizes(panels[0], tally, reference)
+    _strain(panels[1], columns)
+    _strict(panels[2], card)
+    for panel, (kind, pattern) in zip(panels[3:], patterns, strict=False):
+        _pattern(panel, kind, pattern, tally, reference)
+    for panel in panels[3 + len(patterns) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _common(tally: Tally) -> list[tuple[str, str]]:
+    """The patterns that occur most, bonds first."""
+    counts = {(kind, name): int(h.sum()) for kind, names in tally.shapes.items() for name, h in names.items()}
+    return sorted(counts, key=lambda key: -counts[key])[:_PATTERNS]
+
+
+def _sizes(panel: Any, tally: Tally, reference: Tally | None) -> None:
+    for counts, colour, label in ((tally.sizes, OURS, "molecules"), (reference and reference.sizes, REAL, "reference")):
+        if counts:
+            sizes = np.arange(min(counts), max(counts) + 1)
+            shares = np.array([counts.get(int(size), 0) for size in sizes]) / sum(counts.values())
+            panel.step(sizes, shares, where="mid", color=colour, label=label)
+    panel.set(title="atoms per molecule", ylim=(0, None))
+    if reference:
+        panel.legend(frameon=False, fontsize=8)
+
+
+def _strain(panel: Any, columns: Columns) -> None:
+    strain = columns.numbers("strain")
+    known = strain[np.isfinite(strain)]
+    if not len(known):
+        panel.set_axis_off()
+        return
+    panel.hist(known, bins=40, range=(0, max(float(np.percentile(known, 98)), 1e-3)), color=OURS)
+    panel.set(title="strain, kcal/mol")
+
+
+def _strict(panel: Any, card: Card) -> None:
+    """Shares of attempts that pass, from lax to strict."""
+    wanted = (
+        ("published", "validity"),
+        ("published", "molecule_stability"),
+        ("strict", "perceived"),
+        ("strict", "connected"),
+        ("strict", "strict_validity"),
+        ("plausibility", "posebusters"),
+    )
+    shown = [card.sections[section][name] for section, name in wanted if name in card.sections.get(section, {})]
+    places = np.arange(len(shown))[::-1]
+    values = np.array([figure.value for figure in shown])
+    low, high = np.array([figure.interval for figure in shown]).T
+    panel.barh(places, 100 * values, color=OURS, alpha=0.8)
+    panel.errorbar(
+        100 * values, places, xerr=100 * np.abs(np.stack([values - low, high - values])), fmt="none", color="black"
+    )
+    panel.set_yticks(places, [figure.title.split(":")[0] for figure in shown], fontsize=7)
+    panel.set(title="molecules that pass, %", xlim=(0, 100))
+
+
+def _pattern(panel: Any, kind: str, pattern: str, tally: Tally, reference: Tally | None) -> None:
+    bins = BINS[kind]
+    for source, colour in ((tally, OURS), (reference, REAL)):
+        counts = source.shapes.get(kind, {}).get(pattern) if source else None
+        if counts is not None and counts.sum():
+            panel.step(bins.centres, counts / counts.sum(), where="mid", color=colour, linewidth=1)
+            shown = np.flatnonzero(counts > 0.002 * counts.max())
+            panel.set_xlim(bins.centres[shown[0]] - 3 * bins.width, bins.centres[shown[-1]] + 3 * bins.width)
+    panel.set(title=f"{kind} {pattern}, {bins.unit}", yticks=[])

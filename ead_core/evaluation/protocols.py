@@ -1,0 +1,89 @@
+"""The sections of a card about validity: the published protocol, the strict one, and physical plausibility."""
+
+from collections import Counter
+from collections.abc import Collection
+
+import numpy as np
+
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.figure import Figure, Section, distinct, medians, share
+from ead_core.metrics.intervals import pooled_bootstrap
+
+_ENERGIES = {
+    "strain": ("force-field strain, median", "kcal/mol"),
+    "strain_rmsd": ("… moves heavy atoms by, median", "Å"),
+    "gfn2_gain": ("GFN2-xTB relaxation gains, median", "kcal/mol"),
+    "gfn2_rmsd": ("… moves heavy atoms by, median", "Å"),
+}
+
+
+def published(columns: Columns, known_smiles: Collection[str] | None) -> Section:
+    """EDM's protocol; the names are those of the keys of `ead evaluate --json`."""
+    smiles, attempts = columns.texts("smiles"), len(columns)
+    valid = [text for text in smiles if text is not None]
+    section = {
+        "atom_stability": _atom_stability(columns),
+        "molecule_stability": share("molecule stability", int(columns.flags("stable").sum()), attempts),
+        "validity": share("validity", len(valid), attempts),
+        "uniqueness": distinct("uniqueness among the valid", valid),
+        "validity_x_uniqueness": distinct("validity × uniqueness", smiles),
+    }
+    if known_smiles is not None:
+        unique = set(valid)
+        section["novelty"] = share("novelty among the unique", len(unique - set(known_smiles)), len(unique))
+    return section
+
+
+def _atom_stability(columns: Columns) -> Figure:
+    """Over the pool of the atoms of all molecules that could be measured."""
+    stable, atoms = columns.numbers("stable_atoms"), columns.numbers("atoms")
+    measured = np.isfinite(atoms)
+    hits, total = stable[measured].astype(np.int64), atoms[measured].astype(np.int64)
+    interval = pooled_bootstrap(hits, total) if measured.any() else (0.0, 1.0)
+    pool = int(total.sum())
+    return Figure("atom stability", float(hits.sum() / max(pool, 1)), interval, pool, pool)
+
+
+def strict(columns: Columns, known_inchikeys: Collection[str] | None) -> Section:
+    """RDKit's own perception, one piece, no radical, no unusual valence; distinct and new by InChIKey.
+
+    InChIKeys carry no stereochemistry here (perception.py), so that stereoisomers count as the same.
+    """
+    attempts, valid = len(columns), columns.flags("strict_valid")
+    pieces, radicals, unusual = (columns.numbers(name) for name in ("pieces", "radicals", "unusual_atoms"))
+    section = {
+        "perceived": share("bonds can be perceived", int(columns.flags("perceived").sum()), attempts),
+        "connected": share("in one piece", int((pieces == 1).sum()), attempts),
+        "no_radicals": share("without radicals", int((radicals == 0).sum()), attempts),
+    }
+    if np.isfinite(unusual).any():
+        section["usual_valences"] = share("all valences known from the reference", int((unusual == 0).sum()), attempts)
+    section["strict_validity"] = share("strictly valid: all of these", int(valid.sum()), attempts)
+    good = strict_keys(columns)
+    section["strict_unique"] = distinct("strictly valid and distinct", good)
+    if known_inchikeys is not None:
+        new = set(good) - {None} - set(known_inchikeys)
+        section["strict_novel"] = share("strictly valid, distinct and new", len(new), attempts)
+    charged = columns.numbers("charged_atoms")
+    section["charged"] = share("with formal charges", int((charged > 0).sum()), attempts)
+    return section
+
+
+def strict_keys(columns: Columns) -> list[str | None]:
+    """InChIKeys of the strictly valid, None for others."""
+    pairs = zip(columns.texts("inchikey"), columns.flags("strict_valid"), strict=True)
+    return [key if fine else None for key, fine in pairs]
+
+
+def plausibility(columns: Columns, parts: Collection[str]) -> Section:
+    """PoseBusters and energies, of the sampled attempts; what has no perceivable bonds has failed PoseBusters."""
+    of = int(columns.sampled.sum())
+    section: Section = {}
+    for part, title in (("posebusters", "PoseBusters mol_fast"), ("posebusters_full", "PoseBusters mol")):
+        if part in parts and of:
+            passed = columns.flags(part) & columns.sampled
+            section[part] = share(title, int(passed.sum()), of)
+            failed = [text for text in columns.texts(f"{part}_failed") if text]
+            for check, count in Counter(name for text in failed for name in text.split(", ")).most_common():
+                section[f"{part}_{check}"] = share(f"… fail {check.replace('_', ' ')}", count, of)
+    return section | medians(columns, _ENERGIES, of)

@@ -1,0 +1,80 @@
+"""Real molecules that others are compared with: their distributions and valences, and which molecules they are.
+
+Measuring a file takes minutes for QM9; the result is kept in the user's cache as long as the file does not change.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ead_core.errors import DataError
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.run import Plan, measure_files, settings_of
+from ead_core.evaluation.table import TABLE, TALLY
+from ead_core.evaluation.tally import COUNTS, Tally
+from ead_core.files import user_cache
+
+BUNDLED = Path(__file__).parent / "references"
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Molecules that do not count as new, by the SMILES of the published protocol and by InChIKey."""
+
+    smiles: frozenset[str]
+    inchikeys: frozenset[str]
+
+
+def load_reference(name_or_path: str, workers: int | None = None, progress: Progress = lambda done: None) -> Tally:
+    """The tally of a bundled reference (by name), of an evaluation (its folder or tally.npz), or of molecules.
+
+    Raises:
+        DataError: none of these.
+    """
+    bundled = BUNDLED / f"{name_or_path}.npz"
+    if bundled.is_file():
+        return Tally.load(bundled)
+    path = Path(name_or_path)
+    if not path.exists():
+        names = ", ".join(sorted(found.stem for found in BUNDLED.glob("*.npz")))
+        raise DataError(f"reference {path} does not exist; it may be a file of molecules, or one of {names}.")
+    if (path / TALLY).is_file():
+        return Tally.load(path / TALLY)
+    if _is_tally(path):
+        return Tally.load(path)
+    return Tally.load(_measured(path, workers, progress) / TALLY)
+
+
+def load_known(path: Path, workers: int | None = None, progress: Progress = lambda done: None) -> Known:
+    """The molecules of a file or folder.
+
+    Raises:
+        DataError: nothing readable there.
+    """
+    columns = Columns(_measured(path, workers, progress) / TABLE)
+    smiles, keys = columns.texts("smiles"), columns.texts("inchikey")
+    return Known(frozenset(text for text in smiles if text), frozenset(key for key in keys if key))
+
+
+def _is_tally(path: Path) -> bool:
+    if path.suffix != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return f"{COUNTS}.npy" in archive.namelist()
+
+
+def _measured(path: Path, workers: int | None, progress: Progress) -> Path:
+    """Folder with the measures of a file, from the cache if they are there."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
+    plan = Plan(("geometry",), 0, workers)
+    key = hashlib.sha256(json.dumps(settings_of([path], plan), sort_keys=True).encode()).hexdigest()[:24]
+    folder = user_cache() / "measured" / key
+    if not (folder / TALLY).is_file():
+        measure_files([path], folder, plan, progress=progress)
+    return folder

@@ -1,0 +1,48 @@
+"""The files of a card: card.json for programs, card.md for documents, card.html for people."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ead_core.evaluation.card import TITLES, Card, coverage
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.page import write_page
+from ead_core.evaluation.tally import Tally
+from ead_core.files import write_aside
+
+CARD, TEXT, PAGE = "card.json", "card.md", "card.html"
+_MOST_PATTERNS = 15  # in the document
+
+
+def write_report(
+    card: Card, columns: Columns, tally: Tally, reference: Tally | None, sources: Sequence[Path], folder: Path
+) -> None:
+    """Write all three into a folder (OutputError if it cannot be written)."""
+    with write_aside(folder / CARD) as aside:
+        aside.write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
+    with write_aside(folder / TEXT) as aside:
+        aside.write_text(to_markdown(card), encoding="utf-8")
+    write_page(card, columns, tally, reference, sources, folder / PAGE)
+
+
+def to_markdown(card: Card) -> str:
+    """Headings and tables."""
+    parts = [f"# {card.name}", f"{card.attempts:,} molecules; 95 % intervals."]
+    for section, figures in card.sections.items():
+        lines = ["| | | |", "|---|---|---|"]
+        lines += [f"| {figure.title} | {figure.shown()} | {coverage(figure)} |" for figure in figures.values()]
+        parts += [f"## {TITLES[section]}", "\n".join(lines)]
+    if card.patterns:
+        lines = ["| pattern | W₁ | seen | in the reference |", "|---|---|---|---|"]
+        lines += [
+            f"| {row.kind} `{row.pattern}` | {row.distance:.4g} | {row.seen:,} | {row.reference:,} |"
+            for row in card.patterns[:_MOST_PATTERNS]
+        ]
+        parts += ["## What is furthest from the reference, by weight", "\n".join(lines)]
+    if card.failures:
+        lines = ["| molecules | reason |", "|---|---|"]
+        lines += [f"| {count:,} | {reason} |" for reason, count in card.failures.items()]
+        parts += ["## Not measured, or bonds not perceived", "\n".join(lines)]
+    about = ", ".join(f"{package} {number}" for package, number in card.about["versions"].items())
+    parts.append(f"Measured with {about}; sources: {', '.join(card.about.get('sources', []))}.")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,142 @@
+"""Measuring any number of molecules with all cores: read in batches, measured apart, kept part by part."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.cpu import available_cores
+from ead_core.data.records import ReadReport
+from ead_core.data.streams import BATCH, molecule_files, read_batches
+from ead_core.errors import DataError
+from ead_core.evaluation.chunk import CHEAP, DEAR, Chunk, Measures, Row
+from ead_core.evaluation.contained import SECONDS, Outcome, measured_apart
+from ead_core.evaluation.measure import measure_chunk
+from ead_core.evaluation.table import Parts
+from ead_core.evaluation.tally import Tally
+from ead_core.evaluation.valency import ValencyTable, valency_table
+
+DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a card is measured.
+
+    Attributes:
+        parts: see `measure.Measures`.
+        sample: molecules on which the dear parts are measured.
+        workers: processes; None takes the cores of this process.
+        seconds: that one molecule may take.
+    """
+
+    parts: tuple[str, ...] = DEFAULT_PARTS
+    sample: int = 1000
+    workers: int | None = None
+    seconds: float = SECONDS
+
+
+def count_records(sources: Sequence[Path]) -> int:
+    """All attempts, the unreadable ones included (DataError if there are none)."""
+    total = sum(len(report.molecules) + len(report.skipped) for report in read_batches(sources))
+    if not total:
+        raise DataError(f"{', '.join(map(str, sources))}: no molecules.")
+    return total
+
+
+def measure_files(
+    sources: Sequence[Path],
+    folder: Path,
+    plan: Plan,
+    reference: Tally | None = None,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Tally:
+    """Write `per_molecule.parquet` and `tally.npz` into a folder; an interrupted run goes on from its last part.
+
+    Args:
+        sources: files or folders; see `read_batches`.
+        folder: of the results.
+        plan: what is measured.
+        reference: real molecules, whose valences count as usual.
+        progress: receives the number of records finished since its last call.
+
+    Returns:
+        The tally of all molecules.
+
+    Raises:
+        DataError: no molecules, or a source that cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    total = count_records(sources)
+    sampled = np.zeros(total, dtype=bool)
+    sampled[np.random.default_rng(0).permutation(total)[: plan.sample]] = True
+    table = valency_table(reference.valencies) if reference else None
+    parts = Parts(folder / "parts", settings_of(sources, plan, table))
+    batches = _Batches(sources, sampled, parts, progress)
+    task = functools.partial(measure_chunk, measures=Measures(frozenset(plan.parts), plan.seconds, table))
+    workers = min(plan.workers or available_cores(), -(-total // BATCH))
+    for outcomes in measured_apart(task, batches, workers):
+        number, report = batches.waiting.pop(0)
+        rows, tally = _gathered(report, outcomes, sampled)
+        parts.add(number, rows, tally)
+        progress(len(rows))
+    found = parts.join(folder)
+    parts.remove()
+    return found
+
+
+class _Batches:
+    """Chunks of what is not finished yet, and the reports behind those that are on their way."""
+
+    def __init__(
+        self, sources: Sequence[Path], sampled: NDArray[np.bool_], parts: Parts, progress: Callable[[int], object]
+    ) -> None:
+        self._sources, self._sampled, self._parts, self._progress = sources, sampled, parts, progress
+        self.waiting: list[tuple[int, ReadReport]] = []
+
+    def __iter__(self) -> Iterator[Chunk]:
+        first = 0
+        for number, report in enumerate(read_batches(self._sources)):
+            good, size = len(report.molecules), len(report.molecules) + len(report.skipped)
+            if self._parts.finished(number):
+                self._progress(size)
+            else:
+                self.waiting.append((number, report))
+                yield Chunk(first, report.molecules, self._sampled[first : first + good])
+            first += size
+
+
+def _gathered(report: ReadReport, outcomes: Sequence[Outcome], sampled: NDArray[np.bool_]) -> tuple[list[Row], Tally]:
+    """Rows of a batch, those of what failed or could not be read among them."""
+    rows: list[Row] = []
+    tally = Tally()
+    for chunk, measured, failure in outcomes:
+        rows += measured.rows if measured else [{"number": chunk.first, "failure": failure}]
+        if measured:
+            tally.add(measured.tally)
+    for row, name in zip(rows, report.names, strict=True):
+        row["record"] = name
+    first = outcomes[0].chunk.first + len(rows)
+    rows += [
+        {"number": first + place, "record": name, "failure": f"unreadable: {reason.rstrip('.')}"}
+        for place, (name, reason) in enumerate(report.skipped)
+    ]
+    for row in rows:
+        row["sampled"] = bool(sampled[row["number"]])
+    return rows, tally
+
+
+def settings_of(sources: Sequence[Path], plan: Plan, table: ValencyTable | None = None) -> dict[str, Any]:
+    """All that the rows depend on, as plain values."""
+    files = [path for source in sources for path in molecule_files(source)]
+    return {
+        "files": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+        "parts": sorted(plan.parts),
+        "sample": plan.sample if set(plan.parts) & set(DEAR) else 0,
+        "seconds": plan.seconds,
+        "valencies": {kind: sorted(seen) for kind, seen in (table or {}).items()},
+    }

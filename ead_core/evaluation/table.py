@@ -1,0 +1,78 @@
+"""The table of an evaluation, a row per attempt, and the folder of its finished parts while it is being made."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ead_core.evaluation.chunk import Row
+from ead_core.evaluation.tally import Tally
+from ead_core.files import write_aside
+
+TABLE, TALLY = "per_molecule.parquet", "tally.npz"
+_COLUMNS = {
+    pa.int64(): "number id seed index atoms stable_atoms pieces radicals charged_atoms unusual_atoms rings "
+    "aromatic_rings largest_ring spiro bridgeheads",
+    pa.string(): "record failure name molecule formula smiles reason inchikey strict_smiles scaffold "
+    "posebusters_failed posebusters_full_failed strain_method",
+    pa.bool_(): "sampled stable valid perceived strict_valid posebusters posebusters_full",
+    pa.float64(): "nfe seconds qed sa logp weight strain strain_rmsd gfn2_gain gfn2_rmsd",
+}
+SCHEMA = pa.schema([(name, kind) for kind, names in _COLUMNS.items() for name in names.split()])
+
+
+class Parts:
+    """Finished parts in a folder, each a piece of the table and a tally; a run with other settings starts afresh.
+
+    Args:
+        folder: of the parts alone.
+        settings: whatever the rows depend on, as plain values.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._folder = folder
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        told = folder / "settings"
+        if not told.is_file() or told.read_text() != key:
+            shutil.rmtree(folder, ignore_errors=True)
+            with write_aside(told) as aside:
+                aside.write_text(key)
+
+    def finished(self, number: int) -> bool:
+        """Whether a part is there; the table is written last."""
+        return self._table(number).is_file()
+
+    def add(self, number: int, rows: Sequence[Row], tally: Tally) -> None:
+        """Keep a part."""
+        tally.save(self._folder / f"{number:06d}.npz")
+        plain = [{name: row.get(name) for name in SCHEMA.names} for row in rows]
+        with write_aside(self._table(number)) as aside:
+            pq.write_table(pa.Table.from_pylist(plain, schema=SCHEMA), aside)
+
+    def join(self, folder: Path) -> Tally:
+        """Write all rows to one file of a folder, and the sum of the tallies to another."""
+        total = Tally()
+        with write_aside(folder / TABLE) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
+            for number in self._numbers():
+                writer.write_table(pq.read_table(self._table(number), schema=SCHEMA))
+                total.add(Tally.load(self._folder / f"{number:06d}.npz"))
+        total.save(folder / TALLY)
+        return total
+
+    def remove(self) -> None:
+        """Delete the parts, once their sum is safe."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _numbers(self) -> Iterator[int]:
+        number = 0
+        while self.finished(number):
+            yield number
+            number += 1
+
+    def _table(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.parquet"

@@ -1,0 +1,74 @@
+"""The sections of a card about use: what the molecules are like, how varied, and what a good one costs."""
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, DataStructs
+from rdkit.Chem import rdFingerprintGenerator
+
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.figure import Figure, Section, distinct, means, share
+from ead_core.evaluation.protocols import strict_keys
+
+MOST_COMPARED = 1000  # molecules whose pairs make the internal diversity
+_PROPERTIES = {
+    "qed": ("QED, mean", ""),
+    "sa": ("SA score (1 easy, 10 hard), mean", ""),
+    "logp": ("logP, mean", ""),
+    "weight": ("molecular weight, mean", "g/mol"),
+    "rings": ("rings, mean", ""),
+    "aromatic_rings": ("aromatic rings, mean", ""),
+    "largest_ring": ("largest ring, mean", "atoms"),
+}
+_COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per molecule", "s")}
+
+
+def chemistry(columns: Columns) -> Section:
+    """Of all molecules whose bonds could be perceived."""
+    attempts = len(columns)
+    section = means(columns, _PROPERTIES, attempts)
+    if section:
+        for name, title in (("spiro", "with spiro atoms"), ("bridgeheads", "with bridgehead atoms")):
+            section[name] = share(title, int((columns.numbers(name) > 0).sum()), attempts)
+        section["scaffolds"] = distinct("distinct scaffolds with rings", [t or None for t in columns.texts("scaffold")])
+        section |= _diversity([text for text in columns.texts("strict_smiles") if text])
+    return section
+
+
+def _diversity(smiles: list[str]) -> Section:
+    """1 − mean Tanimoto similarity of Morgan fingerprints (radius 2) of pairs; Polykovskiy et al. 2020 (MOSES)."""
+    chosen = np.random.default_rng(0).permutation(len(smiles))[:MOST_COMPARED]
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2)
+    mols = [mol for index in chosen if (mol := Chem.MolFromSmiles(smiles[index])) is not None]
+    if len(mols) < 2:
+        return {}
+    prints = [generator.GetFingerprint(mol) for mol in mols]
+    rows = [DataStructs.BulkTanimotoSimilarity(one, prints[:place]) for place, one in enumerate(prints)]
+    similar = np.concatenate([row for row in rows if row])
+    return {"diversity": Figure("internal diversity", 1 - float(similar.mean()), None, len(smiles), len(mols), "")}
+
+
+def cost(columns: Columns, known_inchikeys: Collection[str] | None, parts: Collection[str]) -> Section:
+    """Where the file says what its molecules cost: of an attempt, and of one that is worth having."""
+    section = means(columns, _COSTS, len(columns))
+    good = int((_worth_having(columns, known_inchikeys, parts) & columns.sampled).sum())
+    if "seconds" in section and good:
+        of = int(columns.sampled.sum())
+        price = section["seconds"].value * of / good
+        words = ["strictly valid", "distinct"] + ["new"] * (known_inchikeys is not None)
+        words += ["plausible"] * ("posebusters" in parts)
+        title = f"seconds per molecule that is {', '.join(words)}"
+        section["seconds_per_good_molecule"] = Figure(title, price, None, of, of, "s")
+    return section
+
+
+def _worth_having(columns: Columns, known: Collection[str] | None, parts: Collection[str]) -> NDArray[np.bool_]:
+    """[M] strictly valid, the first of its kind, new, and passed by PoseBusters, as far as each is known."""
+    seen: set[str | None] = {None, *(known or ())}
+    first = []
+    for key in strict_keys(columns):
+        first.append(key not in seen)
+        seen.add(key)
+    flags = np.array(first, dtype=bool)
+    return flags & columns.flags("posebusters") if "posebusters" in parts else flags

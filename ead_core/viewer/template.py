@@ -1,0 +1,43 @@
+"""Pages that are a single file: a template, its script, 3Dmol.js, and the data they show."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ead_core.files import write_aside
+
+WEB = Path(__file__).parent / "web"
+
+
+def write_filled_page(name: str, contents: Mapping[str, str], path: Path | str) -> None:
+    """Write the template `name`.html, with `name`.js and 3Dmol.js in it.
+
+    Args:
+        name: of the template.
+        contents: further text by the mark that it replaces.
+        path: `.html`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    marks = {
+        "3DMOL-LICENSE": (WEB / "3Dmol-LICENSE").read_text(encoding="utf-8"),
+        "/* 3DMOL */": (WEB / "3Dmol-min.js").read_text(encoding="utf-8"),
+        "/* SCRIPT */": (WEB / f"{name}.js").read_text(encoding="utf-8"),
+        **contents,
+    }
+    page = (WEB / f"{name}.html").read_text(encoding="utf-8")
+    for mark, text in marks.items():
+        page = page.replace(mark, text)
+    with write_aside(path) as aside:
+        aside.write_text(page, encoding="utf-8")
+
+
+def as_data(content: Any) -> str:
+    """JSON for a script element, which no text in it can end early.
+
+    Raises:
+        ValueError: a number that is not finite.
+    """
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
