@@ -22,7 +22,7 @@ from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.files import write_aside
 from ead_core.judge.judge import Judge, load_judge
 from ead_core.judge.verdict import judged, to_json
-from ead_core.metrics.card import evaluate
+from ead_core.metrics.published import published_card
 from ead_core.pictures import check_picture
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -52,7 +52,7 @@ def measure(model: Checkpoint, judge: Judge, row: Row, num: int, seed: int) -> d
     with progress_bar(row.name, num) as progress:
         molecules = sample(model, num, seed, progress=progress, targets=wanted, guidance=row.guidance, **FEW)
     figures = to_json(judged(molecules, judge), judge)
-    return {**row._asdict(), "checkpoint": model.name, **evaluate(molecules).to_json(), "conditional": figures}
+    return {**row._asdict(), "checkpoint": model.name, **published_card(molecules).to_json(), "conditional": figures}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from ead_core.data.dataset import split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.errors import told_in_one_sentence
 from ead_core.files import write_aside
-from ead_core.metrics.card import evaluate, training_smiles
+from ead_core.metrics.published import published_card, training_smiles
 from ead_core.pictures import draw_molecules
 from ead_core.training.checkpoint import CARD, find_checkpoint, load_checkpoint
 
@@ -57,7 +57,7 @@ def main(
             card, metrics = measure(molecules, baseline)
             baseline = baseline or card
             paired = {key: value for key, value in metrics.items() if "difference" in key or "p_value" in key}
-            figures = evaluate(molecules, known).to_json()
+            figures = published_card(molecules, known).to_json()
             rows.append({"setting": setting, "overrides": overrides, **figures, **paired})
             typer.echo(f"\n{setting}\n{card.table()}")
             if picture and "0.2" in setting:

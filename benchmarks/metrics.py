@@ -16,8 +16,8 @@ import numpy as np
 from reference_metrics import protocol, stable_atoms, valid_smiles
 
 from ead_core.data.store import MoleculeSet, load_npz
-from ead_core.metrics.card import FRACTIONS, evaluate
 from ead_core.metrics.chemistry import smiles_of
+from ead_core.metrics.published import FRACTIONS, published_card
 from ead_core.metrics.stability import stability
 
 NOISE = 0.03  # Å; generated molecules have all outcomes, the data only one
@@ -39,7 +39,7 @@ def main():
         ),
         "whole protocol": (
             lambda: figures(protocol(plain, set())),
-            lambda: figures(evaluate(molecules, set(), workers=workers).to_json()),
+            lambda: figures(published_card(molecules, set(), workers=workers).to_json()),
         ),
     }
     print(f"{len(molecules)} molecules, median of {options.rounds} rounds, {workers} process(es)")

@@ -20,8 +20,8 @@ from ead_core.cpu import tune_cpu
 from ead_core.diffusion.generation import sample
 from ead_core.errors import told_in_one_sentence
 from ead_core.files import write_aside
-from ead_core.metrics.card import evaluate
 from ead_core.metrics.intervals import paired_difference, wilson
+from ead_core.metrics.published import published_card
 from ead_core.networks.native import VARIABLE
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -39,7 +39,7 @@ def make(model: Checkpoint, row: str, precision: str, first: int, seed: int) -> 
     os.environ[VARIABLE] = KERNELS[precision]
     with progress_bar(f"{row} {precision} {first}", CHUNK) as progress:
         molecules = sample(model, CHUNK, seed, first=first, progress=progress, precision=precision, **ROWS[row])
-    card = evaluate(molecules)
+    card = published_card(molecules)
     cost = {name: molecules.properties[name].tolist() for name in ("nfe", "seconds")}
     return {"stable": card.stable.tolist(), "valid": card.valid.tolist(), **cost}
 

@@ -19,7 +19,7 @@ from ead_core.cpu import tune_cpu
 from ead_core.diffusion.generation import sample
 from ead_core.errors import told_in_one_sentence
 from ead_core.files import write_aside
-from ead_core.metrics.card import evaluate
+from ead_core.metrics.published import published_card
 from ead_core.pictures import check_picture
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -56,7 +56,7 @@ def measure(model: Checkpoint, row: Row, num: int, seed: int) -> dict[str, Any]:
     """The figures of a row, beside its settings."""
     with progress_bar(row.name, num) as progress:
         molecules = sample(model, num, seed, progress=progress, **row._asdict())
-    card = evaluate(molecules)
+    card = published_card(molecules)
     return {**row._asdict(), "checkpoint": model.name, "seed": seed, **card.to_json()}
 
 

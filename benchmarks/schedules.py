@@ -104,7 +104,7 @@ def with_sampler(model: Checkpoint, overrides: Sequence[str]) -> Checkpoint:
     return replace(model, config=model.config.override(changes))
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917
     checkpoint: Annotated[str, typer.Argument(help="Name or folder.")] = "qm9-small",
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.key=value for all rows.")] = None,
     num: Annotated[int, typer.Option(min=2, help="Molecules per schedule.")] = 2000,

@@ -13,7 +13,7 @@ from schedules_rows import Row
 from ead_core.data.store import MoleculeSet, load_npz
 from ead_core.errors import DataError
 from ead_core.files import write_aside
-from ead_core.metrics.card import Card, compare, evaluate
+from ead_core.metrics.published import PublishedCard, compare_published, published_card
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 COLOURS = {
@@ -32,12 +32,12 @@ class Result:
     row: Row
     about: Mapping[str, Any]
     molecules: MoleculeSet
-    card: Card
+    card: PublishedCard
     seen: Mapping[str, Any]
 
-    def first(self, count: int) -> Card:
+    def first(self, count: int) -> PublishedCard:
         """The card of the first molecules, for pairs with a row that has fewer."""
-        return self.card if count == len(self.molecules) else evaluate(self.molecules.select(range(count)))
+        return self.card if count == len(self.molecules) else published_card(self.molecules.select(range(count)))
 
 
 def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
@@ -49,7 +49,7 @@ def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
             with np.load(folder / f"{row.name}.seen.npz") as arrays:
                 seen = dict(arrays)
             about = json.loads((folder / f"{row.name}.json").read_text())
-            found[row.name] = Result(row, about, molecules, evaluate(molecules), seen)
+            found[row.name] = Result(row, about, molecules, published_card(molecules), seen)
     return found
 
 
@@ -63,7 +63,7 @@ def difference(base: Result | None, result: Result) -> str:
     if base is None or base is result:
         return ""
     count = min(len(base.molecules), len(result.molecules))
-    pair = compare(base.first(count), result.first(count))["molecule_stability"]
+    pair = compare_published(base.first(count), result.first(count))["molecule_stability"]
     low, high = pair.interval
     return f"{100 * pair.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p = {pair.p_value:.1g}"
 

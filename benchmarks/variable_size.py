@@ -20,8 +20,8 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.generation import sample
 from ead_core.errors import told_in_one_sentence
 from ead_core.files import write_aside
-from ead_core.metrics.card import Card, evaluate
 from ead_core.metrics.intervals import distinct_shares
+from ead_core.metrics.published import PublishedCard, published_card
 from ead_core.pictures import check_picture
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -51,7 +51,7 @@ def by_chance(expected: NDArray[np.float64], num: int) -> float:
     return float(np.abs(draws - expected).sum(axis=1).mean() / 2)
 
 
-def cells(card: Card, *names: str) -> list[str]:
+def cells(card: PublishedCard, *names: str) -> list[str]:
     pairs = [(100 * getattr(card, name), *(100 * end for end in card.intervals[name])) for name in names]
     return [f"{value:.1f} ({low:.1f}–{high:.1f})" for value, low, high in pairs]
 
@@ -71,7 +71,7 @@ def histogram_table(models: list[Checkpoint], num: int, picture: Path) -> dict[s
     line("training", f"{(expected * np.arange(largest + 1)).sum():.2f}", "", "", "", "", "")
     for name, molecules in made.items():
         distance = f"{np.abs(columns[name] - expected).sum() / 2:.3f}"
-        quality = cells(evaluate(molecules), "atom_stability", "molecule_stability", "validity")
+        quality = cells(published_card(molecules), "atom_stability", "molecule_stability", "validity")
         line(name, f"{molecules.num_atoms.mean():.2f}", distance, f"{by_chance(expected, num):.3f}", *quality)
     draw(columns, picture)
     return {model.name: made[model.name] for model in models if model.atom_types.has_dummies}
@@ -89,7 +89,7 @@ def rare_table(models: list[Checkpoint], own: dict[str, MoleculeSet], num: int) 
             if not model.atom_types.has_dummies:
                 for policy in ("synchronous", "adaptive"):
                     rows[model.name, policy] = generated(model, num, policy, (size,))
-        cards = {key: evaluate(molecules) for key, molecules in rows.items() if len(molecules)}
+        cards = {key: published_card(molecules) for key, molecules in rows.items() if len(molecules)}
         valid = {key: [text for text in card.smiles if text is not None] for key, card in cards.items()}
         equal = min((len(texts) for texts in valid.values() if texts), default=0)
         for key, card in cards.items():

@@ -14,7 +14,10 @@ from ead_core.diffusion.generation import sample
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import EADError
-from ead_core.metrics.card import Card, compare, evaluate
+from ead_core.evaluation.card import Card
+from ead_core.evaluation.evaluate import evaluate
+from ead_core.evaluation.run import Plan
+from ead_core.metrics.published import PublishedCard, compare_published, published_card
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 from ead_core.training.fit import fit
@@ -45,8 +48,11 @@ __all__ = [
     "write_molecules",
     # measure
     "Card",
+    "Plan",
     "evaluate",
-    "compare",
+    "PublishedCard",
+    "published_card",
+    "compare_published",
     # what can go wrong
     "EADError",
 ]

@@ -1,4 +1,4 @@
-"""`ead`: data · train · sample · trace · evaluate · draw · models."""
+"""`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ead_core.cli_compare import compare, relax
 from ead_core.cli_data import data_app
 from ead_core.cli_evaluate import evaluate
 from ead_core.cli_judge import selector_for
@@ -25,6 +26,8 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(trace)
 app.command()(evaluate)
+app.command()(compare)
+app.command()(relax)
 app.command()(models)
 
 

@@ -6,22 +6,24 @@ fails then is left out under a named reason, and its process is replaced.
 
 import contextlib
 import faulthandler
-import multiprocessing
 import os
+import sys
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from ead_core.errors import one_line
-from ead_core.evaluation.chunk import Chunk, Measured
+from ead_core.evaluation.chunk import Chunk
 
 SECONDS = 60.0  # for one molecule; a drug takes four of them with PoseBusters' full checks
 _TOO_LONG = 1  # exit code of a process whose molecule took too long
 _AHEAD = 2  # chunks per process that are on their way, so that reading and measuring overlap in bounded memory
 
-Task = Callable[[Chunk], Measured]
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -35,15 +37,37 @@ def time_limit(seconds: float) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-class Outcome(NamedTuple):
-    """A chunk, what was measured on it, and why it was not, in which case it is a single molecule."""
+class _Process(SpawnProcess):
+    """Does not run the caller's script again, as Python's own does: our tasks need nothing of it.
+
+    Scripts thus need no `if __name__ == "__main__":`, and start-up is as short as it can be.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # Python's own name
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")  # without a file that a child would look for
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+class Outcome(NamedTuple, Generic[Result]):
+    """A chunk, what came of it, and why nothing did, in which case it is a single molecule."""
 
     chunk: Chunk
-    measured: Measured | None
+    result: Result | None
     failure: str = ""
 
 
-def measured_apart(task: Task, chunks: Iterable[Chunk], workers: int) -> Iterator[list[Outcome]]:
+def done_apart(
+    task: Callable[[Chunk], Result], chunks: Iterable[Chunk], workers: int
+) -> Iterator[list[Outcome[Result]]]:
     """Outcomes of each chunk, in order: one, or one per molecule if the chunk had to be taken apart.
 
     Args:
@@ -51,7 +75,7 @@ def measured_apart(task: Task, chunks: Iterable[Chunk], workers: int) -> Iterato
         chunks: read as they are needed.
         workers: processes.
     """
-    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+    pool = ProcessPool(max_workers=workers, context=_Context())
     waiting: deque[tuple[Chunk, Any]] = deque()
     try:
         for chunk in chunks:
@@ -66,7 +90,7 @@ def measured_apart(task: Task, chunks: Iterable[Chunk], workers: int) -> Iterato
         pool.join()
 
 
-def _finish(pool: ProcessPool, task: Task, chunk: Chunk, future: Any) -> list[Outcome]:
+def _finish(pool: ProcessPool, task: Callable[[Chunk], Result], chunk: Chunk, future: Any) -> list[Outcome[Result]]:
     first = _outcome(chunk, future)
     if not first.failure or len(chunk) == 1:
         return [first]
@@ -75,11 +99,11 @@ def _finish(pool: ProcessPool, task: Task, chunk: Chunk, future: Any) -> list[Ou
     return [_outcome(single, one) for single, one in zip(singles, futures, strict=True)]
 
 
-def _outcome(chunk: Chunk, future: Any) -> Outcome:
+def _outcome(chunk: Chunk, future: Any) -> Outcome[Any]:
     try:
         return Outcome(chunk, future.result())
     except ProcessExpired as error:
-        ended = f"it ended the process that measured it (exit code {error.exitcode})"
+        ended = f"it ended the process that worked on it (exit code {error.exitcode})"
         return Outcome(chunk, None, "it took too long" if error.exitcode == _TOO_LONG else ended)
     except Exception as error:  # whatever a chemistry library raises must cost one molecule only
         return Outcome(chunk, None, f"{type(error).__name__}: {one_line(error)}")

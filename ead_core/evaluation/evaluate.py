@@ -24,10 +24,7 @@ def evaluate(
     out: str | Path | None = None,
     plan: Plan | None = None,
 ) -> Card:
-    """Measure molecules of any origin.
-
-    The work is done in other processes, which start afresh, so that a script needs the usual
-    `if __name__ == "__main__":` around this.
+    """Measure molecules of any origin, in processes of its own (contained.py).
 
     Args:
         molecules: a set, or files or folders of molecules (see `read_batches`).

@@ -45,7 +45,8 @@ class Figure:
         """The value in its unit, with the interval."""
         text = _number(self.value, self.unit)
         if self.interval:
-            text += f" ({_number(self.interval[0], self.unit)}–{_number(self.interval[1], self.unit)})"
+            low, high = (_number(end, self.unit) for end in self.interval)
+            text += f" ({low}{' to ' if self.interval[0] < 0 else '–'}{high})"
         return f"{text} {self.unit}".rstrip()
 
 

@@ -31,6 +31,8 @@ CARRIED = ("id", "seed", "nfe", "seconds", "molecule", "index", "name")  # prope
 def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
     """Rows in the order of the chunk."""
     molecules = chunk.molecules
+    if not len(molecules):
+        return Measured([])
     with time_limit(measures.seconds + len(molecules)):
         flags, smiles = stability(molecules), smiles_of(molecules, workers=1)
     found = Measured([])
@@ -45,7 +47,7 @@ def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
             "smiles": smiles[index],
         }
         with time_limit(measures.seconds):
-            row |= _measure(*molecules.molecule(index), _net_charge(molecules, index), row["sampled"], measures, found)
+            row |= _measure(*molecules.molecule(index), net_charge(molecules, index), row["sampled"], measures, found)
         found.rows.append(row)
     return found
 
@@ -116,7 +118,8 @@ def _carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:
     return {name: molecules.properties[name][index].item() for name in CARRIED if name in molecules.properties}
 
 
-def _net_charge(molecules: MoleculeSet, index: int) -> int:
+def net_charge(molecules: MoleculeSet, index: int) -> int:
+    """What the file says, else 0."""
     values = molecules.properties.get("formal_charge")
     return 0 if values is None or not np.isfinite(values[index]) else int(values[index])
 

@@ -15,8 +15,8 @@ from rdkit.Chem import rdDetermineBonds
 
 from ead_core.metrics.chemistry import bare_molecule, to_rdkit
 
-_NITRO = Chem.MolFromSmarts("[#7X3](~[#8X1])~[#8X1]")
-_DIANION = Chem.MolFromSmarts("[#7X3+0](-[#8X1-])-[#8X1-]")
+_NITRO = Chem.MolFromSmarts("[#7D3](~[#8D1])~[#8D1]")
+_DIANION = Chem.MolFromSmarts("[#7D3+0](-[#8D1-])-[#8D1-]")
 
 MOST_ITERATIONS = 2000  # of orders tried; real molecules need a few, broken ones would go on for hours
 

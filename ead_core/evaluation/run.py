@@ -13,8 +13,8 @@ from ead_core.cpu import available_cores
 from ead_core.data.records import ReadReport
 from ead_core.data.streams import BATCH, molecule_files, read_batches
 from ead_core.errors import DataError
-from ead_core.evaluation.chunk import CHEAP, DEAR, Chunk, Measures, Row
-from ead_core.evaluation.contained import SECONDS, Outcome, measured_apart
+from ead_core.evaluation.chunk import CHEAP, DEAR, Chunk, Measured, Measures, Row
+from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
@@ -79,7 +79,7 @@ def measure_files(
     batches = _Batches(sources, sampled, parts, progress)
     task = functools.partial(measure_chunk, measures=Measures(frozenset(plan.parts), plan.seconds, table))
     workers = min(plan.workers or available_cores(), -(-total // BATCH))
-    for outcomes in measured_apart(task, batches, workers):
+    for outcomes in done_apart(task, batches, workers):
         number, report = batches.waiting.pop(0)
         rows, tally = _gathered(report, outcomes, sampled)
         parts.add(number, rows, tally)
@@ -110,7 +110,9 @@ class _Batches:
             first += size
 
 
-def _gathered(report: ReadReport, outcomes: Sequence[Outcome], sampled: NDArray[np.bool_]) -> tuple[list[Row], Tally]:
+def _gathered(
+    report: ReadReport, outcomes: Sequence[Outcome[Measured]], sampled: NDArray[np.bool_]
+) -> tuple[list[Row], Tally]:
     """Rows of a batch, those of what failed or could not be read among them."""
     rows: list[Row] = []
     tally = Tally()

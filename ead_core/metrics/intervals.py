@@ -183,3 +183,28 @@ def median_interval(values: NDArray[Any]) -> Interval:
     low = max(math.ceil(len(values) / 2 - half), 1)
     high = min(math.ceil(len(values) / 2 + half + 1), len(values))
     return float(ordered[low - 1]), float(ordered[high - 1])
+
+
+class IndependentDifference(NamedTuple):
+    """Share of b minus share of a over different molecules; Newcombe's interval, and the p-value of a pooled z-test."""
+
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+def independent_difference(hits_a: int, total_a: int, hits_b: int, total_b: int) -> IndependentDifference:
+    """Compare two shares of independent samples; Newcombe, Stat. Med. 17, 873 (1998), method 10.
+
+    Raises:
+        DataError: nothing was tried in one of them.
+    """
+    if not (total_a and total_b):
+        raise DataError("a share of no molecules cannot be compared.")
+    a, b = hits_a / total_a, hits_b / total_b
+    (low_a, high_a), (low_b, high_b) = wilson(hits_a, total_a), wilson(hits_b, total_b)
+    interval = (b - a - math.hypot(b - low_b, high_a - a), b - a + math.hypot(high_b - b, a - low_a))
+    pooled = (hits_a + hits_b) / (total_a + total_b)
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / total_a + 1 / total_b))
+    p_value = math.erfc(abs(b - a) / spread / math.sqrt(2)) if spread else 1.0
+    return IndependentDifference(b - a, interval, p_value)

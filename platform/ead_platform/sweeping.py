@@ -31,7 +31,7 @@ from ead_core.diffusion.prefix import Branch, load_branches, run_prefix, save_br
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.state import initial_state
 from ead_core.errors import EADError
-from ead_core.metrics.card import Card, compare, evaluate
+from ead_core.metrics.published import PublishedCard, compare_published, published_card
 from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import Checkpoint
 
@@ -200,9 +200,9 @@ def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) ->
     return replace(made, properties={**made.properties, "seconds": made.properties["seconds"] + branch.seconds})
 
 
-def measure(molecules: MoleculeSet, baseline: Card | None = None) -> tuple[Card, dict[str, float]]:
+def measure(molecules: MoleculeSet, baseline: PublishedCard | None = None) -> tuple[PublishedCard, dict[str, float]]:
     """A trial's card and its figures as flat metrics; differences are paired with the baseline's molecules."""
-    card = evaluate(molecules, workers=1)
+    card = published_card(molecules, workers=1)
     figures = card.to_json()
     metrics: dict[str, float] = {
         name: figures[name]
@@ -216,7 +216,7 @@ def measure(molecules: MoleculeSet, baseline: Card | None = None) -> tuple[Card,
     }
     for name, (low, high) in card.intervals.items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
-    for name, pair in (compare(baseline, card) if baseline else {}).items():
+    for name, pair in (compare_published(baseline, card) if baseline else {}).items():
         metrics[f"{name}_difference"] = pair.difference
         metrics[f"{name}_difference_low"], metrics[f"{name}_difference_high"] = pair.interval
         metrics[f"{name}_p_value"] = pair.p_value

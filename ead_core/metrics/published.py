@@ -36,7 +36,7 @@ FRACTIONS = (
 
 
 @dataclass(frozen=True)
-class Card:
+class PublishedCard:
     """Quality of generated molecules; every fraction lies in [0, 1].
 
     Attributes:
@@ -100,14 +100,14 @@ class Card:
         return "\n".join(lines)
 
 
-def evaluate(
+def published_card(
     molecules: MoleculeSet,
     train_smiles: Collection[str] | None = None,
     *,
     skipped: int = 0,
     workers: int | None = None,
     progress: Progress = lambda done: None,
-) -> Card:
+) -> PublishedCard:
     """Measure a set of generated molecules in the published EDM protocol.
 
     Args:
@@ -126,7 +126,7 @@ def evaluate(
     unique = set(valid)
     attempts = len(molecules) + skipped
     known = unique & set(train_smiles) if train_smiles is not None else set()
-    return Card(
+    return PublishedCard(
         atom_stability=flags.atom_stability,
         molecule_stability=int(flags.stable.sum()) / attempts,
         validity=len(valid) / attempts,
@@ -166,7 +166,7 @@ def _known_mean(molecules: MoleculeSet, name: str) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def compare(a: Card, b: Card) -> dict[str, PairedDifference]:
+def compare_published(a: PublishedCard, b: PublishedCard) -> dict[str, PairedDifference]:
     """Paired differences (b − a) of molecule stability and validity of two runs with equal seeds.
 
     Raises:

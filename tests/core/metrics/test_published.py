@@ -6,8 +6,8 @@ import pytest
 from benchmarks import reference_metrics
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
-from ead_core.metrics import card as card_module
-from ead_core.metrics.card import FRACTIONS, compare, evaluate, training_smiles
+from ead_core.metrics import published as card_module
+from ead_core.metrics.published import FRACTIONS, compare_published, published_card, training_smiles
 
 from .conftest import TETRAHEDRON, build, join
 
@@ -25,7 +25,7 @@ def generated(by_hand):
 
 
 def test_the_definitions_on_six_molecules(generated):
-    card = evaluate(generated, {WATER, "unrelated"})
+    card = published_card(generated, {WATER, "unrelated"})
     stable_atoms = 5 + 5 + 3 + card_module.stability(generated).stable_atoms[3]
     assert card.atom_stability == pytest.approx(stable_atoms / (5 + 5 + 3 + 6 + 1 + 2))
     assert card.molecule_stability == 3 / 6
@@ -41,13 +41,13 @@ def test_the_definitions_on_six_molecules(generated):
 
 
 def test_agrees_with_the_plain_protocol(shaken):
-    card = evaluate(shaken, {METHANE})
+    card = published_card(shaken, {METHANE})
     expected = reference_metrics.protocol([shaken.molecule(i) for i in range(len(shaken))], {METHANE})
     assert {name: getattr(card, name) for name in FRACTIONS} == pytest.approx(expected, abs=1e-12)
 
 
 def test_every_known_fraction_lies_in_its_interval(shaken):
-    card = evaluate(shaken, {METHANE})
+    card = published_card(shaken, {METHANE})
     assert tuple(card.intervals) == FRACTIONS
     for name, (low, high) in card.intervals.items():
         assert 0 <= low <= getattr(card, name) <= high <= 1
@@ -55,7 +55,7 @@ def test_every_known_fraction_lies_in_its_interval(shaken):
 
 
 def test_unreadable_attempts_count_in_the_denominators(generated):
-    card = evaluate(generated, skipped=4)
+    card = published_card(generated, skipped=4)
     assert card.num_molecules == 10
     assert card.molecule_stability == 3 / 10
     assert card.validity == 4 / 10
@@ -63,11 +63,11 @@ def test_unreadable_attempts_count_in_the_denominators(generated):
     assert card.validity_x_uniqueness == 3 / 10
     assert "unreadable" in card.table()
     with pytest.raises(DataError, match="unreadable"):
-        compare(card, card)
+        compare_published(card, card)
 
 
 def test_without_valid_molecules_nothing_divides_by_zero():
-    card = evaluate(join(build("CH", [[0, 0, 0], [np.nan, 0, 0]])), set())
+    card = published_card(join(build("CH", [[0, 0, 0], [np.nan, 0, 0]])), set())
     assert [getattr(card, name) for name in FRACTIONS] == [0.0] * 6
     assert card.intervals["uniqueness"] == (0.0, 1.0)
     json.dumps(card.to_json(), allow_nan=False)
@@ -75,11 +75,11 @@ def test_without_valid_molecules_nothing_divides_by_zero():
 
 def test_an_empty_set_is_a_mistake():
     with pytest.raises(DataError, match="no molecules"):
-        evaluate(MoleculeSet.from_lists([], []))
+        published_card(MoleculeSet.from_lists([], []))
 
 
 def test_the_document(generated):
-    document = json.loads(json.dumps(evaluate(generated).to_json(), allow_nan=False))
+    document = json.loads(json.dumps(published_card(generated).to_json(), allow_nan=False))
     assert document["schema_version"] == 1
     assert document["num_molecules"] == 6
     assert document["novelty"] is None
@@ -87,17 +87,17 @@ def test_the_document(generated):
     assert all(isinstance(document[name], float) for name in FRACTIONS if name != "novelty")
     assert document["intervals"]["validity"] == pytest.approx([0.2999, 0.9032], abs=1e-3)
     assert document["nfe_per_molecule"] == 1001
-    assert evaluate(generated.select([0])).to_json()["validity"] == 1.0
+    assert published_card(generated.select([0])).to_json()["validity"] == 1.0
 
 
 def test_an_unknown_cost_is_none(by_hand):
-    card = evaluate(join(by_hand["water"], properties={"nfe": [np.nan]}))
+    card = published_card(join(by_hand["water"], properties={"nfe": [np.nan]}))
     assert card.nfe_per_molecule is None
     assert card.seconds_per_molecule is None
 
 
 def test_the_table_is_aligned_and_in_percent(generated):
-    lines = evaluate(generated, {WATER}).table().splitlines()
+    lines = published_card(generated, {WATER}).table().splitlines()
     assert lines[0].split() == ["molecules", "6"]
     assert lines[2].startswith("molecule stability")
     assert "50.00 %" in lines[2]
@@ -107,14 +107,14 @@ def test_the_table_is_aligned_and_in_percent(generated):
 
 def test_paired_comparison(by_hand):
     methane, hole = by_hand["methane"], build("C", [[0, 0, 0]])
-    a = evaluate(join(*[hole] * 6, *[methane] * 4))
-    b = evaluate(join(*[methane] * 10))
-    result = compare(a, b)
+    a = published_card(join(*[hole] * 6, *[methane] * 4))
+    b = published_card(join(*[methane] * 10))
+    result = compare_published(a, b)
     assert result["molecule_stability"].difference == pytest.approx(0.6)
     assert result["molecule_stability"].p_value == pytest.approx(2 / 64)
     assert result["validity"].p_value == 1
     with pytest.raises(DataError, match="same molecules twice"):
-        compare(a, evaluate(join(methane)))
+        compare_published(a, published_card(join(methane)))
 
 
 def test_training_smiles_are_cached_by_content(generated, tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_training_smiles_are_cached_by_content(generated, tmp_path, monkeypatch)
 
 def test_qm9_reaches_the_published_figures_of_the_data(qm9):
     """EDM's row "Data": atoms 99.0, molecules 95.2, valid 97.7, all unique; here without fluorine."""
-    card = evaluate(qm9.select(np.random.default_rng(0).permutation(len(qm9))[:3000]))
+    card = published_card(qm9.select(np.random.default_rng(0).permutation(len(qm9))[:3000]))
     assert 0.988 < card.atom_stability < 0.997
     assert 0.945 < card.molecule_stability < 0.975
     assert 0.970 < card.validity < 0.990

@@ -1,0 +1,96 @@
+"""`ead compare` and `ead relax`: cards side by side, and molecules after relaxation."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ead_core.console import progress_bar
+from ead_core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ead_core.evaluation.compare import Evaluated
+
+MOLECULES = "relaxed molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet"
+
+
+def compare(
+    cards: Annotated[list[Path], typer.Argument(help="card.json, folders of `ead evaluate --out`, or molecules.")],
+    reference: Annotated[str | None, typer.Option(help="For molecules: as for `ead evaluate`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table, .md.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Put cards side by side; shares of the same molecules (equal ids and sizes) are compared pair by pair."""
+    from ead_core.evaluation.compare import load_evaluated, side_by_side
+    from ead_core.evaluation.report import CARD
+    from ead_core.files import check_writable, write_aside
+
+    if len(cards) < 2:
+        raise DataError("a comparison needs at least two cards.")
+    if out:
+        check_writable(out)
+    with tempfile.TemporaryDirectory() as scratch:
+        evaluated = []
+        for number, path in enumerate(cards):
+            if path.suffix == ".json" or (path / CARD).is_file():
+                evaluated.append(load_evaluated(path))
+            else:
+                evaluated.append(_evaluated([path], reference, workers, Path(scratch, str(number))))
+        rows = side_by_side(evaluated)
+    if out:
+        lines = ["| " + " | ".join(cells) + " |" for cells in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
+        with write_aside(out) as aside:
+            aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _show(rows)
+
+
+def _evaluated(files: list[Path], reference: str | None, workers: int | None, folder: Path) -> "Evaluated":
+    from ead_core.evaluation.compare import load_evaluated
+    from ead_core.evaluation.evaluate import evaluate_files
+    from ead_core.evaluation.reference import load_reference
+    from ead_core.evaluation.run import Plan, count_records
+
+    real = load_reference(reference, workers) if reference else None
+    with progress_bar(f"measuring {files[0].name}", count_records(files)) as progress:
+        evaluate_files(files, folder, Plan(workers=workers), real, progress=progress)
+    return load_evaluated(folder)
+
+
+def _show(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def relax(
+    files: Annotated[list[Path], typer.Argument(help="Molecules, or folders of them.")],
+    out: Annotated[Path, typer.Option(help=MOLECULES)],
+    method: Annotated[str, typer.Option(help="mmff (UFF where it lacks parameters) or gfn2.")] = "mmff",
+    card: Annotated[Path | None, typer.Option(help="Folder for the cards before and after.")] = None,
+    reference: Annotated[str | None, typer.Option(help="With --card: as for `ead evaluate`.")] = None,
+    seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Relax molecules, and drop those that are no single molecule, do not come to rest, or become another one."""
+    from ead_core.data.formats import check_output, write_molecules
+    from ead_core.evaluation.compare import side_by_side
+    from ead_core.evaluation.relaxation import FORCE_FIELD, GFN2, relax_files
+    from ead_core.evaluation.run import count_records
+
+    check_output(out)
+    if method not in (FORCE_FIELD, GFN2):
+        raise ConfigError(f"--method must be {FORCE_FIELD} or {GFN2}, not '{method}'.")
+    if method == GFN2:
+        from ead_core.evaluation.gfn2 import check_gfn2
+
+        check_gfn2()
+    with progress_bar("relaxing", count_records(files)) as progress:
+        report = relax_files(files, method, workers, seconds, progress)
+    write_molecules(report.molecules, out)
+    typer.echo(f"{len(report.molecules):,} of {report.attempts:,} molecules → {out}", err=True)
+    for reason, count in report.dropped.most_common():
+        typer.echo(f"  {count:>8,}  {reason}", err=True)
+    if card:
+        before = _evaluated(files, reference, workers, card / "before")
+        _show(side_by_side([before, _evaluated([out], reference, workers, card / "after")]))

@@ -1,0 +1,133 @@
+"""Cards side by side, with the significance of what differs.
+
+Molecules of two runs belong together where both tables carry ids, the same ones, and each pair has the same number of
+atoms: such runs began with the same seeds, so that shares are compared pair by pair (McNemar). Others are independent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.errors import DataError
+from ead_core.evaluation.card import TITLES, Card
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.figure import Figure
+from ead_core.evaluation.report import CARD
+from ead_core.evaluation.table import TABLE
+from ead_core.metrics.intervals import Interval, independent_difference, paired_difference
+
+_FLAGS = {  # figures that are shares of molecules, and the columns behind them
+    "molecule_stability": "stable",
+    "validity": "valid",
+    "perceived": "perceived",
+    "strict_validity": "strict_valid",
+    "posebusters": "posebusters",
+    "posebusters_full": "posebusters_full",
+}
+_SAMPLED = ("posebusters", "posebusters_full")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A card, and the table behind it if that is at hand."""
+
+    card: Card
+    columns: Columns | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of a share, second minus first; `pairs` is 0 where the runs are taken as independent."""
+
+    difference: float
+    interval: Interval
+    p_value: float
+    pairs: int
+
+
+def load_evaluated(path: Path) -> Evaluated:
+    """A card.json or the folder of an evaluation (DataError if it is neither)."""
+    folder = path if path.is_dir() else path.parent
+    card = Card.load(folder / CARD if path.is_dir() else path)
+    table = folder / TABLE
+    return Evaluated(card, Columns(table) if table.is_file() else None)
+
+
+def differences(first: Evaluated, second: Evaluated) -> dict[str, Difference]:
+    """Of all shares of molecules that both cards have, by the name of the figure."""
+    a, b = _by_name(first.card), _by_name(second.card)
+    order = _pairing(first.columns, second.columns)
+    found = {}
+    for name, column in _FLAGS.items():
+        if name in a and name in b:
+            pair = None
+            if order is not None and first.columns and second.columns:
+                pair = _paired(first.columns, second.columns, column, order, name in _SAMPLED)
+            found[name] = pair or _independent(a[name], b[name])
+    return found
+
+
+def _by_name(card: Card) -> Mapping[str, Figure]:
+    return {name: figure for _, name, figure in card.figures()}
+
+
+def _pairing(a: Columns | None, b: Columns | None) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Rows of both in the order of their common ids; None if they are no pairs."""
+    if a is None or b is None:
+        return None
+    ids = a.numbers("id"), b.numbers("id")
+    if not all(np.isfinite(one).all() and len(np.unique(one)) == len(one) for one in ids):
+        return None
+    common, rows_a, rows_b = np.intersect1d(*ids, return_indices=True)
+    if len(common) < 2 or not np.array_equal(a.numbers("atoms")[rows_a], b.numbers("atoms")[rows_b]):
+        return None
+    return rows_a, rows_b
+
+
+def _paired(
+    a: Columns, b: Columns, column: str, order: tuple[NDArray[np.int64], NDArray[np.int64]], sampled: bool
+) -> Difference | None:
+    hits = a.flags(column)[order[0]], b.flags(column)[order[1]]
+    if sampled:
+        both = a.sampled[order[0]] & b.sampled[order[1]]
+        hits = hits[0][both], hits[1][both]
+    if not len(hits[0]):
+        return None
+    pair = paired_difference(*hits)
+    return Difference(pair.difference, pair.interval, pair.p_value, len(hits[0]))
+
+
+def _independent(a: Figure, b: Figure) -> Difference:
+    found = independent_difference(round(a.value * a.of), a.of, round(b.value * b.of), b.of)
+    return Difference(found.difference, found.interval, found.p_value, 0)
+
+
+def side_by_side(evaluated: Sequence[Evaluated]) -> list[list[str]]:
+    """Rows of text: a heading, then every figure of any card, and what differs from the first card.
+
+    Raises:
+        DataError: fewer than two cards.
+    """
+    if len(evaluated) < 2:
+        raise DataError("a comparison needs at least two cards.")
+    first, *others = evaluated
+    rows = [["", *(one.card.name for one in evaluated), *(f"{one.card.name} − {first.card.name}" for one in others)]]
+    named = [{(section, name): figure for section, name, figure in one.card.figures()} for one in evaluated]
+    changes = [differences(first, one) for one in others]
+    keys = dict.fromkeys(key for figures in named for key in figures)
+    for key in sorted(keys, key=lambda key: list(TITLES).index(key[0])):  # a stable sort: names keep their order
+        title = next(figures[key].title for figures in named if key in figures)
+        values = [figures[key].shown() if key in figures else "" for figures in named]
+        rows.append([title, *values, *(_shown(change.get(key[1])) for change in changes)])
+    return rows
+
+
+def _shown(change: Difference | None) -> str:
+    if change is None:
+        return ""
+    low, high = (100 * end for end in change.interval)
+    kind = f"{change.pairs:,} pairs" if change.pairs else "independent"
+    return f"{100 * change.difference:+.1f} ({low:+.1f} to {high:+.1f}), p = {change.p_value:.2g}, {kind}"

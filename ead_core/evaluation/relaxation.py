@@ -1,0 +1,142 @@
+"""Post-processing as a step of its own: perceive bonds, relax, keep what is one proper molecule afterwards."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from ead_core.cpu import available_cores
+from ead_core.data.records import ReadReport
+from ead_core.data.store import MoleculeSet
+from ead_core.data.streams import read_batches
+from ead_core.errors import DataError
+from ead_core.evaluation.chunk import Chunk
+from ead_core.evaluation.contained import SECONDS, done_apart, time_limit
+from ead_core.evaluation.measure import net_charge
+from ead_core.evaluation.perception import PerceptionError, perceive
+from ead_core.evaluation.strain import Relaxed, relax
+
+FORCE_FIELD, GFN2 = "mmff", "gfn2"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One molecule after relaxation, or why it is left out."""
+
+    reason: str
+    positions: NDArray[np.float32] | None = None
+    strain: float = np.nan
+    rmsd: float = np.nan
+
+
+@dataclass(frozen=True)
+class RelaxationReport:
+    """What came out.
+
+    Attributes:
+        molecules: relaxed, with the properties that they had and `strain` (kcal/mol) and `strain_rmsd` (Å).
+        attempts: records of the sources.
+        dropped: how many were left out, by reason.
+    """
+
+    molecules: MoleculeSet
+    attempts: int
+    dropped: Counter[str]
+
+
+def relax_chunk(chunk: Chunk, method: str, seconds: float) -> list[Moved]:
+    """Each molecule of a chunk."""
+    found = []
+    for index in range(len(chunk)):
+        with time_limit(seconds):
+            found.append(_moved(*chunk.molecules.molecule(index), net_charge(chunk.molecules, index), method))
+    return found
+
+
+def _moved(charges: NDArray[Any], positions: NDArray[Any], charge: int, method: str) -> Moved:
+    try:
+        mol = perceive(charges, positions, charge)
+    except PerceptionError:
+        return Moved("bonds cannot be perceived")
+    if len(Chem.GetMolFrags(mol)) > 1:
+        return Moved("in several pieces")
+    relaxed = _relaxed(mol, method)
+    if relaxed is None:
+        return Moved(f"{method} cannot compute it")
+    if not relaxed.converged:
+        return Moved("does not come to rest")
+    after = relaxed.mol.GetConformer().GetPositions().astype(np.float32)
+    try:
+        same = Chem.MolToSmiles(perceive(charges, after, charge)) == Chem.MolToSmiles(mol)
+    except PerceptionError:
+        same = False
+    return Moved("", after, relaxed.strain, relaxed.rmsd) if same else Moved("becomes another molecule")
+
+
+def _relaxed(mol: Chem.Mol, method: str) -> Relaxed | None:
+    if method == FORCE_FIELD:
+        return relax(mol)
+    from ead_core.evaluation.gfn2 import relax_gfn2
+
+    return relax_gfn2(mol)
+
+
+def relax_files(
+    sources: Sequence[Path],
+    method: str = FORCE_FIELD,
+    workers: int | None = None,
+    seconds: float = SECONDS,
+    progress: Callable[[int], object] = lambda done: None,
+) -> RelaxationReport:
+    """Relax the molecules of files.
+
+    Args:
+        sources: see `read_batches`.
+        method: `mmff` (MMFF94, UFF where it lacks parameters) or `gfn2`.
+        workers: processes; None takes the cores of this process.
+        seconds: that one molecule may take.
+        progress: receives the number of records finished since its last call.
+
+    Raises:
+        DataError: a source that cannot be read, or nothing is left.
+    """
+    waiting: list[ReadReport] = []
+    task = functools.partial(relax_chunk, method=method, seconds=seconds)
+    dropped: Counter[str] = Counter()
+    parts, attempts = [], 0
+    for outcomes in done_apart(task, _chunks(sources, waiting), workers or available_cores()):
+        report = waiting.pop(0)
+        moved = [one for _, result, failure in outcomes for one in (result or [Moved(failure)])]
+        dropped.update(one.reason for one in moved if one.reason)
+        dropped.update(["unreadable"] * len(report.skipped))
+        attempts += len(report.molecules) + len(report.skipped)
+        parts.append(_kept(report.molecules, moved))
+        progress(len(moved) + len(report.skipped))
+    molecules = MoleculeSet.concatenate([part for part in parts if len(part)]) if any(map(len, parts)) else None
+    if molecules is None:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.most_common())
+        raise DataError(f"no molecule is left after relaxation ({reasons}).")
+    return RelaxationReport(molecules, attempts, dropped)
+
+
+def _chunks(sources: Sequence[Path], waiting: list[ReadReport]) -> Iterator[Chunk]:
+    for report in read_batches(sources):
+        waiting.append(report)
+        yield Chunk(0, report.molecules, np.zeros(len(report.molecules), dtype=bool))
+
+
+def _kept(molecules: MoleculeSet, moved: Sequence[Moved]) -> MoleculeSet:
+    rows = [row for row, one in enumerate(moved) if one.positions is not None]
+    if not rows:
+        return molecules.select([])
+    chosen = molecules.select(rows)
+    energies = {"strain": [moved[row].strain for row in rows], "strain_rmsd": [moved[row].rmsd for row in rows]}
+    properties = {**chosen.properties, **{name: np.array(values) for name, values in energies.items()}}
+    positions = np.concatenate([moved[row].positions for row in rows])
+    return MoleculeSet(chosen.num_atoms, chosen.charges, positions, properties)

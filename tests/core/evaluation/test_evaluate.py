@@ -1,0 +1,188 @@
+"""From files to a card: every attempt counted, figures by independent routes, and runs that go on where they were."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ead_core.data.formats import write_molecules
+from ead_core.data.store import MoleculeSet, save_npz
+from ead_core.data.streams import molecules_at, read_batches
+from ead_core.errors import DataError
+from ead_core.evaluation import run
+from ead_core.evaluation.card import Card
+from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.evaluate import evaluate, evaluate_files
+from ead_core.evaluation.reference import load_known, load_reference
+from ead_core.evaluation.run import Plan, measure_files
+from ead_core.evaluation.table import TABLE
+from ead_core.metrics.published import published_card, training_smiles
+
+SMILES = ("C", "O", "CCO", "c1ccncc1", "CC(=O)O", "CCO", "N#CC=O", "C1CC1")
+QUICK = Plan((), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def mixture(make_set):
+    """Eight good molecules, one of them twice, and four bad ones: torn, exploded, one atom, on top of each other."""
+    good = make_set(*SMILES)
+    numbers, positions = good.molecule(3)
+    torn = positions + np.where(np.arange(len(numbers))[:, None] < 4, 0, 30)
+    bad = MoleculeSet.from_lists(
+        [numbers, numbers, np.array([6]), numbers],
+        [torn, 3 * positions, np.zeros((1, 3)), 0 * positions],
+    )
+    both = MoleculeSet.concatenate([good, bad])
+    costs = {"id": np.arange(12), "nfe": np.full(12, 51), "seconds": np.full(12, 0.5)}
+    return MoleculeSet(both.num_atoms, both.charges, both.positions, costs)
+
+
+@pytest.fixture(scope="module")
+def card(mixture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("card")
+    save_npz(mixture, folder / "mixture.npz")
+    return evaluate(folder / "mixture.npz", "qm9", out=folder / "out", plan=Plan(workers=1)), folder / "out"
+
+
+def test_published_figures_are_those_of_the_published_protocol(card, mixture):
+    flat, expected = card[0].to_json(), published_card(mixture).to_json()
+    for name in expected.keys() - {"schema_version", "intervals"}:
+        assert flat[name] == pytest.approx(expected[name]), name
+    assert flat["intervals"] == {name: pytest.approx(pair) for name, pair in expected["intervals"].items()}
+
+
+def test_strict_figures_count_attempts(card):
+    strict = card[0].sections["strict"]
+    assert strict["strict_validity"].value == 8 / 12
+    assert strict["strict_unique"].value == 7 / 12  # ethanol twice
+    assert all(figure.of == 12 for figure in strict.values())
+    assert card[0].sections["plausibility"]["posebusters"].value == 8 / 12
+    assert sum(card[0].failures.values()) == 12 - round(12 * strict["perceived"].value)
+
+
+def test_cost_is_of_a_good_molecule(card):
+    cost = card[0].sections["cost"]
+    assert cost["nfe"].value == 51
+    assert cost["seconds_per_good_molecule"].value == pytest.approx(0.5 * 12 / 7)
+
+
+def test_the_card_comes_back_from_its_file_and_the_page_needs_no_network(card):
+    found, folder = card
+    back = Card.load(folder / "card.json")
+    assert back.to_json() == json.loads((folder / "card.json").read_text()) == json.loads(json.dumps(found.to_json()))
+    page = (folder / "card.html").read_text()
+    assert "default-src 'none'" in page
+    assert page.count('"block":') == 12
+    assert "strictly valid: all of these" in page
+    assert "strictly valid: all of these" in (folder / "card.md").read_text()
+    assert "published protocol" in found.table().lower()
+
+
+def test_the_table_has_a_row_per_attempt(card):
+    table = pd.read_parquet(card[1] / TABLE)
+    assert table.number.tolist() == list(range(12))
+    assert table.record.tolist() == [f"mixture.npz, molecule {i}" for i in range(1, 13)]
+    assert table.formula[2] == "C2H6O"
+    assert table.strict_smiles[3] == "c1ccncc1"
+    assert table.rings[7] == 1
+    assert table.strain[:8].max() < 0.1  # they were relaxed with the same force field
+
+
+def test_unreadable_records_are_attempts_with_a_reason(make_set, tmp_path):
+    write_molecules(make_set("CCO", "C"), tmp_path / "some.xyz")
+    with (tmp_path / "some.xyz").open("a") as file:
+        file.write("2\n\nC 0 0 0\nO nan 0 0\n3\n\nC 0 0 0\n")
+    found = evaluate(tmp_path / "some.xyz", plan=QUICK)
+    assert found.attempts == 4
+    assert found.sections["published"]["validity"].value == 0.5
+    assert len(found.failures) == 2
+    assert all(reason.startswith("unreadable: ") for reason in found.failures)
+    assert found.to_json()["num_skipped"] == 2
+
+
+def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("ead_core.data.streams.read_batches.__defaults__", (3,))
+    save_npz(make_set(*SMILES), tmp_path / "all.npz")
+    source, measured = [tmp_path / "all.npz"], []
+
+    def stop_after_one(done):
+        measured.append(done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_files(source, tmp_path / "out", QUICK, progress=stop_after_one)
+    sent = []
+    monkeypatch.setattr(run, "done_apart", lambda task, chunks, workers: _spied(task, chunks, sent))
+    tally = measure_files(source, tmp_path / "out", QUICK)
+    assert sent == [3, 6]  # the first three are not measured again
+    whole = measure_files(source, tmp_path / "whole", QUICK)
+    assert (tally.sizes, tally.molecules) == (whole.sizes, 8)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "out" / TABLE), pd.read_parquet(tmp_path / "whole" / TABLE)
+    )
+    assert not (tmp_path / "out" / "parts").exists()
+
+
+def _spied(task, chunks, sent):
+    """In this process, and keeping the first numbers of all chunks."""
+    for chunk in chunks:
+        sent.append(chunk.first)
+        yield [run.Outcome(chunk, task(chunk))]
+
+
+def test_other_settings_start_afresh(make_set, tmp_path, monkeypatch):
+    save_npz(make_set("C", "O"), tmp_path / "all.npz")
+    sent = []
+    monkeypatch.setattr(run, "done_apart", lambda task, chunks, workers: _spied(task, chunks, sent))
+    parts = run.Parts(tmp_path / "out" / "parts", {"of": "another run"})
+    parts.add(0, [{"number": 0}], run.Tally())
+    assert measure_files([tmp_path / "all.npz"], tmp_path / "out", QUICK).molecules == 2
+    assert len(Columns(tmp_path / "out" / TABLE)) == 2
+
+
+def test_known_molecules_and_references_are_kept_in_the_cache(make_set, tmp_path, monkeypatch):
+    molecules = make_set("CCO", "c1ccncc1")
+    save_npz(molecules, tmp_path / "train.npz")
+    known = load_known(tmp_path / "train.npz", 1)
+    assert known.smiles == training_smiles(molecules)
+    monkeypatch.setattr("ead_core.evaluation.reference.measure_files", None)  # would fail if it were called
+    assert load_known(tmp_path / "train.npz", 1) == known
+    assert load_reference(str(tmp_path / "train.npz"), 1).molecules == 2
+    found = evaluate_files([tmp_path / "train.npz"], tmp_path / "out", QUICK, known=known, report=False)
+    assert found.sections["strict"]["strict_novel"].value == 0
+    assert found.sections["published"]["novelty"].value == 0
+    assert load_reference(str(tmp_path / "out")).molecules == 2
+    assert load_reference(str(tmp_path / "out" / "tally.npz")).molecules == 2
+    with pytest.raises(DataError, match="one of drugs, qm9"):
+        load_reference("qm10")
+
+
+def test_bundled_references_hold_the_real_data():
+    qm9, drugs = load_reference("qm9"), load_reference("drugs")
+    assert (qm9.molecules, drugs.molecules) == (120_000, 6985)
+    assert qm9.perceived / qm9.molecules > 0.998
+    assert set(qm9.elements) == {"H", "C", "N", "O"}
+    assert {"F", "Cl", "Br", "I", "S", "P"} < set(drugs.elements)
+
+
+class TestStreams:
+    def test_a_folder_is_read_in_one_kind_and_in_natural_order(self, make_set, tmp_path):
+        for number in (10, 9):
+            part = make_set("CCO", "C", id=np.array([number, 0]))
+            write_molecules(part, tmp_path / f"shard-{number}.parquet")
+            write_molecules(part, tmp_path / f"shard-{number}.sdf.gz")
+        (tmp_path / "index.json").write_text("{}")
+        reports = list(read_batches([tmp_path], 1))
+        assert [report.names[0] for report in reports][::2] == ["shard-9.parquet, row 1", "shard-10.parquet, row 1"]
+        assert len(reports) == 4
+
+    def test_sdf_is_read_in_batches(self, make_set, tmp_path):
+        write_molecules(make_set("C", "O", "CCO"), tmp_path / "some.sdf")
+        assert [len(report.molecules) for report in read_batches([tmp_path / "some.sdf"], 2)] == [2, 1]
+        found = molecules_at([tmp_path / "some.sdf"], [2, 0, 77])
+        assert {number: len(charges) for number, (charges, _) in found.items()} == {0: 5, 2: 9}
+
+    def test_a_folder_without_molecules_is_told(self, tmp_path):
+        with pytest.raises(DataError, match="without molecule files"):
+            list(read_batches([tmp_path]))
