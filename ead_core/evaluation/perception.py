@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
+from ead_core.evaluation.resonance import fewest_charges
 from ead_core.metrics.chemistry import bare_molecule, to_rdkit
 
 _NITRO = Chem.MolFromSmarts("[#7D3](~[#8D1])~[#8D1]")
@@ -74,7 +75,7 @@ def _with_orders(connected: Chem.Mol, charge: int) -> Chem.Mol:
     mol = Chem.Mol(connected)
     rdDetermineBonds.DetermineBondOrders(mol, charge=charge, embedChiral=False, maxIterations=MOST_ITERATIONS)
     Chem.SanitizeMol(mol)
-    return mol
+    return fewest_charges(mol)
 
 
 def _nitro_rewritten(mol: Chem.Mol) -> Chem.Mol:

@@ -186,3 +186,23 @@ class TestStreams:
     def test_a_folder_without_molecules_is_told(self, tmp_path):
         with pytest.raises(DataError, match="without molecule files"):
             list(read_batches([tmp_path]))
+
+
+def test_odd_molecules_are_counted_under_a_reason(embedded, tmp_path):
+    numbers, positions = embedded("CCO")
+    rng = np.random.default_rng(0)
+    odd = [
+        (np.full(500, 6), rng.uniform(0, 16, size=(500, 3))),
+        (np.array([92, 9, 9, 9]), 2 * rng.normal(size=(4, 3))),
+        (np.array([2, 18]), np.array([[0, 0, 0], [9, 9, 9]])),
+        (numbers, np.full_like(positions, np.nan)),
+        (np.array([119, 6]), np.array([[0, 0, 0], [1, 1, 1]])),
+        (numbers, 1e6 * positions),
+        (numbers, positions),
+    ]
+    save_npz(MoleculeSet.from_lists([z for z, _ in odd], [x for _, x in odd]), tmp_path / "odd.npz")
+    found = evaluate(tmp_path / "odd.npz", "qm9")
+    assert found.attempts == 7
+    assert found.sections["strict"]["strict_validity"].value == 1 / 7
+    assert sum(found.failures.values()) == 6
+    assert sum(count for reason, count in found.failures.items() if reason.startswith("unreadable")) == 2

@@ -24,6 +24,10 @@ NITRO = "O=[N+]([O-])c1ccc(O)cc1"
         NITRO,  # beyond RDKit's own perception
         "O=[N+]([O-])c1cc([N+](=O)[O-])cc(C)c1",
         "CS(C)(=O)=O",
+        "CS(C)=O",
+        "CSC(N)=O",  # here and below RDKit alone finds a cation and an anion in conjugation
+        "O=C(O)c1sccc1S(N)(=O)=O",
+        "CC(=O)Nc1ccccc1C(=O)O",
     ],
 )
 def test_bonds_are_those_of_the_smiles(embedded, smiles):
