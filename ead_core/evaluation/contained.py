@@ -10,7 +10,7 @@ import os
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -38,19 +38,30 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class _Process(SpawnProcess):
-    """Does not run the caller's script again, as Python's own does: our tasks need nothing of it.
+    """Has one thread for numbers, and does not run the caller's script again, as Python's own does.
 
-    Scripts thus need no `if __name__ == "__main__":`, and start-up is as short as it can be.
+    Our tasks need nothing of the script, which thus needs no `if __name__ == "__main__":`. There are as many processes
+    as cores; more threads than cores would wait for each other.
     """
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # Python's own name
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = types.ModuleType("__main__")  # without a file that a child would look for
-        try:
+        without_file = types.ModuleType("__main__")
+        with _replaced(sys.modules, "__main__", without_file), _replaced(os.environ, "OMP_NUM_THREADS", "1"):
             return SpawnProcess._Popen(process_obj)
-        finally:
-            sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _replaced(mapping: MutableMapping[str, Any], key: str, value: Any) -> Iterator[None]:
+    before = mapping.get(key)
+    mapping[key] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del mapping[key]
+        else:
+            mapping[key] = before
 
 
 class _Context(SpawnContext):

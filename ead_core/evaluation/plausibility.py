@@ -1,11 +1,14 @@
 """PoseBusters' checks of a single molecule (Buttenschoen et al., Chem. Sci. 15, 3130 (2024))."""
 
+import contextlib
 import functools
 import logging
+import os
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import version
 
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 FAST, FULL = "mol_fast", "mol"  # PoseBusters' own names; the second adds an energy ratio over 50 conformers
 
@@ -22,10 +25,23 @@ def failed_checks(mol: Chem.Mol, config: str = FAST) -> tuple[str, ...]:
         mol: sanitised, with all hydrogens and one conformer.
         config: `mol_fast` or `mol`.
     """
-    with warnings.catch_warnings(), rdBase.BlockLogs():
+    with warnings.catch_warnings(), _without_standard_error():
         warnings.simplefilter("ignore")
         report = _buster(config).bust([mol]).iloc[0]
     return tuple(str(name) for name, passed in report.items() if not bool(passed))
+
+
+@contextlib.contextmanager
+def _without_standard_error() -> Iterator[None]:
+    """Nothing quieter helps: PoseBusters switches RDKit's messages on again, and they come from C++."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @functools.cache

@@ -1,10 +1,11 @@
 """The resonance structure with the fewest formal charges.
 
-RDKit's perception often leaves a cation and an anion at the ends of a conjugated chain, `[S+]=C[O-]` for `SC=O`: it did
-so in 20 % of 707 drug-like molecules, few of which are charged. Moving the electrons along the chain, by swapping single
-and double bonds from the anion to the cation, neutralises both; atoms and their neighbours stay as they are.
+RDKit's perception often leaves a cation and an anion at the ends of a conjugated chain, `[S+]=C[O-]` for `SC=O`: of 707
+drug-like molecules 20 % had charges with it, 15 % without. Moving the electrons along the chain, by swapping single and
+double bonds from the anion to the cation, neutralises both; atoms and their neighbours stay as they are.
 """
 
+import itertools
 from collections import deque
 
 from rdkit import Chem
@@ -65,7 +66,7 @@ def _traced(came_from: dict[tuple[int, bool], tuple[int, bool] | None], end: tup
 
 def _shift(mol: Chem.RWMol, chain: list[int]) -> None:
     """Swap single and double bonds along the chain and take the charges off its ends."""
-    for first, second in zip(chain, chain[1:], strict=False):
+    for first, second in itertools.pairwise(chain):
         bond = mol.GetBondBetweenAtoms(first, second)
         bond.SetBondType(_DOUBLE if bond.GetBondType() == _SINGLE else _SINGLE)
     for end in (chain[0], chain[-1]):
