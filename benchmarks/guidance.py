@@ -24,7 +24,7 @@ from ead_core.judge.judge import Judge, load_judge
 from ead_core.judge.verdict import judged, to_json
 from ead_core.metrics.published import published_card
 from ead_core.pictures import check_picture
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.training.checkpoint import CARD, Checkpoint, find_checkpoint, load_checkpoint
 
 SCALES = (0.0, 0.5, 1.0, 2.0)
 ALL = "all"
@@ -98,7 +98,20 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         figure.savefig(aside, dpi=120)
 
 
-def main(
+def document(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """The card: the rows that `ead models` shows, in which all is asked for, and those of one property."""
+    titled = [{"setting": f"{row['asked']} asked for, ω {row['guidance']:g}", **row} for row in rows]
+    return {
+        "schema_version": 1,
+        "checkpoint": rows[0]["checkpoint"],
+        "protocol": "values and sizes of training molecules are asked for; errors by the judge; EDM's bond tables",
+        "seed": seed,
+        "rows": [row for row in titled if row["asked"] == ALL],
+        "one_property": [row for row in titled if row["asked"] != ALL],
+    }
+
+
+def main(  # noqa: PLR0913, PLR0917
     checkpoint: Annotated[str, typer.Argument(help="A conditional model, name or folder.")] = "qm9-small-cond",
     judge: Annotated[str, typer.Option(help="Name or folder.")] = "qm9-judge",
     num: Annotated[int, typer.Option(min=1, help="Molecules per row.")] = 500,
@@ -106,6 +119,7 @@ def main(
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch.")] = None,
     work: Annotated[Path, typer.Option(help="Keeps a file per finished row.")] = Path("runs/guidance"),
     picture: Annotated[Path, typer.Option(help="Where to draw.")] = Path("docs/results/guidance.png"),
+    card: Annotated[bool, typer.Option("--card", help="Write the rows to the model's card.json.")] = False,
 ) -> None:
     """Measure the missing rows, then print the table and draw the picture."""
     check_picture(picture)
@@ -126,6 +140,9 @@ def main(
     done = [json.loads((folder / f"{row.name}.json").read_text()) for row in rows]
     typer.echo(table(done))
     draw(done, picture)
+    if card:
+        with write_aside(find_checkpoint(checkpoint) / CARD) as aside:
+            aside.write_text(json.dumps(document(done, seed), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,10 +27,11 @@ def ead(tmp_path):
 
 def test_the_three_lines_of_python():
     molecules = sample(load_checkpoint(BUNDLED), num=8, seed=0, sizes=[9], policy="synchronous", steps=100)
-    card = evaluate(molecules)
-    assert card.num_molecules == 8
-    assert card.nfe_per_molecule == 101
-    assert card.atom_stability > 0.5  # an untrained network stays below 0.1
+    card = evaluate(molecules, reference="qm9")
+    assert card.attempts == 8
+    assert card.sections["cost"]["nfe"].value == 101
+    assert card.sections["published"]["atom_stability"].value > 0.5  # an untrained network stays below 0.1
+    assert card.sections["strict"]["strict_validity"].value > 0.1
 
 
 def test_the_bundled_checkpoint_is_small_and_carries_its_card():
@@ -69,3 +70,10 @@ def test_models_lists_the_bundled_checkpoint_with_its_quality(ead):
     listing = ead("models")
     assert BUNDLED in listing
     assert "molecule stability" in listing
+
+
+def test_wanted_properties_are_asked_for_and_judged(ead):
+    quick = ("sampler.policy=synchronous", "sampler.steps=20", "sampler.grid=quadratic")
+    ead("sample", "qm9-small-cond", "--num", 4, "--target", "gap=6500", "--out", "x.npz", *quick)
+    told = ead("evaluate", "x.npz", "--conditional", "--parts", "none", "--verdicts", "verdicts.csv")
+    assert "gap" in told
