@@ -41,10 +41,13 @@ def evaluate(
     from ead_core.cli_judge import judge_file
     from ead_core.data.formats import read_molecules
     from ead_core.evaluation.evaluate import evaluate_files
+    from ead_core.evaluation.gfn2 import check_gfn2
     from ead_core.evaluation.reference import load_known, load_reference
     from ead_core.evaluation.run import DEFAULT_PARTS, Plan, count_records
     from ead_core.files import check_writable, write_aside
 
+    if "gfn2" in (parts or ""):
+        check_gfn2()
     if json_out:
         check_writable(json_out)
     if conditional and len(files) > 1:
@@ -55,7 +58,12 @@ def evaluate(
     with progress_bar("measuring the training set") as progress:
         known = load_known(train, workers, progress) if train else None
     with tempfile.TemporaryDirectory() as scratch, progress_bar("measuring", count_records(files)) as progress:
-        card = evaluate_files(files, out or Path(scratch), plan, real, known, report=bool(out), progress=progress)
+        try:
+            card = evaluate_files(files, out or Path(scratch), plan, real, known, report=bool(out), progress=progress)
+        except KeyboardInterrupt:
+            if out:
+                typer.echo(f"interrupted; the same command goes on with what is in {out}", err=True)
+            raise
     shown, figures = [card.table()], card.to_json()
     if conditional:
         told, figures["conditional"] = judge_file(read_molecules(files[0]).molecules, judge, verdicts)

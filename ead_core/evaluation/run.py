@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rdkit
 from numpy.typing import NDArray
 
 from ead_core.cpu import available_cores
@@ -20,6 +21,7 @@ from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
 from ead_core.evaluation.valency import ValencyTable, valency_table
 
+MEASURES_VERSION = 1  # raised when the same molecule gets another row, so that nothing old is taken for new
 DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
 
 
@@ -136,6 +138,7 @@ def settings_of(sources: Sequence[Path], plan: Plan, table: ValencyTable | None 
     """All that the rows depend on, as plain values."""
     files = [path for source in sources for path in molecule_files(source)]
     return {
+        "versions": [MEASURES_VERSION, rdkit.__version__],
         "files": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
         "parts": sorted(plan.parts),
         "sample": plan.sample if set(plan.parts) & set(DEAR) else 0,
