@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ead_core.evaluation.figure import Figure, Section
-from ead_core.evaluation.shapes import BINS, wasserstein
+from ead_core.evaluation.shapes import BINS, Bins, Histogram, wasserstein
 from ead_core.evaluation.tally import Tally
 
 LEAST = 100  # bonds, angles or torsions of a pattern, in the set and in the reference, for a distance
@@ -22,15 +24,26 @@ class PatternDistance(NamedTuple):
 
 
 def pattern_distances(tally: Tally, reference: Tally) -> list[PatternDistance]:
-    """Of all patterns that occur often enough in both, what weighs most first."""
+    """Of all patterns that occur often enough in both, what weighs most first.
+
+    The weight is how often a pattern occurs times its distance in units of its spread in the reference, which makes
+    lengths and angles comparable.
+    """
     found = []
     for kind, patterns in tally.shapes.items():
         for pattern, counts in patterns.items():
             real = reference.shapes.get(kind, {}).get(pattern)
             if real is not None and min(counts.sum(), real.sum()) >= LEAST:
                 distance = wasserstein(counts, real, BINS[kind].width)
-                found.append(PatternDistance(kind, pattern, distance, int(counts.sum()), int(real.sum())))
-    return sorted(found, key=lambda row: -row.seen * row.distance)
+                row = PatternDistance(kind, pattern, distance, int(counts.sum()), int(real.sum()))
+                found.append((row.seen * distance / _spread(real, BINS[kind]), row))
+    return [row for _, row in sorted(found, key=lambda weighed: -weighed[0])]
+
+
+def _spread(counts: Histogram, bins: Bins) -> float:
+    """Standard deviation; at least that of a single bin."""
+    mean = np.average(bins.centres, weights=counts)
+    return max(float(np.sqrt(np.average((bins.centres - mean) ** 2, weights=counts))), bins.width)
 
 
 def geometry(tally: Tally, reference: Tally) -> Section:

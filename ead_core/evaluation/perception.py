@@ -44,7 +44,7 @@ def perceive(charges: NDArray[Any], positions: NDArray[Any], net_charge: int = 0
                 try:
                     return _ordered(connect(charges, positions), charge)
                 except (ValueError, RuntimeError) as error:  # RDKit raises the second when it gives up
-                    reason = reason or _first_sentence(error)
+                    reason = reason or _reason(error, charge)
     raise PerceptionError(reason)
 
 
@@ -89,5 +89,8 @@ def _nitro_rewritten(mol: Chem.Mol) -> Chem.Mol:
     return mol.GetMol()
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].split(";")[0].rstrip(".")
+def _reason(error: Exception, charge: int) -> str:
+    text = str(error).strip().split("\n")[0].split(";")[0].rstrip(".")
+    if text.startswith("Final molecular charge"):
+        return f"no bond orders give it the charge {charge}"
+    return text.removesuffix(". Check the input molecules bonding")
