@@ -19,7 +19,7 @@ def check_gfn2() -> None:
         import ase  # noqa: F401
         import tblite.ase  # noqa: F401
     except ImportError as error:
-        raise ConfigError("GFN2-xTB needs the extra xtb: pip install 'ead[xtb]' (tblite and ase).") from error
+        raise ConfigError("GFN2-xTB needs the extra xtb: pip install tblite ase.") from error
 
 
 def relax_gfn2(mol: Chem.Mol) -> Relaxed | None:
