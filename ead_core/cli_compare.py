@@ -52,8 +52,9 @@ def _evaluated(files: list[Path], reference: str | None, workers: int | None, fo
     from ead_core.evaluation.run import Plan, count_records
 
     real = load_reference(reference, workers) if reference else None
-    with progress_bar(f"measuring {files[0].name}", count_records(files)) as progress:
-        evaluate_files(files, folder, Plan(workers=workers), real, progress=progress)
+    total = count_records(files)
+    with progress_bar(f"measuring {files[0].name}", total) as progress:
+        evaluate_files(files, folder, Plan(workers=workers), real, progress=progress, total=total)
     return load_evaluated(folder)
 
 

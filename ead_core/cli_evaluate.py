@@ -57,9 +57,11 @@ def evaluate(
         real = load_reference(reference, workers, progress) if reference else None
     with progress_bar("measuring the training set") as progress:
         known = load_known(train, workers, progress) if train else None
-    with tempfile.TemporaryDirectory() as scratch, progress_bar("measuring", count_records(files)) as progress:
+    total = count_records(files)
+    with tempfile.TemporaryDirectory() as scratch, progress_bar("measuring", total) as progress:
+        folder, report = out or Path(scratch), out is not None
         try:
-            card = evaluate_files(files, out or Path(scratch), plan, real, known, report=bool(out), progress=progress)
+            card = evaluate_files(files, folder, plan, real, known, report=report, progress=progress, total=total)
         except KeyboardInterrupt:
             if out:
                 typer.echo(f"interrupted; the same command goes on with what is in {out}", err=True)

@@ -23,6 +23,7 @@ SECONDS = 60.0  # for one molecule; a drug takes four of them with PoseBusters' 
 _TOO_LONG = 1  # exit code of a process whose molecule took too long
 _AHEAD = 2  # chunks per process that are on their way, so that reading and measuring overlap in bounded memory
 
+Origin = TypeVar("Origin")
 Result = TypeVar("Result")
 
 
@@ -77,20 +78,20 @@ class Outcome(NamedTuple, Generic[Result]):
 
 
 def done_apart(
-    task: Callable[[Chunk], Result], chunks: Iterable[Chunk], workers: int
-) -> Iterator[list[Outcome[Result]]]:
+    task: Callable[[Chunk], Result], work: Iterable[tuple[Origin, Chunk]], workers: int
+) -> Iterator[tuple[Origin, list[Outcome[Result]]]]:
     """Outcomes of each chunk, in order: one, or one per molecule if the chunk had to be taken apart.
 
     Args:
         task: of a module, since it is sent to processes that start afresh; it guards each molecule by `time_limit`.
-        chunks: read as they are needed.
+        work: chunks, read as they are needed, each with what the caller wants back beside its outcomes.
         workers: processes.
     """
     pool = ProcessPool(max_workers=workers, context=_Context())
-    waiting: deque[tuple[Chunk, Any]] = deque()
+    waiting: deque[tuple[Origin, Chunk, Any]] = deque()
     try:
-        for chunk in chunks:
-            waiting.append((chunk, pool.schedule(task, args=(chunk,))))
+        for origin, chunk in work:
+            waiting.append((origin, chunk, pool.schedule(task, args=(chunk,))))
             if len(waiting) >= _AHEAD * workers:
                 yield _finish(pool, task, *waiting.popleft())
         while waiting:
@@ -101,13 +102,15 @@ def done_apart(
         pool.join()
 
 
-def _finish(pool: ProcessPool, task: Callable[[Chunk], Result], chunk: Chunk, future: Any) -> list[Outcome[Result]]:
+def _finish(
+    pool: ProcessPool, task: Callable[[Chunk], Result], origin: Origin, chunk: Chunk, future: Any
+) -> tuple[Origin, list[Outcome[Result]]]:
     first = _outcome(chunk, future)
     if not first.failure or len(chunk) == 1:
-        return [first]
+        return origin, [first]
     singles = [chunk.single(index) for index in range(len(chunk))]
     futures = [pool.schedule(task, args=(single,)) for single in singles]
-    return [_outcome(single, one) for single, one in zip(singles, futures, strict=True)]
+    return origin, [_outcome(single, one) for single, one in zip(singles, futures, strict=True)]
 
 
 def _outcome(chunk: Chunk, future: Any) -> Outcome[Any]:

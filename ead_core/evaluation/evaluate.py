@@ -61,6 +61,7 @@ def evaluate_files(  # noqa: PLR0913
     name: str | None = None,
     report: bool = True,
     progress: Progress = lambda done: None,
+    total: int | None = None,
 ) -> Card:
     """Measure files into a folder.
 
@@ -73,8 +74,9 @@ def evaluate_files(  # noqa: PLR0913
         name: of the card; that of the first source if none.
         report: write card.json, card.md and card.html beside the table.
         progress: receives the number of records finished since its last call.
+        total: from `count_records`, if that has been called already.
     """
-    tally = measure_files(sources, folder, plan, reference, progress)
+    tally = measure_files(sources, folder, plan, reference, progress, total)
     columns = Columns(folder / TABLE)
     about = {"sources": [str(path) for path in sources]}
     card = make_card(name or sources[0].stem, columns, tally, plan, reference, known, about)

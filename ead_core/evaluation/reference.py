@@ -3,8 +3,6 @@
 Measuring a file takes minutes for QM9; the result is kept in the user's cache as long as the file does not change.
 """
 
-import hashlib
-import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 from ead_core.errors import DataError
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.run import Plan, measure_files, settings_of
-from ead_core.evaluation.table import TABLE, TALLY
+from ead_core.evaluation.table import TABLE, TALLY, settings_key
 from ead_core.evaluation.tally import COUNTS, Tally
 from ead_core.files import user_cache
 
@@ -73,8 +71,7 @@ def _measured(path: Path, workers: int | None, progress: Progress) -> Path:
     if not path.exists():
         raise DataError(f"{path} does not exist.")
     plan = Plan(("geometry",), 0, workers)
-    key = hashlib.sha256(json.dumps(settings_of([path], plan), sort_keys=True).encode()).hexdigest()[:24]
-    folder = user_cache() / "measured" / key
+    folder = user_cache() / "measured" / settings_key(settings_of([path], plan))[:24]
     if not (folder / TALLY).is_file():
         measure_files([path], folder, plan, progress=progress)
     return folder

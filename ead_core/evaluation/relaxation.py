@@ -106,13 +106,11 @@ def relax_files(
     Raises:
         DataError: a source that cannot be read, or nothing is left.
     """
-    waiting: list[ReadReport] = []
     task = functools.partial(relax_chunk, method=method, seconds=seconds)
     dropped: Counter[str] = Counter()
     parts, attempts = [], 0
-    for outcomes in done_apart(task, _chunks(sources, waiting), workers or available_cores()):
-        report = waiting.pop(0)
-        moved = [one for _, result, failure in outcomes for one in (result or [Moved(failure)])]
+    for report, outcomes in done_apart(task, _chunks(sources), workers or available_cores()):
+        moved = [one for _, result, failure in outcomes for one in ([Moved(failure)] if failure else result or [])]
         dropped.update(one.reason for one in moved if one.reason)
         dropped.update(["unreadable"] * len(report.skipped))
         attempts += len(report.molecules) + len(report.skipped)
@@ -125,10 +123,9 @@ def relax_files(
     return RelaxationReport(molecules, attempts, dropped)
 
 
-def _chunks(sources: Sequence[Path], waiting: list[ReadReport]) -> Iterator[Chunk]:
+def _chunks(sources: Sequence[Path]) -> Iterator[tuple[ReadReport, Chunk]]:
     for report in read_batches(sources):
-        waiting.append(report)
-        yield Chunk(0, report.molecules, np.zeros(len(report.molecules), dtype=bool))
+        yield report, Chunk(0, report.molecules, np.zeros(len(report.molecules), dtype=bool))
 
 
 def _kept(molecules: MoleculeSet, moved: Sequence[Moved]) -> MoleculeSet:

@@ -56,6 +56,7 @@ def measure_files(
     plan: Plan,
     reference: Tally | None = None,
     progress: Callable[[int], object] = lambda done: None,
+    total: int | None = None,
 ) -> Tally:
     """Write `per_molecule.parquet` and `tally.npz` into a folder; an interrupted run goes on from its last part.
 
@@ -65,6 +66,7 @@ def measure_files(
         plan: what is measured.
         reference: real molecules, whose valences count as usual.
         progress: receives the number of records finished since its last call.
+        total: from `count_records`, if that has been called already.
 
     Returns:
         The tally of all molecules.
@@ -73,16 +75,15 @@ def measure_files(
         DataError: no molecules, or a source that cannot be read.
         OutputError: the folder cannot be written.
     """
-    total = count_records(sources)
+    total = total or count_records(sources)
     sampled = np.zeros(total, dtype=bool)
     sampled[np.random.default_rng(0).permutation(total)[: plan.sample]] = True
     table = valency_table(reference.valencies) if reference else None
     parts = Parts(folder / "parts", settings_of(sources, plan, table))
-    batches = _Batches(sources, sampled, parts, progress)
+    work = _unfinished(sources, sampled, parts, progress)
     task = functools.partial(measure_chunk, measures=Measures(frozenset(plan.parts), plan.seconds, table))
     workers = min(plan.workers or available_cores(), -(-total // BATCH))
-    for outcomes in done_apart(task, batches, workers):
-        number, report = batches.waiting.pop(0)
+    for (number, report), outcomes in done_apart(task, work, workers):
         rows, tally = _gathered(report, outcomes, sampled)
         parts.add(number, rows, tally)
         progress(len(rows))
@@ -91,25 +92,18 @@ def measure_files(
     return found
 
 
-class _Batches:
-    """Chunks of what is not finished yet, and the reports behind those that are on their way."""
-
-    def __init__(
-        self, sources: Sequence[Path], sampled: NDArray[np.bool_], parts: Parts, progress: Callable[[int], object]
-    ) -> None:
-        self._sources, self._sampled, self._parts, self._progress = sources, sampled, parts, progress
-        self.waiting: list[tuple[int, ReadReport]] = []
-
-    def __iter__(self) -> Iterator[Chunk]:
-        first = 0
-        for number, report in enumerate(read_batches(self._sources)):
-            good, size = len(report.molecules), len(report.molecules) + len(report.skipped)
-            if self._parts.finished(number):
-                self._progress(size)
-            else:
-                self.waiting.append((number, report))
-                yield Chunk(first, report.molecules, self._sampled[first : first + good])
-            first += size
+def _unfinished(
+    sources: Sequence[Path], sampled: NDArray[np.bool_], parts: Parts, progress: Callable[[int], object]
+) -> Iterator[tuple[tuple[int, ReadReport], Chunk]]:
+    """Number, report and chunk of each batch that is still to be measured."""
+    first = 0
+    for number, report in enumerate(read_batches(sources)):
+        good, size = len(report.molecules), len(report.molecules) + len(report.skipped)
+        if parts.finished(number):
+            progress(size)
+        else:
+            yield (number, report), Chunk(first, report.molecules, sampled[first : first + good])
+        first += size
 
 
 def _gathered(

@@ -26,6 +26,11 @@ _COLUMNS = {
 SCHEMA = pa.schema([(name, kind) for kind, names in _COLUMNS.items() for name in names.split()])
 
 
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """Equal for equal settings: 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
 class Parts:
     """Finished parts in a folder, each a piece of the table and a tally; a run with other settings starts afresh.
 
@@ -36,7 +41,7 @@ class Parts:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        key = settings_key(settings)
         told = folder / "settings"
         if not told.is_file() or told.read_text() != key:
             shutil.rmtree(folder, ignore_errors=True)

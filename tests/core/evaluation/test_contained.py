@@ -26,7 +26,8 @@ def chunk_of(first, sizes):
 def test_only_the_planted_molecules_fail(planted):
     bad = [1, planted.HANGS, 2, planted.CRASHES, planted.RAISES]
     chunks = [chunk_of(0, [1, 2]), chunk_of(2, bad), chunk_of(7, [1])]
-    outcomes = list(done_apart(planted.planted, chunks, workers=1))
+    origins, outcomes = zip(*done_apart(planted.planted, zip("abc", chunks, strict=True), workers=1), strict=True)
+    assert origins == ("a", "b", "c")
     assert [len(one) for one in outcomes] == [1, 5, 1]
     failed = {o.chunk.first: o.failure for one in outcomes for o in one if o.failure}
     assert failed.keys() == {3, 5, 6}

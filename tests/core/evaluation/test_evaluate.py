@@ -113,7 +113,7 @@ def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         measure_files(source, tmp_path / "out", QUICK, progress=stop_after_one)
     sent = []
-    monkeypatch.setattr(run, "done_apart", lambda task, chunks, workers: _spied(task, chunks, sent))
+    monkeypatch.setattr(run, "done_apart", lambda task, work, workers: _spied(task, work, sent))
     tally = measure_files(source, tmp_path / "out", QUICK)
     assert sent == [3, 6]  # the first three are not measured again
     whole = measure_files(source, tmp_path / "whole", QUICK)
@@ -124,17 +124,17 @@ def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "parts").exists()
 
 
-def _spied(task, chunks, sent):
+def _spied(task, work, sent):
     """In this process, and keeping the first numbers of all chunks."""
-    for chunk in chunks:
+    for origin, chunk in work:
         sent.append(chunk.first)
-        yield [run.Outcome(chunk, task(chunk))]
+        yield origin, [run.Outcome(chunk, task(chunk))]
 
 
 def test_other_settings_start_afresh(make_set, tmp_path, monkeypatch):
     save_npz(make_set("C", "O"), tmp_path / "all.npz")
     sent = []
-    monkeypatch.setattr(run, "done_apart", lambda task, chunks, workers: _spied(task, chunks, sent))
+    monkeypatch.setattr(run, "done_apart", lambda task, work, workers: _spied(task, work, sent))
     parts = run.Parts(tmp_path / "out" / "parts", {"of": "another run"})
     parts.add(0, [{"number": 0}], run.Tally())
     assert measure_files([tmp_path / "all.npz"], tmp_path / "out", QUICK).molecules == 2
