@@ -1,4 +1,4 @@
-"""Pages that are a single file: a template, its script, 3Dmol.js, and the data they show."""
+"""Pages that are a single file: a template in a common frame, its script, 3Dmol.js, and the data they show."""
 
 import json
 from collections.abc import Mapping
@@ -21,17 +21,22 @@ def write_filled_page(name: str, contents: Mapping[str, str], path: Path | str) 
     Raises:
         OutputError: the file cannot be written.
     """
-    marks = {
-        "3DMOL-LICENSE": (WEB / "3Dmol-LICENSE").read_text(encoding="utf-8"),
-        "/* 3DMOL */": (WEB / "3Dmol-min.js").read_text(encoding="utf-8"),
-        "/* SCRIPT */": (WEB / f"{name}.js").read_text(encoding="utf-8"),
-        **contents,
+    files = {
+        "<!-- HEAD -->": "head.html",
+        "<!-- SCRIPTS -->": "scripts.html",
+        "3DMOL-LICENSE": "3Dmol-LICENSE",
+        "/* 3DMOL */": "3Dmol-min.js",
+        "/* SCRIPT */": f"{name}.js",
     }
-    page = (WEB / f"{name}.html").read_text(encoding="utf-8")
-    for mark, text in marks.items():
+    page = _text(f"{name}.html")
+    for mark, text in {**{mark: _text(file) for mark, file in files.items()}, **contents}.items():
         page = page.replace(mark, text)
     with write_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")
+
+
+def _text(file: str) -> str:
+    return (WEB / file).read_text(encoding="utf-8")
 
 
 def as_data(content: Any) -> str:
