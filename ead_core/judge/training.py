@@ -15,12 +15,15 @@ from ead_core.judge.judge import predict
 from ead_core.networks.predictor import Predictor
 from ead_core.training.checkpoint import weights_digest
 from ead_core.training.fit import Evaluate
+from ead_core.training.parallel import Workers
 
 
 def calibration_check(
     config: Config, statistics: Statistics, valid: MoleculeSet, test: MoleculeSet, directory: Path | None
 ) -> Evaluate:
     """A function for `fit` that measures the predictor and reports the mean absolute error of each property.
+
+    It takes seconds, so that the first worker does it for all.
 
     Args:
         config: the recipe.
@@ -35,6 +38,8 @@ def calibration_check(
     parts = [_labelled(config, statistics, molecules) for molecules in (valid, test)]
 
     def check(predictor: Predictor, step: int) -> Mapping[str, float]:
+        if not Workers.joined().leads:
+            return {}
         errors = [_errors(predictor, config, statistics, *part) for part in parts]
         calibration = {name: measure_errors(errors[0][name], errors[1][name]) for name in statistics.properties}
         if directory is not None:

@@ -42,7 +42,7 @@ def fit(
     """Train on `molecules` until `training.steps` or `training.max_seconds`; resume what `directory` holds.
 
     In a torch process group every worker calls this with the same arguments but a `directory` of its own; a
-    directory to resume from must hold the same state for all. Only the first worker writes and evaluates.
+    directory to resume from must hold the same state for all. Only the first worker writes.
 
     Args:
         config: the recipe.
@@ -51,7 +51,8 @@ def fit(
         directory: becomes a checkpoint directory; a run found in it is continued.
         report: receives a dictionary of numbers every few seconds and at every evaluation, on all workers at the
             same steps.
-        evaluate: called with the averaged network and the step every `training.evaluate_every` steps and at the end.
+        evaluate: called on all workers with the averaged network and the step, every `training.evaluate_every` steps
+            and at the end.
         published: called on all workers after every checkpoint that training has written.
 
     Returns:
@@ -78,7 +79,8 @@ def fit(
             trainer.seconds = clock.total()
             if evaluate is not None and _evaluation_is_due(trainer):
                 _report_window(trainer, clock, report)
-                report({"step": trainer.step, **_evaluated(trainer, evaluate)})
+                with trainer.averaged() as averaged:
+                    report({"step": trainer.step, **evaluate(averaged, trainer.step)})
                 clock.reported()  # the time of an evaluation is not training's
             if not workers.meet(trainer.step):
                 continue
@@ -134,14 +136,6 @@ def save(directory: Path, trainer: Trainer) -> None:
 def _evaluation_is_due(trainer: Trainer) -> bool:
     training = trainer.config.training
     return trainer.step % training.evaluate_every == 0 or trainer.step == training.steps
-
-
-def _evaluated(trainer: Trainer, evaluate: Evaluate) -> Mapping[str, float]:
-    """The first worker's evaluation; the others wait for it with their next gradients."""
-    if not trainer.workers.leads:
-        return {}
-    with trainer.averaged() as averaged:
-        return evaluate(averaged, trainer.step)
 
 
 def _report_window(trainer: Trainer, clock: Clock, report: Report) -> None:

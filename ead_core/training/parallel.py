@@ -5,12 +5,14 @@ worker and nothing to agree on.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 MEETING_STEPS = 10  # between two agreements, each of which makes a GPU wait for its host
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class Workers:
         if not len(rows):
             return torch.zeros(1, dtype=torch.long), 0.0
         return rows, self.size / batch_size
+
+    def part(self, count: int) -> range:
+        """This worker's part of 0 … count − 1; the parts of all are nearly equal and in the order of ranks."""
+        return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def gather(self, mine: T) -> list[T]:
+        """What every worker has, in the order of ranks, on all of them; every worker must call this."""
+        if self.size == 1:
+            return [mine]
+        everyone: list[T] = [mine] * self.size
+        distributed.all_gather_object(everyone, mine)
+        return everyone
 
     def meet(self, step: int) -> bool:
         """Whether the workers agree on something after optimiser step `step`."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
-from torch import distributed
 
 from ead_core.cpu import tune_cpu
 from ead_core.errors import EADError
@@ -58,9 +57,7 @@ def prepare_together(recipe: Recipe) -> tuple[Session | None, str]:
         session = prepare(recipe.core)
     except EADError as error:
         refusal = str(error)
-    refusals: list[str] = [""] * Workers.joined().size
-    distributed.all_gather_object(refusals, refusal)
-    first = next((text for text in refusals if text), "")
+    first = next((text for text in Workers.joined().gather(refusal) if text), "")
     return (None if first else session), first
 
 

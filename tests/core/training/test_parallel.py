@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ead_core.data.store import save_npz
+from ead_core.diffusion.generation import sample
+from ead_core.training.checkpoint import Checkpoint
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import PROGRESS, steps_done
@@ -20,6 +23,7 @@ RUNS = {
     "idle": {"training.steps": 3, "training.batch_size": 1},
     "egnn": {"training.steps": 3, "network.kind": "egnn"},
     "fragments": {"training.steps": 4, "training.fragments": 0.5},
+    "watched": {"training.steps": 4, "training.evaluate_every": 2},
     "stopped": {"training.steps": 100_000, "training.max_seconds": 0.01},
 }
 SCRIPT = """
@@ -29,16 +33,21 @@ import torch
 from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.store import load_npz
+from ead_core.training.checkpoint import Checkpoint
 from ead_core.training.fit import fit
+from ead_core.training.session import sample_together
 torch.set_num_threads(1)
 rank, port, data, out, runs = int(sys.argv[1]), *sys.argv[2:4], Path(sys.argv[4]), json.loads(sys.argv[5])
 torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
 molecules = load_npz(data)
 statistics = compute_statistics(molecules, name="", sha256="")
-for name, config in runs.items():
-    published = []
-    fit(Config(**config), molecules, statistics, out / f"{name}-{rank}", published=published.append)
+for name, settings in runs.items():
+    config, folder, published, rows = Config(**settings), out / f"{name}-{rank}", [], []
+    def check(network, step):
+        return {"positions": sample_together(Checkpoint("", config, statistics, network), 5).positions.tolist()}
+    fit(config, molecules, statistics, folder, rows.append, check, published.append)
     assert len(published) == 1
+    (out / f"{name}-{rank}.json").write_text(json.dumps([row for row in rows if "positions" in row]))
 torch.distributed.destroy_process_group()
 """
 
@@ -92,6 +101,28 @@ def test_two_workers_take_the_steps_of_one(pair, make_config, molecules, statist
     for key, tensor in alone.items():
         torch.testing.assert_close(together[key], tensor, rtol=1e-9, atol=1e-11)
     assert not (pair / f"{name}-1").exists()
+
+
+def test_workers_sample_together_what_one_samples_alone(pair, make_config, molecules, statistics, tmp_path):
+    rows, settings = [], config(make_config, RUNS["watched"])
+
+    def check(network, step):
+        return {"positions": sample(Checkpoint("", settings, statistics, network), 5, policy="synchronous").positions}
+
+    fit(settings, molecules, statistics, tmp_path / "run", rows.append, check)
+    alone = [row for row in rows if "positions" in row]
+    for rank in range(2):
+        together = json.loads((pair / f"watched-{rank}.json").read_text())
+        assert [row["step"] for row in together] == [row["step"] for row in alone] == [2, 4]
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_allclose(other["positions"], one["positions"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_parts_are_in_the_order_of_ranks_and_nearly_equal(size):
+    parts = [Workers(rank, size, CPU).part(7) for rank in range(size)]
+    assert [index for part in parts for index in part] == list(range(7))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_workers_end_at_the_same_step(pair):
