@@ -1,12 +1,17 @@
 """Writing files so that a reader never sees half of one."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ead_core.errors import OutputError
+from safetensors import SafetensorError
+
+from ead_core.errors import OutputError, one_line
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -16,7 +21,7 @@ def write_aside(path: Path | str) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, because writers choose their format by it.
 
     Raises:
-        OutputError: the folder cannot be created or written.
+        OutputError: the folder cannot be created or written, or there is no room; what was at `path` is still there.
     """
     path = Path(path)
     try:
@@ -32,6 +37,12 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         os.replace(aside, path)
     except IsADirectoryError as error:
         raise OutputError(f"cannot write {path}: it is a folder.") from error
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise OutputError(f"cannot write {path}: {error.strerror}.") from error
+        raise
+    except SafetensorError as error:  # it has no number
+        raise OutputError(f"cannot write {path}: {one_line(error)}.") from error
     finally:
         aside.unlink(missing_ok=True)
 

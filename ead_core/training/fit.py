@@ -61,14 +61,14 @@ def fit(
     Raises:
         CheckpointError: `directory` holds a run of another model, or `training.initial` does not fit the recipe.
         DataError: an element outside the statistics' vocabulary, or a property that molecules or statistics lack.
+        OutputError: `directory` cannot be written or its disk is full; the last checkpoint is still there.
     """
     training = config.training
     workers = Workers.joined()
     trainer = Trainer.create(config, statistics, workers)
     resumed = load_progress(directory, trainer, statistics)
     batches, prior = _material(trainer, molecules, statistics)
-    if workers.leads:
-        save_recipe(directory, config, statistics, prior)
+    workers.led(lambda: save_recipe(directory, config, statistics, prior))
     if not resumed:
         save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
     clock, started = Clock(training.max_seconds, trainer.seconds), trainer.step
@@ -127,10 +127,17 @@ def _material(
 
 
 def save(directory: Path, trainer: Trainer) -> None:
-    """Write the state to resume from, then publish the averaged weights; the first worker does it for all."""
-    if trainer.workers.leads:
+    """Write the state to resume from, then publish the averaged weights; the first worker does it for all.
+
+    Raises:
+        OutputError: on all workers, there is no room; the state before is still there.
+    """
+
+    def write() -> None:
         save_progress(directory, trainer)
         save_weights(directory, trainer.ema.weights)
+
+    trainer.workers.led(write)
 
 
 def _evaluation_is_due(trainer: Trainer) -> bool:

@@ -4,12 +4,15 @@ Whoever starts several processes joins them in a torch process group (Ray Train 
 worker and nothing to agree on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from ead_core.errors import EADError
 
 MEETING_STEPS = 10  # between two agreements, each of which makes a GPU wait for its host
 T = TypeVar("T")
@@ -70,6 +73,26 @@ class Workers:
         everyone: list[T] = [mine] * self.size
         distributed.all_gather_object(everyone, mine)
         return everyone
+
+    def together(self, work: Callable[[], T]) -> T:
+        """This worker's result of something that all do, and that may fail for some; every worker must call this.
+
+        Raises:
+            EADError: on all workers, the first of theirs, so that none waits for those that have left.
+        """
+        result, refusal = None, None
+        try:
+            result = work()
+        except EADError as error:
+            refusal = error
+        for other in self.gather(refusal):
+            if other is not None:
+                raise other
+        return cast(T, result)
+
+    def led(self, work: Callable[[], None]) -> None:
+        """What the first worker does for all; see `together`."""
+        self.together(work if self.leads else lambda: None)
 
     def meet(self, step: int) -> bool:
         """Whether the workers agree on something after optimiser step `step`."""

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ead_core.config import Config, Section
 from ead_core.data.dataset import resolve_data_path
@@ -15,15 +15,29 @@ class PlatformConfig(Section):
     """Where and how wide a training runs.
 
     `storage_path` is a folder that all nodes share, or an address such as s3://bucket/runs; runs lie in it under
-    their `name` (default: the recipe's file name). `max_failures` is how often lost workers are replaced.
+    their `name` (default: the recipe's file name). `max_failures` is how often lost workers are replaced. With
+    `min_workers` a training starts, or goes on after a loss, with as many of its `num_workers` as there is room for,
+    and takes more when there is; the result does not depend on their number.
     """
 
     num_workers: int = Field(1, ge=1)
+    min_workers: int | None = Field(None, ge=1)
     cpus_per_worker: int = Field(1, ge=1)
     gpus_per_worker: int = Field(0, ge=0, le=1)
     storage_path: str = "~/ead_runs"
     name: str | None = None
     max_failures: int = Field(3, ge=0)
+
+    @property
+    def fewest_workers(self) -> int:
+        """How many workers there must be room for."""
+        return self.num_workers if self.min_workers is None else self.min_workers
+
+    @model_validator(mode="after")
+    def _workers_are_a_range(self) -> "PlatformConfig":
+        if self.fewest_workers > self.num_workers:
+            raise ValueError(f"min_workers must be at most num_workers ({self.num_workers}), not {self.min_workers}")
+        return self
 
     @field_validator("name")
     @classmethod

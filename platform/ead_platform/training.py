@@ -56,9 +56,14 @@ class TrainingRun:
         self._bar.__exit__()
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED" if error else "FINISHED"
         with tempfile.TemporaryDirectory() as folder:
-            if self._newest is not None:
-                self._publish(self._newest, folder)
-            self._tracker.finish(status, Path(folder))
+            try:
+                if self._newest is not None:
+                    self._publish(self._newest, folder)
+            except OSError as failed:
+                if error is None:
+                    raise OutputError(f"cannot write {self.model} ({one_line(failed)}).") from failed
+            finally:
+                self._tracker.finish(status, Path(folder))
 
     def train(self) -> int:
         """Train until the recipe's end; blocks. Returns the optimiser steps done.
@@ -88,7 +93,10 @@ class TrainingRun:
                 copy_files(f"{checkpoint.path}/{name}", f"{folder}/{name}", source_filesystem=storage)
         filesystem, target = FileSystem.from_uri(self.model)
         filesystem.create_dir(target, recursive=True)
-        copy_files(folder, target, destination_filesystem=filesystem)
+        for path in Path(folder).iterdir():  # aside first, so that no file is ever half a file
+            aside = f"{target}/.writing-{path.name}"
+            copy_files(str(path), aside, destination_filesystem=filesystem)
+            filesystem.move(aside, f"{target}/{path.name}")
 
     def _hear(self, row: Row) -> None:
         self._newest = row.pop("checkpoint", self._newest)
@@ -101,11 +109,14 @@ def ray_trainer(recipe: Recipe, mailbox: Mailbox) -> TorchTrainer:
     """Ray's trainer for a recipe; DDP over gloo on CPUs, over NCCL on GPUs."""
     platform = recipe.platform
     callbacks: list[Any] = [Relay(mailbox)]
+    workers: Any = (
+        platform.num_workers if platform.min_workers is None else (platform.min_workers, platform.num_workers)
+    )
     return TorchTrainer(
         train_worker,
         train_loop_config={"recipe": recipe.model_dump()},
         scaling_config=ScalingConfig(
-            num_workers=platform.num_workers,
+            num_workers=workers,
             use_gpu=platform.gpus_per_worker > 0,
             resources_per_worker={"CPU": platform.cpus_per_worker},
         ),
@@ -137,9 +148,10 @@ def require_capacity(recipe: Recipe) -> None:
     """Refuse at once what would wait for ever.
 
     Raises:
-        EADError: the connected cluster cannot hold all workers at the same time.
+        EADError: the connected cluster cannot hold all workers, or the fewest allowed, at the same time.
     """
     platform = recipe.platform
     room = actors_that_fit(platform.cpus_per_worker, platform.gpus_per_worker)
-    if platform.num_workers > room:
-        raise EADError(f"platform.num_workers={platform.num_workers}, but the cluster has room for {room} of them.")
+    if platform.fewest_workers > room:
+        key = "num_workers" if platform.min_workers is None else "min_workers"
+        raise EADError(f"platform.{key}={platform.fewest_workers}, but the cluster has room for {room} of them.")

@@ -8,11 +8,11 @@ from typing import Any
 import ray.train
 
 from ead_core.cpu import tune_cpu
-from ead_core.errors import EADError
+from ead_core.errors import EADError, OutputError, one_line
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
-from ead_core.training.session import Session, evaluation, prepare
+from ead_core.training.session import evaluation, prepare
 from ead_platform.recipe import Recipe
 
 
@@ -32,33 +32,27 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
     before = ray.train.get_checkpoint()
     if before is not None:
         before.to_directory(directory)
-    session, refusal = prepare_together(recipe)
-    if session is None:
-        return {"refused": refusal}
-    config, leads = recipe.core, Workers.joined().leads
+    config, workers = recipe.core, Workers.joined()
 
     def published(directory: Path) -> None:
-        checkpoint = ray.train.Checkpoint.from_directory(directory) if leads else None
-        ray.train.report({}, checkpoint=checkpoint)
+        workers.together(lambda: _publish(directory, recipe, workers.leads))
 
-    check = evaluation(config, session, directory)
     try:
+        session = workers.together(lambda: prepare(config))
+        check = evaluation(config, session, directory)
         fit(config, session.train, session.statistics, directory, _report, check, published)
     except EADError as error:
         told = str(error).replace(str(directory), recipe.place).replace("another folder", "another platform.name")
         return {"refused": told}
-    return {"steps": steps_done(directory)} if leads else {}
+    return {"steps": steps_done(directory)} if workers.leads else {}
 
 
-def prepare_together(recipe: Recipe) -> tuple[Session | None, str]:
-    """Every worker's data, or the first reason why one of them has none."""
-    session, refusal = None, ""
+def _publish(directory: Path, recipe: Recipe, leads: bool) -> None:
+    """Hand a checkpoint to Ray Train, which copies it into the storage (OutputError if there is no room)."""
     try:
-        session = prepare(recipe.core)
-    except EADError as error:
-        refusal = str(error)
-    first = next((text for text in Workers.joined().gather(refusal) if text), "")
-    return (None if first else session), first
+        ray.train.report({}, checkpoint=ray.train.Checkpoint.from_directory(directory) if leads else None)
+    except OSError as error:
+        raise OutputError(f"cannot write a checkpoint to {recipe.place} ({one_line(error)}).") from error
 
 
 def _report(row: Mapping[str, Any]) -> None:

@@ -8,18 +8,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from safetensors.torch import load_file
 
-from ead_core.config import Config
+from ead_core.config import Config, load_config
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import PropertyStatistics
+from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
+from ead_core.training.fit import fit
+from ead_core.training.progress import PROGRESS
+from ead_core.training.session import prepare
 
 ROOT = Path(__file__).parents[2]
 TINY = {
     "data": {"path": "none.npz"},
     "network": {"hidden_features": 8, "layers": 1, "edge_features": 8, "vectors": 2},
     "diffusion": {"steps": 40, "interval": 8},
+}
+
+TRAINING = {
+    "data": {"path": "chains.npz"},
+    "network": {"hidden_features": 16, "layers": 1, "edge_features": 8, "vectors": 2},
+    "diffusion": {"steps": 20, "interval": 5},
+    "training": {
+        "precision": "fp64",
+        "steps": 30,
+        "batch_size": 5,
+        "warmup_steps": 2,
+        "optimizer": "muon",
+        "evaluate_molecules": 3,
+    },
+    "platform": {"num_workers": 2},
 }
 
 
@@ -52,8 +73,8 @@ def conditional_checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cluster():
-    """The address of a two-CPU Ray cluster on this machine; this process itself stays unconnected.
+def machines():
+    """A Ray cluster with one node of two CPUs on this machine; this process itself stays unconnected.
 
     It has a dashboard as real clusters have: without one, Ray Train does not notice that a driver was killed.
     """
@@ -61,8 +82,14 @@ def cluster():
 
     options = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": None, "object_store_memory": 200_000_000}
     started = Cluster(initialize_head=True, head_node_args=options)
-    yield started.address
+    yield started
     started.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster(machines):
+    """The address of the cluster."""
+    return machines.address
 
 
 @pytest.fixture
@@ -92,3 +119,55 @@ def run_sweep(sweep_command):
         return subprocess.run(**sweep_command(*options), capture_output=True, text=True, timeout=180, check=False)
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a recipe and 40 chain molecules."""
+    generator = np.random.default_rng(0)
+    sizes = [4, 5, 6, 7] * 10
+    charges = [np.array([6, 8, *generator.choice([6, 8], size=n - 2)]) for n in sizes]
+    save_npz(MoleculeSet.from_lists(charges, [generator.normal(size=(n, 3)) for n in sizes]), tmp_path / "chains.npz")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TRAINING))
+    return tmp_path
+
+
+@pytest.fixture
+def command(cluster, folder):
+    """Builds the command line and environment of a training on the test cluster."""
+
+    def command(*overrides, recipe="tiny.yaml"):
+        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), recipe]
+        environment = {
+            **os.environ,
+            "RAY_ADDRESS": cluster,
+            "EAD_DATA": str(folder),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        }
+        return {"args": [*script, "platform.storage_path=runs", *overrides], "env": environment, "cwd": folder}
+
+    return command
+
+
+@pytest.fixture
+def train(command):
+    def train(*overrides, **arguments):
+        return subprocess.run(
+            **command(*overrides, **arguments), capture_output=True, text=True, timeout=180, check=False
+        )
+
+    return train
+
+
+@pytest.fixture
+def alone(folder, monkeypatch):
+    """The same training by the core itself, in this process; gives its stored tensors."""
+
+    def alone(*overrides):
+        monkeypatch.setenv("EAD_DATA", str(folder))
+        config = load_config(folder / "tiny.yaml", overrides)
+        session = prepare(config)
+        return load_file(fit(config, session.train, session.statistics, folder / "alone") / PROGRESS)
+
+    return alone

@@ -1,99 +1,25 @@
 """Training on Ray: two workers equal one, a killed driver costs nothing, and MLflow has one run with everything."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import yaml
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
 from ead_platform.training import require_storage
-from ead_platform.training_worker import prepare_together
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from ead_core.config import load_config
-from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.diffusion.generation import sample
 from ead_core.errors import DataError, EADError, OutputError
 from ead_core.training.checkpoint import load_checkpoint
-from ead_core.training.fit import fit
 from ead_core.training.progress import PROGRESS, steps_done
-from ead_core.training.session import prepare
 
 ROOT = Path(__file__).parents[2]
-RECIPE = {
-    "data": {"path": "chains.npz"},
-    "network": {"hidden_features": 16, "layers": 1, "edge_features": 8, "vectors": 2},
-    "diffusion": {"steps": 20, "interval": 5},
-    "training": {
-        "precision": "fp64",
-        "steps": 30,
-        "batch_size": 5,
-        "warmup_steps": 2,
-        "optimizer": "muon",
-        "evaluate_molecules": 3,
-    },
-    "platform": {"num_workers": 2},
-}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with a recipe and 40 chain molecules."""
-    generator = np.random.default_rng(0)
-    sizes = [4, 5, 6, 7] * 10
-    charges = [np.array([6, 8, *generator.choice([6, 8], size=n - 2)]) for n in sizes]
-    save_npz(MoleculeSet.from_lists(charges, [generator.normal(size=(n, 3)) for n in sizes]), tmp_path / "chains.npz")
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
-    return tmp_path
-
-
-@pytest.fixture
-def command(cluster, folder):
-    """Builds the command line and environment of a training on the test cluster."""
-
-    def command(*overrides, recipe="tiny.yaml"):
-        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), recipe]
-        environment = {
-            **os.environ,
-            "RAY_ADDRESS": cluster,
-            "EAD_DATA": str(folder),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-        }
-        return {"args": [*script, "platform.storage_path=runs", *overrides], "env": environment, "cwd": folder}
-
-    return command
-
-
-@pytest.fixture
-def train(command):
-    def train(*overrides, **arguments):
-        return subprocess.run(
-            **command(*overrides, **arguments), capture_output=True, text=True, timeout=180, check=False
-        )
-
-    return train
-
-
-@pytest.fixture
-def alone(folder, monkeypatch):
-    """The same training by the core itself, in this process; gives its stored tensors."""
-
-    def alone(*overrides):
-        monkeypatch.setenv("EAD_DATA", str(folder))
-        config = load_config(folder / "tiny.yaml", overrides)
-        session = prepare(config)
-        return load_file(fit(config, session.train, session.statistics, folder / "alone") / PROGRESS)
-
-    return alone
 
 
 def newest_checkpoint(run):
@@ -168,21 +94,6 @@ def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(comma
     assert resumed_at[-1] == 600
 
 
-def test_one_worker_without_data_is_an_answer_for_all(folder, tmp_path):
-    """Ray Train would start workers again that raise, and those without fault would wait for the others."""
-    recipe = Recipe.load(folder / "tiny.yaml", [f"data.path={folder}/nowhere.npz"])
-    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/group", rank=0, world_size=1)
-    try:
-        session, refusal = prepare_together(recipe)
-        assert session is None
-        assert refusal.startswith(f"data file {folder}/nowhere.npz does not exist;")
-        session, refusal = prepare_together(recipe.override({"data.path": str(folder / "chains.npz")}))
-        assert len(session.train) == 32
-        assert refusal == ""
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 @pytest.mark.ray
 def test_more_workers_than_the_cluster_holds_are_refused(train):
     done = train("platform.num_workers=3")
@@ -194,6 +105,7 @@ def test_more_workers_than_the_cluster_holds_are_refused(train):
     ("override", "sentence"),
     [
         ("platform.num_worker=2", "unknown configuration key 'platform.num_worker'; did you mean"),
+        ("platform.min_workers=3", "platform: min_workers must be at most num_workers (2), not 3."),
         ("platform.num_workers=0", "platform.num_workers: must be greater than or equal to 1, not 0."),
         ("platform.name=a/b", "platform.name: must be letters, digits, '.', '_' and '-', not 'a/b'."),
         ("platform.name=..", "platform.name: must be letters, digits"),

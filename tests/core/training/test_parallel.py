@@ -33,8 +33,10 @@ import torch
 from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.store import load_npz
+from ead_core.errors import DataError
 from ead_core.training.checkpoint import Checkpoint
 from ead_core.training.fit import fit
+from ead_core.training.parallel import Workers
 from ead_core.training.session import sample_together
 torch.set_num_threads(1)
 rank, port, data, out, runs = int(sys.argv[1]), *sys.argv[2:4], Path(sys.argv[4]), json.loads(sys.argv[5])
@@ -48,6 +50,14 @@ for name, settings in runs.items():
     fit(config, molecules, statistics, folder, rows.append, check, published.append)
     assert len(published) == 1
     (out / f"{name}-{rank}.json").write_text(json.dumps([row for row in rows if "positions" in row]))
+def prepare():
+    if rank == 1:
+        raise DataError("there is no data here.")
+try:
+    Workers.joined().together(prepare)
+except DataError as error:
+    (out / f"told-{rank}").write_text(str(error))
+assert Workers.joined().together(lambda: 10 * rank) == 10 * rank
 torch.distributed.destroy_process_group()
 """
 
@@ -123,6 +133,10 @@ def test_parts_are_in_the_order_of_ranks_and_nearly_equal(size):
     parts = [Workers(rank, size, CPU).part(7) for rank in range(size)]
     assert [index for part in parts for index in part] == list(range(7))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_what_one_worker_refuses_all_refuse(pair):
+    assert [(pair / f"told-{rank}").read_text() for rank in range(2)] == 2 * ["there is no data here."]
 
 
 def test_workers_end_at_the_same_step(pair):

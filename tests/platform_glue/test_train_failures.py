@@ -1,0 +1,121 @@
+"""What a training survives: a lost node, a killed worker, a full disk; real processes and a real disk."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from ead_core.training.progress import PROGRESS, steps_done
+
+LONG = ("training.steps=900", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
+
+
+@pytest.fixture
+def start(command):
+    """Starts a training in the background; it ends with the test."""
+    started = []
+
+    def start(*overrides):
+        process = subprocess.Popen(**command(*overrides), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def checkpoints(run):
+    return sorted(path.parent.name for path in run.glob(f"checkpoint_2*/{PROGRESS}"))
+
+
+def await_checkpoint_after(run, known, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if [name for name in checkpoints(run) if name not in known and name > max(known, default="")]:
+            time.sleep(0.5)  # so that Ray Train has noted it, and training is beyond it
+            return
+        time.sleep(0.05)
+    raise AssertionError(process.communicate(timeout=60)[1])
+
+
+def fill(path):
+    """Write to a file until its disk is full."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def workers_of(node):
+    """The processes of a node's training workers."""
+    raylet = next(info.process for kind, [info] in node.all_processes.items() if kind == "raylet")
+    family = psutil.Process(raylet.pid).children(recursive=True)
+    return [process for process in family if "RayTrainWorker" in " ".join(process.cmdline())]
+
+
+@pytest.mark.ray
+def test_a_lost_node_and_a_killed_worker_cost_what_came_after_the_last_checkpoint(machines, start, alone, folder):
+    run = folder / "runs" / "tiny"
+    extra = machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+    process = start(*LONG, "platform.num_workers=3", "platform.min_workers=2")
+    await_checkpoint_after(run, [], process)
+    assert len(workers_of(extra)) == 1
+
+    known = checkpoints(run)
+    machines.remove_node(extra, allow_graceful=False)
+    await_checkpoint_after(run, known, process)  # by the two that there is room for
+    assert process.poll() is None
+
+    known, [victim, _] = checkpoints(run), workers_of(machines.head_node)
+    os.kill(victim.pid, signal.SIGKILL)
+    await_checkpoint_after(run, known, process)
+    assert process.wait(timeout=120) == 0, process.stderr.read()
+    newest = run / checkpoints(run)[-1]
+    assert steps_done(newest) == 900
+    expected = load_file(newest / PROGRESS)
+    for name, tensor in alone(*LONG).items():
+        assert (expected[name] - tensor).abs().max() < 1e-6, name
+
+
+@pytest.mark.ray
+def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, folder, tiny_disk):
+    """The storage has room for a few checkpoints of which two are kept, then somebody fills it."""
+    storage = f"platform.storage_path={tiny_disk}"
+    process = start(*LONG, storage)
+    run = tiny_disk / "tiny"
+    await_checkpoint_after(run, [], process)
+    before = steps_done(run / checkpoints(run)[0])
+    filler = tiny_disk / "filler"
+    fill(filler)
+    _, told = process.communicate(timeout=120)
+    last = told.strip().splitlines()[-1]
+    assert process.returncode == 2, told
+    assert last.startswith(f"train: cannot write a checkpoint to {run} (")
+    assert "No space left" in last
+    filler.unlink()
+    done = train(*LONG, storage)
+    assert done.returncode == 0, done.stderr
+    first, *_ = re.findall(r"step (\d+) of 900", done.stderr)
+    assert 0 < before < int(first)
+    assert steps_done(run / checkpoints(run)[-1]) == 900
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here, for which one must be root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
