@@ -16,6 +16,8 @@ class PlatformConfig(Section):
 
     `storage_path` is a folder that all nodes share, or an address such as s3://bucket/runs; runs lie in it under
     their `name` (default: the recipe's file name). `max_failures` is how often lost workers are replaced.
+    A generator that has reached its last step makes `card_molecules` for its evaluation card; 0 leaves it out.
+    `system_metrics` records the load of the machine that starts the training.
     """
 
     num_workers: int = Field(1, ge=1)
@@ -24,6 +26,8 @@ class PlatformConfig(Section):
     storage_path: str = "~/ead_runs"
     name: str | None = None
     max_failures: int = Field(3, ge=0)
+    card_molecules: int = Field(256, ge=0)
+    system_metrics: bool = True
 
     @field_validator("name")
     @classmethod
@@ -47,6 +51,11 @@ class Recipe(Config):
     def place(self) -> str:
         """Where everything of this run is stored."""
         return f"{self.platform.storage_path}/{self.platform.name}"
+
+    @property
+    def model(self) -> str:
+        """Where the newest model is published, under a name that does not change."""
+        return f"{self.place}/model"
 
     def located(self, name: str, settings: Settings) -> "Recipe":
         """With absolute paths for what exists here, and `name` for a run that has none.

@@ -21,11 +21,10 @@ from ead_core.training.session import PICTURE
 from ead_platform.cluster import actors_that_fit
 from ead_platform.recipe import Recipe
 from ead_platform.relay import Listener, Mailbox, Relay, Row
-from ead_platform.tracking import TrainingTracker
+from ead_platform.training_tracking import TrainingTracker
 from ead_platform.training_worker import train_worker
 
 KEPT_CHECKPOINTS = 2
-MODEL = "model"  # folder of a run with its newest model, under a name that does not change
 MARKER = ".validate_storage_marker"  # Ray Train's own, so that the folder holds one file less
 PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PRIOR, PICTURE)
 
@@ -42,11 +41,6 @@ class TrainingRun:
     def __init__(self, recipe: Recipe, tracker: TrainingTracker, bar: TrainingBar) -> None:
         self._recipe, self._tracker, self._bar = recipe, tracker, bar
         self._newest: Checkpoint | None = None
-
-    @property
-    def model(self) -> str:
-        """Where the newest model is published."""
-        return f"{self._recipe.place}/{MODEL}"
 
     def __enter__(self) -> "TrainingRun":
         self._bar.__enter__()
@@ -86,7 +80,7 @@ class TrainingRun:
         for name in PUBLISHED:
             if storage.get_file_info(f"{checkpoint.path}/{name}").is_file:
                 copy_files(f"{checkpoint.path}/{name}", f"{folder}/{name}", source_filesystem=storage)
-        filesystem, target = FileSystem.from_uri(self.model)
+        filesystem, target = FileSystem.from_uri(self._recipe.model)
         filesystem.create_dir(target, recursive=True)
         copy_files(folder, target, destination_filesystem=filesystem)
 

@@ -10,10 +10,11 @@ from torch import distributed
 
 from ead_core.cpu import tune_cpu
 from ead_core.errors import EADError
-from ead_core.training.fit import fit
+from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
-from ead_core.training.session import Session, evaluation, prepare
+from ead_core.training.session import PICTURE, Session, evaluation, prepare
+from ead_platform.provenance import about_session, machine
 from ead_platform.recipe import Recipe
 
 
@@ -42,9 +43,10 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
         checkpoint = ray.train.Checkpoint.from_directory(directory) if leads else None
         ray.train.report({}, checkpoint=checkpoint)
 
-    check = evaluation(config, session, directory)
     try:
-        fit(config, session.train, session.statistics, directory, _report, check, published)
+        report = reporter(about_session(config, session, _gathered(machine())), directory / PICTURE)
+        check = evaluation(config, session, directory)
+        fit(config, session.train, session.statistics, directory, report, check, published)
     except EADError as error:
         told = str(error).replace(str(directory), recipe.place).replace("another folder", "another platform.name")
         return {"refused": told}
@@ -58,11 +60,30 @@ def prepare_together(recipe: Recipe) -> tuple[Session | None, str]:
         session = prepare(recipe.core)
     except EADError as error:
         refusal = str(error)
-    refusals: list[str] = [""] * Workers.joined().size
-    distributed.all_gather_object(refusals, refusal)
+    refusals = _gathered(refusal)
     first = next((text for text in refusals if text), "")
     return (None if first else session), first
 
 
-def _report(row: Mapping[str, Any]) -> None:
-    ray.train.report(dict(row))
+def _gathered(mine: Any) -> list[Any]:
+    """What every worker has, by rank."""
+    all_of_them: list[Any] = [None] * Workers.joined().size
+    distributed.all_gather_object(all_of_them, mine)
+    return all_of_them
+
+
+def reporter(about: Mapping[str, Any], picture: Path) -> Report:
+    """Sends reports to the driver: the first with what the run rests on, those of a quality check with its picture.
+
+    Args:
+        about: of this run (provenance.py).
+        picture: where the first worker's quality check draws what it has sampled.
+    """
+    first: dict[str, Any] = {"about": dict(about)}
+
+    def report(row: Mapping[str, Any]) -> None:
+        checked = "molecule_stability" in row and picture.is_file()
+        ray.train.report({**row, **first, **({"picture": picture.read_bytes()} if checked else {})})
+        first.clear()
+
+    return report
