@@ -31,7 +31,7 @@ def draw_curves(curves: Mapping[str, Curve], path: Path) -> None:
     titles = {name: f"level above {name[len(BANDS) :]}" for name in bands}
     _draw(losses, curves, {"loss": "all levels", **titles}, "loss", log=True)
     _draw(quality, curves, {name: name.replace("_", " ") for name in sorted(curves) if is_quality(name)}, "quality")
-    _draw(gradients, curves, {"gradient_norm": "gradient norm", "learning_rate": "learning rate"}, "steps", log=True)
+    _draw(gradients, curves, {"gradient_norm": "gradient norm before clipping"}, "gradients", log=True)
     _draw(speed, curves, {"molecules_per_second": "molecules per second"}, "speed")
     figure.savefig(path, dpi=110)
 

@@ -8,7 +8,6 @@ rounded differently.
 import math
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +108,6 @@ def _require_finished(client: MlflowClient, found: Run, run: str) -> None:
 def repeated(original: Original, overrides: Sequence[str], settings: Settings) -> Recipe:
     """The recipe that repeats a run, beside it in the storage, as `NAME-reproduced`.
 
-    What differs from then in code or versions is told as a warning.
-
     Args:
         original: the run.
         overrides: `key=value`, of what changes no figure.
@@ -131,8 +128,6 @@ def repeated(original: Original, overrides: Sequence[str], settings: Settings) -
     recipe = recipe.located(name, settings)
     _require_same(recipe.data.path, file_sha256(resolve_data_path(recipe.data.path)), original.tags.get(DATA_TAG))
     _require_same(str(recipe.training.initial), initial_sha256(recipe), original.tags.get(INITIAL_TAG))
-    for difference in _other_code(original):
-        warnings.warn(difference, stacklevel=2)
     return recipe
 
 
@@ -141,7 +136,7 @@ def _require_same(file: str, now: str | None, then: str | None) -> None:
         raise DataError(f"{file} is not what the run was trained on: its SHA-256 is {now}, and was {then}.")
 
 
-def _other_code(original: Original) -> Iterator[str]:
+def other_code(original: Original) -> Iterator[str]:
     """What of code and versions differs from then, in words."""
     now = {**versions(), **code_tags()}
     for tag in (*CODE_TAGS, *(tag for tag in now if tag.startswith(VERSION_TAG) and tag not in CODE_TAGS)):

@@ -12,13 +12,16 @@ from contextlib import contextmanager
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from ead_core.errors import EADError, one_line
 from ead_platform.settings import EXPERIMENT, Settings
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
-MISSING_DRIVERS = ImportError  # SQLAlchemy's way to say that psycopg is not installed
+DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "PGCONNECT_TIMEOUT": "10"}  # a wrong address costs no minutes
 
 
 @contextmanager
@@ -33,14 +36,23 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
             "MLFLOW_TRACKING_URI is not set, and a submitted job runs in a temporary copy of the folder, where a "
             "store of its own would be lost; name a store that the cluster reaches."
         )
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
     try:
+        _knock(settings.tracking_uri)
         mlflow.set_tracking_uri(settings.tracking_uri)
         client = MlflowClient(settings.tracking_uri)
         yield client, _experiment_id(client, settings)
-    except (*STORE_ERRORS, MISSING_DRIVERS) as error:
+    except (*STORE_ERRORS, ImportError) as error:  # the latter without the extra `postgres`
         raise EADError(f"the MLflow store {settings.shown_uri} cannot be used ({one_line(error)}).") from error
+
+
+def _knock(uri: str) -> None:
+    """Fail at once where no database answers; MLflow would try for minutes."""
+    if uri.startswith(DATABASE_SERVERS):
+        engine = create_engine(uri, poolclass=NullPool)
+        engine.connect().close()
 
 
 def _experiment_id(client: MlflowClient, settings: Settings) -> str:

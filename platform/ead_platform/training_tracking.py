@@ -1,7 +1,6 @@
 """The MLflow run of a training: what it was asked, what it rests on, how it went, and what came of it."""
 
 import hashlib
-import io
 import json
 import tempfile
 import time
@@ -9,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 
@@ -110,9 +108,10 @@ class TrainingTracker:
             self._begin()
             self._log_numbers(rest, step)
         if picture is not None and self.run_id:
-            with lossy(f"the picture of step {step}"):
-                image = PIL.Image.open(io.BytesIO(picture))
-                self._client.log_image(self.run_id, image, key=SAMPLES, step=step)
+            with lossy(f"the picture of step {step}"), tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, f"step-{step:06d}.png")
+                file.write_bytes(picture)
+                self._client.log_artifact(self.run_id, str(file), SAMPLES)
 
     def _begin(self) -> None:
         """Open the run at the first report of a sitting."""

@@ -13,7 +13,7 @@ import typer
 from ead_platform.cluster import ray_session
 from ead_platform.final_card import has_card, write_card
 from ead_platform.recipe import Recipe
-from ead_platform.reproduction import Original, find_original, judge, repeated
+from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
 from ead_platform.settings import Settings
 from ead_platform.training import TrainingRun, require_capacity, require_storage
 from ead_platform.training_tracking import TrainingTracker
@@ -38,7 +38,7 @@ def train(
     """Train a model with data-parallel workers; the same command continues an interrupted run."""
     settings = Settings.from_environment()
     original = find_original(settings, reproduce) if reproduce else None
-    job = repeated(original, arguments or [], settings) if original else _recipe(arguments or [], settings)
+    job = _repetition(original, arguments or [], settings) if original else _recipe(arguments or [], settings)
     require_storage(job)
     tracker = TrainingTracker(settings, job)
     try:
@@ -59,6 +59,14 @@ def _recipe(arguments: list[str], settings: Settings) -> Recipe:
         raise ConfigError("give a recipe, e.g. configs/demo.yaml, or a run with --reproduce.")
     path = Path(arguments[0])
     return Recipe.load(path, arguments[1:]).located(path.stem, settings)
+
+
+def _repetition(original: Original, overrides: list[str], settings: Settings) -> Recipe:
+    """The recipe that repeats a run; says what is not as it was."""
+    job = repeated(original, overrides, settings)
+    for difference in other_code(original):
+        typer.echo(f"note: {difference}", err=True)
+    return job
 
 
 def _train(job: Recipe, settings: Settings, tracker: TrainingTracker) -> int:
