@@ -1,6 +1,7 @@
 """One Ray cluster for all platform tests, a tiny checkpoint, and a tracking store of its own per test."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ead_platform.settings import Settings
+from mlflow.tracking import MlflowClient
 
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
@@ -49,6 +52,21 @@ def conditional_checkpoint(tmp_path_factory):
     save_recipe(directory, config, statistics, prior)
     save_weights(directory, new_denoiser(config, statistics).state_dict())
     return directory
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """The file of an MLflow store without runs, whose tables take two seconds to make."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def settings(empty_store, tmp_path):
+    """Of a command that tracks in a store of its own."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return Settings(f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "mlruns").as_uri(), None, False)
 
 
 @pytest.fixture(scope="session")

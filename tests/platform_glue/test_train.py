@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from ead_core.config import load_config
+from ead_core.data.dataset import file_sha256
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.diffusion.generation import sample
 from ead_core.errors import DataError, EADError, OutputError
@@ -40,7 +41,7 @@ RECIPE = {
         "optimizer": "muon",
         "evaluate_molecules": 3,
     },
-    "platform": {"num_workers": 2},
+    "platform": {"num_workers": 2, "card_molecules": 0},
 }
 
 
@@ -60,7 +61,7 @@ def command(cluster, folder):
     """Builds the command line and environment of a training on the test cluster."""
 
     def command(*overrides, recipe="tiny.yaml"):
-        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), recipe]
+        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), *([recipe] if recipe else [])]
         environment = {
             **os.environ,
             "RAY_ADDRESS": cluster,
@@ -113,7 +114,7 @@ def assert_equal_state(mine, theirs, tolerance):
 
 @pytest.mark.ray
 def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(train, alone, folder):
-    done = train()
+    done = train("platform.card_molecules=3", "training.evaluate_every=15")
     assert done.returncode == 0, done.stderr
     model = folder / "runs" / "tiny" / "model"
     assert f"{model} holds the model at step 30 of 30." in done.stderr
@@ -123,16 +124,30 @@ def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(tra
     client, [run] = tracked(folder)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "tiny"
-    recipe = Recipe.load(folder / "tiny.yaml", ["platform.storage_path=runs"]).flat()
+    given = ["platform.storage_path=runs", "platform.card_molecules=3", "training.evaluate_every=15"]
+    recipe = Recipe.load(folder / "tiny.yaml", given).flat()
     recipe |= {"data.path": str(folder / "chains.npz"), "platform.storage_path": str(folder / "runs")}
     recipe |= {"platform.name": "tiny"}
     assert run.data.params == {key: str(value) for key, value in recipe.items()}
     [last] = client.get_metric_history(run.info.run_id, "loss")[-1:]
     assert last.step == 30
-    assert [m.step for m in client.get_metric_history(run.info.run_id, "molecule_stability")] == [30]
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["checkpoint", "samples.png"]
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "molecule_stability")] == [15, 30]
+    files = {file.path for file in client.list_artifacts(run.info.run_id)} - {"uncommitted.diff"}
+    assert files == {"card", "checkpoint", "curves.png", "recipe.yaml", "samples", "samples.png"}
+    pictures = [file.path for file in client.list_artifacts(run.info.run_id, "samples")]
+    assert pictures == ["samples/step-000015.png", "samples/step-000030.png"]
+    [data] = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("chains.npz", file_sha256(folder / "chains.npz")[:16])
+    assert run.data.tags["ead.hardware"].startswith("2 × ")
+    assert 0 <= run.data.metrics["card/validity_low"] <= run.data.metrics["card/validity_high"]
     kept = client.download_artifacts(run.info.run_id, "checkpoint")
     assert load_checkpoint(kept).config == load_checkpoint(model).config
+
+    repeated = train("--reproduce", "tiny", recipe=None)
+    assert repeated.returncode == 0, repeated.stderr
+    assert repeated.stdout.startswith("tiny-reproduced agrees exactly: all weights and ")
+    repetition = next(each for each in tracked(folder)[1] if each.info.run_name == "tiny-reproduced")
+    assert repetition.data.tags["ead.reproduces"] == run.info.run_id
 
     refused = train("network.layers=2")
     assert refused.returncode == 2
@@ -140,7 +155,7 @@ def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(tra
         f"train: {model.parent} holds a run with network.layers=1, not 2; "
         "choose another platform.name or keep the value."
     )
-    _, [unchanged] = tracked(folder)
+    [unchanged] = [each for each in tracked(folder)[1] if each.info.run_id == run.info.run_id]
     assert unchanged.info.status == "FINISHED"
     assert unchanged.data.params == run.data.params
 
