@@ -88,8 +88,9 @@ def _train(job: Recipe, settings: Settings, tracker: TrainingTracker) -> int:
 
 def _evaluate(job: Recipe, tracker: TrainingTracker) -> None:
     """Make the card that is wanted, unless it is there and the model is still the one that it is of."""
-    wanted = job.platform.card_molecules and job.training.objective == "denoise"
+    wanted = job.platform.card_molecules if job.training.objective == "denoise" else 0
     if wanted and (tracker.run_id or not has_card(job)):
+        typer.echo(f"making {wanted} molecules for the card; Ctrl-C puts it off", err=True)
         typer.echo(f"card → {write_card(job, tracker)}", err=True)
 
 

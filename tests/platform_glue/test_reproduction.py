@@ -56,17 +56,15 @@ def test_a_run_is_repeated_elsewhere_without_a_limit_of_time(settings, recipe, r
 def test_an_unknown_run_is_one_sentence(settings, recipe, record):
     record(recipe)
     for name in ("second", "x' or 'a' = 'a", ""):
-        with pytest.raises(EADError, match="^MLflow knows no training '"):
+        with pytest.raises(EADError, match=r"^MLflow knows no training '"):
             find_original(settings, name)
 
 
 def test_a_name_of_two_runs_is_refused_with_their_ids(settings, recipe, record):
     ids = {record(recipe), record(recipe.override({"platform.storage_path": "/elsewhere"}))}
-    with pytest.raises(
-        EADError, match="^2 trainings are called 'first'; give --reproduce the id of one of them: "
-    ) as e:
+    with pytest.raises(EADError, match=r"^2 trainings are called 'first'; give --reproduce the id of one") as error:
         find_original(settings, "first")
-    assert set(str(e.value).rstrip(".").rpartition(": ")[2].split(", ")) == ids
+    assert set(str(error.value).rstrip(".").rpartition(": ")[2].split(", ")) == ids
 
 
 @pytest.mark.parametrize(("last", "status"), [(10, "FINISHED"), (20, "KILLED")])
