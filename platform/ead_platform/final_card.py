@@ -7,17 +7,30 @@ from pyarrow.fs import FileSystem, copy_files
 
 from ead_core.console import progress_bar
 from ead_core.cpu import tune_cpu
+from ead_core.data.dataset import Statistics
 from ead_core.data.store import save_npz
+from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import sample
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.run import Plan
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.training.checkpoint import Checkpoint, load_checkpoint, new_denoiser
 from ead_platform.recipe import Recipe
 from ead_platform.training_tracking import TrainingTracker
 
 CARD_FOLDER = "card"
 CARD_FILE = "card.json"
+
+
+def require_sampler(recipe: Recipe, statistics: Statistics) -> None:
+    """Refuse before a training what its card would fail for after it.
+
+    Raises:
+        ConfigError: the sampler section does not fit the model.
+    """
+    if recipe.card_molecules:
+        model = Checkpoint(str(recipe.platform.name), recipe.core, statistics, new_denoiser(recipe, statistics))
+        build_process(model, recipe.sampler, max(statistics.sizes))
 
 
 def has_card(recipe: Recipe) -> bool:
@@ -32,7 +45,7 @@ def write_card(recipe: Recipe, tracker: TrainingTracker) -> str:
     The molecules come from the sampler of the recipe; they are kept beside the card.
 
     Args:
-        recipe: of the run; `platform.card_molecules` are made.
+        recipe: of the run; its `card_molecules` are made.
         tracker: of its MLflow run.
 
     Returns:
@@ -55,7 +68,7 @@ def _measured(recipe: Recipe, model: Path, folder: Path) -> Card:
     model.mkdir()
     filesystem, source = FileSystem.from_uri(recipe.model)
     copy_files(source, str(model), source_filesystem=filesystem)
-    count = recipe.platform.card_molecules
+    count = recipe.card_molecules
     with progress_bar("sampling for the card", count) as progress:
         molecules = sample(load_checkpoint(model), count, progress=progress)
     save_npz(molecules, folder / "molecules.npz")

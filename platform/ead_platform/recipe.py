@@ -53,6 +53,11 @@ class Recipe(Config):
         return f"{self.platform.storage_path}/{self.platform.name}"
 
     @property
+    def card_molecules(self) -> int:
+        """How many molecules the evaluation card is made of; 0 for none, as of a judge."""
+        return self.platform.card_molecules if self.training.objective == "denoise" else 0
+
+    @property
     def model(self) -> str:
         """Where the newest model is published, under a name that does not change."""
         return f"{self.place}/model"

@@ -91,18 +91,21 @@ def _only(found: Sequence[Run], run: str) -> Run:
 
 def _require_finished(client: MlflowClient, found: Run, run: str) -> None:
     """EADError unless the run went to its last step under the settings that it began with."""
+    changed = [tag.removeprefix(CHANGED) for tag in found.data.tags if tag.startswith(CHANGED)]
+    decisive = [name for name in changed if name == DATA_TAG or (name in found.data.params and not _is_free(name))]
+    if decisive:
+        raise EADError(f"{run} was continued with another {decisive[0]}, so that no single recipe repeats it.")
     reached = max((metric.step for metric in client.get_metric_history(found.info.run_id, "epoch")), default=0)
     wanted = int(found.data.params["training.steps"])
-    changed = [
-        name for tag in found.data.tags if (name := tag.removeprefix(CHANGED)) in found.data.params.keys() - FREE
-    ]
-    changed = [name for name in changed if not name.startswith(WHERE)]
-    if changed:
-        raise EADError(f"{run} was continued with another {changed[0]}, so that no single recipe repeats it.")
     if reached < wanted or found.info.status != "FINISHED":
         raise EADError(
             f"{run} ended at step {reached} of {wanted} ({found.info.status}); continue it before repeating it."
         )
+
+
+def _is_free(key: str) -> bool:
+    """Whether a repetition may have another value."""
+    return key in FREE or key.startswith(WHERE)
 
 
 def repeated(original: Original, overrides: Sequence[str], settings: Settings) -> Recipe:
@@ -114,18 +117,20 @@ def repeated(original: Original, overrides: Sequence[str], settings: Settings) -
         settings: of this machine.
 
     Raises:
-        ConfigError: an override that would make another training of it.
+        ConfigError: an override that would make another training of it, or put it in the place of the run.
         DataError: the data file, or the checkpoint that the run started from, is missing or has another content.
     """
     changes = parse_overrides(overrides)
     for key in changes:
-        if key not in FREE and not key.startswith(WHERE):
+        if not _is_free(key):
             raise ConfigError(
                 f"--reproduce repeats the settings of a run; it takes {WHERE}* and {', '.join(FREE)}, not {key}."
             )
     name = f"{original.name}-reproduced"
     recipe = original.recipe.override({"platform.name": name, "training.max_seconds": None, **changes})
     recipe = recipe.located(name, settings)
+    if recipe.place == original.recipe.place:
+        raise ConfigError(f"{recipe.place} is the place of the run itself; choose another platform.name.")
     _require_same(recipe.data.path, file_sha256(resolve_data_path(recipe.data.path)), original.tags.get(DATA_TAG))
     _require_same(str(recipe.training.initial), initial_sha256(recipe), original.tags.get(INITIAL_TAG))
     return recipe

@@ -14,6 +14,7 @@ from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
 from ead_core.training.session import PICTURE, Session, evaluation, prepare
+from ead_platform.final_card import require_sampler
 from ead_platform.provenance import about_session, machine
 from ead_platform.recipe import Recipe
 
@@ -58,6 +59,7 @@ def prepare_together(recipe: Recipe) -> tuple[Session | None, str]:
     session, refusal = None, ""
     try:
         session = prepare(recipe.core)
+        require_sampler(recipe, session.statistics)
     except EADError as error:
         refusal = str(error)
     refusals = _gathered(refusal)

@@ -15,6 +15,7 @@ from ead_platform.final_card import has_card, write_card
 from ead_platform.recipe import Recipe
 from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
 from ead_platform.settings import Settings
+from ead_platform.tracking import open_store
 from ead_platform.training import TrainingRun, require_capacity, require_storage
 from ead_platform.training_tracking import TrainingTracker
 from ray.train import TrainingFailedError
@@ -88,14 +89,16 @@ def _train(job: Recipe, settings: Settings, tracker: TrainingTracker) -> int:
 
 def _evaluate(job: Recipe, tracker: TrainingTracker) -> None:
     """Make the card that is wanted, unless it is there and the model is still the one that it is of."""
-    wanted = job.platform.card_molecules if job.training.objective == "denoise" else 0
-    if wanted and (tracker.run_id or not has_card(job)):
-        typer.echo(f"making {wanted} molecules for the card; Ctrl-C puts it off", err=True)
+    if job.card_molecules and (tracker.run_id or not has_card(job)):
+        typer.echo(f"making {job.card_molecules} molecules for the card; Ctrl-C puts it off", err=True)
         typer.echo(f"card → {write_card(job, tracker)}", err=True)
 
 
 def _tell_verdict(settings: Settings, original: Original, tracker: TrainingTracker) -> None:
-    verdict = judge(settings, original, tracker.open())
+    """Say whether the repetition agrees; exit code 1 if not."""
+    with open_store(settings):
+        run_id = tracker.open()
+    verdict = judge(settings, original, run_id)
     typer.echo(f"{original.name}-reproduced {verdict.sentence}.")
     if not verdict.agrees:
         sys.exit(FAILED)

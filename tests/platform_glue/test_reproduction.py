@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ead_platform.provenance import about_session, machine
+from ead_platform.provenance import DATA_TAG, about_session, machine
 from ead_platform.recipe import Recipe
 from ead_platform.reproduction import ROUNDING, find_original, judge, other_code, repeated
 from ead_platform.tracking import open_store
@@ -78,6 +78,11 @@ def test_a_run_continued_with_other_settings_is_refused_unless_they_change_no_fi
     record(recipe)
     record(recipe.override({"platform.num_workers": 2, "training.checkpoint_seconds": 1.0}))
     assert find_original(settings, "first").name == "first"
+    with open_store(settings) as (client, _):  # as of a run whose data file changed between two sittings
+        other = record(recipe.override({"platform.name": "other"}))
+        client.set_tag(other, f"changed.{DATA_TAG}", "f" * 64)
+    with pytest.raises(EADError, match=r"^other was continued with another ead\.data\.sha256, so that no"):
+        find_original(settings, "other")
     record(recipe.override({"training.learning_rate": 0.1}))
     with pytest.raises(EADError, match=r"^first was continued with another training\.learning_rate, so that no"):
         find_original(settings, "first")
@@ -91,6 +96,8 @@ def test_other_settings_and_other_files_are_refused(settings, recipe, record, ti
     original = find_original(settings, "first")
     with pytest.raises(ConfigError, match=r"it takes platform\.\* and data\.path, .*, not training\.steps\.$"):
         repeated(original, ["training.steps=30"], settings)
+    with pytest.raises(ConfigError, match=r"runs/first is the place of the run itself; choose another platform\.name"):
+        repeated(original, ["platform.name=first"], settings)
     moved = (tmp_path / "pairs.npz").rename(tmp_path / "moved.npz")
     with pytest.raises(DataError, match=r"pairs\.npz does not exist"):
         repeated(original, [], settings)

@@ -191,7 +191,10 @@ def test_one_worker_without_data_is_an_answer_for_all(folder, tmp_path):
         session, refusal = prepare_together(recipe)
         assert session is None
         assert refusal.startswith(f"data file {folder}/nowhere.npz does not exist;")
-        session, refusal = prepare_together(recipe.override({"data.path": str(folder / "chains.npz")}))
+        recipe = recipe.override({"data.path": str(folder / "chains.npz")})
+        wrong = recipe.override({"platform.card_molecules": 1, "sampler.steps": 2})
+        assert prepare_together(wrong)[1].startswith("sampler.steps is so small that one step spans 10 levels")
+        session, refusal = prepare_together(recipe)
         assert len(session.train) == 32
         assert refusal == ""
     finally:
