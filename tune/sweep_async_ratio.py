@@ -14,6 +14,7 @@ from ead_platform.records import RANKED_BY, SweepFolder
 from ead_platform.search import Search
 from ead_platform.settings import Settings
 from ead_platform.sweep_report import SweepConsole
+from ead_platform.sweep_tracking import SweepTracker
 from ead_platform.sweeping import (
     SYNCHRONOUS,
     Campaign,
@@ -25,7 +26,6 @@ from ead_platform.sweeping import (
     run_point,
     shared_prefix,
 )
-from ead_platform.tracking import SweepTracker
 from ray import tune
 
 from ead_core.config import read_mapping

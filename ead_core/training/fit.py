@@ -78,7 +78,7 @@ def fit(
             trainer.advance(batches.batch(trainer.step).to(workers.device))
             trainer.seconds = clock.total()
             if evaluate is not None and _evaluation_is_due(trainer):
-                _report_window(trainer, clock, report)
+                _report_window(trainer, clock, batches, report)
                 with trainer.averaged() as averaged:
                     report({"step": trainer.step, **evaluate(averaged, trainer.step)})
                 clock.reported()  # the time of an evaluation is not training's
@@ -90,13 +90,13 @@ def fit(
                 time.monotonic() - saved >= training.checkpoint_seconds,
             )
             if reporting:
-                _report_window(trainer, clock, report)
+                _report_window(trainer, clock, batches, report)
             if saving:
                 save(directory, trainer)
                 published(directory)
                 saved = time.monotonic()
     if trainer.window.molecules:
-        _report_window(trainer, clock, report)
+        _report_window(trainer, clock, batches, report)
     if trainer.step > started:
         save(directory, trainer)
         published(directory)
@@ -145,13 +145,14 @@ def _evaluation_is_due(trainer: Trainer) -> bool:
     return trainer.step % training.evaluate_every == 0 or trainer.step == training.steps
 
 
-def _report_window(trainer: Trainer, clock: Clock, report: Report) -> None:
+def _report_window(trainer: Trainer, clock: Clock, batches: TrainingBatches, report: Report) -> None:
     rate = trainer.window.molecules / clock.since_report()
     clock.reported()
     training = trainer.config.training
     report(
         {
             "step": trainer.step,
+            "epoch": trainer.step / batches.per_epoch,
             "seconds": trainer.seconds,
             "learning_rate": training.learning_rate * rate_factor(trainer.config, trainer.step),
             "molecules_per_second": rate,

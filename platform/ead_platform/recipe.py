@@ -18,6 +18,8 @@ class PlatformConfig(Section):
     their `name` (default: the recipe's file name). `max_failures` is how often lost workers are replaced. With
     `min_workers` a training starts, or goes on after a loss, with as many of its `num_workers` as there is room for,
     and takes more when there is; the result does not depend on their number.
+    A generator that has reached its last step makes `card_molecules` for its evaluation card; 0 leaves it out.
+    `system_metrics` records the load of the machine that starts the training.
     """
 
     num_workers: int = Field(1, ge=1)
@@ -27,6 +29,8 @@ class PlatformConfig(Section):
     storage_path: str = "~/ead_runs"
     name: str | None = None
     max_failures: int = Field(3, ge=0)
+    card_molecules: int = Field(256, ge=0)
+    system_metrics: bool = True
 
     @property
     def fewest_workers(self) -> int:
@@ -61,6 +65,16 @@ class Recipe(Config):
     def place(self) -> str:
         """Where everything of this run is stored."""
         return f"{self.platform.storage_path}/{self.platform.name}"
+
+    @property
+    def card_molecules(self) -> int:
+        """How many molecules the evaluation card is made of; 0 for none, as of a judge."""
+        return self.platform.card_molecules if self.training.objective == "denoise" else 0
+
+    @property
+    def model(self) -> str:
+        """Where the newest model is published, under a name that does not change."""
+        return f"{self.place}/model"
 
     def located(self, name: str, settings: Settings) -> "Recipe":
         """With absolute paths for what exists here, and `name` for a run that has none.

@@ -7,6 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from ead_core.errors import OutputError
 
 EXPERIMENT = "ead"
@@ -59,6 +62,16 @@ class Settings:
         return path.absolute()
 
     @property
+    def shown_uri(self) -> str:
+        """The tracking store's address without its password."""
+        try:
+            return make_url(self.tracking_uri).render_as_string(hide_password=True)
+        except (ArgumentError, ValueError):  # none of SQLAlchemy's, such as `databricks`
+            return self.tracking_uri
+
+    @property
     def ui_hint(self) -> str:
-        """The command that opens the MLflow pages of this store."""
-        return f"mlflow ui --backend-store-uri {self.tracking_uri} --host 127.0.0.1"
+        """How to open the MLflow pages of this store."""
+        if self.tracking_uri.startswith("http"):
+            return self.shown_uri
+        return f"mlflow ui --backend-store-uri {self.shown_uri} --host 127.0.0.1"

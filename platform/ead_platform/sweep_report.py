@@ -15,8 +15,8 @@ from rich.table import Table
 from ead_core.console import progress_bar
 from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
 from ead_platform.settings import Settings
+from ead_platform.sweep_tracking import SweepTracker
 from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
-from ead_platform.tracking import SweepTracker
 
 MARKERS = "osD^vP*X"
 

@@ -21,11 +21,10 @@ from ead_core.training.session import PICTURE
 from ead_platform.cluster import actors_that_fit
 from ead_platform.recipe import Recipe
 from ead_platform.relay import Listener, Mailbox, Relay, Row
-from ead_platform.tracking import TrainingTracker
+from ead_platform.training_tracking import TrainingTracker
 from ead_platform.training_worker import train_worker
 
 KEPT_CHECKPOINTS = 2
-MODEL = "model"  # folder of a run with its newest model, under a name that does not change
 MARKER = ".validate_storage_marker"  # Ray Train's own, so that the folder holds one file less
 PUBLISHED = (CONFIG, WEIGHTS, STATISTICS, PRIOR, PICTURE)
 
@@ -43,11 +42,6 @@ class TrainingRun:
         self._recipe, self._tracker, self._bar = recipe, tracker, bar
         self._newest: Checkpoint | None = None
 
-    @property
-    def model(self) -> str:
-        """Where the newest model is published."""
-        return f"{self._recipe.place}/{MODEL}"
-
     def __enter__(self) -> "TrainingRun":
         self._bar.__enter__()
         return self
@@ -61,7 +55,7 @@ class TrainingRun:
                     self._publish(self._newest, folder)
             except OSError as failed:
                 if error is None:
-                    raise OutputError(f"cannot write {self.model} ({one_line(failed)}).") from failed
+                    raise OutputError(f"cannot write {self._recipe.model} ({one_line(failed)}).") from failed
             finally:
                 self._tracker.finish(status, Path(folder))
 
@@ -91,7 +85,7 @@ class TrainingRun:
         for name in PUBLISHED:
             if storage.get_file_info(f"{checkpoint.path}/{name}").is_file:
                 copy_files(f"{checkpoint.path}/{name}", f"{folder}/{name}", source_filesystem=storage)
-        filesystem, target = FileSystem.from_uri(self.model)
+        filesystem, target = FileSystem.from_uri(self._recipe.model)
         filesystem.create_dir(target, recursive=True)
         for path in Path(folder).iterdir():  # aside first, so that no file is ever half a file
             aside = f"{target}/.writing-{path.name}"

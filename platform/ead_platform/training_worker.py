@@ -9,10 +9,12 @@ import ray.train
 
 from ead_core.cpu import tune_cpu
 from ead_core.errors import EADError, OutputError, one_line
-from ead_core.training.fit import fit
+from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
-from ead_core.training.session import evaluation, prepare
+from ead_core.training.session import PICTURE, Session, evaluation, prepare
+from ead_platform.final_card import require_sampler
+from ead_platform.provenance import about_session, machine
 from ead_platform.recipe import Recipe
 
 
@@ -38,13 +40,21 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
         workers.together(lambda: _publish(directory, recipe, workers.leads))
 
     try:
-        session = workers.together(lambda: prepare(config))
+        session = workers.together(lambda: prepared(recipe))
+        report = reporter(about_session(config, session, workers.gather(machine())), directory / PICTURE)
         check = evaluation(config, session, directory)
-        fit(config, session.train, session.statistics, directory, _report, check, published)
+        fit(config, session.train, session.statistics, directory, report, check, published)
     except EADError as error:
         told = str(error).replace(str(directory), recipe.place).replace("another folder", "another platform.name")
         return {"refused": told}
     return {"steps": steps_done(directory)} if workers.leads else {}
+
+
+def prepared(recipe: Recipe) -> Session:
+    """This worker's data (DataError), and that molecules of the model can be made with the recipe (ConfigError)."""
+    session = prepare(recipe.core)
+    require_sampler(recipe, session.statistics)
+    return session
 
 
 def _publish(directory: Path, recipe: Recipe, leads: bool) -> None:
@@ -55,5 +65,18 @@ def _publish(directory: Path, recipe: Recipe, leads: bool) -> None:
         raise OutputError(f"cannot write a checkpoint to {recipe.place} ({one_line(error)}).") from error
 
 
-def _report(row: Mapping[str, Any]) -> None:
-    ray.train.report(dict(row))
+def reporter(about: Mapping[str, Any], picture: Path) -> Report:
+    """Sends reports to the driver: the first with what the run rests on, those of a quality check with its picture.
+
+    Args:
+        about: of this run (provenance.py).
+        picture: where the first worker's quality check draws what it has sampled.
+    """
+    first: dict[str, Any] = {"about": dict(about)}
+
+    def report(row: Mapping[str, Any]) -> None:
+        checked = "molecule_stability" in row and picture.is_file()
+        ray.train.report({**row, **first, **({"picture": picture.read_bytes()} if checked else {})})
+        first.clear()
+
+    return report

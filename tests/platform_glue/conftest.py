@@ -1,6 +1,7 @@
 """One Ray cluster for all platform tests, a tiny checkpoint, and a tracking store of its own per test."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ead_platform.settings import Settings
+from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from ead_core.config import Config, load_config
@@ -40,7 +43,7 @@ TRAINING = {
         "optimizer": "muon",
         "evaluate_molecules": 3,
     },
-    "platform": {"num_workers": 2},
+    "platform": {"num_workers": 2, "card_molecules": 0},
 }
 
 
@@ -70,6 +73,21 @@ def conditional_checkpoint(tmp_path_factory):
     save_recipe(directory, config, statistics, prior)
     save_weights(directory, new_denoiser(config, statistics).state_dict())
     return directory
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """The file of an MLflow store without runs, whose tables take two seconds to make."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def settings(empty_store, tmp_path):
+    """Of a command that tracks in a store of its own."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return Settings(f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "mlruns").as_uri(), None, False)
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +155,7 @@ def command(cluster, folder):
     """Builds the command line and environment of a training on the test cluster."""
 
     def command(*overrides, recipe="tiny.yaml"):
-        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), recipe]
+        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), *([recipe] if recipe else [])]
         environment = {
             **os.environ,
             "RAY_ADDRESS": cluster,

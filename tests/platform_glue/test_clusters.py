@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ead_platform.submission import RUNTIME_ENV
 from jsonschema import ValidationError
+from mlflow.cli import server as mlflow_server
 from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -141,7 +142,54 @@ def test_the_image_gets_everything_that_the_installation_needs(dockerfile):
     assert re.search(r"^RUN pip install .*--constraint constraints\.txt .*'\.\[platform\]'$", dockerfile, re.M)
 
 
-@pytest.mark.parametrize("name", ["README.md", "aws.yaml", "kuberay.yaml", "Dockerfile", "runtime_env.yaml"])
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((CLUSTERS / "compose.yaml").read_text())
+
+
+def test_the_tracking_server_waits_for_what_it_needs(compose):
+    services = compose["services"]
+    for name, service in services.items():
+        assert ("image" in service) != ("build" in service)
+        for needed, how in service.get("depends_on", {}).items():
+            waits = how["condition"] == "service_healthy"
+            assert waits == ("healthcheck" in services[needed]), (name, needed)
+    assert {needed for each in services.values() for needed in each.get("depends_on", ())} == services.keys() - {
+        "mlflow"
+    }
+    mounted = {volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", ())}
+    assert mounted == set(compose["volumes"])
+
+
+def test_the_tracking_server_is_for_this_machine_only_and_its_passwords_are_yours(compose):
+    services, example = compose["services"], (CLUSTERS / "compose.env.example").read_text()
+    assert [name for name, service in services.items() if "ports" in service] == ["mlflow"]
+    assert services["mlflow"]["ports"] == ["${MLFLOW_BIND:-127.0.0.1}:5000:5000"]
+    secrets = [
+        value
+        for service in services.values()
+        for name, value in service.get("environment", {}).items()
+        if re.search("PASSWORD|SECRET", name)
+    ]
+    assert len(secrets) == 5
+    for secret in secrets:
+        assert re.fullmatch(r"\$\{(\w+):\?.+\}", secret)  # a missing one is an error, none is written down
+        assert f"{secret[2:].partition(':')[0]}=\n" in example
+
+
+def test_the_tracking_server_is_the_mlflow_that_is_tested(compose):
+    build = compose["services"]["mlflow"]["build"]["dockerfile_inline"]
+    assert f"ghcr.io/mlflow/mlflow:v{PINNED['mlflow']}\n" in build
+    assert f"'psycopg[binary]=={PINNED['psycopg']}'" in build
+    known = {option for parameter in mlflow_server.params for option in parameter.opts}
+    program, verb, *options = compose["services"]["mlflow"]["command"]
+    assert (program, verb) == ("mlflow", mlflow_server.name)
+    assert {option.partition("=")[0] for option in options} <= known
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "aws.yaml", "kuberay.yaml", "compose.yaml", "Dockerfile", "runtime_env.yaml"]
+)
 def test_every_file_that_a_definition_names_exists(name):
     text = (CLUSTERS / name).read_text()
     named = set(re.findall(r"\b(?:platform|ead_core|tune|configs)/[\w/.-]*\w", text))
@@ -184,6 +232,7 @@ def test_a_job_takes_all_code_along_and_little_else(packed):
         ".git/HEAD",
         ".venv/lib/site.py",
         ".env",
+        "platform/clusters/.env",
         ".mypy_cache/x.json",
         "runs/mine/model.safetensors",
         "mlruns/0/meta.yaml",

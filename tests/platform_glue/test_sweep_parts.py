@@ -8,6 +8,7 @@ from ead_platform.cluster import ray_session
 from ead_platform.records import SweepFolder
 from ead_platform.search import DistinctOptunaSearch
 from ead_platform.settings import Settings
+from ead_platform.sweep_tracking import SweepTracker
 from ead_platform.sweeping import (
     Campaign,
     _prefix_of,
@@ -17,7 +18,6 @@ from ead_platform.sweeping import (
     reference_points,
     run_point,
 )
-from ead_platform.tracking import SweepTracker
 from mlflow.tracking import MlflowClient
 from optuna.distributions import CategoricalDistribution
 

@@ -10,12 +10,14 @@ import torch
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
 from ead_platform.training import require_storage
+from ead_platform.training_worker import prepared
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from ead_core.config import load_config
+from ead_core.data.dataset import file_sha256
 from ead_core.diffusion.generation import sample
-from ead_core.errors import DataError, EADError, OutputError
+from ead_core.errors import ConfigError, DataError, EADError, OutputError
 from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.progress import PROGRESS, steps_done
 
@@ -39,7 +41,7 @@ def assert_equal_state(mine, theirs, tolerance):
 
 @pytest.mark.ray
 def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(train, alone, folder):
-    done = train()
+    done = train("platform.card_molecules=3", "training.evaluate_every=15")
     assert done.returncode == 0, done.stderr
     model = folder / "runs" / "tiny" / "model"
     assert f"{model} holds the model at step 30 of 30." in done.stderr
@@ -49,16 +51,30 @@ def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(tra
     client, [run] = tracked(folder)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "tiny"
-    recipe = Recipe.load(folder / "tiny.yaml", ["platform.storage_path=runs"]).flat()
+    given = ["platform.storage_path=runs", "platform.card_molecules=3", "training.evaluate_every=15"]
+    recipe = Recipe.load(folder / "tiny.yaml", given).flat()
     recipe |= {"data.path": str(folder / "chains.npz"), "platform.storage_path": str(folder / "runs")}
     recipe |= {"platform.name": "tiny"}
     assert run.data.params == {key: str(value) for key, value in recipe.items()}
     [last] = client.get_metric_history(run.info.run_id, "loss")[-1:]
     assert last.step == 30
-    assert [m.step for m in client.get_metric_history(run.info.run_id, "molecule_stability")] == [30]
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["checkpoint", "samples.png"]
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "molecule_stability")] == [15, 30]
+    files = {file.path for file in client.list_artifacts(run.info.run_id)} - {"uncommitted.diff"}
+    assert files == {"card", "checkpoint", "curves.png", "recipe.yaml", "samples", "samples.png"}
+    pictures = [file.path for file in client.list_artifacts(run.info.run_id, "samples")]
+    assert pictures == ["samples/step-000015.png", "samples/step-000030.png"]
+    [data] = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("chains.npz", file_sha256(folder / "chains.npz")[:16])
+    assert run.data.tags["ead.hardware"].startswith("2 × ")
+    assert 0 <= run.data.metrics["card/validity_low"] <= run.data.metrics["card/validity_high"]
     kept = client.download_artifacts(run.info.run_id, "checkpoint")
     assert load_checkpoint(kept).config == load_checkpoint(model).config
+
+    repeated = train("--reproduce", "tiny", recipe=None)
+    assert repeated.returncode == 0, repeated.stderr
+    assert repeated.stdout.startswith("tiny-reproduced agrees exactly: all weights and ")
+    repetition = next(each for each in tracked(folder)[1] if each.info.run_name == "tiny-reproduced")
+    assert repetition.data.tags["ead.reproduces"] == run.info.run_id
 
     refused = train("network.layers=2")
     assert refused.returncode == 2
@@ -66,7 +82,7 @@ def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(tra
         f"train: {model.parent} holds a run with network.layers=1, not 2; "
         "choose another platform.name or keep the value."
     )
-    _, [unchanged] = tracked(folder)
+    [unchanged] = [each for each in tracked(folder)[1] if each.info.run_id == run.info.run_id]
     assert unchanged.info.status == "FINISHED"
     assert unchanged.data.params == run.data.params
 
@@ -92,6 +108,16 @@ def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(comma
     assert run.info.status == "FINISHED"
     resumed_at = [m.step for m in client.get_metric_history(run.info.run_id, "loss")]
     assert resumed_at[-1] == 600
+
+
+def test_what_a_worker_cannot_do_is_told_before_the_training(folder):
+    recipe = Recipe.load(folder / "tiny.yaml", [f"data.path={folder}/nowhere.npz"])
+    with pytest.raises(DataError, match=f"data file {folder}/nowhere.npz does not exist;"):
+        prepared(recipe)
+    recipe = recipe.override({"data.path": str(folder / "chains.npz")})
+    with pytest.raises(ConfigError, match="so small that one step spans 10 levels"):
+        prepared(recipe.override({"platform.card_molecules": 1, "sampler.steps": 2}))
+    assert len(prepared(recipe).train) == 32
 
 
 @pytest.mark.ray
