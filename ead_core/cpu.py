@@ -4,8 +4,6 @@ import ctypes
 import os
 import sys
 
-import torch
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 256 << 20  # bounded: unbounded thresholds fragment memory while batch shapes vary
 
@@ -26,6 +24,8 @@ def tune_cpu(threads: int | None = None) -> None:
     Args:
         threads: of torch in this process; None leaves torch's choice.
     """
+    import torch
+
     if threads is not None:
         torch.set_num_threads(threads)
     if not torch.cuda.is_available():

@@ -18,9 +18,9 @@ from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
 from ead_core.data.records import HEAVIEST, Outcome, Property, Record, attempt, records_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.texts import parse_float
+from ead_core.elements import atomic_number, element_symbol
 from ead_core.errors import DataError
 from ead_core.files import write_aside
-from ead_core.molecules import atomic_number, element_symbol
 
 _COUNT = re.compile(r"\s*\d{1,9}\s*")
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.data.store import MoleculeSet
+from ead_core.elements import element_symbol
 from ead_core.evaluation.chunk import Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import time_limit
 from ead_core.evaluation.druglike import druglike
@@ -21,9 +22,7 @@ from ead_core.evaluation.shapes import shapes_of
 from ead_core.evaluation.strain import relax
 from ead_core.evaluation.tally import Tally
 from ead_core.evaluation.valency import Valency, unusual_atoms, valencies
-from ead_core.metrics.chemistry import smiles_of
-from ead_core.metrics.stability import stability
-from ead_core.molecules import element_symbol
+from ead_core.metrics.chemistry import assess
 
 CARRIED = ("id", "seed", "nfe", "seconds", "molecule", "index", "name")  # properties that the table takes over
 
@@ -34,15 +33,15 @@ def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
     if not len(molecules):
         return Measured([])
     with time_limit(measures.seconds + len(molecules)):
-        flags, smiles = stability(molecules), smiles_of(molecules, workers=1)
+        stable_atoms, smiles = assess(molecules, workers=1)
     found = Measured([])
     for index in range(len(molecules)):
         row: Row = {
             "number": chunk.first + index,
             "sampled": bool(chunk.sampled[index]),
             **_carried(molecules, index),
-            "stable_atoms": int(flags.stable_atoms[index]),
-            "stable": bool(flags.stable[index]),
+            "stable_atoms": int(stable_atoms[index]),
+            "stable": bool(stable_atoms[index] == molecules.num_atoms[index]),
             "valid": smiles[index] is not None,
             "smiles": smiles[index],
         }
