@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ead_core.errors import DataError
+from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
 from ead_core.evaluation.figure import Figure, Section
@@ -142,7 +143,7 @@ def make_card(
     smiles, inchikeys = (known.smiles, known.inchikeys) if known else (None, None)
     sections = {
         "published": published(columns, smiles),
-        "strict": strict(columns, inchikeys),
+        "strict": strict(columns, inchikeys) if PUBLISHED not in plan.parts else {},
         "plausibility": plausibility(columns, plan.parts),
         "geometry": geometry(tally, reference) if reference and "geometry" in plan.parts else {},
         "chemistry": chemistry(columns) if "chemistry" in plan.parts else {},

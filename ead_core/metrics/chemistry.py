@@ -21,6 +21,7 @@ from ead_core.cpu import available_cores
 from ead_core.data.store import MoleculeSet
 from ead_core.metrics.bonds import BondedChunk, MoleculeChunk, bonded, find_bonds, similar_chunks
 from ead_core.metrics.stability import stable_atoms_of
+from ead_core.processes import end_with_parent
 
 Progress = Callable[[int], object]
 
@@ -122,7 +123,7 @@ def _mapped(chunks: Sequence[MoleculeChunk], processes: int) -> Iterator[Assesse
     if processes > 1:
         try:
             # spawned, because a fork of a process with torch's threads or a CUDA context may hang
-            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent) as pool:
                 for assessed in pool.map(_assess_chunk, chunks):
                     yield assessed
                     done += 1

@@ -12,11 +12,14 @@ from ead_core.data.streams import molecules_at, read_batches
 from ead_core.errors import DataError
 from ead_core.evaluation import run
 from ead_core.evaluation.card import Card
+from ead_core.evaluation.chunk import CHEAP, Chunk, Measures
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.evaluate import evaluate, evaluate_files
+from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.reference import load_known, load_reference
 from ead_core.evaluation.run import Plan, measure_files
 from ead_core.evaluation.table import TABLE
+from ead_core.evaluation.tally import Tally
 from ead_core.metrics.published import published_card, training_smiles
 
 SMILES = ("C", "O", "CCO", "c1ccncc1", "CC(=O)O", "CCO", "N#CC=O", "C1CC1")
@@ -113,7 +116,7 @@ def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         measure_files(source, tmp_path / "out", QUICK, progress=stop_after_one)
     sent = []
-    monkeypatch.setattr(run, "done_apart", lambda task, work, workers: _spied(task, work, sent))
+    monkeypatch.setattr(run, "done_apart", lambda task, work, workers, stages: _spied(task, work, sent))
     tally = measure_files(source, tmp_path / "out", QUICK)
     assert sent == [3, 6]  # the first three are not measured again
     whole = measure_files(source, tmp_path / "whole", QUICK)
@@ -128,13 +131,50 @@ def _spied(task, work, sent):
     """In this process, and keeping the first numbers of all chunks."""
     for origin, chunk in work:
         sent.append(chunk.first)
-        yield origin, [run.Outcome(chunk, task(chunk))]
+        yield origin, [run.Outcome(chunk, (task(chunk),))]
+
+
+def test_stages_add_up_to_the_whole(mixture):
+    measures = Measures(frozenset({*CHEAP, "posebusters", "strain"}), 60.0)
+    chunk = Chunk(3, mixture, np.arange(len(mixture)) % 2 == 0)
+    whole, rows, tally = measure_chunk(chunk, measures), [{} for _ in range(len(chunk))], Tally()
+    for stage in stages_of(measures).values():
+        piece = stage(chunk)
+        rows = [{**row, **more} for row, more in zip(rows, piece.rows, strict=True)]
+        tally.add(piece.tally)
+    assert rows == whole.rows
+    for name in ("molecules", "perceived", "sizes", "elements", "valencies"):
+        assert getattr(tally, name) == getattr(whole.tally, name), name
+    np.testing.assert_equal(tally.shapes, whole.tally.shapes)
+
+
+def test_a_molecule_that_fails_at_one_stage_keeps_its_other_measures(make_set, tmp_path, monkeypatch):
+    def hangs_in_posebusters(task, work, workers, stages):
+        for origin, chunk in work:
+            results = tuple(stage(chunk) for name, stage in stages.items() if name != "posebusters")
+            yield origin, [run.Outcome(chunk, results, "posebusters: it took too long")]
+
+    save_npz(make_set("CCO"), tmp_path / "one.npz")
+    monkeypatch.setattr(run, "done_apart", hangs_in_posebusters)
+    found = evaluate(tmp_path / "one.npz", plan=Plan(workers=1), out=tmp_path / "out")
+    assert found.failures == {"posebusters: it took too long": 1}
+    assert found.sections["strict"]["strict_validity"].value == 1
+    assert found.sections["plausibility"]["strain"].known == 1
+    assert found.sections["plausibility"]["posebusters"].value == 0  # not passed is not passed
+    assert load_reference(str(tmp_path / "out")).molecules == 1
+
+
+def test_the_published_protocol_can_be_had_alone(mixture, card, tmp_path):
+    found = evaluate(mixture, plan=Plan(("published",), workers=1))
+    assert found.sections.keys() == {"published", "cost"}
+    assert found.sections["published"] == card[0].sections["published"]
+    assert not found.failures
 
 
 def test_other_settings_start_afresh(make_set, tmp_path, monkeypatch):
     save_npz(make_set("C", "O"), tmp_path / "all.npz")
     sent = []
-    monkeypatch.setattr(run, "done_apart", lambda task, work, workers: _spied(task, work, sent))
+    monkeypatch.setattr(run, "done_apart", lambda task, work, workers, stages: _spied(task, work, sent))
     parts = run.Parts(tmp_path / "out" / "parts", {"of": "another run"})
     parts.add(0, [{"number": 0}], run.Tally())
     assert measure_files([tmp_path / "all.npz"], tmp_path / "out", QUICK).molecules == 2
