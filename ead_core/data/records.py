@@ -36,6 +36,7 @@ class Record:
 
 
 Outcome = tuple[str, Record | str]  # the name of a record, and the molecule or why there is none
+Unparsed = Callable[[], Outcome]  # a record that has been cut out of its file, but not looked into yet
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def relax_files(
     """Relax the molecules of files.
 
     Args:
-        sources: see `read_batches`.
+        sources: see `batches`.
         method: `mmff` (MMFF94, UFF where it lacks parameters) or `gfn2`.
         workers: processes; None takes the cores of this process.
         seconds: that one molecule may take.

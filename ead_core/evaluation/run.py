@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ead_core.cpu import available_cores
 from ead_core.data.records import ReadReport
-from ead_core.data.streams import BATCH, molecule_files, read_batches
+from ead_core.data.streams import BATCH, batches, molecule_files
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import CHEAP, DEAR, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
@@ -45,7 +45,7 @@ class Plan:
 
 def count_records(sources: Sequence[Path]) -> int:
     """All attempts, the unreadable ones included (DataError if there are none)."""
-    total = sum(len(report.molecules) + len(report.skipped) for report in read_batches(sources))
+    total = sum(batch.size for batch in batches(sources))
     if not total:
         raise DataError(f"{', '.join(map(str, sources))}: no molecules.")
     return total
@@ -62,7 +62,7 @@ def measure_files(
     """Write `per_molecule.parquet` and `tally.npz` into a folder; an interrupted run goes on from its last part.
 
     Args:
-        sources: files or folders; see `read_batches`.
+        sources: files or folders; see `batches`.
         folder: of the results.
         plan: what is measured.
         reference: real molecules, whose valences count as usual.
@@ -99,13 +99,13 @@ def _unfinished(
 ) -> Iterator[tuple[tuple[int, ReadReport], Chunk]]:
     """Number, report and chunk of each batch that is still to be measured."""
     first = 0
-    for number, report in enumerate(read_batches(sources)):
-        good, size = len(report.molecules), len(report.molecules) + len(report.skipped)
+    for number, batch in enumerate(batches(sources)):
         if parts.finished(number):
-            progress(size)
+            progress(batch.size)
         else:
-            yield (number, report), Chunk(first, report.molecules, sampled[first : first + good])
-        first += size
+            report = batch.read()
+            yield (number, report), Chunk(first, report.molecules, sampled[first : first + len(report.molecules)])
+        first += batch.size
 
 
 def _gathered(

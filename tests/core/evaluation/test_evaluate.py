@@ -8,7 +8,6 @@ import pytest
 
 from ead_core.data.formats import write_molecules
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.data.streams import molecules_at, read_batches
 from ead_core.errors import DataError
 from ead_core.evaluation import run
 from ead_core.evaluation.card import Card
@@ -105,7 +104,7 @@ def test_unreadable_records_are_attempts_with_a_reason(make_set, tmp_path):
 
 
 def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr("ead_core.data.streams.read_batches.__defaults__", (3,))
+    monkeypatch.setattr("ead_core.data.streams.batches.__defaults__", (3,))
     save_npz(make_set(*SMILES), tmp_path / "all.npz")
     source, measured = [tmp_path / "all.npz"], []
 
@@ -204,28 +203,6 @@ def test_bundled_references_hold_the_real_data():
     assert qm9.perceived / qm9.molecules > 0.998
     assert set(qm9.elements) == {"H", "C", "N", "O"}
     assert {"F", "Cl", "Br", "I", "S", "P"} < set(drugs.elements)
-
-
-class TestStreams:
-    def test_a_folder_is_read_in_one_kind_and_in_natural_order(self, make_set, tmp_path):
-        for number in (10, 9):
-            part = make_set("CCO", "C", id=np.array([number, 0]))
-            write_molecules(part, tmp_path / f"shard-{number}.parquet")
-            write_molecules(part, tmp_path / f"shard-{number}.sdf.gz")
-        (tmp_path / "index.json").write_text("{}")
-        reports = list(read_batches([tmp_path], 1))
-        assert [report.names[0] for report in reports][::2] == ["shard-9.parquet, row 1", "shard-10.parquet, row 1"]
-        assert len(reports) == 4
-
-    def test_sdf_is_read_in_batches(self, make_set, tmp_path):
-        write_molecules(make_set("C", "O", "CCO"), tmp_path / "some.sdf")
-        assert [len(report.molecules) for report in read_batches([tmp_path / "some.sdf"], 2)] == [2, 1]
-        found = molecules_at([tmp_path / "some.sdf"], [2, 0, 77])
-        assert {number: len(charges) for number, (charges, _) in found.items()} == {0: 5, 2: 9}
-
-    def test_a_folder_without_molecules_is_told(self, tmp_path):
-        with pytest.raises(DataError, match="without molecule files"):
-            list(read_batches([tmp_path]))
 
 
 def test_odd_molecules_are_counted_under_a_reason(embedded, tmp_path):
