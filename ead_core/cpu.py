@@ -2,7 +2,10 @@
 
 import ctypes
 import os
+import platform
+import re
 import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 256 << 20  # bounded: unbounded thresholds fragment memory while batch shapes vary
@@ -13,6 +16,16 @@ def available_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(granted)) if granted.isdigit() and int(granted) else cores
+
+
+def hardware() -> str:
+    """What this process computes on: the maker's name of the processor (or its kind), and the threads of torch."""
+    import torch
+
+    told = Path("/proc/cpuinfo")
+    name = re.search(r"^model name\s*:\s*(.+)", told.read_text() if told.is_file() else "", re.MULTILINE)
+    processor = name[1].strip() if name else platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} threads"
 
 
 def tune_cpu(threads: int | None = None) -> None:

@@ -15,7 +15,7 @@ from ead_core.errors import DataError
 Property = float | int | str
 
 HEAVIEST = 118  # the last element of the periodic table
-TEXT_PROPERTIES = ("smiles", "molecule", "name", "warning")  # other text has no use in a set of numbers
+TEXT_PROPERTIES = ("smiles", "molecule", "name", "warning", "hardware")  # other text has no use in a set of numbers
 RESERVED = (*CORE_ARRAYS, "elements", "file", "allow_pickle")  # names that the stores use themselves
 
 

@@ -24,7 +24,7 @@ from ead_core.evaluation.tally import Tally
 from ead_core.evaluation.valency import unusual_atoms, valencies
 from ead_core.metrics.chemistry import assess
 
-CARRIED = ("id", "seed", "nfe", "seconds", "molecule", "index", "name")  # properties that the table takes over
+CARRIED = ("id", "seed", "nfe", "seconds", "hardware", "molecule", "index", "name")  # properties that the table keeps
 
 
 def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
