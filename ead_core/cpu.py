@@ -25,7 +25,8 @@ def hardware() -> str:
     told = Path("/proc/cpuinfo")
     name = re.search(r"^model name\s*:\s*(.+)", told.read_text() if told.is_file() else "", re.MULTILINE)
     processor = name[1].strip() if name else platform.processor() or platform.machine()
-    return f"{processor}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} thread{'s' * (threads > 1)}"
 
 
 def tune_cpu(threads: int | None = None) -> None:
