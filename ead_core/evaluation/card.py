@@ -178,7 +178,7 @@ def _failures(columns: Columns) -> dict[str, int]:
 
 def _hardware(columns: Columns) -> dict[str, Any]:
     """What the molecules were made on, if their files say so: without it their seconds mean little."""
-    names = sorted({text for text in columns.texts("hardware") if text})
+    names = sorted(columns.distinct("hardware"))
     return {"hardware": names} if names else {}
 
 
