@@ -51,8 +51,9 @@ def test_importing_the_package_has_no_side_effects(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_that_measure_need_no_torch():
-    code = "import sys, ead_core.evaluation.run, ead_core.metrics.published; print('torch' in sys.modules)"
+def test_what_measures_and_the_command_line_start_without_torch():
+    modules = "ead_core.cli, ead_core.evaluation.evaluate, ead_core.metrics.published"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
 
