@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.data.store import MoleculeSet
+from ead_core.elements import element_symbol
 from ead_core.metrics.chemistry import to_rdkit
 from ead_core.metrics.stability import stability
-from ead_core.molecules import element_symbol
 
 CLASSES = (
     "H",

@@ -11,13 +11,14 @@ of computing there follow (speed_gpu.py).
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+
+from ead_core.cpu import hardware
 
 WORKER = Path(__file__).with_name("speed_worker.py")
 TASKS = ("sampling", "training")
@@ -32,9 +33,10 @@ PLAIN = {
 
 def main():
     options = arguments()
-    print(hardware())
+    made_on = f"{hardware()}, torch {torch.__version__}"
+    print(made_on)
     print(f"{'':<18}{'EDM':>12}{'ours':>12}{'ratio':>8}{'range':>14}{'memory':>16}{'network':>9}   ours")
-    report = {"hardware": hardware(), "rounds": options.rounds}
+    report = {"hardware": made_on, "rounds": options.rounds}
     for task in TASKS:
         for size in options.sizes.split(","):
             report |= compare(task, size, options.rounds)
@@ -62,14 +64,6 @@ def arguments():
     parser.add_argument("--sizes", default="small,full", help="small (64 × 4), full (256 × 9)")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     return parser.parse_args()
-
-
-def hardware():
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-    return f"{cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def compare(task, size, rounds):

@@ -6,53 +6,22 @@ molecules = sample(load_checkpoint("qm9-small"), num=16, seed=0)
 print(evaluate(molecules).table())
 """
 
-from ead_core.config import Config, load_config
-from ead_core.data.dataset import Statistics, compute_statistics, split_indices
-from ead_core.data.formats import read_molecules, write_molecules
-from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.generation import sample
-from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
-from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.errors import EADError
-from ead_core.evaluation.card import Card
-from ead_core.evaluation.evaluate import evaluate
-from ead_core.evaluation.run import Plan
-from ead_core.metrics.published import PublishedCard, compare_published, published_card
-from ead_core.molecules import AtomTypes, MoleculeBatch
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
-from ead_core.training.fit import fit
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    # train
-    "Config",
-    "load_config",
-    "fit",
-    "Checkpoint",
-    "load_checkpoint",
-    # generate
-    "sample",
-    "NoiseSchedule",
-    "Synchronous",
-    "Manual",
-    "Adaptive",
-    # data
-    "MoleculeSet",
-    "MoleculeBatch",
-    "AtomTypes",
-    "Statistics",
-    "compute_statistics",
-    "split_indices",
-    "read_molecules",
-    "write_molecules",
-    # measure
-    "Card",
-    "Plan",
-    "evaluate",
-    "PublishedCard",
-    "published_card",
-    "compare_published",
-    # what can go wrong
-    "EADError",
-]
+if TYPE_CHECKING:
+    from ead_core.api import *  # noqa: F403
+    from ead_core.api import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    """What api.py offers, loaded when it is first asked for: processes that only measure molecules never load torch."""
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module 'ead_core' has no attribute '{name}'")
+    return getattr(importlib.import_module("ead_core.api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*importlib.import_module("ead_core.api").__all__, "__version__"]

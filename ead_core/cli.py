@@ -1,6 +1,7 @@
 """`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,9 @@ def sample(
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
-    from ead_core.cpu import tune_cpu
+    import numpy as np
+
+    from ead_core.cpu import hardware, tune_cpu
     from ead_core.data.formats import check_output, write_molecules
     from ead_core.data.fragment_file import read_fragment
     from ead_core.data.priors import parse_sizes
@@ -89,7 +92,8 @@ def sample(
         molecules = fulfil(model, request, progress, recorder)
     if chooser:
         molecules = choose(molecules, candidates, chooser)
-    write_molecules(molecules, out)
+    made_on = {"hardware": np.full(len(molecules), hardware())}  # without it the seconds mean little
+    write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
     if record and recorder:

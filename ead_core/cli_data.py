@@ -120,7 +120,7 @@ def _overview(report: "ReadReport", file: Path) -> Table:
 
 
 def _elements(molecules: "MoleculeSet") -> Table:
-    from ead_core.molecules import element_symbol
+    from ead_core.elements import element_symbol
 
     table = Table("element", *_right("atoms", "share", "in molecules"))
     owner = np.repeat(np.arange(len(molecules)), molecules.num_atoms)

@@ -11,6 +11,10 @@ from ead_core.console import progress_bar
 from ead_core.errors import ConfigError
 
 PARTS = "geometry, chemistry, posebusters, strain, posebusters_full, gfn2"
+WHICH = (
+    f"Besides both protocols, of {PARTS}, or none; the first four if not given."
+    " published: that protocol alone, which is quick."
+)
 Files = Annotated[list[Path], typer.Argument(help=".sdf, .sdf.gz, .xyz, .npz, .parquet, or folders of them.")]
 
 
@@ -22,9 +26,7 @@ def evaluate(
     train: Annotated[Path | None, typer.Option(help="Training molecules, for novelty.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for card.json, .md, .html and a table.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write card.json to this file, too.")] = None,
-    parts: Annotated[
-        str | None, typer.Option(help=f"Besides both protocols, of {PARTS}, or none; the first four if not given.")
-    ] = None,
+    parts: Annotated[str | None, typer.Option(help=WHICH)] = None,
     num: Annotated[
         int,
         typer.Option("--sample", min=0, help="Molecules on which the dear parts (from posebusters on) are measured."),
@@ -80,10 +82,12 @@ def evaluate(
 
 def _parts(text: str) -> tuple[str, ...]:
     """Names from a comma-separated list (ConfigError for an unknown one)."""
-    from ead_core.evaluation.chunk import CHEAP, DEAR
+    from ead_core.evaluation.chunk import CHEAP, DEAR, PUBLISHED
 
+    if text == PUBLISHED:
+        return (PUBLISHED,)
     names = [] if text == "none" else [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in (*CHEAP, *DEAR)]
     if unknown:
-        raise ConfigError(f"--parts does not know '{unknown[0]}'; it takes {PARTS}, or none.")
+        raise ConfigError(f"--parts does not know '{unknown[0]}'; it takes {PARTS}, or published or none alone.")
     return tuple(dict.fromkeys(names))

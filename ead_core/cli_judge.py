@@ -1,15 +1,19 @@
 """What `ead sample --best-of` and `ead evaluate --conditional` do with judges."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
-from ead_core.judge.judge import Judge
-from ead_core.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from ead_core.judge.judge import Judge
+    from ead_core.training.checkpoint import Checkpoint
 
 
-def selector_for(best_of: int | None, name: str | None, model: Checkpoint, properties: tuple[str, ...]) -> Judge | None:
+def selector_for(
+    best_of: int | None, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
+) -> "Judge | None":
     """Who chooses among candidates; None if nobody is to.
 
     Args:

@@ -2,9 +2,10 @@
 
 import ctypes
 import os
+import platform
+import re
 import sys
-
-import torch
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 256 << 20  # bounded: unbounded thresholds fragment memory while batch shapes vary
@@ -17,6 +18,17 @@ def available_cores() -> int:
     return min(cores, int(granted)) if granted.isdigit() and int(granted) else cores
 
 
+def hardware() -> str:
+    """What this process computes on: the maker's name of the processor (or its kind), and the threads of torch."""
+    import torch
+
+    told = Path("/proc/cpuinfo")
+    name = re.search(r"^model name\s*:\s*(.+)", told.read_text() if told.is_file() else "", re.MULTILINE)
+    processor = name[1].strip() if name else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} thread{'s' * (threads > 1)}"
+
+
 def tune_cpu(threads: int | None = None) -> None:
     """Use oneDNN for float32 products, keep freed memory in the process, and set the thread count.
 
@@ -26,6 +38,8 @@ def tune_cpu(threads: int | None = None) -> None:
     Args:
         threads: of torch in this process; None leaves torch's choice.
     """
+    import torch
+
     if threads is not None:
         torch.set_num_threads(threads)
     if not torch.cuda.is_available():

@@ -10,29 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rdkit import Chem
 from torch import Tensor
 
+from ead_core.elements import element_symbol
 from ead_core.errors import DataError
 
 DUMMY = 0  # the "atomic number" of a slot without an atom (EAD, variable size)
 ONE_HOT_SCALE = 4.0  # EDM's normalize_factors [1, 4, 10]: x / 1, one-hot / 4, charge / 10
 CHARGE_SCALE = 10.0
-
-_PERIODIC_TABLE = Chem.GetPeriodicTable()
-
-
-def atomic_number(symbol: str) -> int:
-    """Atomic number of an element symbol; DataError if there is no such element."""
-    try:
-        return int(_PERIODIC_TABLE.GetAtomicNumber(symbol))
-    except RuntimeError as error:
-        raise DataError(f"'{symbol}' is not an element symbol.") from error
-
-
-def element_symbol(number: int) -> str:
-    """Element symbol of an atomic number."""
-    return str(_PERIODIC_TABLE.GetElementSymbol(int(number)))
 
 
 @dataclass(frozen=True)

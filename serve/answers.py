@@ -14,8 +14,8 @@ from ead_core.data.formats import encode_molecules
 from ead_core.data.properties import unit_of
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.conditions import TARGET
+from ead_core.elements import element_symbol
 from ead_core.metrics.chemistry import smiles_of
-from ead_core.molecules import element_symbol
 from ead_core.training.checkpoint import CARD, find_checkpoint
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules

@@ -51,8 +51,18 @@ def test_importing_the_package_has_no_side_effects(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_measures_and_the_command_line_start_without_torch():
+    modules = "ead_core.cli, ead_core.evaluation.evaluate, ead_core.metrics.published"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
 def test_the_public_surface_is_what_it_says():
     import ead_core
 
     assert all(hasattr(ead_core, name) for name in ead_core.__all__)
     assert len(ead_core.__all__) <= 25
+    assert set(ead_core.__all__) <= set(dir(ead_core))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ead_core.nothing  # noqa: B018

@@ -58,7 +58,7 @@ def read_named(source: Path, progress: Progress | None = None) -> Named:
         DataError: nothing readable at `source`.
     """
     with rdBase.BlockLogs():
-        return _reader(source)(source, progress or (lambda _: None))
+        return reader_of(source)(source, progress or (lambda _: None))
 
 
 def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
@@ -136,7 +136,8 @@ MOLECULE_FILES: dict[str, Callable[[Path, Progress], Named]] = {
 }
 
 
-def _reader(source: Path) -> Callable[[Path, Progress], Named]:
+def reader_of(source: Path) -> Callable[[Path, Progress], Named]:
+    """What reads a source whole (DataError if nothing does)."""
     if not source.exists():
         raise DataError(f"data file {source} does not exist.")
     if source.is_dir():

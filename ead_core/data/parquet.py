@@ -1,5 +1,7 @@
 """Parquet: one row per molecule with lists `elements` (atomic numbers) and `positions`, and properties."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,50 @@ def load_parquet(path: Path) -> Named:
     Raises:
         DataError: not a parquet file, or without the two columns.
     """
-    try:
+    with _readable(path):
         table = pq.read_table(path)
+    _check_columns(table.column_names, path)
+    return molecules_of(table, path)
+
+
+def parquet_batches(path: Path, size: int) -> Iterator[pa.Table]:
+    """The rows of a table, `size` at a time (errors as of `load_parquet`); see `molecules_of`."""
+    with _readable(path), pq.ParquetFile(path) as file:
+        _check_columns(file.schema_arrow.names, path)
+        for batch in file.iter_batches(size):
+            yield pa.Table.from_batches([batch])
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]}).") from error
-    missing = [name for name in _CORE if name not in table.column_names]
+
+
+def _check_columns(names: Sequence[str], path: Path) -> None:
+    missing = [name for name in _CORE if name not in names]
     if missing:
-        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}.")
+        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(names)}.")
+
+
+def molecules_of(table: pa.Table, path: Path, first: int = 1) -> Named:
+    """The molecules of rows.
+
+    Args:
+        table: rows with both columns.
+        path: of their file.
+        first: number of the first row in it.
+
+    Raises:
+        DataError: a column that holds something else.
+    """
     elements, sizes = _lists(table, "elements", path)
     elements = np.nan_to_num(elements, nan=0, posinf=0, neginf=0)  # no element
     positions, widths = _lists(table, "positions", path)
     good = (sizes > 0) & (widths == 3 * sizes)
-    names = np.array([f"{path.name}, row {row}" for row in range(1, len(sizes) + 1)])
+    names = np.array([f"{path.name}, row {row}" for row in range(first, first + len(sizes))])
     skipped = [
         Skipped(str(names[row]), f"it has {sizes[row]} elements but {widths[row]} coordinates.")
         for row in np.flatnonzero(~good)

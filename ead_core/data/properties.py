@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ead_core.data.records import HEAVIEST
 from ead_core.data.store import MoleculeSet
+from ead_core.elements import element_symbol
 from ead_core.errors import DataError
-from ead_core.molecules import element_symbol
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ead_core.errors import DataError
 Property = float | int | str
 
 HEAVIEST = 118  # the last element of the periodic table
-TEXT_PROPERTIES = ("smiles", "molecule", "name", "warning")  # other text has no use in a set of numbers
+TEXT_PROPERTIES = ("smiles", "molecule", "name", "warning", "hardware")  # other text has no use in a set of numbers
 RESERVED = (*CORE_ARRAYS, "elements", "file", "allow_pickle")  # names that the stores use themselves
 
 
@@ -36,6 +36,7 @@ class Record:
 
 
 Outcome = tuple[str, Record | str]  # the name of a record, and the molecule or why there is none
+Unparsed = Callable[[], Outcome]  # a record that has been cut out of its file, but not looked into yet
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TextIO
 import numpy as np
 from rdkit import Chem, rdBase
 
-from ead_core.data.records import TEXT_PROPERTIES, Outcome, Property, Record, attempt, records_of
+from ead_core.data.records import TEXT_PROPERTIES, Outcome, Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.texts import open_text
 from ead_core.errors import DataError
@@ -24,8 +24,14 @@ _INTEGER = re.compile(r"[+-]?\d{1,18}")  # longer ones do not fit into 64 bits
 
 def read_sdf(path: Path) -> Iterator[Outcome]:
     """Molecules of an SDF file: atoms and 3D coordinates as written, and the data fields."""
+    return (parse() for parse in unparsed_sdf(path))
+
+
+def unparsed_sdf(path: Path) -> Iterator[Unparsed]:
+    """The same before they are parsed, which takes most of the time."""
     for number, (line, text) in enumerate(_record_texts(path), start=1):
-        yield attempt(f"{path.name}, molecule {number} (line {line})", functools.partial(_record, text))
+        name = f"{path.name}, molecule {number} (line {line})"
+        yield functools.partial(attempt, name, functools.partial(_record, text))
 
 
 def _record_texts(path: Path) -> Iterator[tuple[int, str]]:

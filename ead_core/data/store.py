@@ -3,9 +3,10 @@
 `num_atoms` [M], `charges` [ΣN] atomic numbers, `positions` [ΣN, 3] in Å, and any per-molecule array [M].
 """
 
+import contextlib
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,18 +128,24 @@ def load_npz(path: Path | str) -> MoleculeSet:
         DataError: missing file, not an npz, missing arrays, or arrays that do not fit each other.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"data file {path} does not exist.")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in CORE_ARRAYS if name not in arrays]
-            if missing:
-                raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
-            loaded = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable .npz molecule store ({error}).") from error
+    with readable_npz(path), np.load(path, allow_pickle=False) as arrays:
+        missing = [name for name in CORE_ARRAYS if name not in arrays]
+        if missing:
+            raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
+        loaded = {name: arrays[name] for name in arrays.files}
     core = {name: loaded.pop(name) for name in CORE_ARRAYS}
     try:
         return MoleculeSet(**core, properties=loaded)
     except (DataError, ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def readable_npz(path: Path) -> Iterator[None]:
+    """Raise the DataError of whatever makes reading an `.npz` file fail within the block."""
+    if not path.is_file():
+        raise DataError(f"data file {path} does not exist.")
+    try:
+        yield
+    except (OSError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable .npz molecule store ({error}).") from error

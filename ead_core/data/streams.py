@@ -1,29 +1,50 @@
 """Reading molecules a batch at a time, from files that may hold millions and from folders of many files.
 
-SDF is read as a stream. Files of arrays (`.npz`, `.parquet`), archives and `.xyz` are read whole, one after the
-other, at about 0.3 GB per million molecules of QM9's size; generated shards are far smaller.
+All files are read as streams but archives, whose members are put in order first and which are read whole, one after
+the other. Cutting a file into records is cheap; a batch is parsed when it is asked for.
 """
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 from rdkit import rdBase
 
-from ead_core.data.formats import MOLECULE_FILES, extension_of, read_named
-from ead_core.data.records import Named, ReadReport, assemble, screen
-from ead_core.data.sdf import read_sdf
-from ead_core.data.texts import natural_key
+from ead_core.data.formats import MOLECULE_FILES, extension_of, reader_of
+from ead_core.data.npz_stream import npz_batches
+from ead_core.data.parquet import molecules_of, parquet_batches
+from ead_core.data.records import Named, ReadReport, Unparsed, assemble, screen
+from ead_core.data.sdf import unparsed_sdf
+from ead_core.data.texts import natural_key, open_text
+from ead_core.data.xyz import unparsed_xyz
 from ead_core.errors import DataError
 
 BATCH = 128  # records that are read together; what is numbered is numbered batch by batch
 _PREFERRED = (".parquet", ".npz", ".sdf.gz", ".sdf", ".xyz")  # of a folder that has the same molecules in several kinds
 
 
-def read_batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[ReadReport]:
-    """At most `size` records at a time, good and bad, in order; a batch does not reach across files.
+class Batch(NamedTuple):
+    """Records of a file that are not parsed yet.
+
+    Attributes:
+        size: number of records.
+        parse: reads them.
+    """
+
+    size: int
+    parse: Callable[[], Named]
+
+    def read(self) -> ReadReport:
+        """The good ones and the bad ones."""
+        with rdBase.BlockLogs():
+            return screen(self.parse())
+
+
+def batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[Batch]:
+    """At most `size` records at a time, in order; a batch does not reach across files.
 
     Args:
         sources: molecule files, or folders of them (of one kind: parquet if there is any, else npz, SDF, xyz).
@@ -33,10 +54,14 @@ def read_batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[ReadRep
         DataError: a source that does not exist, is of an unknown kind, or cannot be read.
     """
     for path in itertools.chain.from_iterable(map(molecule_files, sources)):
-        for named in _named_batches(path, size):
-            with rdBase.BlockLogs():
-                report = screen(named)
-            yield report
+        whole = reader_of(path)
+        cut = _CUTTERS.get(extension_of(path, MOLECULE_FILES))
+        yield from cut(path, size) if cut else _slices(whole(path, lambda done: None), size)
+
+
+def read_batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[ReadReport]:
+    """The same, read."""
+    return (batch.read() for batch in batches(sources, size))
 
 
 def molecule_files(source: Path) -> list[Path]:
@@ -51,35 +76,76 @@ def molecule_files(source: Path) -> list[Path]:
     raise DataError(f"{source} is a folder without molecule files ({', '.join(_PREFERRED)}).")
 
 
-def _named_batches(path: Path, size: int) -> Iterator[Named]:
-    if extension_of(path, MOLECULE_FILES) in (".sdf", ".sdf.gz") and path.is_file() and path.stat().st_size:
-        outcomes = read_sdf(path)
-        while batch := list(itertools.islice(outcomes, size)):
-            yield assemble(batch)
-        return
-    whole = read_named(path)
+def _cut_records(records: Iterator[Unparsed], size: int) -> Iterator[Batch]:
+    while several := list(itertools.islice(records, size)):
+        yield Batch(len(several), functools.partial(_parsed, several))
+
+
+def _parsed(records: Sequence[Unparsed]) -> Named:
+    return assemble(parse() for parse in records)
+
+
+def _cut_sdf(path: Path, size: int) -> Iterator[Batch]:
+    return _cut_records(unparsed_sdf(path), size)
+
+
+def _cut_xyz(path: Path, size: int) -> Iterator[Batch]:
+    with open_text(path) as file:
+        yield from _cut_records(unparsed_xyz(path.name, (line.rstrip("\n") for line in file)), size)
+
+
+def _cut_npz(path: Path, size: int) -> Iterator[Batch]:
+    first = 1
+    for molecules in npz_batches(path, size):
+        names = [f"{path.name}, molecule {number}" for number in range(first, first + len(molecules))]
+        yield Batch(len(names), functools.partial(Named, names, molecules))
+        first += len(names)
+
+
+def _cut_parquet(path: Path, size: int) -> Iterator[Batch]:
+    first = 1
+    for rows in parquet_batches(path, size):
+        yield Batch(len(rows), functools.partial(molecules_of, rows, path, first))
+        first += len(rows)
+
+
+_CUTTERS: dict[str, Callable[[Path, int], Iterator[Batch]]] = {
+    ".sdf": _cut_sdf,
+    ".sdf.gz": _cut_sdf,
+    ".xyz": _cut_xyz,
+    ".npz": _cut_npz,
+    ".parquet": _cut_parquet,
+}
+
+
+def _slices(whole: Named, size: int) -> Iterator[Batch]:
+    """Of what is in memory; the bad ones follow the good ones."""
     for start in range(0, len(whole.names), size):
         rows = range(start, min(start + size, len(whole.names)))
-        yield Named([whole.names[row] for row in rows], whole.molecules.select(rows))
+        names = [whole.names[row] for row in rows]
+        yield Batch(len(rows), functools.partial(Named, names, whole.molecules.select(rows)))
     for start in range(0, len(whole.skipped), size):
-        yield Named([], whole.molecules.select([]), whole.skipped[start : start + size])
+        bad = whole.skipped[start : start + size]
+        yield Batch(len(bad), functools.partial(Named, [], whole.molecules.select([]), bad))
 
 
 def molecules_at(sources: Sequence[Path], numbers: Iterable[int]) -> dict[int, tuple[NDArray[Any], NDArray[Any]]]:
     """Atomic numbers [N] and positions [N, 3] of the molecules with these numbers, as far as they are good.
 
     Args:
-        sources: see `read_batches`.
+        sources: see `batches`.
         numbers: among all records, good and bad; within a batch the good come first.
     """
     wanted = sorted(set(numbers))
     found: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
     first = 0
-    for report in read_batches(sources):
+    for batch in batches(sources):
+        here = [number for number in wanted if first <= number < first + batch.size]
+        molecules = batch.read().molecules if here else None
+        for number in here:
+            if molecules is not None and number - first < len(molecules):
+                found[number] = molecules.molecule(number - first)
+        first += batch.size
         if not wanted or first > wanted[-1]:
             break
-        for number in wanted:
-            if 0 <= number - first < len(report.molecules):
-                found[number] = report.molecules.molecule(number - first)
-        first += len(report.molecules) + len(report.skipped)
     return found

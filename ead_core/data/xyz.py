@@ -4,10 +4,9 @@ A frame is a line with the number of atoms, a comment line, and one line `elemen
 """
 
 import functools
-import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
-from ead_core.data.records import HEAVIEST, Outcome, Property, Record, attempt, records_of
+from ead_core.data.records import HEAVIEST, Outcome, Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.texts import parse_float
+from ead_core.elements import atomic_number, element_symbol
 from ead_core.errors import DataError
 from ead_core.files import write_aside
-from ead_core.molecules import atomic_number, element_symbol
 
 _COUNT = re.compile(r"\s*\d{1,9}\s*")
 
@@ -36,24 +35,36 @@ class Frame(NamedTuple):
 
 def parse_xyz(name: str, text: str) -> Iterator[Outcome]:
     """Molecules of one xyz text, plain or GDB9; a bad frame does not disturb its neighbours."""
-    for number, frame in enumerate(_frames(text.splitlines()), start=1):
-        yield attempt(f"{name}, molecule {number} (line {frame.line})", functools.partial(_record, frame))
+    return (parse() for parse in unparsed_xyz(name, text.splitlines()))
 
 
-def _frames(lines: list[str]) -> Iterator[Frame]:
+def unparsed_xyz(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
+    """The same before they are parsed, from lines that are read as they are needed."""
+    for number, frame in enumerate(_frames(lines), start=1):
+        told = f"{name}, molecule {number} (line {frame.line})"
+        yield functools.partial(attempt, told, functools.partial(_record, frame))
+
+
+def _frames(lines: Iterable[str]) -> Iterator[Frame]:
     """Cut at every line that is a lone integer, except where a comment is due."""
-    starts: list[int] = []
-    for index, line in enumerate(lines):
-        comment_due = bool(starts) and index == starts[-1] + 1
-        opens_text = not starts and bool(line.strip())
-        if opens_text or (_COUNT.fullmatch(line) and not comment_due):
-            starts.append(index)
-    for start, stop in itertools.pairwise([*starts, len(lines)]):
-        comment = lines[start + 1] if start + 1 < stop else ""
-        body = lines[start + 2 : stop]
-        while body and not body[-1].strip():
-            body.pop()
-        yield Frame(start + 1, lines[start].strip(), comment, body)
+    first, frame = 0, list[str]()
+    for number, line in enumerate(lines, start=1):
+        opens = len(frame) != 1 and _COUNT.fullmatch(line) if frame else line.strip()
+        if opens and frame:
+            yield _frame(first, frame)
+        if opens:
+            first, frame = number, []
+        if opens or frame:
+            frame.append(line)
+    if frame:
+        yield _frame(first, frame)
+
+
+def _frame(line: int, text: list[str]) -> Frame:
+    size, comment, *body = [*text, ""] if len(text) == 1 else text
+    while body and not body[-1].strip():
+        body.pop()
+    return Frame(line, size.strip(), comment, body)
 
 
 def _record(frame: Frame) -> Record:

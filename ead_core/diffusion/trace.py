@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.data.records import HEAVIEST
+from ead_core.elements import element_symbol
 from ead_core.errors import DataError, OutputError
 from ead_core.files import check_writable, write_aside
-from ead_core.molecules import DUMMY, element_symbol
+from ead_core.molecules import DUMMY
 
 FORMAT = "ead-trace-1"
 EXTENSION = ".npz"

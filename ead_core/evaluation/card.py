@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ead_core.errors import DataError
+from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
 from ead_core.evaluation.figure import Figure, Section
@@ -108,6 +109,8 @@ class Card:
         for section, figures in self.sections.items():
             lines += ["", TITLES[section]]
             lines += [f"  {f.title:<52} {f.shown():<36}{coverage(f)}".rstrip() for f in figures.values()]
+        if "hardware" in self.about:
+            lines.append(f"  made on {', '.join(self.about['hardware'])}")
         if self.failures:
             lines += ["", "Not measured, or bonds not perceived"]
             lines += [f"  {count:>8,}  {reason}" for reason, count in self.failures.items()]
@@ -142,7 +145,7 @@ def make_card(
     smiles, inchikeys = (known.smiles, known.inchikeys) if known else (None, None)
     sections = {
         "published": published(columns, smiles),
-        "strict": strict(columns, inchikeys),
+        "strict": strict(columns, inchikeys) if PUBLISHED not in plan.parts else {},
         "plausibility": plausibility(columns, plan.parts),
         "geometry": geometry(tally, reference) if reference and "geometry" in plan.parts else {},
         "chemistry": chemistry(columns) if "chemistry" in plan.parts else {},
@@ -154,7 +157,12 @@ def make_card(
         {section: figures for section, figures in sections.items() if figures},
         _failures(columns),
         pattern_distances(tally, reference) if reference else (),
-        {**(about or {}), **_versions(plan), "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+        {
+            **(about or {}),
+            **_hardware(columns),
+            **_circumstances(plan),
+            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
     )
 
 
@@ -168,11 +176,18 @@ def _failures(columns: Columns) -> dict[str, int]:
     return named | ({"other reasons": others} if others else {})
 
 
-def _versions(plan: Plan) -> dict[str, Any]:
+def _hardware(columns: Columns) -> dict[str, Any]:
+    """What the molecules were made on, if their files say so: without it their seconds mean little."""
+    names = sorted(columns.distinct("hardware"))
+    return {"hardware": names} if names else {}
+
+
+def _circumstances(plan: Plan) -> dict[str, Any]:
     packages = ["ead", "rdkit"] + ["posebusters"] * any("posebusters" in part for part in plan.parts)
     packages += ["tblite"] * ("gfn2" in plan.parts)
     return {
         "parts": list(plan.parts),
         "sample": plan.sample,
         "versions": {package: version(package) for package in packages},
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

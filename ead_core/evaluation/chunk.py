@@ -14,6 +14,7 @@ Row = dict[str, Any]
 
 CHEAP = ("geometry", "chemistry")  # parts of a card that are measured on every molecule
 DEAR = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
+PUBLISHED, STRICT = "published", "strict"  # protocols
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Measures:
     """What is measured.
 
     Attributes:
-        parts: of `CHEAP` and `DEAR`; the published and the strict protocol always are.
+        parts: of `CHEAP` and `DEAR`, beside both protocols; or `PUBLISHED`, which means this protocol alone.
         seconds: that one molecule may take.
         valencies: of real molecules; None if unknown.
     """
@@ -29,6 +30,11 @@ class Measures:
     parts: frozenset[str]
     seconds: float
     valencies: ValencyTable | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What rests on perceived bonds, in the order in which it is measured."""
+        return () if PUBLISHED in self.parts else (STRICT, *(part for part in (*CHEAP, *DEAR) if part in self.parts))
 
 
 @dataclass(frozen=True)

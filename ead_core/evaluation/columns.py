@@ -45,14 +45,18 @@ class Columns:
         """Values, None where unknown."""
         return list(self._column(name).to_pylist())
 
+    def distinct(self, name: str) -> set[str]:
+        """Values that occur, the empty one apart."""
+        return set(self._column(name).unique().to_pylist()) - {None, ""}
+
     @cached_property
     def sampled(self) -> NDArray[np.bool_]:
         """On which the dear parts were measured."""
         return self.flags("sampled")
 
     def rows(self, numbers: NDArray[Any]) -> pd.DataFrame:
-        """Whole rows."""
-        return self._file.read().take(pa.array(numbers)).to_pandas()
+        """Whole rows; the others are passed over without being held."""
+        return pq.read_table(self._path, filters=[("number", "in", numbers.tolist())]).to_pandas()
 
     def _column(self, name: str) -> Any:
         return self._file.read(columns=[name])[name]

@@ -1,7 +1,8 @@
 """Work on molecules in other processes, so that one molecule that hangs or crashes RDKit costs only itself.
 
-A chunk whose process dies, or is ended because one molecule took too long, is done again molecule by molecule; what
-fails then is left out under a named reason, and its process is replaced.
+A chunk whose process dies, or is ended because one molecule took too long, is done again molecule by molecule, and a
+molecule that fails then, stage by stage; what fails by itself is left out under a named reason. A process that died is
+replaced, and all end with the one that started them.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from ead_core.errors import one_line
 from ead_core.evaluation.chunk import Chunk
+from ead_core.processes import end_with_parent
 
 SECONDS = 60.0  # for one molecule; a drug takes four of them with PoseBusters' full checks
 _TOO_LONG = 1  # exit code of a process whose molecule took too long
@@ -70,15 +72,24 @@ class _Context(SpawnContext):
 
 
 class Outcome(NamedTuple, Generic[Result]):
-    """A chunk, what came of it, and why nothing did, in which case it is a single molecule."""
+    """A chunk, what came of it (of each stage that succeeded, if it was done in stages), and why something did not.
+
+    Where there is a failure, the chunk is a single molecule.
+    """
 
     chunk: Chunk
-    result: Result | None
+    results: tuple[Result, ...]
     failure: str = ""
 
 
+Task = Callable[[Chunk], Result]
+
+
 def done_apart(
-    task: Callable[[Chunk], Result], work: Iterable[tuple[Origin, Chunk]], workers: int
+    task: Task[Result],
+    work: Iterable[tuple[Origin, Chunk]],
+    workers: int,
+    stages: Mapping[str, Task[Result]] | None = None,
 ) -> Iterator[tuple[Origin, list[Outcome[Result]]]]:
     """Outcomes of each chunk, in order: one, or one per molecule if the chunk had to be taken apart.
 
@@ -86,16 +97,17 @@ def done_apart(
         task: of a module, since it is sent to processes that start afresh; it guards each molecule by `time_limit`.
         work: chunks, read as they are needed, each with what the caller wants back beside its outcomes.
         workers: processes.
+        stages: by name, what the task does to a molecule in pieces that need nothing of each other.
     """
-    pool = ProcessPool(max_workers=workers, context=_Context())
+    pool = ProcessPool(max_workers=workers, initializer=end_with_parent, context=_Context())
     waiting: deque[tuple[Origin, Chunk, Any]] = deque()
     try:
         for origin, chunk in work:
             waiting.append((origin, chunk, pool.schedule(task, args=(chunk,))))
             if len(waiting) >= _AHEAD * workers:
-                yield _finish(pool, task, *waiting.popleft())
+                yield _finish(pool, task, stages or {}, *waiting.popleft())
         while waiting:
-            yield _finish(pool, task, *waiting.popleft())
+            yield _finish(pool, task, stages or {}, *waiting.popleft())
         pool.close()
     finally:
         pool.stop()  # also when the caller has had enough, or was interrupted
@@ -103,21 +115,40 @@ def done_apart(
 
 
 def _finish(
-    pool: ProcessPool, task: Callable[[Chunk], Result], origin: Origin, chunk: Chunk, future: Any
+    pool: ProcessPool,
+    task: Task[Result],
+    stages: Mapping[str, Task[Result]],
+    origin: Origin,
+    chunk: Chunk,
+    future: Any,
 ) -> tuple[Origin, list[Outcome[Result]]]:
-    first = _outcome(chunk, future)
-    if not first.failure or len(chunk) == 1:
-        return origin, [first]
-    singles = [chunk.single(index) for index in range(len(chunk))]
+    whole = _outcome(chunk, future)
+    if not whole.failure:
+        return origin, [whole]
+    singles = [chunk.single(index) for index in range(len(chunk))] if len(chunk) > 1 else []
     futures = [pool.schedule(task, args=(single,)) for single in singles]
-    return origin, [_outcome(single, one) for single, one in zip(singles, futures, strict=True)]
+    outcomes = [_outcome(single, one) for single, one in zip(singles, futures, strict=True)] or [whole]
+    return origin, [_in_stages(pool, stages, one) if one.failure and stages else one for one in outcomes]
+
+
+def _in_stages(pool: ProcessPool, stages: Mapping[str, Task[Result]], failed: Outcome[Result]) -> Outcome[Result]:
+    """One molecule again, to keep what does not fail."""
+    chunk = failed.chunk
+    futures = {name: pool.schedule(stage, args=(chunk,)) for name, stage in stages.items()}
+    outcomes = {name: _outcome(chunk, future) for name, future in futures.items()}
+    reasons: dict[str, list[str]] = {}
+    for name, one in outcomes.items():
+        if one.failure:
+            reasons.setdefault(one.failure, []).append(name)
+    told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return Outcome(chunk, tuple(result for one in outcomes.values() for result in one.results), told)
 
 
 def _outcome(chunk: Chunk, future: Any) -> Outcome[Any]:
     try:
-        return Outcome(chunk, future.result())
+        return Outcome(chunk, (future.result(),))
     except ProcessExpired as error:
         ended = f"it ended the process that worked on it (exit code {error.exitcode})"
-        return Outcome(chunk, None, "it took too long" if error.exitcode == _TOO_LONG else ended)
+        return Outcome(chunk, (), "it took too long" if error.exitcode == _TOO_LONG else ended)
     except Exception as error:  # whatever a chemistry library raises must cost one molecule only
-        return Outcome(chunk, None, f"{type(error).__name__}: {one_line(error)}")
+        return Outcome(chunk, (), f"{type(error).__name__}: {one_line(error)}")

@@ -27,7 +27,7 @@ def evaluate(
     """Measure molecules of any origin, in processes of its own (contained.py).
 
     Args:
-        molecules: a set, or files or folders of molecules (see `read_batches`).
+        molecules: a set, or files or folders of molecules (see `batches`).
         reference: real molecules whose geometry, valences, sizes and elements count as right: `qm9`, `drugs`, a file of
             molecules, or the folder of another evaluation.
         train: molecules that do not count as new.

@@ -3,16 +3,17 @@
 This runs in other processes, a chunk of molecules at a time (contained.py).
 """
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.chunk import Chunk, Measured, Measures, Row
+from ead_core.elements import element_symbol
+from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import time_limit
 from ead_core.evaluation.druglike import druglike
 from ead_core.evaluation.perception import PerceptionError, perceive
@@ -20,60 +21,78 @@ from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
 from ead_core.evaluation.strain import relax
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import Valency, unusual_atoms, valencies
-from ead_core.metrics.chemistry import smiles_of
-from ead_core.metrics.stability import stability
-from ead_core.molecules import element_symbol
+from ead_core.evaluation.valency import unusual_atoms, valencies
+from ead_core.metrics.chemistry import assess
 
-CARRIED = ("id", "seed", "nfe", "seconds", "molecule", "index", "name")  # properties that the table takes over
+CARRIED = ("id", "seed", "nfe", "seconds", "hardware", "molecule", "index", "name")  # properties that the table keeps
 
 
 def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
-    """Rows in the order of the chunk."""
+    """Everything; rows in the order of the chunk."""
+    found = measure_published(chunk, measures)
+    _add_stages(found, chunk, measures, measures.stages)
+    return found
+
+
+def stages_of(measures: Measures) -> dict[str, Callable[[Chunk], Measured]]:
+    """The same in pieces: their rows and tallies add up to those of `measure_chunk`."""
+    pieces: dict[str, Callable[[Chunk], Measured]] = {
+        PUBLISHED: functools.partial(measure_published, measures=measures)
+    }
+    return pieces | {
+        stage: functools.partial(measure_stage, measures=measures, stage=stage) for stage in measures.stages
+    }
+
+
+def measure_published(chunk: Chunk, measures: Measures) -> Measured:
+    """What the file says of the molecules, and what needs no perceived bonds."""
     molecules = chunk.molecules
-    if not len(molecules):
-        return Measured([])
     with time_limit(measures.seconds + len(molecules)):
-        flags, smiles = stability(molecules), smiles_of(molecules, workers=1)
+        stable_atoms, smiles = assess(molecules, workers=1)
     found = Measured([])
-    for index in range(len(molecules)):
+    for index, (size, stable, text) in enumerate(zip(molecules.num_atoms, stable_atoms, smiles, strict=True)):
+        symbols = Counter(element_symbol(int(number)) for number in molecules.molecule(index)[0])
+        found.tally.add(Tally(1, 0, Counter([int(size)]), symbols))
         row: Row = {
             "number": chunk.first + index,
             "sampled": bool(chunk.sampled[index]),
             **_carried(molecules, index),
-            "stable_atoms": int(flags.stable_atoms[index]),
-            "stable": bool(flags.stable[index]),
-            "valid": smiles[index] is not None,
-            "smiles": smiles[index],
+            "atoms": int(size),
+            "formula": _formula(symbols),
+            "stable_atoms": int(stable),
+            "stable": bool(stable == size),
+            "valid": text is not None,
+            "smiles": text,
         }
-        with time_limit(measures.seconds):
-            row |= _measure(*molecules.molecule(index), net_charge(molecules, index), row["sampled"], measures, found)
         found.rows.append(row)
     return found
 
 
-def _measure(
-    charges: NDArray[Any],
-    positions: NDArray[Any],
-    net_charge: int,
-    sampled: bool,
-    measures: Measures,
-    found: Measured,
-) -> Row:
-    """Columns of one molecule that rest on its perceived bonds; it is added to the tally."""
-    symbols = Counter(element_symbol(int(number)) for number in charges)
-    found.tally.add(Tally(1, 0, Counter([len(charges)]), symbols))
-    row: Row = {"atoms": len(charges), "formula": _formula(symbols)}
-    try:
-        mol = perceive(charges, positions, net_charge)
-    except PerceptionError as error:
-        return row | {"perceived": False, "reason": str(error), "strict_valid": False}
+def measure_stage(chunk: Chunk, measures: Measures, stage: str) -> Measured:
+    """One of `Measures.stages` by itself."""
+    found = Measured([{} for _ in range(len(chunk))])
+    _add_stages(found, chunk, measures, (stage,))
+    return found
+
+
+def _add_stages(found: Measured, chunk: Chunk, measures: Measures, stages: Sequence[str]) -> None:
+    if not stages:
+        return
+    for index, row in enumerate(found.rows):
+        with time_limit(measures.seconds):
+            try:
+                mol = perceive(*chunk.molecules.molecule(index), net_charge(chunk.molecules, index))
+            except PerceptionError as error:
+                row.update({"perceived": False, "reason": str(error), "strict_valid": False})
+                continue
+            for stage in stages:
+                if stage not in DEAR or chunk.sampled[index]:
+                    row.update(_STAGES[stage](mol, measures, found.tally))
+
+
+def _strict(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
     kinds = valencies(mol)
-    found.tally.add(Tally(perceived=1, valencies=Counter(kinds)))
-    return row | _strict(mol, measures, kinds) | _parts(mol, measures.parts, sampled, found.tally)
-
-
-def _strict(mol: Chem.Mol, measures: Measures, kinds: list[tuple[str, Valency]]) -> Row:
+    tally.add(Tally(perceived=1, valencies=Counter(kinds)))
     pieces, radicals = len(Chem.GetMolFrags(mol)), sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
     unusual = None if measures.valencies is None else unusual_atoms(kinds, measures.valencies)
     return {
@@ -88,30 +107,51 @@ def _strict(mol: Chem.Mol, measures: Measures, kinds: list[tuple[str, Valency]])
     }
 
 
-def _parts(mol: Chem.Mol, parts: frozenset[str], sampled: bool, tally: Tally) -> Row:
-    row: Row = {}
-    if "geometry" in parts:
-        tally.add(Tally(shapes=shapes_of(mol)))
-    if "chemistry" in parts:
-        row |= druglike(Chem.RemoveHs(mol))
-    if sampled:
-        row |= _dear_parts(mol, parts)
-    return row
+def _geometry(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
+    tally.add(Tally(shapes=shapes_of(mol)))
+    return {}
 
 
-def _dear_parts(mol: Chem.Mol, parts: frozenset[str]) -> Row:
-    row: Row = {}
-    for part, config in (("posebusters", FAST), ("posebusters_full", FULL)):
-        if part in parts:
-            row |= {part: not (failed := failed_checks(mol, config)), f"{part}_failed": ", ".join(failed)}
-    if "strain" in parts and (relaxed := relax(mol)):
-        row |= {"strain": relaxed.strain, "strain_rmsd": relaxed.rmsd, "strain_method": relaxed.method}
-    if "gfn2" in parts:
-        from ead_core.evaluation.gfn2 import relax_gfn2
+def _chemistry(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
+    return druglike(Chem.RemoveHs(mol))
 
-        if quantum := relax_gfn2(mol):
-            row |= {"gfn2_gain": quantum.strain, "gfn2_rmsd": quantum.rmsd}
-    return row
+
+def _posebusters(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
+    return _checks(mol, FAST, "posebusters")
+
+
+def _posebusters_full(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
+    return _checks(mol, FULL, "posebusters_full")
+
+
+def _checks(mol: Chem.Mol, config: str, part: str) -> Row:
+    failed = failed_checks(mol, config)
+    return {part: not failed, f"{part}_failed": ", ".join(failed)}
+
+
+def _strain(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
+    relaxed = relax(mol)
+    if relaxed is None:
+        return {}
+    return {"strain": relaxed.strain, "strain_rmsd": relaxed.rmsd, "strain_method": relaxed.method}
+
+
+def _gfn2(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
+    from ead_core.evaluation.gfn2 import relax_gfn2
+
+    quantum = relax_gfn2(mol)
+    return {"gfn2_gain": quantum.strain, "gfn2_rmsd": quantum.rmsd} if quantum else {}
+
+
+_STAGES: dict[str, Callable[[Chem.Mol, Measures, Tally], Row]] = {
+    STRICT: _strict,
+    "geometry": _geometry,
+    "chemistry": _chemistry,
+    "posebusters": _posebusters,
+    "strain": _strain,
+    "posebusters_full": _posebusters_full,
+    "gfn2": _gfn2,
+}
 
 
 def _carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:

@@ -27,12 +27,17 @@ def write_page(
     """Write the page (OutputError if it cannot be written)."""
     contents = {
         "CARD-NAME": html.escape(card.name),
-        "CARD-SIZE": f"{card.attempts:,} molecules; 95 % intervals",
+        "CARD-SIZE": html.escape(_summary(card)),
         "CARD-TABLES": "".join(map(_table, _rows(card))),
         "CARD-PLOTS": _picture(card, columns, tally, reference),
         "/* MOLECULES */": as_data(_molecules(columns, sources)),
     }
     write_filled_page("card", contents, path)
+
+
+def _summary(card: Card) -> str:
+    made = f"; made on {', '.join(card.about['hardware'])}" if "hardware" in card.about else ""
+    return f"{card.attempts:,} molecules; 95 % intervals{made}"
 
 
 def _rows(card: Card) -> list[tuple[str, list[tuple[str, ...]]]]:

@@ -97,7 +97,7 @@ def relax_files(
     """Relax the molecules of files.
 
     Args:
-        sources: see `read_batches`.
+        sources: see `batches`.
         method: `mmff` (MMFF94, UFF where it lacks parameters) or `gfn2`.
         workers: processes; None takes the cores of this process.
         seconds: that one molecule may take.
@@ -110,7 +110,7 @@ def relax_files(
     dropped: Counter[str] = Counter()
     parts, attempts = [], 0
     for report, outcomes in done_apart(task, _chunks(sources), workers or available_cores()):
-        moved = [one for _, result, failure in outcomes for one in ([Moved(failure)] if failure else result or [])]
+        moved = [one for found in outcomes for one in ([Moved(found.failure)] if found.failure else found.results[0])]
         dropped.update(one.reason for one in moved if one.reason)
         dropped.update(["unreadable"] * len(report.skipped))
         attempts += len(report.molecules) + len(report.skipped)

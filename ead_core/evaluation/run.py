@@ -1,6 +1,7 @@
 """Measuring any number of molecules with all cores: read in batches, measured apart, kept part by part."""
 
 import functools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,16 @@ from numpy.typing import NDArray
 
 from ead_core.cpu import available_cores
 from ead_core.data.records import ReadReport
-from ead_core.data.streams import BATCH, molecule_files, read_batches
+from ead_core.data.streams import BATCH, batches, molecule_files
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import CHEAP, DEAR, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
-from ead_core.evaluation.measure import measure_chunk
+from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
 from ead_core.evaluation.valency import ValencyTable, valency_table
 
-MEASURES_VERSION = 1  # raised when the same molecule gets another row, so that nothing old is taken for new
+MEASURES_VERSION = 2  # raised when the same molecule gets another row, so that nothing old is taken for new
 DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
 
 
@@ -30,7 +31,7 @@ class Plan:
     """How a card is measured.
 
     Attributes:
-        parts: see `measure.Measures`.
+        parts: see `chunk.Measures`.
         sample: molecules on which the dear parts are measured.
         workers: processes; None takes the cores of this process.
         seconds: that one molecule may take.
@@ -44,7 +45,7 @@ class Plan:
 
 def count_records(sources: Sequence[Path]) -> int:
     """All attempts, the unreadable ones included (DataError if there are none)."""
-    total = sum(len(report.molecules) + len(report.skipped) for report in read_batches(sources))
+    total = sum(batch.size for batch in batches(sources))
     if not total:
         raise DataError(f"{', '.join(map(str, sources))}: no molecules.")
     return total
@@ -61,7 +62,7 @@ def measure_files(
     """Write `per_molecule.parquet` and `tally.npz` into a folder; an interrupted run goes on from its last part.
 
     Args:
-        sources: files or folders; see `read_batches`.
+        sources: files or folders; see `batches`.
         folder: of the results.
         plan: what is measured.
         reference: real molecules, whose valences count as usual.
@@ -81,9 +82,10 @@ def measure_files(
     table = valency_table(reference.valencies) if reference else None
     parts = Parts(folder / "parts", settings_of(sources, plan, table))
     work = _unfinished(sources, sampled, parts, progress)
-    task = functools.partial(measure_chunk, measures=Measures(frozenset(plan.parts), plan.seconds, table))
+    measures = Measures(frozenset(plan.parts), plan.seconds, table)
+    task = functools.partial(measure_chunk, measures=measures)
     workers = min(plan.workers or available_cores(), -(-total // BATCH))
-    for (number, report), outcomes in done_apart(task, work, workers):
+    for (number, report), outcomes in done_apart(task, work, workers, stages_of(measures)):
         rows, tally = _gathered(report, outcomes, sampled)
         parts.add(number, rows, tally)
         progress(len(rows))
@@ -97,13 +99,13 @@ def _unfinished(
 ) -> Iterator[tuple[tuple[int, ReadReport], Chunk]]:
     """Number, report and chunk of each batch that is still to be measured."""
     first = 0
-    for number, report in enumerate(read_batches(sources)):
-        good, size = len(report.molecules), len(report.molecules) + len(report.skipped)
+    for number, batch in enumerate(batches(sources)):
         if parts.finished(number):
-            progress(size)
+            progress(batch.size)
         else:
-            yield (number, report), Chunk(first, report.molecules, sampled[first : first + good])
-        first += size
+            report = batch.read()
+            yield (number, report), Chunk(first, report.molecules, sampled[first : first + len(report.molecules)])
+        first += batch.size
 
 
 def _gathered(
@@ -112,9 +114,13 @@ def _gathered(
     """Rows of a batch, those of what failed or could not be read among them."""
     rows: list[Row] = []
     tally = Tally()
-    for chunk, measured, failure in outcomes:
-        rows += measured.rows if measured else [{"number": chunk.first, "failure": failure}]
-        if measured:
+    for chunk, results, failure in outcomes:
+        if failure or len(results) > 1:  # one molecule, in stages
+            row: Row = {"number": chunk.first, "failure": failure or None}
+            rows.append(functools.reduce(operator.or_, (measured.rows[0] for measured in results), row))
+        else:
+            rows += results[0].rows
+        for measured in results:
             tally.add(measured.tally)
     for row, name in zip(rows, report.names, strict=True):
         row["record"] = name

@@ -18,7 +18,7 @@ TABLE, TALLY = "per_molecule.parquet", "tally.npz"
 _COLUMNS = {
     pa.int64(): "number id seed index atoms stable_atoms pieces radicals charged_atoms unusual_atoms rings "
     "aromatic_rings largest_ring spiro bridgeheads",
-    pa.string(): "record failure name molecule formula smiles reason inchikey strict_smiles scaffold "
+    pa.string(): "record failure name molecule hardware formula smiles reason inchikey strict_smiles scaffold "
     "posebusters_failed posebusters_full_failed strain_method",
     pa.bool_(): "sampled stable valid perceived strict_valid posebusters posebusters_full",
     pa.float64(): "nfe seconds qed sa logp weight strain strain_rmsd gfn2_gain gfn2_rmsd",
@@ -55,9 +55,8 @@ class Parts:
     def add(self, number: int, rows: Sequence[Row], tally: Tally) -> None:
         """Keep a part."""
         tally.save(self._folder / f"{number:06d}.npz")
-        plain = [{name: row.get(name) for name in SCHEMA.names} for row in rows]
         with write_aside(self._table(number)) as aside:
-            pq.write_table(pa.Table.from_pylist(plain, schema=SCHEMA), aside)
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), aside)  # what a row lacks is null
 
     def join(self, folder: Path) -> Tally:
         """Write all rows to one file of a folder, and the sum of the tallies to another."""

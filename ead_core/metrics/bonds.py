@@ -130,8 +130,24 @@ def stable_valences(charges: NDArray[Any], bonds: NDArray[Any]) -> NDArray[np.bo
     return _ALLOWED[charges, np.minimum(valences, _TOO_MANY).reshape(charges.shape)]
 
 
+class MoleculeChunk(NamedTuple):
+    """B molecules of similar size; small, so that it can be sent to another process.
+
+    Attributes:
+        indices: [B] places in the set.
+        sizes: [B] atoms.
+        charges: [ΣN] atomic numbers.
+        positions: [ΣN, 3] in Å.
+    """
+
+    indices: NDArray[np.int64]
+    sizes: NDArray[Any]
+    charges: NDArray[Any]
+    positions: NDArray[np.float32]
+
+
 class BondedChunk(NamedTuple):
-    """B molecules of similar size with their bonds; small, so that it can be sent to another process.
+    """The same with bonds.
 
     Attributes:
         indices: [B] places in the set.
@@ -147,7 +163,12 @@ class BondedChunk(NamedTuple):
 
 
 def bonded_chunks(molecules: MoleculeSet) -> Iterator[BondedChunk]:
-    """The bonds of a set, chunk by chunk in ascending size, so that little is padded and memory is bounded.
+    """The bonds of a set, chunk by chunk (see `similar_chunks`)."""
+    return map(bonded, similar_chunks(molecules))
+
+
+def similar_chunks(molecules: MoleculeSet) -> Iterator[MoleculeChunk]:
+    """A set in chunks of ascending size, so that little is padded and memory is bounded.
 
     Raises:
         DataError: an atomic number outside 1 to 118.
@@ -156,13 +177,14 @@ def bonded_chunks(molecules: MoleculeSet) -> Iterator[BondedChunk]:
     by_size = np.argsort(molecules.num_atoms, kind="stable")
     bare = MoleculeSet(molecules.num_atoms, molecules.charges, molecules.positions)
     ordered = bare.select(by_size)
-    offsets = ordered.offsets
+    charges, offsets = ordered.charges.astype(np.uint8), ordered.offsets
     start = 0
     while start < len(ordered):
         stop = _chunk_end(ordered.num_atoms, start)
         atoms = slice(offsets[start], offsets[stop])
-        sizes = ordered.num_atoms[start:stop]
-        yield _bonded(by_size[start:stop], sizes, ordered.charges[atoms], ordered.positions[atoms])
+        yield MoleculeChunk(
+            by_size[start:stop], ordered.num_atoms[start:stop], charges[atoms], ordered.positions[atoms]
+        )
         start = stop
 
 
@@ -174,12 +196,11 @@ def _chunk_end(sizes: NDArray[Any], start: int) -> int:
     return start + max(int(fits.sum()), 1)
 
 
-def _bonded(
-    indices: NDArray[np.int64], sizes: NDArray[Any], charges: NDArray[Any], positions: NDArray[Any]
-) -> BondedChunk:
-    mask = np.arange(sizes.max())[None, :] < sizes[:, None]
-    padded_charges = np.zeros(mask.shape, dtype=np.uint8)
-    padded_positions = np.zeros((*mask.shape, 3), dtype=np.float32)
-    padded_charges[mask], padded_positions[mask] = charges, positions
-    finite = np.asarray(np.isfinite(padded_positions).all(axis=(1, 2)))
-    return BondedChunk(indices, padded_charges, finite, find_bonds(padded_charges, padded_positions))
+def bonded(chunk: MoleculeChunk) -> BondedChunk:
+    """Find the bonds of a chunk."""
+    mask = np.arange(chunk.sizes.max())[None, :] < chunk.sizes[:, None]
+    charges = np.zeros(mask.shape, dtype=np.uint8)
+    positions = np.zeros((*mask.shape, 3), dtype=np.float32)
+    charges[mask], positions[mask] = chunk.charges, chunk.positions
+    finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
+    return BondedChunk(chunk.indices, charges, finite, find_bonds(charges, positions))

@@ -19,13 +19,25 @@ from rdkit import Chem, rdBase
 
 from ead_core.cpu import available_cores
 from ead_core.data.store import MoleculeSet
-from ead_core.metrics.bonds import BondedChunk, bonded_chunks, find_bonds
+from ead_core.metrics.bonds import BondedChunk, MoleculeChunk, bonded, find_bonds, similar_chunks
+from ead_core.metrics.stability import stable_atoms_of
+from ead_core.processes import end_with_parent
 
 Progress = Callable[[int], object]
 
-PARALLEL_FROM = 20_000  # molecules; fewer (two seconds of work) are done before other processes have started
+Assessed = tuple[NDArray[np.int64], list[str | None]]  # stable atoms and SMILES per molecule
+
+PARALLEL_FROM = 10_000  # molecules; fewer (a second of work) are done before other processes have started
 
 _KINDS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
+# All of RDKit's sanitising but what neither makes a molecule invalid nor shows in the SMILES of a graph without
+# stereochemistry; that is a quarter of its time.
+_SANITISE = Chem.SANITIZE_ALL & ~(
+    Chem.SANITIZE_SETCONJUGATION
+    | Chem.SANITIZE_SETHYBRIDIZATION
+    | Chem.SANITIZE_CLEANUPCHIRALITY
+    | Chem.SANITIZE_CLEANUPATROPISOMERS
+)
 
 
 def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
@@ -66,6 +78,14 @@ def smiles_of(
 ) -> list[str | None]:
     """Canonical SMILES of the largest piece of each molecule, None where it is invalid or not finite.
 
+    Args and errors are those of `assess`.
+    """
+    return assess(molecules, workers, progress)[1]
+
+
+def assess(molecules: MoleculeSet, workers: int | None = None, progress: Progress = lambda done: None) -> Assessed:
+    """Stable atoms [M] (see stability.py) and SMILES (see `smiles_of`) of a set, its bonds found once.
+
     Many molecules are shared out to processes. These start afresh, so that a script needs the usual
     `if __name__ == "__main__":` around this; where none can be started, the caller's own does everything.
 
@@ -78,13 +98,15 @@ def smiles_of(
     Raises:
         DataError: an atomic number outside 1 to 118.
     """
-    found: list[str | None] = [None] * len(molecules)
-    chunks = list(bonded_chunks(molecules))
-    for chunk, smiles in zip(chunks, _mapped(chunks, _processes(workers, len(molecules))), strict=True):
-        for index, text in zip(chunk.indices, smiles, strict=True):
-            found[index] = text
-        progress(len(smiles))
-    return found
+    stable_atoms = np.zeros(len(molecules), dtype=np.int64)
+    smiles: list[str | None] = [None] * len(molecules)
+    chunks = list(similar_chunks(molecules))
+    for chunk, assessed in zip(chunks, _mapped(chunks, _processes(workers, len(molecules))), strict=True):
+        stable_atoms[chunk.indices] = assessed[0]
+        for index, text in zip(chunk.indices.tolist(), assessed[1], strict=True):
+            smiles[index] = text
+        progress(len(chunk.indices))
+    return stable_atoms, smiles
 
 
 def _processes(workers: int | None, count: int) -> int:
@@ -95,22 +117,27 @@ def _processes(workers: int | None, count: int) -> int:
     return available_cores()
 
 
-def _mapped(chunks: Sequence[BondedChunk], processes: int) -> Iterator[list[str | None]]:
-    """`_chunk_smiles` of each chunk in order."""
+def _mapped(chunks: Sequence[MoleculeChunk], processes: int) -> Iterator[Assessed]:
+    """`_assess_chunk` of each chunk in order."""
     done = 0
     if processes > 1:
         try:
             # spawned, because a fork of a process with torch's threads or a CUDA context may hang
-            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-                for smiles in pool.map(_chunk_smiles, chunks):
-                    yield smiles
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+                for assessed in pool.map(_assess_chunk, chunks):
+                    yield assessed
                     done += 1
         except BrokenProcessPool:
             pass  # the children could not start or died; what is left is done here
-    yield from map(_chunk_smiles, chunks[done:])
+    yield from map(_assess_chunk, chunks[done:])
 
 
-def _chunk_smiles(chunk: BondedChunk) -> list[str | None]:
+def _assess_chunk(chunk: MoleculeChunk) -> Assessed:
+    found = bonded(chunk)
+    return stable_atoms_of(found), _smiles_of_chunk(found)
+
+
+def _smiles_of_chunk(chunk: BondedChunk) -> list[str | None]:
     ends = np.searchsorted(chunk.bonds[:, 0], np.arange(len(chunk.indices) + 1))
     bonds = chunk.bonds[:, 1:].tolist()
     with rdBase.BlockLogs():
@@ -123,13 +150,11 @@ def _chunk_smiles(chunk: BondedChunk) -> list[str | None]:
 
 
 def _smiles(mol: Chem.RWMol) -> str | None:
-    try:
-        Chem.SanitizeMol(mol)
-        if len(Chem.GetMolFrags(mol)) > 1:  # copying a molecule in one piece would only cost time
-            mol = max(Chem.GetMolFrags(mol, asMols=True), key=lambda piece: piece.GetNumAtoms())
-        return str(Chem.MolToSmiles(mol))
-    except ValueError:
+    if Chem.SanitizeMol(mol, _SANITISE, catchErrors=True):  # names the step that failed
         return None
+    if len(Chem.GetMolFrags(mol)) > 1:  # copying a molecule in one piece would only cost time
+        mol = max(Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False), key=lambda piece: piece.GetNumAtoms())
+    return str(Chem.MolToSmiles(mol))
 
 
 def _bonded_atoms(charges: NDArray[Any], bonds: list[list[int]]) -> Chem.RWMol:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 from ead_core.files import write_aside
-from ead_core.metrics.chemistry import Progress, smiles_of
+from ead_core.metrics.chemistry import Progress, assess, smiles_of
 from ead_core.metrics.intervals import (
     Interval,
     PairedDifference,
@@ -22,7 +22,7 @@ from ead_core.metrics.intervals import (
     pooled_bootstrap,
     wilson,
 )
-from ead_core.metrics.stability import StabilityResult, stability
+from ead_core.metrics.stability import StabilityResult
 
 SCHEMA_VERSION = 1
 FRACTIONS = (
@@ -120,8 +120,10 @@ def published_card(
     Raises:
         DataError: an empty set, or an atomic number outside 1 to 118.
     """
-    flags = stability(molecules)
-    smiles = smiles_of(molecules, workers, progress)
+    if not len(molecules):
+        raise DataError("there are no molecules to measure.")
+    stable_atoms, smiles = assess(molecules, workers, progress)
+    flags = StabilityResult(stable_atoms, molecules.num_atoms)
     valid = [text for text in smiles if text is not None]
     unique = set(valid)
     attempts = len(molecules) + skipped

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
-from ead_core.metrics.bonds import bonded_chunks, stable_valences
+from ead_core.metrics.bonds import BondedChunk, bonded_chunks, stable_valences
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ def stability(molecules: MoleculeSet) -> StabilityResult:
         raise DataError("there are no molecules to measure.")
     stable_atoms = np.zeros(len(molecules), dtype=np.int64)
     for chunk in bonded_chunks(molecules):
-        stable = stable_valences(chunk.charges, chunk.bonds) & chunk.finite[:, None]
-        stable_atoms[chunk.indices] = stable.sum(axis=1)
+        stable_atoms[chunk.indices] = stable_atoms_of(chunk)
     return StabilityResult(stable_atoms, molecules.num_atoms)
+
+
+def stable_atoms_of(chunk: BondedChunk) -> NDArray[np.int64]:
+    """[B] atoms with a right valence; none in a molecule that is not finite."""
+    stable = stable_valences(chunk.charges, chunk.bonds) & chunk.finite[:, None]
+    return np.asarray(stable.sum(axis=1))

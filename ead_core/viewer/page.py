@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.diffusion.trace import MoleculeTrace
+from ead_core.elements import element_symbol
 from ead_core.metrics.bonds import find_bonds
-from ead_core.molecules import DUMMY, element_symbol
+from ead_core.molecules import DUMMY
 from ead_core.pictures import BALL, COLOURS, OTHER_COLOUR
 from ead_core.viewer.heatmap import palette
 from ead_core.viewer.template import as_data, write_filled_page

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from ead_core.cpu import hardware
 from ead_core.data.store import load_npz, save_npz
 from ead_core.training.checkpoint import load_checkpoint
 
@@ -65,6 +66,8 @@ def test_train_sample_evaluate(ead, recipe, tmp_path, monkeypatch):
     assert card.keys() > CARD_KEYS
     assert card["num_molecules"] == 3
     assert card["nfe_per_molecule"] == 11
+    assert card["about"]["hardware"] == [hardware()]
+    assert f"made on {hardware()}" in table
     assert card["novelty"] is None
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

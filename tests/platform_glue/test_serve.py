@@ -16,8 +16,8 @@ from ray import cloudpickle, serve
 
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import load_npz
+from ead_core.elements import element_symbol
 from ead_core.metrics.chemistry import smiles_of
-from ead_core.molecules import element_symbol
 from serve.app import build, compose
 from serve.model import Sampling
 from serve.problems import FAILED

@@ -37,10 +37,10 @@ def make_set():
     return make
 
 
-def done_here(task, work, workers):
+def done_here(task, work, workers, stages=None):
     """As `done_apart`, without the seconds that other processes need to start; test_contained.py has the real one."""
     for origin, chunk in work:
-        yield origin, [Outcome(chunk, task(chunk))]
+        yield origin, [Outcome(chunk, (task(chunk),))]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,15 +8,17 @@ import pytest
 
 from ead_core.data.formats import write_molecules
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.data.streams import molecules_at, read_batches
 from ead_core.errors import DataError
 from ead_core.evaluation import run
 from ead_core.evaluation.card import Card
+from ead_core.evaluation.chunk import CHEAP, Chunk, Measures
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.evaluate import evaluate, evaluate_files
+from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.reference import load_known, load_reference
 from ead_core.evaluation.run import Plan, measure_files
 from ead_core.evaluation.table import TABLE
+from ead_core.evaluation.tally import Tally
 from ead_core.metrics.published import published_card, training_smiles
 
 SMILES = ("C", "O", "CCO", "c1ccncc1", "CC(=O)O", "CCO", "N#CC=O", "C1CC1")
@@ -102,7 +104,7 @@ def test_unreadable_records_are_attempts_with_a_reason(make_set, tmp_path):
 
 
 def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
-    monkeypatch.setattr("ead_core.data.streams.read_batches.__defaults__", (3,))
+    monkeypatch.setattr("ead_core.data.streams.batches.__defaults__", (3,))
     save_npz(make_set(*SMILES), tmp_path / "all.npz")
     source, measured = [tmp_path / "all.npz"], []
 
@@ -113,7 +115,7 @@ def test_an_interrupted_run_goes_on(make_set, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         measure_files(source, tmp_path / "out", QUICK, progress=stop_after_one)
     sent = []
-    monkeypatch.setattr(run, "done_apart", lambda task, work, workers: _spied(task, work, sent))
+    monkeypatch.setattr(run, "done_apart", lambda task, work, workers, stages: _spied(task, work, sent))
     tally = measure_files(source, tmp_path / "out", QUICK)
     assert sent == [3, 6]  # the first three are not measured again
     whole = measure_files(source, tmp_path / "whole", QUICK)
@@ -128,13 +130,50 @@ def _spied(task, work, sent):
     """In this process, and keeping the first numbers of all chunks."""
     for origin, chunk in work:
         sent.append(chunk.first)
-        yield origin, [run.Outcome(chunk, task(chunk))]
+        yield origin, [run.Outcome(chunk, (task(chunk),))]
+
+
+def test_stages_add_up_to_the_whole(mixture):
+    measures = Measures(frozenset({*CHEAP, "posebusters", "strain"}), 60.0)
+    chunk = Chunk(3, mixture, np.arange(len(mixture)) % 2 == 0)
+    whole, rows, tally = measure_chunk(chunk, measures), [{} for _ in range(len(chunk))], Tally()
+    for stage in stages_of(measures).values():
+        piece = stage(chunk)
+        rows = [{**row, **more} for row, more in zip(rows, piece.rows, strict=True)]
+        tally.add(piece.tally)
+    assert rows == whole.rows
+    for name in ("molecules", "perceived", "sizes", "elements", "valencies"):
+        assert getattr(tally, name) == getattr(whole.tally, name), name
+    np.testing.assert_equal(tally.shapes, whole.tally.shapes)
+
+
+def test_a_molecule_that_fails_at_one_stage_keeps_its_other_measures(make_set, tmp_path, monkeypatch):
+    def hangs_in_posebusters(task, work, workers, stages):
+        for origin, chunk in work:
+            results = tuple(stage(chunk) for name, stage in stages.items() if name != "posebusters")
+            yield origin, [run.Outcome(chunk, results, "posebusters: it took too long")]
+
+    save_npz(make_set("CCO"), tmp_path / "one.npz")
+    monkeypatch.setattr(run, "done_apart", hangs_in_posebusters)
+    found = evaluate(tmp_path / "one.npz", plan=Plan(workers=1), out=tmp_path / "out")
+    assert found.failures == {"posebusters: it took too long": 1}
+    assert found.sections["strict"]["strict_validity"].value == 1
+    assert found.sections["plausibility"]["strain"].known == 1
+    assert found.sections["plausibility"]["posebusters"].value == 0  # not passed is not passed
+    assert load_reference(str(tmp_path / "out")).molecules == 1
+
+
+def test_the_published_protocol_can_be_had_alone(mixture, card, tmp_path):
+    found = evaluate(mixture, plan=Plan(("published",), workers=1))
+    assert found.sections.keys() == {"published", "cost"}
+    assert found.sections["published"] == card[0].sections["published"]
+    assert not found.failures
 
 
 def test_other_settings_start_afresh(make_set, tmp_path, monkeypatch):
     save_npz(make_set("C", "O"), tmp_path / "all.npz")
     sent = []
-    monkeypatch.setattr(run, "done_apart", lambda task, work, workers: _spied(task, work, sent))
+    monkeypatch.setattr(run, "done_apart", lambda task, work, workers, stages: _spied(task, work, sent))
     parts = run.Parts(tmp_path / "out" / "parts", {"of": "another run"})
     parts.add(0, [{"number": 0}], run.Tally())
     assert measure_files([tmp_path / "all.npz"], tmp_path / "out", QUICK).molecules == 2
@@ -164,28 +203,6 @@ def test_bundled_references_hold_the_real_data():
     assert qm9.perceived / qm9.molecules > 0.998
     assert set(qm9.elements) == {"H", "C", "N", "O"}
     assert {"F", "Cl", "Br", "I", "S", "P"} < set(drugs.elements)
-
-
-class TestStreams:
-    def test_a_folder_is_read_in_one_kind_and_in_natural_order(self, make_set, tmp_path):
-        for number in (10, 9):
-            part = make_set("CCO", "C", id=np.array([number, 0]))
-            write_molecules(part, tmp_path / f"shard-{number}.parquet")
-            write_molecules(part, tmp_path / f"shard-{number}.sdf.gz")
-        (tmp_path / "index.json").write_text("{}")
-        reports = list(read_batches([tmp_path], 1))
-        assert [report.names[0] for report in reports][::2] == ["shard-9.parquet, row 1", "shard-10.parquet, row 1"]
-        assert len(reports) == 4
-
-    def test_sdf_is_read_in_batches(self, make_set, tmp_path):
-        write_molecules(make_set("C", "O", "CCO"), tmp_path / "some.sdf")
-        assert [len(report.molecules) for report in read_batches([tmp_path / "some.sdf"], 2)] == [2, 1]
-        found = molecules_at([tmp_path / "some.sdf"], [2, 0, 77])
-        assert {number: len(charges) for number, (charges, _) in found.items()} == {0: 5, 2: 9}
-
-    def test_a_folder_without_molecules_is_told(self, tmp_path):
-        with pytest.raises(DataError, match="without molecule files"):
-            list(read_batches([tmp_path]))
 
 
 def test_odd_molecules_are_counted_under_a_reason(embedded, tmp_path):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from benchmarks import reference_metrics
 from ead_core.data.store import MoleculeSet
@@ -45,6 +45,21 @@ def test_agrees_with_the_plain_route_on_shaken_qm9(qm9):
         chosen.num_atoms, chosen.charges, chosen.positions + 0.05 * rng.normal(size=chosen.positions.shape)
     )
     assert smiles_of(moved) == reference_smiles(moved)
+
+
+def test_agrees_with_all_of_rdkits_sanitising_for_any_elements():
+    rng = np.random.default_rng(2)
+    heaps = [(rng.integers(1, 60, n), rng.uniform(0, 3.5, (n, 3))) for n in rng.integers(2, 9, 300)]
+    found = smiles_of(join(*heaps))
+    with rdBase.BlockLogs():
+        assert found == [wholly_sanitised(to_rdkit(*heap)) for heap in heaps]
+    assert 50 < found.count(None) < 250
+
+
+def wholly_sanitised(mol):
+    if Chem.SanitizeMol(mol, catchErrors=True):
+        return None
+    return Chem.MolToSmiles(max(Chem.GetMolFrags(mol, asMols=True), key=lambda piece: piece.GetNumAtoms()))
 
 
 def test_missing_hydrogens_are_valid_and_too_many_are_not():

@@ -8,6 +8,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 from ead_core.metrics import published as card_module
 from ead_core.metrics.published import FRACTIONS, compare_published, published_card, training_smiles
+from ead_core.metrics.stability import stability
 
 from .conftest import TETRAHEDRON, build, join
 
@@ -26,7 +27,7 @@ def generated(by_hand):
 
 def test_the_definitions_on_six_molecules(generated):
     card = published_card(generated, {WATER, "unrelated"})
-    stable_atoms = 5 + 5 + 3 + card_module.stability(generated).stable_atoms[3]
+    stable_atoms = 5 + 5 + 3 + stability(generated).stable_atoms[3]
     assert card.atom_stability == pytest.approx(stable_atoms / (5 + 5 + 3 + 6 + 1 + 2))
     assert card.molecule_stability == 3 / 6
     assert card.validity == 4 / 6
