@@ -5,28 +5,21 @@ a training by its place in the storage: writing one twice leaves one run.
 """
 
 import hashlib
-import logging
-import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.entities import Metric, Param, Run
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-from sqlalchemy.exc import SQLAlchemyError
 
-from ead_core.errors import EADError, one_line
+from ead_core.errors import one_line
 from ead_platform.recipe import Recipe
-from ead_platform.settings import EXPERIMENT, Settings
+from ead_platform.settings import Settings
+from ead_platform.store import STORE_ERRORS, opened_store
 
 TRIAL_TAG, TRAINING_TAG = "ead.trial", "ead.training"
-STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 
 
 class SweepTracker:
@@ -43,7 +36,7 @@ class SweepTracker:
     """
 
     def __init__(self, settings: Settings, parent_id: str | None, name: str, params: Mapping[str, Any]) -> None:
-        with _store(settings) as (self._client, self._experiment):
+        with opened_store(settings) as (self._client, self._experiment):
             self.parent_id = self._open(parent_id, name, params)
 
     def _open(self, parent_id: str | None, name: str, params: Mapping[str, Any]) -> str:
@@ -97,9 +90,9 @@ class TrainingTracker:
     """
 
     def __init__(self, settings: Settings, recipe: Recipe) -> None:
-        self._recipe = recipe
+        self.store, self._recipe = settings.tracking_uri, recipe
         self._run_id: str | None = None
-        with _store(settings) as (self._client, self._experiment):
+        with opened_store(settings) as (self._client, self._experiment):
             pass
 
     def _open(self) -> str:
@@ -143,28 +136,3 @@ class TrainingTracker:
         for path in sorted(checkpoint.iterdir()):
             self._client.log_artifact(self._run_id, str(path), None if path.suffix == ".png" else "checkpoint")
         self._client.set_terminated(self._run_id, status=status)
-
-
-@contextmanager
-def _store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
-    """A client and the id of our experiment; for the length of the block failures become one sentence."""
-    if settings.inside_job and settings.artifact_root:
-        raise EADError(
-            "MLFLOW_TRACKING_URI is not set, and a submitted job runs in a temporary copy of the folder, where a "
-            "store of its own would be lost; name a store that the cluster reaches."
-        )
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
-    try:
-        mlflow.set_tracking_uri(settings.tracking_uri)
-        client = MlflowClient(settings.tracking_uri)
-        yield client, _experiment_id(client, settings)
-    except STORE_ERRORS as error:
-        raise EADError(f"the MLflow store {settings.tracking_uri} cannot be used ({one_line(error)}).") from error
-
-
-def _experiment_id(client: MlflowClient, settings: Settings) -> str:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    return str(client.create_experiment(EXPERIMENT, artifact_location=settings.artifact_root))
