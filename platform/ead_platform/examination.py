@@ -6,6 +6,7 @@ actors, resumable. A conditional model is asked for nothing, so its molecules ar
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -134,7 +135,9 @@ class Examiner:
 
     def _join_cluster(self) -> None:
         if not self._connected:
+            ends = signal.getsignal(signal.SIGTERM)
             self._open.enter_context(ray_session(self._settings))
+            signal.signal(signal.SIGTERM, ends)  # Ray has put its own in its place
             require_cpus(self._resources.threads, "--threads")
             self._connected = True
 

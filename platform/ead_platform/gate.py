@@ -26,18 +26,18 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 class GateConfig(Section):
     """What is compared, and what a candidate must show.
 
-    `gain` is by how much each metric must exceed the champion's: 0 asks for a proven gain, −0.02 for proof that not
-    more than two points are lost. `floor` is the least that each metric must reach, champion or not. Both are shares
-    of all attempts, and both are held against the lower end of an interval of `confidence` (two-sided). Network calls
-    may grow to `max_calls_ratio` times the champion's (by the upper end of the paired interval), seconds to
-    `max_seconds_ratio` times (as measured). `sampler` replaces sampler settings on both sides, which otherwise are
-    each checkpoint's own.
+    `gain` is by how much each metric must exceed the champion's: 0 asks for a proven gain, −0.05 for proof that not
+    more than five points are lost (intervals of 1,000 pairs reach three to four points). `floor` is the least that each
+    metric must reach, champion or not. Both are shares of all attempts, and both are held against the lower end of an
+    interval of `confidence` (two-sided). Network calls may grow to `max_calls_ratio` times the champion's (by the upper
+    end of the paired interval), seconds to `max_seconds_ratio` times (as measured). `sampler` replaces sampler settings
+    on both sides, which otherwise are each checkpoint's own.
     """
 
     num: int = Field(1000, ge=2)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    gain: dict[Metric, FiniteFloat] = Field({"molecule_stability": 0.0, "validity": -0.02, "strict_validity": -0.02})
+    gain: dict[Metric, FiniteFloat] = Field({"molecule_stability": 0.0, "validity": -0.05, "strict_validity": -0.05})
     floor: dict[Metric, FiniteFloat] = Field({"molecule_stability": 0.5, "validity": 0.7})
     max_calls_ratio: float = Field(1.1, gt=0)
     max_seconds_ratio: float | None = Field(None, gt=0)

@@ -99,13 +99,14 @@ def _shares(panel: Any, sides: Sequence[Examined]) -> None:
 
 def _gains(panel: Any, checks: Sequence[Check]) -> None:
     """Green where the gate is content."""
-    for check in checks:
-        kind, _, metric = check.name.partition(".")
-        if kind != "gain" or check.interval is None:
-            continue
+    gains = [check for check in checks if check.name.startswith("gain.")]
+    if not gains:
+        panel.set_axis_off()
+    for check in gains:
+        metric = check.name.removeprefix("gain.")
         place = len(METRICS) - 1 - METRICS.index(metric)
         colour = "#3a7d44" if check.passed else "#b03a2e"
-        low, high = check.interval
+        low, high = check.interval or (check.value, check.value)
         panel.errorbar(
             100 * check.value,
             place,

@@ -68,7 +68,8 @@ class MoleculeModel(PythonModel):
                 made.append(molecules(self._checkpoint, request_of(self._checkpoint, given)).assign(request=row))
             except EADError as error:
                 raise MlflowException.invalid_parameter_value(f"request {row}: {error}") from error
-        return pd.concat(made, ignore_index=True)[SIGNATURE.outputs.input_names()]
+        columns = SIGNATURE.outputs.input_names()
+        return pd.concat(made, ignore_index=True)[columns] if made else pd.DataFrame(columns=columns)
 
 
 def request_of(checkpoint: Checkpoint, given: dict[str, Any]) -> Request:
