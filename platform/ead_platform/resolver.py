@@ -97,7 +97,7 @@ def look_up(address: str, settings: Settings) -> Found:
 def _require_store(settings: Settings) -> None:
     """A question must not create the SQLite file that it is put to."""
     scheme, _, path = settings.tracking_uri.partition(":///")
-    if scheme == "sqlite" and not Path(path).exists():
+    if scheme == "sqlite" and not Path(path.partition("?")[0]).exists():
         raise StoreError(f"there is no MLflow store {settings.tracking_uri}; set MLFLOW_TRACKING_URI to one.")
 
 

@@ -35,6 +35,7 @@ def opened_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
         )
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a wrong address must not wait for minutes
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
     try:
         mlflow.set_tracking_uri(settings.tracking_uri)
