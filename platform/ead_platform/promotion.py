@@ -121,11 +121,11 @@ def figures(name: str, side: Examined) -> dict[str, float]:
 
 
 def check_figures(check: Check) -> dict[str, float]:
-    """Estimate and interval of what a condition of the gate is about."""
-    found = {check.name: check.value}
-    if check.interval and not check.name.startswith("floor."):
-        found |= {f"{check.name}_low": check.interval[0], f"{check.name}_high": check.interval[1]}
-    return {key: value for key, value in found.items() if not key.startswith("floor.")}
+    """Estimate and interval of a comparison; none of a floor, which is held against a figure of the candidate."""
+    if check.name.startswith("floor."):
+        return {}
+    low, high = check.interval or (check.value, check.value)
+    return {check.name: check.value, f"{check.name}_low": low, f"{check.name}_high": high}
 
 
 def _told(move: Move, gate: GateConfig, checks: Sequence[Check]) -> dict[str, object]:

@@ -150,11 +150,18 @@ def _present(found: Found, settings: Settings) -> Path:
             files = Path(_download(found, aside, settings))
         if not (files / WEIGHTS).is_file():
             raise CheckpointError(f"what is stored at {found.pinned} is no checkpoint (it has no {WEIGHTS}).")
-        if not folder.exists():  # another process may have been faster
-            files.rename(folder)
+        _rename(files, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _rename(files: Path, folder: Path) -> None:
+    try:
+        files.rename(folder)
+    except OSError as error:
+        if not (folder / WEIGHTS).is_file():  # else another process was faster, with the same files
+            raise OutputError(f"cannot write {folder}: {error.strerror or error}.") from error
 
 
 def _download(found: Found, target: str, settings: Settings) -> str:
@@ -178,5 +185,5 @@ def _digest(text: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Fit for the name of a folder."""
-    return re.sub(r"[^\w.-]", "-", name)
+    """Fit for the name of a folder, also if it begins with a dot."""
+    return re.sub(r"^\.|[^\w.-]", "-", name)

@@ -246,6 +246,17 @@ def test_an_address_is_fetched_once_and_works_without_the_store(registry, store,
         hidden.rename(database)
 
 
+def test_processes_that_fetch_at_once_get_one_whole_folder(registry, store, make_model):
+    folder = make_model(1)
+    registry.register(folder, load_checkpoint(folder), "x")
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: fetched(registry.address(1), store), range(4)))
+    assert len(found) == 1
+    (got,) = found
+    assert [path.name for path in got.parent.iterdir()] == [got.name]
+    assert load_checkpoint(got).fingerprint() == load_checkpoint(folder).fingerprint()
+
+
 def test_a_model_made_anew_under_the_same_name_is_another(registry, store, make_model):
     for seed in (1, 2):
         folder = make_model(seed)
