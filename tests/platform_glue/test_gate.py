@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 from ead_platform.gate import METRICS, GateConfig, Outcomes, decide, load_gate
+from ead_platform.recipe import Recipe
 
+from ead_core.config import load_config
 from ead_core.errors import ConfigError
 from ead_core.metrics.intervals import two_sided, wilson
 
@@ -121,6 +123,7 @@ def test_a_file_and_overrides_change_the_defaults(tmp_path):
     assert (gate.num, gate.floor, gate.sampler) == (300, {"strict_validity": 0.4}, {"steps": 50})
     assert gate.gain == GateConfig().gain | {"validity": -0.1}
     assert gate.flat()["promotion.gain.validity"] == -0.1
+    assert load_config(path) == Recipe.load(path).core  # to a training it is as if the section were not there
 
 
 @pytest.mark.parametrize(

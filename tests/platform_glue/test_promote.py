@@ -1,7 +1,6 @@
 """Promotion as real processes on a Ray cluster: exit codes, evidence, and what an interruption keeps."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -99,14 +98,6 @@ def test_what_was_sampled_before_an_interruption_is_not_sampled_again(promote, e
     assert "of 600 molecules are there already" in told
     assert "is known as version 1" in told
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-
-
-def test_a_candidate_that_is_none_is_one_sentence(promote):
-    code, told = promote("nowhere")
-    assert code == 2, told
-    assert re.fullmatch(
-        r"promote: 'nowhere' is neither a checkpoint directory .* nor is it a training run in MLflow\.\n", told
-    )
 
 
 def test_a_store_that_does_not_answer_is_one_sentence(run, environment, free_port):

@@ -323,6 +323,7 @@ def command(store, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["nowhere"], "'nowhere' is neither a checkpoint directory .* nor is it a training run in MLflow"),
         (["qm9-judge"], "predicts properties .*; it generates nothing"),
         (["qm9-small", "promotion.sampler.stpes=3"], r"unknown configuration key 'sampler\.stpes'"),
         (["qm9-small", "--threads", "0"], "--threads must be at least 1, not 0"),
