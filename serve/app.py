@@ -128,18 +128,18 @@ def build(args: ServeSettings) -> Application:
     return compose(Sampling, settings)
 
 
-def store_of(settings: ServeSettings) -> dict[str, str]:
-    """What replicas must know to fetch the checkpoint: nothing, unless it is in the registry."""
+def environment_of(settings: ServeSettings) -> dict[str, Any]:
+    """Options by which replicas know the store of the checkpoint; none unless it is in the registry."""
     if not settings.in_registry:
         return {}
     from ead_platform.settings import Settings
 
-    return {"MLFLOW_TRACKING_URI": Settings.from_environment().tracking_uri}
+    return {"runtime_env": {"env_vars": {"MLFLOW_TRACKING_URI": Settings.from_environment().tracking_uri}}}
 
 
 def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
     """The interface in front of replicas of `sampling`."""
-    environment = {"runtime_env": {"env_vars": store_of(settings)}}
+    environment = environment_of(settings)
     model = serve.deployment(
         name="Model",
         num_replicas=settings.replicas,

@@ -26,7 +26,7 @@ from ead_core.diffusion.generation import sample
 from ead_core.errors import CheckpointError, ConfigError, EADError
 from ead_core.evaluation.card import Card
 from ead_core.training.checkpoint import load_checkpoint, new_denoiser, save_recipe, save_weights
-from serve.app import store_of
+from serve.app import environment_of
 from serve.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -369,8 +369,8 @@ def test_the_core_finds_the_champion_through_the_entry_point(champion, registry)
 def test_the_service_and_a_training_pin_the_version_of_today(champion, registry, store, tmp_path):
     located = ServeSettings(checkpoint=champion).located()
     assert located.checkpoint == registry.address(1)
-    assert store_of(located) == {"MLFLOW_TRACKING_URI": store.tracking_uri}
-    assert store_of(ServeSettings()) == {}
+    assert environment_of(located)["runtime_env"]["env_vars"] == {"MLFLOW_TRACKING_URI": store.tracking_uri}
+    assert environment_of(ServeSettings()) == {}
     (tmp_path / "x.npz").touch()
     recipe = Recipe(data={"path": str(tmp_path / "x.npz")}, training={"initial": champion})
     assert recipe.located("x", store).training.initial == registry.address(1)
