@@ -37,7 +37,7 @@ NUM = 16  # molecules, if nothing says how many
 
 @app.command()
 def sample(
-    checkpoint: Annotated[str, typer.Argument(help="Name of a bundled checkpoint or a checkpoint directory.")],
+    checkpoint: Annotated[str, typer.Argument(help="Bundled name, directory or address (models:/…).")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
     num: Annotated[int | None, typer.Option(help="How many molecules: 16, or the rows of --targets.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,

@@ -39,7 +39,7 @@ __all__ = [
     "validate",
 ]
 
-OUTER_SECTIONS = {"platform"}  # of a recipe, with which the science has nothing to do
+OUTER_SECTIONS = {"platform", "promotion"}  # of a recipe, with which the science has nothing to do
 
 
 class Config(Section):

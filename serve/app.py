@@ -128,15 +128,26 @@ def build(args: ServeSettings) -> Application:
     return compose(Sampling, settings)
 
 
+def environment_of(settings: ServeSettings) -> dict[str, Any]:
+    """Options by which replicas know the store of the checkpoint; none unless it is in the registry."""
+    if not settings.in_registry:
+        return {}
+    from ead_platform.settings import Settings
+
+    return {"runtime_env": {"env_vars": {"MLFLOW_TRACKING_URI": Settings.from_environment().tracking_uri}}}
+
+
 def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
     """The interface in front of replicas of `sampling`."""
+    environment = environment_of(settings)
     model = serve.deployment(
         name="Model",
         num_replicas=settings.replicas,
         max_ongoing_requests=2 * settings.batch_molecules,  # as many may wait in it as run
         max_queued_requests=settings.max_waiting,
-        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus},
+        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus, **environment},
         logging_config={"enable_access_log": False},  # the interface logs every request already
     )(sampling)
-    interface = serve.deployment(name="Api", max_ongoing_requests=MANY, ray_actor_options={"num_cpus": 0})(Api)
+    options = {"num_cpus": 0, **environment}
+    interface = serve.deployment(name="Api", max_ongoing_requests=MANY, ray_actor_options=options)(Api)
     return interface.bind(model.bind(settings), settings)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ead_core.config import Section, validate
 from ead_core.errors import EADError
+from ead_core.training.addresses import scheme_of
 from ead_core.training.checkpoint import PRETRAINED, find_checkpoint
 
 
@@ -16,7 +17,7 @@ class ServeSettings(Section):
     """What is served, on what, and how much of it a client may ask for.
 
     Attributes:
-        checkpoint: bundled name or checkpoint folder.
+        checkpoint: bundled name, checkpoint folder, or address such as models:/ead-qm9@champion.
         replicas: copies of the model; each takes its own requests.
         threads: CPUs and torch threads of a replica. On busy cores more than one may be slower than one.
         num_gpus: GPUs of a replica, as in Ray; above 0 the model runs on the first.
@@ -43,14 +44,25 @@ class ServeSettings(Section):
             settings: Self = validate(cls, obj)
         return settings
 
+    @property
+    def in_registry(self) -> bool:
+        """Whether the checkpoint is an address in MLflow."""
+        return scheme_of(self.checkpoint) is not None
+
     def located(self) -> "ServeSettings":
         """The same with a checkpoint folder made absolute, since replicas run in other folders.
 
-        A bundled checkpoint keeps its name: every node has its own copy.
+        A bundled checkpoint keeps its name: every node has its own copy. An alias of the registry becomes the version
+        that it means now, which every node fetches, so that all replicas serve the same.
 
         Raises:
             CheckpointError: there is no such checkpoint.
         """
+        if self.in_registry:
+            from ead_platform.resolver import pinned
+            from ead_platform.settings import Settings
+
+            return self.model_copy(update={"checkpoint": pinned(self.checkpoint, Settings.from_environment())})
         directory = find_checkpoint(self.checkpoint).absolute()
         checkpoint = self.checkpoint if directory.parent == PRETRAINED else str(directory)
         return self.model_copy(update={"checkpoint": checkpoint})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ead_platform.addresses import accept_addresses
 from ead_platform.cluster import ray_session, require_cpus
 from ead_platform.records import RANKED_BY, SweepFolder
 from ead_platform.search import Search
@@ -56,7 +57,7 @@ def sweep(
     trials: Annotated[int, typer.Option(min=2, help="Settings to try, the two reference points included.")] = 8,
     samples: Annotated[int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")] = 128,
     out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path("runs/sweep"),
-    checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
+    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-small",
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
     space: Annotated[Path | None, typer.Option(help="YAML with lists of choices per sampler key.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise and of the search.")] = 0,
@@ -64,6 +65,7 @@ def sweep(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out.")] = False,
 ) -> None:
     """Find the asynchronous schedule that gives the most stable molecules."""
+    accept_addresses()
     settings = Settings.from_environment()
     targets = parse_targets(target or [])
     campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial, targets)

@@ -19,7 +19,7 @@ from ead_core.evaluation.report import CARD
 from ead_core.evaluation.table import TABLE
 from ead_core.metrics.intervals import Interval, independent_difference, paired_difference
 
-_FLAGS = {  # figures that are shares of molecules, and the columns behind them
+FLAGS = {  # figures that are shares of molecules, and the columns behind them
     "molecule_stability": "stable",
     "validity": "valid",
     "perceived": "perceived",
@@ -61,7 +61,7 @@ def differences(first: Evaluated, second: Evaluated) -> dict[str, Difference]:
     a, b = _by_name(first.card), _by_name(second.card)
     order = _pairing(first.columns, second.columns)
     found = {}
-    for name, column in _FLAGS.items():
+    for name, column in FLAGS.items():
         if name in a and name in b:
             pair = None
             if order is not None and first.columns and second.columns:

@@ -1,4 +1,4 @@
-"""95 % intervals and tests for shares of molecules.
+"""Intervals, of 95 % unless another is asked for, and tests for shares of molecules.
 
 Proportions have Wilson intervals, pooled shares a bootstrap over molecules, paired runs (equal seeds) the
 exact test of McNemar and the interval of Newcombe. Shares of distinct molecules are never bootstrapped:
@@ -7,6 +7,7 @@ drawing with replacement makes duplicates by itself (a uniqueness of .99 would b
 
 import math
 from collections.abc import Hashable, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,13 +21,18 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 _TAILS = (2.5, 97.5)  # percent
 
 
-def wilson(successes: int, total: int) -> Interval:
+def two_sided(confidence: float) -> float:
+    """The quantile of the normal distribution that bounds a two-sided interval, 1.96 for 0.95."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def wilson(successes: int, total: int, z: float = Z95) -> Interval:
     """Wilson's score interval of a proportion (Wilson 1927); (0, 1) where nothing was tried."""
     if total == 0:
         return 0.0, 1.0
-    share, z2 = successes / total, Z95**2
+    share, z2 = successes / total, z**2
     centre = (successes + z2 / 2) / (total + z2)
-    half = Z95 * math.sqrt(total * share * (1 - share) + z2 / 4) / (total + z2)
+    half = z * math.sqrt(total * share * (1 - share) + z2 / 4) / (total + z2)
     low = centre - half if successes else 0.0  # exact at the ends, where rounding would leave 1e-17
     high = centre + half if successes < total else 1.0
     return low, high
@@ -104,7 +110,7 @@ class PairedDifference(NamedTuple):
 
     Attributes:
         difference: of the shares.
-        interval: 95 %, Newcombe's method 10.
+        interval: Newcombe's method 10.
         p_value: McNemar's exact test, two-sided.
         only_a: molecules on which only a succeeds.
         only_b: molecules on which only b succeeds.
@@ -117,12 +123,13 @@ class PairedDifference(NamedTuple):
     only_b: int
 
 
-def paired_difference(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> PairedDifference:
+def paired_difference(a: NDArray[np.bool_], b: NDArray[np.bool_], z: float = Z95) -> PairedDifference:
     """Compare two runs molecule by molecule: what one changed is told apart from what the seeds decide.
 
     Args:
         a: [M] success per molecule.
         b: [M] success of the same molecules.
+        z: from `two_sided`.
 
     Raises:
         DataError: different lengths, or none at all.
@@ -130,7 +137,7 @@ def paired_difference(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> PairedDiffe
     if len(a) != len(b) or not len(a):
         raise DataError(f"a paired comparison needs the same molecules twice, not {len(a)} and {len(b)}.")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    interval = _newcombe(int((b & a).sum()), only_b, only_a, int((~a & ~b).sum()))
+    interval = _newcombe(int((b & a).sum()), only_b, only_a, int((~a & ~b).sum()), z)
     return PairedDifference((only_b - only_a) / len(a), interval, mcnemar(only_a, only_b), only_a, only_b)
 
 
@@ -144,14 +151,14 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, tail / 2 ** (count - 1)) if count else 1.0
 
 
-def _newcombe(both: int, first: int, second: int, neither: int) -> Interval:
+def _newcombe(both: int, first: int, second: int, neither: int, z: float) -> Interval:
     """Interval of (first − second) / M by Wilson intervals of both shares and their correlation.
 
     Newcombe, Stat. Med. 17, 2635 (1998), method 10 (the correlation has a continuity correction).
     """
     total = both + first + second + neither
     share1, share2 = (both + first) / total, (both + second) / total
-    (low1, high1), (low2, high2) = wilson(both + first, total), wilson(both + second, total)
+    (low1, high1), (low2, high2) = wilson(both + first, total, z), wilson(both + second, total, z)
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     covariance: float = both * neither - first * second
     if covariance > 0:
@@ -167,9 +174,9 @@ def _newcombe(both: int, first: int, second: int, neither: int) -> Interval:
     return low, high
 
 
-def mean_interval(values: NDArray[Any]) -> Interval:
+def mean_interval(values: NDArray[Any], z: float = Z95) -> Interval:
     """Normal interval of a mean of M ≥ 1 values; without width for one."""
-    half = Z95 * float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = z * float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return float(np.mean(values)) - half, float(np.mean(values)) + half
 
 

@@ -1,7 +1,7 @@
 """A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once evaluated, card.json.
 
 A model that is conditioned on properties also has prior.safetensors, a table of training molecules.
-Loading needs nothing but its path, or the name of a bundled one. There is no pickle anywhere.
+Loading needs nothing but its path, an address (addresses.py), or the name of a bundled one. There is no pickle.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from ead_core.files import write_aside
 from ead_core.molecules import DUMMY, AtomTypes
 from ead_core.networks.denoiser import Denoiser, build_denoiser
 from ead_core.networks.predictor import Predictor, build_predictor
+from ead_core.training.addresses import fetch, scheme_of
 
 FORMAT = "ead-checkpoint-1"
 CONFIG, WEIGHTS, STATISTICS, CARD = "config.yaml", "model.safetensors", "stats.json", "card.json"
@@ -129,11 +130,13 @@ def bundled() -> list[str]:
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
-    """Directory of a bundled checkpoint's name or of a path.
+    """Directory of a bundled checkpoint's name, of a path, or of an address such as `models:/ead-qm9@champion`.
 
     Raises:
-        CheckpointError: neither exists.
+        CheckpointError: nothing of that kind exists.
     """
+    if scheme_of(name_or_path):
+        return fetch(str(name_or_path))
     for directory in (Path(name_or_path), PRETRAINED / name_or_path):
         if (directory / WEIGHTS).is_file():
             return directory
@@ -144,7 +147,7 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Load a bundled checkpoint by name or any checkpoint by its directory.
+    """Load a bundled checkpoint by name or any checkpoint by its directory or address.
 
     Raises:
         CheckpointError: missing, incomplete, corrupt, of another version, or a judge, which generates nothing.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ead_core.console import progress_bar
-from ead_platform.generation import GenerationError, Made, Plan
+from ead_platform.generation import Crew, GenerationError, Made, Plan
 from ead_platform.shards import ShardFolder, Task
 
 MOST_REASONS = 5  # one line each
@@ -37,22 +37,9 @@ class GenerationConsole:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Leave a folder that can be continued behind when the run is stopped or fails.
-
-        SIGTERM, which ends submitted jobs, is taken like Ctrl-C.
-        """
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+        """Leave a folder that can be continued behind when the run is stopped or fails."""
+        with resumable("generate", self._state, self.say):
             yield
-        except KeyboardInterrupt:
-            self.say(f"\nStopped; {self._state()} The same command continues.")
-            sys.exit(130)
-        except GenerationError as error:
-            print(error.__cause__, file=sys.stderr)
-            print(f"generate: {error} {self._state()} The same command continues.", file=sys.stderr)
-            sys.exit(1)
-        finally:
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)  # None: one that Python did not install
 
     def _state(self) -> str:
         return f"{self._folder.rows} of {self._folder.num} molecules are finished in {self._folder.path}."
@@ -85,6 +72,11 @@ class GenerationConsole:
         with progress_bar(title, self._wanted, self._console) as self._advance:
             yield
 
+    def work(self, tasks: Sequence[Task], actors: int) -> None:
+        """Have all tasks done by so many actors (GenerationError if that fails)."""
+        with self.working(tasks, actors):
+            Crew(self._plan, actors, self._folder.content, self.finished, self.say).work(tasks)
+
     def finished(self, task: Task, made: Made) -> None:
         """Store what was made and tell of it."""
         shard = task.shard
@@ -111,6 +103,31 @@ class GenerationConsole:
             f"({nfe:.0f} network calls and {seconds:.2f} s per molecule; "
             f"this run took {duration(time.monotonic() - self._start)})"
         )
+
+
+@contextmanager
+def resumable(program: str, state: Callable[[], str], say: Callable[[str], None]) -> Iterator[None]:
+    """Around work that the same command continues: how being stopped and failing are told, and exit codes 130 and 1.
+
+    SIGTERM, which ends submitted jobs, is taken like Ctrl-C.
+
+    Args:
+        program: what speaks.
+        state: a sentence on what is finished.
+        say: prints a line.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nStopped; {state()} The same command continues.")
+        sys.exit(130)
+    except GenerationError as error:
+        print(error.__cause__, file=sys.stderr)
+        print(f"{program}: {error} {state()} The same command continues.", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)  # None: one that Python did not install
 
 
 def duration(seconds: float) -> str:

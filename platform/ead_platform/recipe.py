@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from ead_core.config import Config, Section
 from ead_core.data.dataset import resolve_data_path
 from ead_core.errors import DataError
+from ead_core.training.addresses import scheme_of
 from ead_platform.settings import Settings
 
 
@@ -79,9 +80,11 @@ class Recipe(Config):
     def located(self, name: str, settings: Settings) -> "Recipe":
         """With absolute paths for what exists here, and `name` for a run that has none.
 
-        Workers have other working folders. On a cluster, a data file that is missing here is left to the nodes.
+        Workers have other working folders. On a cluster, a data file that is missing here is left to the nodes. An
+        alias as `training.initial` becomes the version that it means now, which every node fetches.
 
         Raises:
+            CheckpointError: nothing at the address of `training.initial`.
             DataError: there is no data file.
             OutputError: a relative storage path inside a submitted job.
         """
@@ -92,7 +95,11 @@ class Recipe(Config):
             if not settings.joins_cluster:
                 raise
         initial = self.training.initial
-        if initial is not None and Path(initial).exists():
+        if initial is not None and scheme_of(initial):
+            from ead_platform.resolver import pinned
+
+            changes["training.initial"] = pinned(initial, settings)
+        elif initial is not None and Path(initial).exists():
             changes["training.initial"] = str(Path(initial).absolute())
         if self.platform.name is None:
             changes["platform.name"] = name

@@ -27,7 +27,7 @@ from ead_platform.curves import is_quality
 from ead_platform.provenance import CODE_TAGS, DATA_TAG, INITIAL_TAG, VERSION_TAG, code_tags, initial_sha256, versions
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
-from ead_platform.tracking import lossy, open_store
+from ead_platform.store import lossy, open_store
 from ead_platform.training_tracking import CARD, CHANGED, CHECKPOINT, KIND_TAG, RECIPE
 
 ROUNDING = 1e-4  # of the largest weight of a tensor: up to here a difference is told as one of rounding

@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from ead_platform.settings import Settings
-from ead_platform.tracking import open_store
+from ead_platform.store import open_store
 
 TRIAL_TAG = "ead.trial"
 

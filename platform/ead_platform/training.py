@@ -68,7 +68,7 @@ class TrainingRun:
             ray.train.TrainingFailedError: workers failed more often than the recipe allows.
         """
         mailbox = Mailbox()
-        trainer = ray_trainer(self._recipe, mailbox)
+        trainer = ray_trainer(self._recipe, mailbox, self._tracker.store)
         try:
             with Listener(mailbox, self._hear):
                 result: Any = trainer.fit()
@@ -99,8 +99,14 @@ class TrainingRun:
             self._tracker.log(row)
 
 
-def ray_trainer(recipe: Recipe, mailbox: Mailbox) -> TorchTrainer:
-    """Ray's trainer for a recipe; DDP over gloo on CPUs, over NCCL on GPUs."""
+def ray_trainer(recipe: Recipe, mailbox: Mailbox, store: str) -> TorchTrainer:
+    """Ray's trainer for a recipe; DDP over gloo on CPUs, over NCCL on GPUs.
+
+    Args:
+        recipe: `located`.
+        mailbox: takes the reports.
+        store: where workers look up the address of a checkpoint.
+    """
     platform = recipe.platform
     callbacks: list[Any] = [Relay(mailbox)]
     workers: Any = (
@@ -108,7 +114,7 @@ def ray_trainer(recipe: Recipe, mailbox: Mailbox) -> TorchTrainer:
     )
     return TorchTrainer(
         train_worker,
-        train_loop_config={"recipe": recipe.model_dump()},
+        train_loop_config={"recipe": recipe.model_dump(), "store": store},
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=platform.gpus_per_worker > 0,

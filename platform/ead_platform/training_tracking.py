@@ -16,8 +16,8 @@ from ead_platform.curves import draw_curves
 from ead_platform.provenance import about_tags, code_tags, uncommitted_changes
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
+from ead_platform.store import lossy, open_store
 from ead_platform.system_metrics import HostMetrics
-from ead_platform.tracking import lossy, open_store
 
 TRAINING_TAG, STORAGE_TAG, KIND_TAG = "ead.training", "ead.storage", "ead.kind"
 CHANGED = "changed."  # before the name of a parameter or tag that a continued run has another value of
@@ -43,6 +43,7 @@ class TrainingTracker:
         recipe: its flat keys become the parameters, its place in the storage tells runs apart.
 
     Attributes:
+        store: address of the MLflow store.
         run_id: of the MLflow run; None as long as there is nothing to tell.
 
     Raises:
@@ -50,7 +51,7 @@ class TrainingTracker:
     """
 
     def __init__(self, settings: Settings, recipe: Recipe) -> None:
-        self._recipe, self._uri = recipe, settings.tracking_uri
+        self._recipe, self.store = recipe, settings.tracking_uri
         self._about: Mapping[str, Any] | None = None
         self._host, self._begun = HostMetrics(), False
         self.run_id: str | None = None
@@ -120,7 +121,7 @@ class TrainingTracker:
         run_id = self.open()
         self._client.update_run(run_id, status="RUNNING")
         if self._recipe.platform.system_metrics:
-            self._host.start(run_id, self._uri)
+            self._host.start(run_id, self.store)
         self._begun = True
 
     def _log_numbers(self, numbers: Mapping[str, float], step: int) -> None:

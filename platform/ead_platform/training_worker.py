@@ -1,5 +1,6 @@
 """What every worker of a data-parallel training does: the core's own `fit`, and Ray Train's storage around it."""
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
 from ead_core.training.session import PICTURE, Session, evaluation, prepare
+from ead_platform.addresses import accept_addresses
 from ead_platform.final_card import require_sampler
 from ead_platform.provenance import about_session, machine
 from ead_platform.recipe import Recipe
@@ -23,6 +25,8 @@ def train_worker(job: dict[str, Any]) -> Any:
 
     A user's mistake is an answer and not an exception, because Ray Train would try the same again.
     """
+    accept_addresses()
+    os.environ["MLFLOW_TRACKING_URI"] = job["store"]
     recipe = Recipe(**job["recipe"])
     tune_cpu(recipe.training.threads or recipe.platform.cpus_per_worker)
     with tempfile.TemporaryDirectory(prefix="ead-") as scratch:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ead_platform.addresses import accept_addresses
 from ead_platform.cluster import actors_that_fit, ray_session, require_cpus
-from ead_platform.generation import Crew, Plan
+from ead_platform.generation import Plan
 from ead_platform.generation_report import GenerationConsole
 from ead_platform.settings import Settings
 from ead_platform.shards import ShardFolder
@@ -31,7 +32,7 @@ def generate(
     out: Annotated[Path, typer.Option(help="Folder for the shards; one of an earlier run is continued.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
     num: Annotated[int, typer.Option(help="Molecules in all; more than there are continues the folder.")] = 1000,
-    checkpoint: Annotated[str, typer.Option(help="Bundled name or checkpoint folder.")] = "qm9-small",
+    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-small",
     shard_size: Annotated[
         int, typer.Option(help="Molecules per file; only they share batches, so few are slow.")
     ] = 256,
@@ -47,6 +48,7 @@ def generate(
     gpus_per_actor: Annotated[float, typer.Option(help="Share of a GPU of an actor; 0 samples on the CPU.")] = 0,
 ) -> None:
     """Generate molecules with a trained model, in files of equal size."""
+    accept_addresses()
     place = Settings.from_environment()
     path = place.output_folder(out)
     if actors is not None and actors < 1:
@@ -71,9 +73,7 @@ def generate(
                 tasks = folder.left(shards, sdf)
                 console.announce(tasks)
                 if tasks:
-                    count = min(actors or fitting, len(tasks))
-                    with console.working(tasks, count):
-                        Crew(plan, count, folder.content, console.finished, console.say).work(tasks)
+                    console.work(tasks, min(actors or fitting, len(tasks)))
                 console.summary()
 
 

@@ -15,7 +15,7 @@ from ead_platform.final_card import has_card, write_card
 from ead_platform.recipe import Recipe
 from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
 from ead_platform.settings import Settings
-from ead_platform.tracking import open_store
+from ead_platform.store import open_store
 from ead_platform.training import TrainingRun, require_capacity, require_storage
 from ead_platform.training_tracking import TrainingTracker
 from ray.train import TrainingFailedError

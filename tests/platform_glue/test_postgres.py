@@ -14,8 +14,8 @@ from ead_platform.provenance import DATA_TAG
 from ead_platform.recipe import Recipe
 from ead_platform.reproduction import find_original
 from ead_platform.settings import Settings
+from ead_platform.store import open_store
 from ead_platform.sweep_tracking import SweepTracker
-from ead_platform.tracking import open_store
 from ead_platform.training_tracking import TrainingTracker
 
 from ead_core.errors import EADError

@@ -1,8 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 
 from ead_core.errors import DataError
 from ead_core.metrics.intervals import (
+    Z95,
     distinct_interval,
     distinct_shares,
     independent_difference,
@@ -11,6 +14,7 @@ from ead_core.metrics.intervals import (
     median_interval,
     paired_difference,
     pooled_bootstrap,
+    two_sided,
     wilson,
 )
 
@@ -175,3 +179,21 @@ def test_mean_interval_is_normal():
     values = np.array([1.0, 2.0, 3.0, 6.0])
     half = 1.959964 * values.std(ddof=1) / 2
     assert mean_interval(values) == pytest.approx((3 - half, 3 + half))
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
+def test_other_confidences_are_the_roots_of_the_score_equation(confidence):
+    """Wilson's ends are where |p̂ − p| = z √(p (1 − p) / n)."""
+    z = two_sided(confidence)
+    for end in wilson(30, 80, z):
+        assert abs(30 / 80 - end) == pytest.approx(z * math.sqrt(end * (1 - end) / 80))
+
+
+def test_more_confidence_is_a_wider_interval_around_the_same_difference():
+    assert two_sided(0.95) == pytest.approx(Z95)
+    a, b = (np.random.default_rng(seed).random(200) < share for seed, share in ((0, 0.5), (1, 0.7)))
+    found = [paired_difference(a, b, two_sided(confidence)) for confidence in (0.8, 0.95, 0.99)]
+    assert found[1].interval == pytest.approx(paired_difference(a, b).interval)
+    lows, highs = zip(*(pair.interval for pair in found), strict=True)
+    assert lows[0] > lows[1] > lows[2]
+    assert highs[0] < highs[1] < highs[2]

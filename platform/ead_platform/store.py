@@ -1,4 +1,4 @@
-"""The MLflow store that runs are written to, and what its failures mean.
+"""The MLflow store: opening it, and telling in one sentence why it cannot be used.
 
 Only the driver talks to the store, so a local SQLite file serves a whole cluster.
 """
@@ -22,6 +22,11 @@ from ead_platform.settings import EXPERIMENT, Settings
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "PGCONNECT_TIMEOUT": "10"}  # a wrong address costs no minutes
+QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+
+
+class StoreError(EADError):
+    """The MLflow store cannot be reached, or refuses what is asked of it."""
 
 
 @contextmanager
@@ -29,14 +34,15 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
     """A client and the id of our experiment; for the length of the block failures become one sentence.
 
     Raises:
-        EADError: the store cannot be reached or refuses what the block asks of it.
+        StoreError: the store cannot be reached or refuses what the block asks of it.
+        EADError: a submitted job that would have a store of its own.
     """
     if settings.inside_job and settings.artifact_root:
         raise EADError(
             "MLFLOW_TRACKING_URI is not set, and a submitted job runs in a temporary copy of the folder, where a "
             "store of its own would be lost; name a store that the cluster reaches."
         )
-    for name, value in PATIENCE.items():
+    for name, value in (PATIENCE | QUIET).items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
     try:
@@ -45,7 +51,7 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
         client = MlflowClient(settings.tracking_uri)
         yield client, _experiment_id(client, settings)
     except (*STORE_ERRORS, ImportError) as error:  # the latter without the extra `postgres`
-        raise EADError(f"the MLflow store {settings.shown_uri} cannot be used ({one_line(error)}).") from error
+        raise StoreError(f"the MLflow store {settings.shown_uri} cannot be used ({one_line(error)}).") from error
 
 
 def _knock(uri: str) -> None:
