@@ -21,7 +21,6 @@ from ead_core.training.checkpoint import WEIGHTS, find_checkpoint
 from ead_core.training.session import Session
 
 DATA_TAG, INITIAL_TAG, VERSION_TAG = "ead.data.sha256", "ead.initial.sha256", "ead.version."
-CODE_TAGS = (MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY, f"{VERSION_TAG}ead")
 PACKAGES = ("torch", "numpy", "rdkit", "ray", "mlflow")
 GIT_SECONDS = 10
 _PACKAGE = Path(ead_core.__file__).parent

@@ -21,8 +21,12 @@ from ead_platform.settings import EXPERIMENT, Settings
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "PGCONNECT_TIMEOUT": "10"}  # a wrong address costs no minutes
-QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+MANNERS = {  # unless the user says otherwise; a wrong address must not cost minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "PGCONNECT_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 class StoreError(EADError):
@@ -42,7 +46,7 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
             "MLFLOW_TRACKING_URI is not set, and a submitted job runs in a temporary copy of the folder, where a "
             "store of its own would be lost; name a store that the cluster reaches."
         )
-    for name, value in (PATIENCE | QUIET).items():
+    for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
     try:

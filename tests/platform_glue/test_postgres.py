@@ -65,6 +65,7 @@ def wait_until_ready(process, question):
 
 @pytest.fixture
 def settings(server, tmp_path):
+    """Instead of the file that other tests track in."""
     return Settings(server, (tmp_path / "files").as_uri(), None, False)
 
 
@@ -103,3 +104,12 @@ def test_a_database_that_refuses_is_one_sentence_without_its_password(settings):
     with pytest.raises(EADError, match=r'^the MLflow store postgresql.*"nowhere" does not exist') as error:
         SweepTracker(Settings(address, None, None, False), None, "sweep", {})
     assert "secret" not in str(error.value)
+
+
+def test_the_environment_may_say_where_the_database_is(settings, monkeypatch):
+    """As compose.yaml does, so that no password stands in a command line."""
+    place = {"PGHOST": settings.tracking_uri.partition("host=")[2], "PGUSER": "ead", "PGDATABASE": "postgres"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    with open_store(Settings("postgresql+psycopg://", None, None, False)) as (client, experiment):
+        assert client.get_experiment(experiment).name == "ead"
