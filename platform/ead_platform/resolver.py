@@ -98,7 +98,7 @@ def _require_store(settings: Settings) -> None:
     """A question must not create the SQLite file that it is put to."""
     scheme, _, path = settings.tracking_uri.partition(":///")
     if scheme == "sqlite" and not Path(path.partition("?")[0]).exists():
-        raise StoreError(f"there is no MLflow store {settings.tracking_uri}; set MLFLOW_TRACKING_URI to one.")
+        raise StoreError(f"there is no MLflow store {settings.shown_uri}; set MLFLOW_TRACKING_URI to one.")
 
 
 def _found(address: str, client: MlflowClient) -> Found:
