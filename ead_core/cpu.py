@@ -22,11 +22,15 @@ def hardware() -> str:
     """What this process computes on: the maker's name of the processor (or its kind), and the threads of torch."""
     import torch
 
+    threads = torch.get_num_threads()
+    return f"{processor()}, {threads} thread{'s' * (threads > 1)}"
+
+
+def processor() -> str:
+    """The maker's name of the processor, or its kind where the system does not tell."""
     told = Path("/proc/cpuinfo")
     name = re.search(r"^model name\s*:\s*(.+)", told.read_text() if told.is_file() else "", re.MULTILINE)
-    processor = name[1].strip() if name else platform.processor() or platform.machine()
-    threads = torch.get_num_threads()
-    return f"{processor}, {threads} thread{'s' * (threads > 1)}"
+    return name[1].strip() if name else platform.processor() or platform.machine()
 
 
 def tune_cpu(threads: int | None = None) -> None:

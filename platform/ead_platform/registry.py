@@ -7,7 +7,6 @@ a run of kind `promotion`; together they are the history.
 import getpass
 import re
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,24 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from ead_core.errors import ConfigError, EADError
 from ead_core.training.checkpoint import Checkpoint
 from ead_platform.locks import held
 from ead_platform.packing import identity_of, packed
+from ead_platform.provenance import code_tags
 from ead_platform.resolver import CHECKPOINT, store_cache
 from ead_platform.settings import Settings
 from ead_platform.store import open_store
+from ead_platform.training_runs import KIND_TAG, find_training
 
 CHAMPION = "champion"
-KIND, NAME, DECISION, BEFORE, AFTER, REASON = (
-    f"ead.{name}" for name in ("kind", "model", "decision", "from", "to", "reason")
-)
+NAME, DECISION, BEFORE, AFTER, REASON = (f"ead.{name}" for name in ("model", "decision", "from", "to", "reason"))
 IDENTITY, ORIGIN = "ead.identity", "ead.origin"
-PROMOTION, VERSION, TRAINING = "promotion", "version", "training"
+PROMOTION, VERSION = "promotion", "version"
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
 MOST_RUNS = 10_000
 MOST_CHARACTERS = 5000  # of a tag
@@ -121,7 +119,7 @@ class Registry:
             for known in client.search_model_versions(f"name = '{self.name}'"):
                 if known.tags.get(IDENTITY) == identity:
                     return int(known.version), False
-            tags = {KIND: VERSION, NAME: self.name, ORIGIN: origin, **_signed()}
+            tags = {KIND_TAG: VERSION, NAME: self.name, ORIGIN: origin, **_signed()}
             run = client.create_run(experiment, run_name=f"{self.name} from {checkpoint.name}", tags=tags)
             with packed(folder) as model:
                 client.log_artifacts(run.info.run_id, str(model), "model")
@@ -136,7 +134,7 @@ class Registry:
         A run that has not ended tells of a move that was interrupted.
         """
         tags = {
-            KIND: PROMOTION,
+            KIND_TAG: PROMOTION,
             NAME: self.name,
             DECISION: move.decision,
             BEFORE: "" if move.before is None else str(move.before),
@@ -160,7 +158,7 @@ class Registry:
 
     def history(self) -> list[Move]:
         """All verdicts that took effect, oldest first."""
-        condition = f"tags.`{KIND}` = '{PROMOTION}' and tags.`{NAME}` = '{self.name}' and status = 'FINISHED'"
+        condition = f"tags.`{KIND_TAG}` = '{PROMOTION}' and tags.`{NAME}` = '{self.name}' and status = 'FINISHED'"
         with open_store(self._settings) as (client, experiment):
             runs = client.search_runs(
                 [experiment], condition, max_results=MOST_RUNS, order_by=["attributes.start_time ASC"]
@@ -200,22 +198,14 @@ def before(history: Sequence[Move], champion: int | None) -> int | None:
 
 
 def find_run(text: str, settings: Settings) -> str | None:
-    """The address of the checkpoint of a training run, by its id or name; None if there is no such run.
+    """The address of the checkpoint of a training, by its id or name; None if there is no such training.
 
     Raises:
-        EADError: several runs have this name.
+        EADError: several trainings have this name.
     """
     with open_store(settings) as (client, experiment):
-        if re.fullmatch(r"[0-9a-f]{32}", text):
-            try:
-                return f"runs:/{client.get_run(text).info.run_id}/{CHECKPOINT}"
-            except MlflowException:
-                return None
-        runs = client.search_runs([experiment], f"tags.`{KIND}` = '{TRAINING}'", max_results=MOST_RUNS)
-    ids = [run.info.run_id for run in runs if run.info.run_name == text]
-    if len(ids) > 1:
-        raise EADError(f"{len(ids)} training runs are called {text}; give the id of one: {', '.join(ids)}.")
-    return f"runs:/{ids[0]}/{CHECKPOINT}" if ids else None
+        run = find_training(client, experiment, text)
+    return None if run is None else f"runs:/{run.info.run_id}/{CHECKPOINT}"
 
 
 def _exists(client: MlflowClient, name: str) -> bool:
@@ -237,13 +227,4 @@ def _signed() -> dict[str, str]:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container whose user has no name
         user = "unknown"
-    return {MLFLOW_USER: f"{user}@{socket.gethostname()}", MLFLOW_GIT_COMMIT: _revision()}
-
-
-def _revision() -> str:
-    """Of the checkout that this code lies in, with `-dirty` if it was changed; empty where there is none."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+    return {MLFLOW_USER: f"{user}@{socket.gethostname()}", **code_tags()}

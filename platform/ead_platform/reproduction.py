@@ -6,7 +6,6 @@ rounded differently.
 """
 
 import math
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from ead_platform.provenance import DATA_TAG, INITIAL_TAG, VERSION_TAG, code_tag
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
 from ead_platform.store import lossy, open_store
-from ead_platform.training_tracking import CARD, CHANGED, CHECKPOINT, KIND_TAG, RECIPE
+from ead_platform.training_runs import find_training
+from ead_platform.training_tracking import CARD, CHANGED, CHECKPOINT, RECIPE
 
 ROUNDING = 1e-4  # of the largest weight of a tensor: up to here a difference is told as one of rounding
 FREE = ("data.path", "training.initial", "training.max_seconds", "training.checkpoint_seconds", "training.threads")
@@ -64,29 +64,14 @@ def find_original(settings: Settings, run: str) -> Original:
             settings.
     """
     with open_store(settings) as (client, experiment):
-        found = _only(_trainings(client, experiment, run), run)
+        found = find_training(client, experiment, run)
+        if found is None:
+            raise EADError(f"MLflow knows no training '{run}'; --reproduce takes the name or the id of one.")
         _require_finished(client, found, run)
         with tempfile.TemporaryDirectory() as folder:
             content = Path(client.download_artifacts(found.info.run_id, RECIPE, folder)).read_text()
     recipe: Recipe = validate(Recipe, yaml.safe_load(content))
     return Original(found.info.run_id, str(found.info.run_name), recipe, found.data.tags)
-
-
-def _trainings(client: MlflowClient, experiment: str, run: str) -> list[Run]:
-    if not re.fullmatch(r"\w[\w.-]*", run):  # nothing else is a name (recipe.py), and MLflow's filter cannot quote all
-        return []
-    condition = f"tags.`{KIND_TAG}` = 'training' and attributes."
-    by_id = client.search_runs([experiment], f"{condition}run_id = '{run}'")
-    return list(by_id or client.search_runs([experiment], f"{condition}run_name = '{run}'"))
-
-
-def _only(found: Sequence[Run], run: str) -> Run:
-    if not found:
-        raise EADError(f"MLflow knows no training '{run}'; --reproduce takes the name or the id of one.")
-    if len(found) > 1:
-        ids = ", ".join(each.info.run_id for each in found)
-        raise EADError(f"{len(found)} trainings are called '{run}'; give --reproduce the id of one of them: {ids}.")
-    return found[0]
 
 
 def _require_finished(client: MlflowClient, found: Run, run: str) -> None:

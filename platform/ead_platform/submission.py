@@ -22,6 +22,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from ead_core.config import read_mapping
 from ead_core.errors import EADError, one_line
+from ead_platform.revision import VARIABLE, revision
 
 ANSWER_SECONDS = 10
 START_SECONDS = 60
@@ -78,7 +79,7 @@ def submit(address: str, command: list[str], working_dir: Path) -> Job:
 
 
 def runtime_env(working_dir: Path) -> dict[str, Any]:
-    """The job's environment for Ray: the checkout's definition, and the tracking store of this shell.
+    """The job's environment for Ray: the checkout's definition and revision, and the tracking store of this shell.
 
     Raises:
         EADError: `working_dir` is no checkout of this repository, or the definition is malformed.
@@ -88,6 +89,8 @@ def runtime_env(working_dir: Path) -> dict[str, Any]:
         raise EADError(f"--working-dir {working_dir} is no checkout of this repository: it has no {RUNTIME_ENV}.")
     environment = read_mapping(definition, "a Ray runtime environment")
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if commit := revision(working_dir / "ead_core"):
+        passed_on[VARIABLE] = commit
     return {
         **environment,
         "env_vars": {**(environment.get("env_vars") or {}), **passed_on},

@@ -13,13 +13,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_SOURCE_NAME,
 
 from ead_core.evaluation.card import Card
 from ead_platform.curves import draw_curves
-from ead_platform.provenance import about_tags, code_tags, uncommitted_changes
+from ead_platform.provenance import PACKAGE, about_tags, code_tags
 from ead_platform.recipe import Recipe
+from ead_platform.revision import uncommitted_changes
 from ead_platform.settings import Settings
 from ead_platform.store import lossy, open_store
 from ead_platform.system_metrics import HostMetrics
+from ead_platform.training_runs import KIND_TAG, TRAINING
 
-TRAINING_TAG, STORAGE_TAG, KIND_TAG = "ead.training", "ead.storage", "ead.kind"
+TRAINING_TAG, STORAGE_TAG = "ead.training", "ead.storage"
 CHANGED = "changed."  # before the name of a parameter or tag that a continued run has another value of
 SOURCE = {MLFLOW_SOURCE_NAME: "platform/jobs/train.py", MLFLOW_SOURCE_TYPE: "LOCAL"}
 CHECKPOINT, RECIPE, CURVES, CARD, SAMPLES = "checkpoint", "recipe.yaml", "curves.png", "card", "samples"
@@ -76,7 +78,7 @@ class TrainingTracker:
         return hashlib.sha256(self._recipe.place.encode()).hexdigest()
 
     def _create(self) -> Run:
-        tags = {KIND_TAG: "training", STORAGE_TAG: self._recipe.place, TRAINING_TAG: self._key, **SOURCE}
+        tags = {KIND_TAG: TRAINING, STORAGE_TAG: self._recipe.place, TRAINING_TAG: self._key, **SOURCE}
         return self._client.create_run(self._experiment, run_name=self._recipe.platform.name, tags=tags)
 
     def _describe(self, run: Run) -> None:
@@ -92,7 +94,7 @@ class TrainingTracker:
             tags=[RunTag(name, value) for name, value in (new | changed).items()],
         )
         self._client.log_dict(run.info.run_id, self._recipe.model_dump(mode="json"), RECIPE)
-        if changes := uncommitted_changes():
+        if changes := uncommitted_changes(PACKAGE):
             self._client.log_text(run.info.run_id, changes, "uncommitted.diff")
         if self._about:
             self._client.log_inputs(run.info.run_id, [_dataset_input(self._about["dataset"])])

@@ -307,7 +307,7 @@ def test_a_training_run_is_found_by_id_and_name_and_followed_when_it_goes_on(sto
     assert find_run(run_id, store) == f"runs:/{run_id}/checkpoint"
     assert find_run("nobody's", store) is None
     client.create_run(experiment.experiment_id, run_name="my demo", tags=tags)
-    with pytest.raises(EADError, match="2 training runs are called my demo; give the id of one"):
+    with pytest.raises(EADError, match="2 trainings are called 'my demo'; give the id of one"):
         find_run("my demo", store)
 
 

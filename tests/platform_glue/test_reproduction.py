@@ -62,7 +62,7 @@ def test_an_unknown_run_is_one_sentence(settings, recipe, record):
 
 def test_a_name_of_two_runs_is_refused_with_their_ids(settings, recipe, record):
     ids = {record(recipe), record(recipe.override({"platform.storage_path": "/elsewhere"}))}
-    with pytest.raises(EADError, match=r"^2 trainings are called 'first'; give --reproduce the id of one") as error:
+    with pytest.raises(EADError, match=r"^2 trainings are called 'first'; give the id of one") as error:
         find_original(settings, "first")
     assert set(str(error.value).rstrip(".").rpartition(": ")[2].split(", ")) == ids
 

@@ -103,14 +103,16 @@ def refusal(address, command=("true",), working_dir=ROOT):
     return sentence
 
 
-def test_the_job_carries_the_command_the_import_path_and_the_tracking_store(dashboard, monkeypatch):
+def test_the_job_carries_the_command_the_import_path_the_revision_and_the_tracking_store(dashboard, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("EAD_REVISION", "abc-dirty")
     cluster = dashboard()
     job = submit(cluster.address, ["python", "-c", "print('a  b')"], ROOT)
     assert cluster.job["entrypoint"] == """python -c 'print('"'"'a  b'"'"')'"""
     assert cluster.job["runtime_env"]["env_vars"] == {
         "PYTHONPATH": "platform",
         "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+        "EAD_REVISION": "abc-dirty",
     }
     assert cluster.job["runtime_env"]["working_dir"].startswith("gcs://")
     assert job.ray_command("stop") == f"RAY_API_SERVER_ADDRESS={cluster.address} ray job stop one"

@@ -17,6 +17,7 @@ from ead_platform.final_card import has_card, write_card
 from ead_platform.provenance import about_session, about_tags, code_tags, machine
 from ead_platform.recipe import Recipe
 from ead_platform.relay import Relay
+from ead_platform.revision import uncommitted_changes
 from ead_platform.training_tracking import TrainingTracker
 from ead_platform.training_worker import reporter
 from mlflow.tracking import MlflowClient
@@ -190,7 +191,7 @@ def test_code_is_told_by_commit_only_where_git_knows_it(tmp_path, monkeypatch):
     """Two files of a package: in a folder of another project, then committed, then changed."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").write_text("a = 1\n")
-    monkeypatch.setattr(provenance, "_PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "package")
 
     def git(*arguments):
         identity = ["-c", "user.name=x", "-c", "user.email=x@y"]
@@ -206,12 +207,14 @@ def test_code_is_told_by_commit_only_where_git_knows_it(tmp_path, monkeypatch):
     git("commit", "-m", "one")
     commit = git("rev-parse", "HEAD").stdout.strip()
     assert code_tags() == version | {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "False"}
-    assert provenance.uncommitted_changes() == ""
+    assert uncommitted_changes(tmp_path / "package") == ""
     (tmp_path / "package" / "__init__.py").write_text("a = 2\n")
     assert code_tags()["mlflow.source.git.dirty"] == "True"
-    assert "+a = 2" in provenance.uncommitted_changes()
+    assert "+a = 2" in uncommitted_changes(tmp_path / "package")
     monkeypatch.setenv("PATH", "")
     assert code_tags() == version
+    monkeypatch.setenv("EAD_REVISION", f"{commit}-dirty")  # as a submitted job is told
+    assert code_tags() == version | {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "True"}
 
 
 def test_unlike_workers_are_told_apart(about):
