@@ -113,30 +113,28 @@ def settling(results: Mapping[str, Result]) -> str:
 
 
 def draw(results: Mapping[str, Result], path: Path, title: str) -> None:
-    """Stability against network calls, a point per row, a line from each control to the row that it follows."""
+    """A line per row: stability with its interval, and the network calls; grey is the interval without asynchrony."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = Figure(figsize=(9, 1.2 + 0.3 * len(results)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for name, result in results.items():
-        kind = name.split("-")[0]
-        x, y = _place(result)
-        low, high = (100 * value for value in result.card.intervals["molecule_stability"])
-        axes.errorbar(x, y, yerr=[[y - low], [high - y]], marker="o", color=COLOURS[kind], capsize=2, linestyle="none")
-        axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=COLOURS[kind])
-        if result.row.like in results:
-            other = _place(results[result.row.like])
-            axes.plot([x, other[0]], [y, other[1]], color="#bbbbbb", linewidth=0.8, zorder=0)
-    axes.set(xlabel="network calls per molecule", ylabel="stable molecules, % (95 % interval)", title=title)
+    for place, (name, result) in enumerate(results.items()):
+        value = 100 * result.card.molecule_stability
+        low, high = (100 * end for end in result.card.intervals["molecule_stability"])
+        calls, colour = result.molecules.properties["nfe"].mean(), COLOURS[name.split("-", maxsplit=1)[0]]
+        axes.errorbar(value, place, xerr=[[value - low], [high - value]], marker="o", color=colour, capsize=2)
+        axes.text(high + 0.3, place, f"{calls:.0f} calls", va="center", fontsize=8, color="#555555")
+        if name == "synchronous":
+            axes.axvspan(low, high, color="#eeeeee", zorder=0)
+    axes.set_yticks(range(len(results)), results)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel="stable molecules, % (95 % interval)", title=title)
     axes.grid(alpha=0.25)
     with write_aside(path) as aside:
         figure.savefig(aside, dpi=120)
-
-
-def _place(result: Result) -> tuple[float, float]:
-    return float(result.molecules.properties["nfe"].mean()), 100 * result.card.molecule_stability
 
 
 def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, checkpoint: str) -> None:
@@ -160,7 +158,7 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
         "**Order of settling**: mean share of the other atoms that became clean before (0.5 if the class does not "
         "matter; 95 % interval over stable molecules).",
         settling(results["main"]),
-        f"![Stability against network calls]({path.stem}.png)",
+        f"![Stability and network calls of every schedule]({path.stem}.png)",
     ]
     if results["main"]:
         draw(results["main"], path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
