@@ -2,7 +2,7 @@
 
 from ead_core import load_checkpoint, sample, evaluate
 
-molecules = sample(load_checkpoint("qm9-small"), num=16, seed=0)
+molecules = sample(load_checkpoint("qm9-deep"), num=16, seed=0)
 print(evaluate(molecules).table())
 """
 
