@@ -9,7 +9,6 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 
 LEAST_RINGS = 2  # of a scaffold that counts, as in MOSES
 MOST_KEPT = 2000
-LEAST_SEEN = 2  # times, of a scaffold that is kept
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Scaffolds:
 
     Attributes:
         counts: molecules by scaffold, for the most frequent ones.
-        squares: sum of the squares of all counts, those of the rare scaffolds included.
+        squares: sum of the squares of all counts, those of the others included.
     """
 
     counts: Mapping[str, int]
@@ -27,13 +26,12 @@ class Scaffolds:
     @classmethod
     def of(cls, counts: Counter[str]) -> "Scaffolds":
         """What a reference keeps of all its scaffolds."""
-        kept = {scaffold: count for scaffold, count in counts.most_common(MOST_KEPT) if count >= LEAST_SEEN}
-        return cls(kept, _squares(counts))
+        return cls(dict(counts.most_common(MOST_KEPT)), _squares(counts))
 
     def similarity(self, counts: Counter[str]) -> float | None:
         """Cosine of the angle between both vectors of counts; None if one of them is empty.
 
-        Rare scaffolds of the reference are missing in the product, not in the length, of its vector: the similarity is
+        What the reference has not kept is missing in the product, not in the length, of its vector: the similarity is
         a little too low rather than too high. It grows with the number of molecules; compare sets of the same size.
         """
         product = sum(count * self.counts.get(scaffold, 0) for scaffold, count in counts.items())

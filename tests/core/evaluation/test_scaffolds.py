@@ -23,9 +23,9 @@ def test_side_chains_and_single_rings_do_not_count():
     assert scaffolds_of(SMILES) == {NAPHTHALENE: 2, SPIRO: 1}
 
 
-def test_cosine_agrees_with_scipy_where_nothing_is_rare():
+def test_cosine_agrees_with_scipy():
     rng = np.random.default_rng(0)
-    first, second = rng.integers(2, 50, size=(2, 30))
+    first, second = rng.integers(1, 50, size=(2, 30))
     first[:5] = second[10:14] = 0
     real, ours = (Counter({str(i): int(n) for i, n in enumerate(counts) if n}) for counts in (first, second))
     assert Scaffolds.of(real).similarity(ours) == pytest.approx(1 - cosine(first, second), rel=1e-12)
@@ -40,7 +40,7 @@ def test_a_reference_keeps_what_is_frequent_and_the_length_of_all():
     assert len(real.counts) == MOST_KEPT
     assert min(real.counts.values()) == 12
     assert real.squares == sum(count**2 for count in many.values())
-    assert "once" not in Scaffolds.of(Counter({"once": 1, "twice": 2})).counts
+    assert real.similarity(Counter({"once": 1})) == 0
     assert real.known(Counter({"once": 3, "500": 4, "never": 5})) == 4
 
 
@@ -60,6 +60,6 @@ def test_the_card_compares_them_with_those_of_a_file_or_of_a_card(make_set, tmp_
     for reference in ("real.npz", "real", "real/tally.npz"):
         card = evaluate(make_set(NAPHTHALENE, SPIRO, "CCO"), tmp_path / reference, plan=plan)
         figure = card.sections["chemistry"]["scaffold_similarity"]
-        assert figure.value == pytest.approx(3 / np.sqrt(2 * 10))  # (1, 1) and (3, 1), whose 1 is rare
-        assert (figure.known, figure.of) == (1, 2)
-    assert load_reference(str(tmp_path / "real")).scaffolds == Scaffolds({NAPHTHALENE: 3}, 10)
+        assert figure.value == pytest.approx(4 / np.sqrt(2 * 10))  # (1, 1) and (3, 1)
+        assert (figure.known, figure.of) == (2, 2)
+    assert load_reference(str(tmp_path / "real")).scaffolds == Scaffolds({NAPHTHALENE: 3, SPIRO: 1}, 10)
