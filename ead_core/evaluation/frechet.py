@@ -5,6 +5,8 @@ and covariance of its last activations. The SMILES are those of the strict proto
 hydrogens, of all molecules whose bonds could be perceived. Network and distance are those of the package `fcd`.
 """
 
+import warnings
+
 import numpy as np
 
 from ead_core.errors import ConfigError
@@ -67,7 +69,10 @@ def moments_distance(first: Moments, second: Moments) -> float:
     """|μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½)."""
     from fcd import calculate_frechet_distance
 
-    return float(calculate_frechet_distance(first.mean, first.covariance, second.mean, second.covariance))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few molecules have singular covariances, for which fcd has a way of its own
+        found = calculate_frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
+    return max(float(found), 0.0)  # equal ones may end a rounding error below
 
 
 def frechet_note(tally: Tally, reference: Tally | None) -> str | None:
