@@ -10,7 +10,7 @@ import typer
 from ead_core.console import progress_bar
 from ead_core.errors import ConfigError
 
-PARTS = "geometry, chemistry, posebusters, strain, posebusters_full, gfn2"
+PARTS = "geometry, chemistry, posebusters, strain, posebusters_full, gfn2, fcd"
 WHICH = (
     f"Besides both protocols, of {PARTS}, or none; the first four if not given."
     " published: that protocol alone, which is quick."
@@ -29,7 +29,7 @@ def evaluate(
     parts: Annotated[str | None, typer.Option(help=WHICH)] = None,
     num: Annotated[
         int,
-        typer.Option("--sample", min=0, help="Molecules on which the dear parts (from posebusters on) are measured."),
+        typer.Option("--sample", min=0, help="Molecules on which the dear parts (posebusters to gfn2) are measured."),
     ] = 1000,
     seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
@@ -42,25 +42,25 @@ def evaluate(
     """Measure molecules of any origin: published and strict protocol, plausibility, geometry, chemistry, cost."""
     from ead_core.cli_judge import judge_file
     from ead_core.data.formats import read_molecules
-    from ead_core.evaluation.evaluate import evaluate_files
-    from ead_core.evaluation.gfn2 import check_gfn2
+    from ead_core.evaluation.evaluate import check_parts, evaluate_files
+    from ead_core.evaluation.frechet import MOST
     from ead_core.evaluation.reference import load_known, load_reference
     from ead_core.evaluation.run import DEFAULT_PARTS, Plan, count_records
     from ead_core.files import check_writable, write_aside
 
-    if "gfn2" in (parts or ""):
-        check_gfn2()
     if json_out:
         check_writable(json_out)
     if conditional and len(files) > 1:
         raise ConfigError("--conditional judges one file at a time.")
     plan = Plan(_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
+    check_parts(plan.parts)
     with progress_bar("measuring the reference") as progress:
-        real = load_reference(reference, workers, progress) if reference else None
+        real = load_reference(reference, workers, progress, plan.parts) if reference else None
     with progress_bar("measuring the training set") as progress:
         known = load_known(train, workers, progress) if train else None
     total = count_records(files)
-    with tempfile.TemporaryDirectory() as scratch, progress_bar("measuring", total) as progress:
+    steps = total + (min(total, MOST) if "fcd" in plan.parts else 0)
+    with tempfile.TemporaryDirectory() as scratch, progress_bar("measuring", steps) as progress:
         folder, report = out or Path(scratch), out is not None
         try:
             card = evaluate_files(files, folder, plan, real, known, report=report, progress=progress, total=total)
@@ -82,12 +82,12 @@ def evaluate(
 
 def _parts(text: str) -> tuple[str, ...]:
     """Names from a comma-separated list (ConfigError for an unknown one)."""
-    from ead_core.evaluation.chunk import CHEAP, DEAR, PUBLISHED
+    from ead_core.evaluation.chunk import CHEAP, DEAR, PUBLISHED, WHOLE
 
     if text == PUBLISHED:
         return (PUBLISHED,)
     names = [] if text == "none" else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in (*CHEAP, *DEAR)]
+    unknown = [name for name in names if name not in (*CHEAP, *DEAR, *WHOLE)]
     if unknown:
         raise ConfigError(f"--parts does not know '{unknown[0]}'; it takes {PARTS}, or published or none alone.")
     return tuple(dict.fromkeys(names))

@@ -58,6 +58,12 @@ def test_what_measures_and_the_command_line_start_without_torch():
     assert result.stdout.strip() == "False"
 
 
+def test_processes_that_measure_start_without_the_libraries_of_tables():
+    code = "import sys, ead_core.evaluation.measure; print({'pandas', 'pyarrow', 'fcd'} & {*sys.modules})"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
 def test_the_public_surface_is_what_it_says():
     import ead_core
 

@@ -15,6 +15,7 @@ from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
 from ead_core.evaluation.figure import Figure, Section
+from ead_core.evaluation.frechet import frechet, frechet_note
 from ead_core.evaluation.protocols import plausibility, published, strict
 from ead_core.evaluation.reference import Known
 from ead_core.evaluation.run import Plan
@@ -111,6 +112,7 @@ class Card:
             lines += [f"  {f.title:<52} {f.shown():<36}{coverage(f)}".rstrip() for f in figures.values()]
         if "hardware" in self.about:
             lines.append(f"  made on {', '.join(self.about['hardware'])}")
+        lines += [f"\nNote: {note}" for note in self.about.get("notes", [])]
         if self.failures:
             lines += ["", "Not measured, or bonds not perceived"]
             lines += [f"  {count:>8,}  {reason}" for reason, count in self.failures.items()]
@@ -148,7 +150,7 @@ def make_card(
         "strict": strict(columns, inchikeys) if PUBLISHED not in plan.parts else {},
         "plausibility": plausibility(columns, plan.parts),
         "geometry": geometry(tally, reference) if reference and "geometry" in plan.parts else {},
-        "chemistry": chemistry(columns) if "chemistry" in plan.parts else {},
+        "chemistry": _chemistry(columns, tally, plan, reference),
         "cost": cost(columns, inchikeys, plan.parts),
     }
     return Card(
@@ -161,9 +163,21 @@ def make_card(
             **(about or {}),
             **_hardware(columns),
             **_circumstances(plan),
+            **_notes(tally, plan, reference),
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     )
+
+
+def _chemistry(columns: Columns, tally: Tally, plan: Plan, reference: Tally | None) -> Section:
+    real = reference.scaffolds if reference else None
+    section = chemistry(columns, real) if "chemistry" in plan.parts else {}
+    return section | (frechet(tally, reference) if "fcd" in plan.parts else {})
+
+
+def _notes(tally: Tally, plan: Plan, reference: Tally | None) -> dict[str, Any]:
+    note = frechet_note(tally, reference) if "fcd" in plan.parts else None
+    return {"notes": [note]} if note else {}
 
 
 def _failures(columns: Columns) -> dict[str, int]:
@@ -184,7 +198,7 @@ def _hardware(columns: Columns) -> dict[str, Any]:
 
 def _circumstances(plan: Plan) -> dict[str, Any]:
     packages = ["ead", "rdkit"] + ["posebusters"] * any("posebusters" in part for part in plan.parts)
-    packages += ["tblite"] * ("gfn2" in plan.parts)
+    packages += ["tblite"] * ("gfn2" in plan.parts) + ["fcd"] * ("fcd" in plan.parts)
     return {
         "parts": list(plan.parts),
         "sample": plan.sample,

@@ -14,6 +14,7 @@ Row = dict[str, Any]
 
 CHEAP = ("geometry", "chemistry")  # parts of a card that are measured on every molecule
 DEAR = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
+WHOLE = ("fcd",)  # parts that are measured on the finished table
 PUBLISHED, STRICT = "published", "strict"  # protocols
 
 
@@ -22,7 +23,7 @@ class Measures:
     """What is measured.
 
     Attributes:
-        parts: of `CHEAP` and `DEAR`, beside both protocols; or `PUBLISHED`, which means this protocol alone.
+        parts: of `CHEAP`, `DEAR` and `WHOLE`, beside both protocols; or `PUBLISHED`, which means this protocol alone.
         seconds: that one molecule may take.
         valencies: of real molecules; None if unknown.
     """

@@ -1,5 +1,6 @@
 """The table of an evaluation, a column at a time, so that a million molecules need little memory."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ead_core.errors import DataError
+
+Progress = Callable[[int], object]
 
 
 class Columns:
@@ -44,6 +47,11 @@ class Columns:
     def texts(self, name: str) -> list[str | None]:
         """Values, None where unknown."""
         return list(self._column(name).to_pylist())
+
+    def sample_smiles(self, most: int) -> list[str]:
+        """Strict SMILES of the molecules that have one; of more than `most`, as many chosen at random."""
+        smiles = [text for text in self.texts("strict_smiles") if text]
+        return [smiles[place] for place in np.random.default_rng(0).permutation(len(smiles))[:most]]
 
     def distinct(self, name: str) -> set[str]:
         """Values that occur, the empty one apart."""

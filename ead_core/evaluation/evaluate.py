@@ -1,19 +1,27 @@
 """From files or molecules to a card: the one way in for Python, the command line and jobs."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card, make_card
-from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.reference import Known, load_known, load_reference
+from ead_core.evaluation.columns import Columns, Progress
+from ead_core.evaluation.frechet import check_fcd
+from ead_core.evaluation.gfn2 import check_gfn2
+from ead_core.evaluation.reference import Known, completed, load_known, load_reference
 from ead_core.evaluation.report import write_report
 from ead_core.evaluation.run import Plan, measure_files
 from ead_core.evaluation.table import TABLE
 from ead_core.evaluation.tally import Tally
 
-Progress = Callable[[int], object]
+
+def check_parts(parts: Collection[str]) -> None:
+    """Raise the ConfigError of a part whose package is missing before any work is done."""
+    if "gfn2" in parts:
+        check_gfn2()
+    if "fcd" in parts:
+        check_fcd()
 
 
 def evaluate(
@@ -35,11 +43,13 @@ def evaluate(
         plan: what is measured, on how many, with how many processes.
 
     Raises:
+        ConfigError: a part needs a package that is missing.
         DataError: molecules, reference or training set cannot be read.
         OutputError: the folder cannot be written.
     """
     plan = plan or Plan()
-    real = load_reference(str(reference), plan.workers) if reference else None
+    check_parts(plan.parts)
+    real = load_reference(str(reference), plan.workers, parts=plan.parts) if reference else None
     known = load_known(Path(train), plan.workers) if train else None
     with tempfile.TemporaryDirectory() as scratch:
         if isinstance(molecules, MoleculeSet):
@@ -73,10 +83,18 @@ def evaluate_files(  # noqa: PLR0913
         known: molecules that are not new.
         name: of the card; that of the first source if none.
         report: write card.json, card.md and card.html beside the table.
-        progress: receives the number of records finished since its last call.
+        progress: receives the number of records finished since its last call; those of the part fcd
+            count once more.
         total: from `count_records`, if that has been called already.
+
+    Raises:
+        ConfigError: a part needs a package that is missing.
+        DataError: molecules cannot be read.
+        OutputError: the folder cannot be written.
     """
-    tally = measure_files(sources, folder, plan, reference, progress, total)
+    check_parts(plan.parts)
+    measure_files(sources, folder, plan, reference, progress, total)
+    tally = completed(folder, plan.parts, progress)
     columns = Columns(folder / TABLE)
     about = {"sources": [str(path) for path in sources]}
     card = make_card(name or sources[0].stem, columns, tally, plan, reference, known, about)

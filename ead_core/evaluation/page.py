@@ -37,7 +37,8 @@ def write_page(
 
 def _summary(card: Card) -> str:
     made = f"; made on {', '.join(card.about['hardware'])}" if "hardware" in card.about else ""
-    return f"{card.attempts:,} molecules; 95 % intervals{made}"
+    notes = "".join(f"; note: {note.rstrip('.')}" for note in card.about.get("notes", []))
+    return f"{card.attempts:,} molecules; 95 % intervals{made}{notes}"
 
 
 def _rows(card: Card) -> list[tuple[str, list[tuple[str, ...]]]]:

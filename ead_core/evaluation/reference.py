@@ -4,20 +4,21 @@ Measuring a file takes minutes for QM9; the result is kept in the user's cache a
 """
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from ead_core.errors import DataError
-from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.run import Plan, measure_files, settings_of
+from ead_core.evaluation.columns import Columns, Progress
+from ead_core.evaluation.frechet import activations
+from ead_core.evaluation.run import DEFAULT_PARTS, Plan, measure_files, settings_of
+from ead_core.evaluation.scaffolds import Scaffolds
 from ead_core.evaluation.table import TABLE, TALLY, settings_key
 from ead_core.evaluation.tally import COUNTS, Tally
+from ead_core.evaluation.worth import scaffold_counts
 from ead_core.files import user_cache
 
 BUNDLED = Path(__file__).parent / "references"
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,25 @@ class Known:
     inchikeys: frozenset[str]
 
 
-def load_reference(name_or_path: str, workers: int | None = None, progress: Progress = lambda done: None) -> Tally:
+def load_reference(
+    name_or_path: str,
+    workers: int | None = None,
+    progress: Progress = lambda done: None,
+    parts: Collection[str] = DEFAULT_PARTS,
+) -> Tally:
     """The tally of a bundled reference (by name), of an evaluation (its folder or tally.npz), or of molecules.
+
+    Args:
+        name_or_path: of the reference.
+        workers: processes that measure molecules.
+        progress: receives the number of molecules finished since its last call.
+        parts: of the card, so that molecules are measured for what it compares.
 
     Raises:
         DataError: none of these.
     """
     bundled = BUNDLED / f"{name_or_path}.npz"
-    if bundled.is_file():
+    if bundled.parent == BUNDLED and bundled.is_file():  # an absolute path would lead elsewhere
         return Tally.load(bundled)
     path = Path(name_or_path)
     if not path.exists():
@@ -45,7 +57,7 @@ def load_reference(name_or_path: str, workers: int | None = None, progress: Prog
         return Tally.load(path / TALLY)
     if _is_tally(path):
         return Tally.load(path)
-    return Tally.load(_measured(path, workers, progress) / TALLY)
+    return completed(_measured(path, workers, progress), parts, progress)
 
 
 def load_known(path: Path, workers: int | None = None, progress: Progress = lambda done: None) -> Known:
@@ -57,6 +69,23 @@ def load_known(path: Path, workers: int | None = None, progress: Progress = lamb
     columns = Columns(_measured(path, workers, progress) / TABLE)
     smiles, keys = columns.texts("smiles"), columns.texts("inchikey")
     return Known(frozenset(text for text in smiles if text), frozenset(key for key in keys if key))
+
+
+def completed(folder: Path, parts: Collection[str], progress: Progress = lambda done: None) -> Tally:
+    """The tally of a finished evaluation with what only its whole table tells, which is added as far as parts want it.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    tally, columns = Tally.load(folder / TALLY), Columns(folder / TABLE)
+    before = tally.scaffolds, tally.activations
+    if "chemistry" in parts and not tally.scaffolds:
+        tally.scaffolds = Scaffolds.of(scaffold_counts(columns))
+    if "fcd" in parts and not tally.activations:
+        tally.activations = activations(columns, progress=progress)
+    if (tally.scaffolds, tally.activations) != before:
+        tally.save(folder / TALLY)
+    return tally
 
 
 def _is_tally(path: Path) -> bool:

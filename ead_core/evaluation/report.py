@@ -43,6 +43,7 @@ def to_markdown(card: Card) -> str:
         lines = ["| molecules | reason |", "|---|---|"]
         lines += [f"| {count:,} | {reason} |" for reason, count in card.failures.items()]
         parts += ["## Not measured, or bonds not perceived", "\n".join(lines)]
+    parts += [f"Note: {note}" for note in card.about.get("notes", [])]
     if "hardware" in card.about:
         parts.append(f"Made on {', '.join(card.about['hardware'])}.")
     about = ", ".join(f"{package} {number}" for package, number in card.about["versions"].items())

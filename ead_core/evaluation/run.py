@@ -15,7 +15,7 @@ from ead_core.cpu import available_cores
 from ead_core.data.records import ReadReport
 from ead_core.data.streams import BATCH, batches, molecule_files
 from ead_core.errors import DataError
-from ead_core.evaluation.chunk import CHEAP, DEAR, Chunk, Measured, Measures, Row
+from ead_core.evaluation.chunk import CHEAP, DEAR, WHOLE, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
@@ -140,7 +140,7 @@ def settings_of(sources: Sequence[Path], plan: Plan, table: ValencyTable | None 
     return {
         "versions": [MEASURES_VERSION, rdkit.__version__],
         "files": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
-        "parts": sorted(plan.parts),
+        "parts": sorted(set(plan.parts) - set(WHOLE)),
         "sample": plan.sample if set(plan.parts) & set(DEAR) else 0,
         "seconds": plan.seconds,
         "valencies": {kind: sorted(seen) for kind, seen in (table or {}).items()},

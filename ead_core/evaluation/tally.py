@@ -6,19 +6,23 @@ Also the form of a reference: the tally of real molecules, with which those of a
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ead_core.errors import DataError
+from ead_core.evaluation.moments import Moments
+from ead_core.evaluation.scaffolds import Scaffolds
 from ead_core.evaluation.shapes import BINS, Shapes, add_shapes
 from ead_core.evaluation.valency import ValencyCounts
 from ead_core.files import write_aside
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)  # the first had neither scaffolds nor activations
 COUNTS = "counts"
+MEAN, COVARIANCE = "activations mean", "activations covariance"
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Tally:
         elements: atoms by symbol.
         shapes: histograms of bonds, angles and torsions.
         valencies: atoms by kind and valency.
+        scaffolds: of all molecules, once their table is finished; None if not wanted.
+        activations: of ChemNet, likewise.
     """
 
     molecules: int = 0
@@ -40,9 +46,11 @@ class Tally:
     elements: Counter[str] = field(default_factory=Counter)
     shapes: Shapes = field(default_factory=dict)
     valencies: ValencyCounts = field(default_factory=Counter)
+    scaffolds: Scaffolds | None = None
+    activations: Moments | None = None
 
     def add(self, other: "Tally") -> None:
-        """Add the counts of `other`."""
+        """Add the counts of `other`, a part of the same set."""
         self.molecules += other.molecules
         self.perceived += other.perceived
         self.sizes.update(other.sizes)
@@ -60,13 +68,19 @@ class Tally:
             "elements": dict(sorted(self.elements.items())),
             "valencies": [[kind, *valency, count] for (kind, valency), count in sorted(self.valencies.items())],
         }
+        kept: dict[str, Any] = {}
+        if self.activations:
+            counts["activations"] = self.activations.count
+            kept = {MEAN: self.activations.mean.astype(np.float32), COVARIANCE: self.activations.halved()}
+        if self.scaffolds:
+            counts["scaffolds"] = {"counts": dict(self.scaffolds.counts), "squares": self.scaffolds.squares}
         arrays: dict[str, Any] = {COUNTS: np.array(json.dumps(counts))} | {
             f"{kind} {pattern}": histogram.astype(np.uint32)
             for kind, patterns in self.shapes.items()
             for pattern, histogram in sorted(patterns.items())
         }
         with write_aside(path) as aside:
-            np.savez_compressed(aside, **arrays)
+            np.savez_compressed(aside, **arrays, **kept)
 
     @classmethod
     def load(cls, path: Path) -> "Tally":
@@ -78,19 +92,20 @@ class Tally:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 counts = json.loads(str(stored[COUNTS]))
-                arrays = {name: stored[name].astype(np.int64) for name in stored.files if name != COUNTS}
-        except (OSError, ValueError, KeyError) as error:
+                arrays = {name: stored[name] for name in stored.files if name != COUNTS}
+            if (number := counts["version"]) not in READABLE:
+                raise DataError(f"{path} is a tally of version {number}; this program reads {READABLE}.")
+            return cls._restored(counts, arrays)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is not the tally of an evaluation.") from error
-        if counts.get("version") != VERSION:
-            raise DataError(f"{path} is a tally of version {counts.get('version')}; this program reads {VERSION}.")
-        return cls._restored(counts, arrays)
 
     @classmethod
     def _restored(cls, counts: Mapping[str, Any], arrays: Mapping[str, Any]) -> "Tally":
         shapes: Shapes = {kind: {} for kind in BINS}
-        for name, histogram in arrays.items():
+        for name in (name for name in arrays if name not in (MEAN, COVARIANCE)):
             kind, pattern = name.split(" ", 1)
-            shapes[kind][pattern] = histogram
+            shapes[kind][pattern] = arrays[name].astype(np.int64)
+        scaffolds, count = counts.get("scaffolds"), counts.get("activations")
         return cls(
             counts["molecules"],
             counts["perceived"],
@@ -98,6 +113,8 @@ class Tally:
             Counter(counts["elements"]),
             shapes,
             Counter({(kind, (aromatic, others)): count for kind, aromatic, others, count in counts["valencies"]}),
+            Scaffolds(**scaffolds) if scaffolds else None,
+            Moments.restored(count, arrays[MEAN], arrays[COVARIANCE]) if count else None,
         )
 
     def common(self, least: int) -> "Tally":
@@ -106,4 +123,4 @@ class Tally:
             kind: {pattern: counts for pattern, counts in patterns.items() if counts.sum() >= least}
             for kind, patterns in self.shapes.items()
         }
-        return Tally(self.molecules, self.perceived, self.sizes, self.elements, shapes, self.valencies)
+        return replace(self, shapes=shapes)

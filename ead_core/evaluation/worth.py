@@ -1,5 +1,6 @@
 """The sections of a card about use: what the molecules are like, how varied, and what a good one costs."""
 
+from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
@@ -10,8 +11,10 @@ from rdkit.Chem import rdFingerprintGenerator
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.figure import Figure, Section, distinct, means, share
 from ead_core.evaluation.protocols import strict_keys
+from ead_core.evaluation.scaffolds import LEAST_RINGS, Scaffolds, scaffolds_of
 
 MOST_COMPARED = 1000  # molecules whose pairs make the internal diversity
+MOST_READ = 20_000  # SMILES of a table without scaffolds
 _PROPERTIES = {
     "qed": ("QED, mean", ""),
     "sa": ("SA score (1 easy, 10 hard), mean", ""),
@@ -24,16 +27,34 @@ _PROPERTIES = {
 _COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per molecule", "s")}
 
 
-def chemistry(columns: Columns) -> Section:
-    """Of all molecules whose bonds could be perceived."""
+def chemistry(columns: Columns, real: Scaffolds | None = None) -> Section:
+    """Of all molecules whose bonds could be perceived; scaffolds are compared with those of real ones."""
     attempts = len(columns)
     section = means(columns, _PROPERTIES, attempts)
     if section:
         for name, title in (("spiro", "with spiro atoms"), ("bridgeheads", "with bridgehead atoms")):
             section[name] = share(title, int((columns.numbers(name) > 0).sum()), attempts)
         section["scaffolds"] = distinct("distinct scaffolds with rings", [t or None for t in columns.texts("scaffold")])
+        section |= _scaffold_similarity(scaffold_counts(columns), real) if real else {}
         section |= _diversity([text for text in columns.texts("strict_smiles") if text])
     return section
+
+
+def scaffold_counts(columns: Columns) -> Counter[str]:
+    """Molecules by scaffold: of the whole table where chemistry was measured, else of a sample of its SMILES."""
+    rings = columns.numbers("rings")
+    if np.isfinite(rings).any():
+        texts = columns.texts("scaffold")
+        return Counter(texts[place] or "" for place in np.flatnonzero(rings >= LEAST_RINGS))
+    return scaffolds_of(columns.sample_smiles(MOST_READ))
+
+
+def _scaffold_similarity(counts: Counter[str], real: Scaffolds) -> Section:
+    similarity = real.similarity(counts)
+    if similarity is None:
+        return {}
+    title = f"scaffolds ({LEAST_RINGS} rings or more), cosine similarity"
+    return {"scaffold_similarity": Figure(title, similarity, None, counts.total(), real.known(counts), "")}
 
 
 def _diversity(smiles: list[str]) -> Section:
