@@ -32,8 +32,8 @@ serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through S
 	$(BIN)/serve run --address $${RAY_ADDRESS:-local} serve.app:build $(SERVE_ARGS)
 
 test: lint  ## first what needs no cluster, on all cores; then what starts one
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 tests/core tests/test_architecture.py
-	$(BIN)/python -m pytest tests/platform_glue tests/e2e
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests
+	$(BIN)/python -m pytest -m ray tests
 
 lint: setup
 	$(BIN)/ruff check .
