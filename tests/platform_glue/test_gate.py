@@ -1,6 +1,7 @@
 """The gate in closed form: what must be shown, to which confidence, at which cost."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from ead_core.errors import ConfigError
 from ead_core.metrics.intervals import two_sided, wilson
 
 OPEN = {"gain": {}, "floor": {}, "max_calls_ratio": 100}
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def outcomes(hits, calls=100.0, seconds=1.0):
@@ -147,3 +151,8 @@ def test_a_file_without_the_section_is_refused(tmp_path):
     (tmp_path / "recipe.yaml").write_text("data: {path: x.npz}\n")
     with pytest.raises(ConfigError, match="has no section `promotion:`"):
         load_gate(tmp_path / "recipe.yaml", [])
+
+
+def test_the_gate_that_comes_along_is_the_default_on_few_steps():
+    sampler = {"steps": 100, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
+    assert load_gate(ROOT / "platform" / "gate.yaml", []) == GateConfig(sampler=sampler)
