@@ -13,13 +13,12 @@ from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import sample
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate_files
+from ead_core.evaluation.report import CARD as CARD_FILE
 from ead_core.evaluation.run import Plan
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint, new_denoiser
 from ead_platform.recipe import Recipe
+from ead_platform.training_tracking import CARD as CARD_FOLDER
 from ead_platform.training_tracking import TrainingTracker
-
-CARD_FOLDER = "card"
-CARD_FILE = "card.json"
 
 
 def require_sampler(recipe: Recipe, statistics: Statistics) -> None:

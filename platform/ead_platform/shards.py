@@ -17,6 +17,7 @@ from typing import Any
 from ead_core.data.formats import check_output
 from ead_core.errors import ConfigError, OutputError
 from ead_core.files import write_aside
+from ead_platform.locks import lock_file
 
 VERSION = 1
 INDEX, LOCK = "index.json", ".lock"
@@ -231,7 +232,7 @@ def shards_of(num: int, size: int) -> list[Shard]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock on a file, which the system frees when the process ends, however it ends.
+    """Hold a lock on a file, or refuse at once if another process has it.
 
     Yields False on a file system without locks. Two runs could then work side by side: they would do the work twice,
     but write equal files, and the one that ends last leaves a complete index.
@@ -239,12 +240,7 @@ def _locked(path: Path) -> Iterator[bool]:
     Raises:
         OutputError: another process holds the lock, or the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
-    with file:
+    with lock_file(path) as file:
         alone = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -140,12 +140,18 @@ def run_sweep(sweep_command):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder with a recipe and 40 chain molecules."""
+def chains(tmp_path):
+    """A file of 40 molecules of carbon and oxygen."""
     generator = np.random.default_rng(0)
     sizes = [4, 5, 6, 7] * 10
     charges = [np.array([6, 8, *generator.choice([6, 8], size=n - 2)]) for n in sizes]
     save_npz(MoleculeSet.from_lists(charges, [generator.normal(size=(n, 3)) for n in sizes]), tmp_path / "chains.npz")
+    return tmp_path / "chains.npz"
+
+
+@pytest.fixture
+def folder(chains, tmp_path):
+    """A folder with a recipe and 40 chain molecules."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TRAINING))
     return tmp_path
 

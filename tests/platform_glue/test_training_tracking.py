@@ -23,20 +23,15 @@ from ead_platform.training_worker import reporter
 from mlflow.tracking import MlflowClient
 
 from ead_core.data.dataset import file_sha256
-from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card
 from ead_core.training.session import prepare
 
 
 @pytest.fixture
-def recipe(tmp_path):
+def recipe(chains, tmp_path):
     """A recipe on 40 chain molecules, as the driver has it."""
-    generator = np.random.default_rng(0)
-    sizes = [4, 5, 6, 7] * 10
-    charges = [np.array([6, 8, *generator.choice([6, 8], size=n - 2)]) for n in sizes]
-    save_npz(MoleculeSet.from_lists(charges, [generator.normal(size=(n, 3)) for n in sizes]), tmp_path / "chains.npz")
     platform = {"storage_path": str(tmp_path / "runs"), "name": "tiny", "card_molecules": 3, "system_metrics": False}
-    return Recipe(data={"path": str(tmp_path / "chains.npz")}, platform=platform)
+    return Recipe(data={"path": str(chains)}, platform=platform)
 
 
 @pytest.fixture
