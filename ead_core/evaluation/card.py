@@ -164,7 +164,6 @@ def make_card(
             **_hardware(columns),
             **_circumstances(plan),
             **_notes(tally, plan, reference),
-            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     )
 

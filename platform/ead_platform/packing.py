@@ -15,7 +15,7 @@ import mlflow.pyfunc
 from ead_core.training.checkpoint import CARD, CONFIG, PRIOR, STATISTICS, WEIGHTS, Checkpoint
 from ead_platform import pyfunc_model
 from ead_platform.pyfunc_model import EXAMPLE, SIGNATURE
-from ead_platform.resolver import CHECKPOINT
+from ead_platform.training_runs import CHECKPOINT
 
 FILES = (CONFIG, WEIGHTS, STATISTICS, PRIOR, CARD)
 REQUIRED = ("mlflow", "numpy", "pandas", "rdkit", "safetensors", "torch")  # and `ead` itself, which no index has

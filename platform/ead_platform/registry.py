@@ -23,10 +23,10 @@ from ead_core.training.checkpoint import Checkpoint
 from ead_platform.locks import held
 from ead_platform.packing import identity_of, packed
 from ead_platform.provenance import code_tags
-from ead_platform.resolver import CHECKPOINT, store_cache
+from ead_platform.resolver import store_cache
 from ead_platform.settings import Settings
 from ead_platform.store import open_store
-from ead_platform.training_runs import KIND_TAG, find_training
+from ead_platform.training_runs import CHECKPOINT, KIND_TAG, find_training
 
 CHAMPION = "champion"
 NAME, DECISION, BEFORE, AFTER, REASON = (f"ead.{name}" for name in ("model", "decision", "from", "to", "reason"))

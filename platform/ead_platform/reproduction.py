@@ -27,8 +27,8 @@ from ead_platform.provenance import DATA_TAG, INITIAL_TAG, VERSION_TAG, code_tag
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
 from ead_platform.store import lossy, open_store
-from ead_platform.training_runs import find_training
-from ead_platform.training_tracking import CARD, CHANGED, CHECKPOINT, RECIPE
+from ead_platform.training_runs import CHECKPOINT, find_training
+from ead_platform.training_tracking import CARD, CHANGED, RECIPE
 
 ROUNDING = 1e-4  # of the largest weight of a tensor: up to here a difference is told as one of rounding
 FREE = ("data.path", "training.initial", "training.max_seconds", "training.checkpoint_seconds", "training.threads")

@@ -22,8 +22,8 @@ from ead_core.files import user_cache, write_aside
 from ead_core.training.checkpoint import WEIGHTS
 from ead_platform.settings import Settings
 from ead_platform.store import StoreError, open_store
+from ead_platform.training_runs import CHECKPOINT
 
-CHECKPOINT = "checkpoint"  # folder of a training run's artifacts
 IN_MODEL = f"artifacts/{CHECKPOINT}"  # the same of a registered version (packing.py)
 MODEL_ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 RUN_ADDRESS = re.compile(r"runs:/(?P<run>\w+)(/(?P<path>.+))?")

@@ -8,6 +8,7 @@ from mlflow.tracking import MlflowClient
 from ead_core.errors import EADError
 
 KIND_TAG, TRAINING = "ead.kind", "training"
+CHECKPOINT = "checkpoint"  # folder of its artifacts
 
 
 def find_training(client: MlflowClient, experiment: str, run: str) -> Run | None:

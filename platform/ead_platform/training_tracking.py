@@ -19,12 +19,12 @@ from ead_platform.revision import uncommitted_changes
 from ead_platform.settings import Settings
 from ead_platform.store import lossy, open_store
 from ead_platform.system_metrics import HostMetrics
-from ead_platform.training_runs import KIND_TAG, TRAINING
+from ead_platform.training_runs import CHECKPOINT, KIND_TAG, TRAINING
 
 TRAINING_TAG, STORAGE_TAG = "ead.training", "ead.storage"
 CHANGED = "changed."  # before the name of a parameter or tag that a continued run has another value of
 SOURCE = {MLFLOW_SOURCE_NAME: "platform/jobs/train.py", MLFLOW_SOURCE_TYPE: "LOCAL"}
-CHECKPOINT, RECIPE, CURVES, CARD, SAMPLES = "checkpoint", "recipe.yaml", "curves.png", "card", "samples"
+RECIPE, CURVES, CARD, SAMPLES = "recipe.yaml", "curves.png", "card", "samples"
 DIGEST_LETTERS = 16  # MLflow takes 36; the whole hash is a tag
 CARD_FIGURES = {
     "published": ("atom_stability", "molecule_stability", "validity", "validity_x_uniqueness"),
