@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--rounds 5] [--sizes small,full] [--out bench.json]
 
-Two processes per row, one computing as EDM does (edge lists, padding, default allocator) and one as we do, work in
-turns on the same 1,024 QM9-sized molecules. A ratio is that of their seconds per molecule and network step within a
-round; the median and the range over the rounds are reported. Peak memory is what a process needed beyond its model.
+Three processes, one computing as EDM does (edge lists, padding, default allocator) and two as we do, in float32 and
+with bfloat16 products, work in turns on the same 1,024 QM9-sized molecules. A ratio is that of their seconds per
+molecule and network step within a round; the median and the range over the rounds are reported. Peak memory is what a
+process needed beyond its model.
 The last row is the engine's throughput under requests that come one after the other (staggered.py); on a GPU the ways
 of computing there follow (speed_gpu.py).
 """
@@ -35,7 +36,7 @@ def main():
     options = arguments()
     made_on = f"{hardware()}, torch {torch.__version__}"
     print(made_on)
-    print(f"{'':<18}{'EDM':>12}{'ours':>12}{'ratio':>8}{'range':>14}{'memory':>16}{'network':>9}   ours")
+    print(f"{'':<22}{'EDM':>12}{'ours':>12}{'ratio':>8}{'range':>14}{'memory':>16}{'network':>9}   ours")
     report = {"hardware": made_on, "rounds": options.rounds}
     for task in TASKS:
         for size in options.sizes.split(","):
@@ -67,33 +68,38 @@ def arguments():
 
 
 def compare(task, size, rounds):
-    """Flat figures of one row, which is printed."""
-    both = [start(role, task, size) for role in ("reference", "ours")]
-    turns = alternate(both, rounds)
-    seconds = [[figures["seconds"] for figures in column] for column in zip(*turns, strict=True)]
-    ratios = [theirs / ours for theirs, ours in zip(*seconds, strict=True)]
-    theirs, ours = turns[-1]
-    result = {
-        f"{task}.{size}.ratio": interval(ratios),
-        f"{task}.{size}.reference_seconds": interval(seconds[0]),
-        f"{task}.{size}.seconds": interval(seconds[1]),
-        f"{task}.{size}.memory_ratio": interval([a["memory"] / b["memory"] for a, b in turns]),
-        f"{task}.{size}.memory_bytes": interval([b["memory"] for _, b in turns]),
+    """Flat figures of two rows, which are printed: those of float32, and with `.bf16` those of bfloat16 products."""
+    sides = [start("reference", task, size), *(start("ours", task, size, precision) for precision in ("fp32", "bf16"))]
+    reference, *ours = zip(*alternate(sides, rounds), strict=True)
+    return {
+        key: value
+        for name, turns in zip((f"{task}.{size}", f"{task}.{size}.bf16"), ours, strict=True)
+        for key, value in row(name, reference, turns).items()
     }
-    share = ""
-    if "network_share" in ours:
-        result[f"{task}.{size}.network_share"] = interval([b["network_share"] for _, b in turns])
-        share = f"{100 * result[f'{task}.{size}.network_share']['value']:.1f} %"
-    name, unit, convert = PLAIN[task]
-    plain = interval([convert(value) for value in seconds[1]])
-    result[f"{task}.{size}.{name}"] = plain
-    ratio = result[f"{task}.{size}.ratio"]
+
+
+def row(name, theirs, ours):
+    """Flat figures of one side beside the reference, both with a measurement per round."""
+    seconds = [[turn["seconds"] for turn in side] for side in (theirs, ours)]
+    plain, unit, convert = PLAIN[name.split(".")[0]]
+    figures = {
+        "ratio": [a / b for a, b in zip(*seconds, strict=True)],
+        "reference_seconds": seconds[0],
+        "seconds": seconds[1],
+        "memory_ratio": [a["memory"] / b["memory"] for a, b in zip(theirs, ours, strict=True)],
+        "memory_bytes": [turn["memory"] for turn in ours],
+        plain: [convert(value) for value in seconds[1]],
+    }
+    if "network_share" in ours[0]:
+        figures["network_share"] = [turn["network_share"] for turn in ours]
+    result = {f"{name}.{key}": interval(values) for key, values in figures.items()}
+    ratio, middle = result[f"{name}.ratio"], [1000 * statistics.median(side) for side in seconds]
+    share = f"{100 * result[f'{name}.network_share']['value']:.1f} %" if "network_share" in figures else ""
     print(
-        f"{task + ' ' + size:<18}{1000 * statistics.median(seconds[0]):>9.2f} ms"
-        f"{1000 * statistics.median(seconds[1]):>9.2f} ms{ratio['value']:>7.1f}×"
+        f"{name.replace('.', ' '):<22}{middle[0]:>9.2f} ms{middle[1]:>9.2f} ms{ratio['value']:>7.1f}×"
         f"{ratio['low']:>7.1f}–{ratio['high']:.1f}"
-        f"{theirs['memory'] / GIB:>9.2f}/{ours['memory'] / GIB:.2f} GiB{share:>9}"
-        f"   {plain['value']:.3g} {unit}",
+        f"{theirs[-1]['memory'] / GIB:>9.2f}/{ours[-1]['memory'] / GIB:.2f} GiB{share:>9}"
+        f"   {statistics.median(figures[plain]):.3g} {unit}",
         flush=True,
     )
     return result

@@ -13,7 +13,7 @@ namespace {
 // As in native_edges.py; all tensors are dense, in the layout of edges.py.
 struct Arguments {
     Parallel parallel;
-    long threads, shares, molecules, atoms, hidden, distance_count, basis, projection_count;
+    long threads, shares, half, molecules, atoms, hidden, distance_count, basis, projection_count;
     const float *receiver, *sender, *distances, *distance, *second, *second_bias, *projection, *projection_bias;
     const float* edges;  // null: nothing is gathered
     float* before;       // second pre-activations [B, N, N, H]; null: they are not kept
@@ -38,12 +38,12 @@ struct Tile {
 
 struct Operation {
     const Arguments& in;
-    bool learns = false;
+    bool learns = false, half = in.half && tiles_allowed();
     long N = in.atoms, H = in.hidden, P = in.projection_count;
     long D = in.distance_count, R = in.basis, F = D * R;
     Narrow distance{in.distance, H, F, F, 1};
     Narrow projection{in.projection, H, P, 1, H};
-    Layers layers{in.second, in.second_bias, H, learns};
+    Layers layers{in.second, in.second_bias, H, half, learns};
     Gaussians gaussians{R};
     long row = layers.row;
 
@@ -71,11 +71,16 @@ struct Operation {
     template <bool SLOPE>
     void messages(const Tile& tile, const float* features, float* hidden, float* message,
                   float* const slopes[2]) const {
+        const long few = F < DOTS ? F : 0;  // these are not worth another pass
         for (long m = 0; m < tile.rows; ++m) {
             const float *r = in.receiver + tile.receiver[m] * H, *s = in.sender + tile.sender[m] * H;
-            for (long h = 0; h < H; h += LANES) store(hidden + m * row + h, load(r + h) + load(s + h));
+            for (long h = 0; h < H; h += LANES) {
+                vec value = load(r + h) + load(s + h);
+                for (long f = 0; f < few; ++f) value += features[m * F + f] * load(floats(distance.wide) + f * H + h);
+                store(hidden + m * row + h, value);
+            }
         }
-        product(tile.rows, H, F, {features, F, 1}, {floats(distance.wide), H}, {hidden, row});
+        if (!few) product(tile.rows, H, F, {features, F, 1}, {floats(distance.wide), H}, {hidden, row});
         layers.activate<SLOPE>(tile.rows, hidden, slopes[0]);
         if (SLOPE && in.before)
             copy(tile.rows, H, in.before + tile.edge * H, H, message, row);

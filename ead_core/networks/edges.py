@@ -17,6 +17,7 @@ from torch.nn.functional import linear, silu
 
 from ead_core.networks.native_edges import native_edge_network, native_suits
 from ead_core.networks.radial import radial_basis, radial_basis_backward
+from ead_core.precision import halved
 
 silu_backward = torch.ops.aten.silu_backward
 
@@ -60,17 +61,18 @@ def edge_network(
     if torch.is_autocast_enabled(distances.device.type):
         edges, inputs = _autocast(edges, inputs)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    compute = native_edge_network if native_suits(edges, inputs) else _EdgeNetwork.apply
-    projections, gathered = compute(learns, edges, *inputs)
+    if native_suits(edges, inputs):
+        projections, gathered = native_edge_network(learns, halved(distances), edges, *inputs)
+    else:
+        projections, gathered = _EdgeNetwork.apply(learns, edges, *inputs)
     return projections, gathered
 
 
 def _autocast(edges: Tensor | None, inputs: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
     """Inputs of the types that they have under autocast, in which the backward pass runs as well.
 
-    The compiled operation takes float32 and stays in use: for small networks it is faster than PyTorch's in bfloat16
-    (docs/results/precision.md). Elsewhere all is in autocast's type but the distances, since bonds are told apart by
-    hundredths of an ångström.
+    The compiled operation takes float32, and rounds within (docs/results/precision.md). Elsewhere all is in autocast's
+    type but the distances, since bonds are told apart by hundredths of an ångström.
     """
     single = [tensor.float() for tensor in inputs]
     if native_suits(edges, single):

@@ -56,14 +56,19 @@ def arguments(counts: Sequence[str], tensors: Sequence[str]) -> type[ctypes.Stru
     """What the functions of an operation take: a struct of counts, then pointers to tensors."""
     fields = [
         ("parallel", ctypes.c_void_p),
-        *((name, ctypes.c_long) for name in ("threads", "shares", *counts)),
+        *((name, ctypes.c_long) for name in ("threads", "shares", "half", *counts)),
         *((name, ctypes.c_void_p) for name in tensors),
     ]
     return type("Arguments", (ctypes.Structure,), {"_fields_": fields})
 
 
 def call(
-    function: str, struct: type[ctypes.Structure], counts: dict[str, int], tensors: dict[str, Tensor], shares: int = 1
+    function: str,
+    struct: type[ctypes.Structure],
+    counts: dict[str, int],
+    tensors: dict[str, Tensor],
+    half: bool,
+    shares: int = 1,
 ) -> None:
     """Call a function of the library.
 
@@ -72,11 +77,12 @@ def call(
         struct: its argument, see `arguments`.
         counts: all that the struct names.
         tensors: dense; the pointers of those that are not given are null.
+        half: whether the products of the second layer are in bfloat16, if the CPU has instructions for it.
         shares: of weight gradients.
     """
     pointers = {name: tensor.data_ptr() for name, tensor in tensors.items()}
     threads = torch.get_num_threads()
-    given = struct(parallel=_parallel(), threads=threads, shares=shares, **counts, **pointers)
+    given = struct(parallel=_parallel(), threads=threads, shares=shares, half=half, **counts, **pointers)
     getattr(_library(), function)(ctypes.byref(given))
 
 

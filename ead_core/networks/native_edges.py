@@ -27,12 +27,12 @@ def native_suits(edges: Tensor | None, inputs: Sequence[Tensor]) -> bool:
     return native_takes(tensors, inputs[0].shape[2], inputs[3].shape[1] // inputs[2].shape[3])
 
 
-def _call(function: str, tensors: dict[str, Tensor], shares: int = 1) -> None:
-    """Call a function of the library; `tensors` have the names of INPUTS, `edges` and OUTPUTS."""
+def _call(function: str, tensors: dict[str, Tensor], half: bool, shares: int = 1) -> None:
+    """Call a function of the library; `tensors` have the names of INPUTS, `edges` and OUTPUTS; others as of `call`."""
     distances, weight, projection = tensors["distances"], tensors["distance"], tensors["projection"]
     molecules, atoms, _, count = distances.shape
     sizes = (molecules, atoms, weight.shape[0], count, weight.shape[1] // count, projection.shape[0])
-    call(function, ARGUMENTS, dict(zip(COUNTS, sizes, strict=True)), tensors, shares)
+    call(function, ARGUMENTS, dict(zip(COUNTS, sizes, strict=True)), tensors, half, shares)
 
 
 def _named(inputs: Sequence[Tensor], **others: Tensor | None) -> dict[str, Tensor]:
@@ -45,14 +45,15 @@ class _NativeEdgeNetwork(torch.autograd.Function):
     """Keeps the inputs and the projections for the backward pass, and of size [B, N, N, H] one tensor or none."""
 
     @staticmethod
-    def forward(ctx: Any, learns: bool, edges: Tensor | None, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, learns: bool, half: bool, edges: Tensor | None, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         receiver, _, distances, *_, projection_bias = inputs
         projections = receiver.new_empty(*distances.shape[:3], len(projection_bias))
         gathered = receiver.new_empty(receiver.shape if edges is not None else 0)
         before = _room(receiver, distances) if learns else None
         made = {"projections": projections, "gathered": gathered}
-        _call("edge_forward", _named(inputs, edges=edges, before=before) | made)
+        _call("edge_forward", _named(inputs, edges=edges, before=before) | made, half)
         if learns:
+            ctx.half = half
             ctx.save_for_backward(edges, before, projections, *inputs)
         return projections, gathered
 
@@ -68,12 +69,13 @@ class _NativeEdgeNetwork(torch.autograd.Function):
             "grad_sender": receiver.new_empty(receiver.shape),
             "grad_weights": receiver.new_empty(shares, sum(sizes)),
         }
-        if ctx.needs_input_grad[4]:
+        if ctx.needs_input_grad[5]:
             made["grad_distances"] = distances.new_empty(distances.shape)
-        _call("edge_backward", _named(inputs, edges=edges, before=before, **given) | made, shares)
+        _call("edge_backward", _named(inputs, edges=edges, before=before, **given) | made, ctx.half, shares)
         flat, *others = made["grad_weights"].sum(dim=0).split(sizes)
         return (
             None,  # of `learns`
+            None,  # of `half`
             None,  # of `edges`
             made["grad_receiver"],
             made["grad_sender"],

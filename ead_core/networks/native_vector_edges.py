@@ -33,12 +33,15 @@ def native_suits(x: Tensor, inputs: Sequence[Tensor]) -> bool:
     return native_takes([x, *inputs], inputs[0].shape[2] // 2, RADIAL_BASIS)
 
 
-def _call(function: str, tensors: dict[str, Tensor], shares: int = 1) -> None:
-    """Call a function of the library; `tensors` have the names of INPUTS, RESULTS, `directions` and GRADIENTS."""
+def _call(function: str, tensors: dict[str, Tensor], half: bool, shares: int = 1) -> None:
+    """Call a function of the library; `tensors` have the names of INPUTS, RESULTS, `directions` and GRADIENTS.
+
+    The other arguments are those of `call`.
+    """
     molecules, atoms, _, row = tensors["seen"].shape
     basis, hidden = tensors["radial"].shape
     sizes = (molecules, atoms, hidden, basis, len(tensors["readout"]) - 1, row)
-    call(function, ARGUMENTS, dict(zip(COUNTS, sizes, strict=True)), tensors, shares)
+    call(function, ARGUMENTS, dict(zip(COUNTS, sizes, strict=True)), tensors, half, shares)
 
 
 def _padded(vectors: Tensor) -> Tensor:
@@ -54,8 +57,8 @@ class _NativeVectorEdges(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Arguments: positions, real atoms, then INPUTS without them.
+    def forward(ctx: Any, half: bool, x: Tensor, mask: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Arguments: `half` as of `call`, positions, real atoms, then INPUTS without them.
 
         `along` [B, N, 3, 2E] is what enters the first layer times n_ij, of the receiver and the sender side by side;
         `radial` is [R, E], and the gate is the last of the K + 1 readouts.
@@ -67,9 +70,9 @@ class _NativeVectorEdges(torch.autograd.Function):
         passed, directions = torch.zeros_like(given["seen"]), torch.zeros_like(given["positions"])
         gathered, gathered_along = (x.new_zeros(molecules, atoms, *inner, channels // 2) for inner in ((), (3,)))
         made = dict(zip((*RESULTS, "directions"), (gathered, gathered_along, passed, directions), strict=True))
-        _call("vector_edge_forward", given | made)
+        _call("vector_edge_forward", given | made, half)
         ctx.save_for_backward(*given.values())
-        ctx.vectors = seen.shape[-1]
+        ctx.half, ctx.vectors = half, seen.shape[-1]
         ctx.mark_non_differentiable(directions)
         return gathered, gathered_along, passed[..., : seen.shape[-1]], directions
 
@@ -83,9 +86,12 @@ class _NativeVectorEdges(torch.autograd.Function):
         shares, sizes = min(len(given["ends"]), SHARES), [weight.numel() for weight in weights]
         made = {f"grad_{name}": torch.zeros_like(given[name]) for name in ("ends", "along", "seen")}
         made["grad_weights"] = given["ends"].new_empty(shares, sum(sizes))
-        _call("vector_edge_backward", given | {name: grad.contiguous() for name, grad in grads} | made, shares)
+        _call(
+            "vector_edge_backward", given | {name: grad.contiguous() for name, grad in grads} | made, ctx.half, shares
+        )
         flat = made["grad_weights"].sum(dim=0).split(sizes)
         return (
+            None,  # of `half`
             None,  # of the positions
             None,  # of the mask
             made["grad_ends"],

@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <vector>
 
+#include "halves.h"
+#include "scratch.h"
 #include "vectors.h"
 
 namespace {
@@ -19,31 +22,6 @@ constexpr long TILE = 48;  // edges; a multiple of LANES and of the block height
 constexpr long SKEW = 16;  // floats between rows: rows a power of two apart would share cache sets
 constexpr long DOTS = 4;   // with fewer columns than this, dot products beat padding to whole vectors
 
-// ---- Memory.
-
-struct alignas(4 * LANES) Line {
-    float values[LANES];
-};
-typedef std::vector<Line> Lines;
-
-inline const float* floats(const Lines& lines) { return lines.data()->values; }
-
-// Scratch of a thread, kept between calls.
-class Scratch {
-    Lines memory;
-    size_t used = 0;
-
-public:
-    void reserve(size_t floats) {
-        used = 0;
-        if (memory.size() < floats / LANES) memory.resize(floats / LANES);
-    }
-    float* take(size_t floats) {
-        float* start = memory[used / LANES].values;
-        used += floats;
-        return start;
-    }
-};
 thread_local Scratch scratch;
 
 // A copy, element (r, c) from matrix[r row + c column], with rows of `width` floats.
@@ -113,14 +91,39 @@ struct Gaussians {
     }
 };
 
+// Weights [in, out] of a layer between H channels and H others; `half` multiplies in bfloat16 (halves.h).
+struct Square {
+    long H, row = H + SKEW;
+    Lines weights;
+    std::optional<HalfWeights> halves;
+    Square(const float* matrix, long hidden, long in, long out, bool half)
+        : H(hidden), weights(arranged(matrix, H, H, in, out, row)) {
+        if (half) halves.emplace(floats(weights), H, row);
+    }
+
+    // y[rows, H] += x[rows, H] times the weights; all rows of a tile may be written.
+    void add(long rows, const float* x, float* y) const {
+        if (halves) return halves->add(rows, x, row, {y, row});
+        product(rows, H, H, {x, row, 1}, {floats(weights), row}, {y, row});
+    }
+
+    // gradient[out, in] += that of a product, from those of y [rows, H].
+    void add_gradient(long rows, const float* x, const float* flow, float* gradient) const {
+        if (halves) return add_outer(H, H, rows, {flow, row}, {x, row}, {gradient, H});
+        product(H, H, rows, {flow, 1, row}, {x, row}, {gradient, H});
+    }
+};
+
 // What leads from a tile's first pre-activations to its messages, and back.
 struct Layers {
     long H, row = H + SKEW;
     const float* bias;
-    Lines in, out;  // the second layer as [in, out] and, for the way back, [out, in]
-    Layers(const float* second, const float* bias, long hidden, bool learns)
-        : H(hidden), bias(bias), in(arranged(second, H, H, 1, H, row)),
-          out(learns ? arranged(second, H, H, H, 1, row) : Lines()) {}
+    Square there;
+    std::optional<Square> back;  // the second layer the other way round
+    Layers(const float* second, const float* bias, long hidden, bool half, bool learns)
+        : H(hidden), bias(bias), there(second, H, 1, H, half) {
+        if (learns) back.emplace(second, H, H, 1, half);
+    }
 
     // Replaces pre-activations by SiLU of them, and writes its slope where there is room for it.
     template <bool SLOPE>
@@ -137,7 +140,7 @@ struct Layers {
     void second(long rows, const float* hidden, float* message) const {
         for (long m = 0; m < rows; ++m)
             for (long h = 0; h < H; h += LANES) store(message + m * row + h, load(bias + h));
-        product(rows, H, H, {hidden, row, 1}, {floats(in), row}, {message, row});
+        there.add(rows, hidden, message);
     }
 
     // From the gradient of the messages to `before`, that of the first pre-activations; those of the second layer's
@@ -147,9 +150,9 @@ struct Layers {
         const float one = 1.0f;
         scale(rows, flow, slopes[1]);
         product(1, H, rows, {&one, 0, 0}, {flow, row}, {to_bias, H});
-        product(H, H, rows, {flow, 1, row}, {hidden, row}, {to_second, H});
+        there.add_gradient(rows, hidden, flow, to_second);
         std::fill(before, before + rows * row, 0.0f);
-        product(rows, H, H, {flow, row, 1}, {floats(out), row}, {before, row});
+        back->add(rows, flow, before);
         scale(rows, before, slopes[0]);
     }
 
@@ -181,6 +184,7 @@ void forward_by_receivers(const Operation& operation) {
     const auto& in = operation.in;
     const long receivers = in.molecules * in.atoms, group = std::max(1L, 4 * TILE / in.atoms);
     each(in.parallel, in.threads, (receivers + group - 1) / group, [&](long index) {
+        const TileRegisters registers{operation.half};
         operation.forward(index * group, std::min(receivers, (index + 1) * group));
     });
 }
@@ -190,6 +194,7 @@ template <class Backward>
 void backward_by_shares(const Backward& backward) {
     const auto& in = backward.in;
     each(in.parallel, in.threads, in.shares, [&](long share) {
+        const TileRegisters registers{backward.half};
         float* weights = in.grad_weights + share * backward.weight_count();
         std::fill(weights, weights + backward.weight_count(), 0.0f);
         for (long index = share; index < in.molecules; index += in.shares) backward.molecule(index, weights);

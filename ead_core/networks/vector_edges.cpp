@@ -16,7 +16,7 @@ namespace {
 // As in native_vector_edges.py; all tensors are dense.
 struct Arguments {
     Parallel parallel;
-    long threads, shares, molecules, atoms, hidden, basis, vectors, vector_row;
+    long threads, shares, half, molecules, atoms, hidden, basis, vectors, vector_row;
     const float* positions;                      // [B, N, 3]
     const float *ends, *along;                   // [B, N, 2, H] r and s, [B, N, 3, 2, H] u and v
     const float* seen;                           // [B, N, 3, V]
@@ -74,11 +74,11 @@ struct Edges {
 
 struct Operation {
     const Arguments& in;
-    bool learns = false;
+    bool learns = false, half = in.half && tiles_allowed();
     long N = in.atoms, H = in.hidden, R = in.basis, K = in.vectors, P = K + 1, V = in.vector_row;
     Narrow readouts{in.readout, H, P, 1, H};
     Lines readout_bias{arranged(in.readout_bias, 1, P, 0, 1, readouts.width)};
-    Layers layers{in.second, in.second_bias, H, learns};
+    Layers layers{in.second, in.second_bias, H, half, learns};
     Gaussians gaussians{R};
     long row = layers.row, width = readouts.width;
 

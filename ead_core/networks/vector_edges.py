@@ -11,7 +11,7 @@ from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.native_vector_edges import native_suits, native_vector_edges
 from ead_core.networks.pairs import Pairs
 from ead_core.networks.radial import RADIAL_BASIS
-from ead_core.precision import exactly
+from ead_core.precision import exactly, halved
 
 PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
 
@@ -64,11 +64,12 @@ def _compiled(pairs: Pairs, ends: Tensor, seen: Tensor, weights: EdgeWeights) ->
     radial, receiving, sending = weights.distance.t().split([RADIAL_BASIS, vectors, vectors])
     gate, of_direction, of_vector = weights.projection.split([1, vectors, vectors])
     gate_bias, direction_bias, vector_bias = weights.projection_bias.split([1, vectors, vectors])
+    half = halved(seen)
     with exactly(seen):
         along = seen @ torch.cat([receiving, sending], dim=1)
         readout, bias = torch.cat([of_vector, gate]), torch.cat([vector_bias, gate_bias])
         gathered, gathered_along, passed, directions = native_vector_edges(
-            pairs.x, pairs.mask, ends, along, seen, radial, weights.second, weights.second_bias, readout, bias
+            half, pairs.x, pairs.mask, ends, along, seen, radial, weights.second, weights.second_bias, readout, bias
         )
         turned = torch.addcmul(linear(gathered_along, of_direction), directions[..., None], direction_bias)
         return gathered, torch.add(turned, passed, alpha=PASSED_SCALE)

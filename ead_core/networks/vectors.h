@@ -5,6 +5,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -44,24 +48,42 @@ inline float sum(Vector value) {
     }
 }
 
-// 2^x for |x| <= 126, else of the nearer end, to 2e-7 relative: x = n + r with an integer n for the exponent bits and
-// a minimax polynomial of 2^r on |r| <= 1/2.
-inline vec power_of_two(vec x) {
-    x = x < -126.0f ? vec{} - 126.0f : x;
-    x = x > 126.0f ? vec{} + 126.0f : x;
-    const float round = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low bits
-    vec shifted = x + round, r = x - (shifted - round);
+// Minimax polynomial of 2^r on |r| <= 1/2, to 2e-7 relative.
+inline vec power_of_fraction(vec r) {
     vec power = r * 0.00132764713f + 0.00967554189f;
     power = power * r + 0.0555071309f;
     power = power * r + 0.240221202f;
     power = power * r + 0.693146944f;
-    power = power * r + 1.0f;
-    return (vec)((bits)power + ((bits)shifted << 23));
+    return power * r + 1.0f;
+}
+
+// 2^x for |x| <= 126, beyond of the nearer end, or below of x itself; x = n + r with an integer n.
+inline vec power_of_two(vec x) {
+    x = x > 126.0f ? vec{} + 126.0f : x;
+#if defined(__AVX512F__)
+    const vec n = (vec)_mm512_roundscale_ps((__m512)x, 0);
+    return (vec)_mm512_scalef_ps((__m512)power_of_fraction(x - n), (__m512)n);
+#else
+    x = x < -126.0f ? vec{} - 126.0f : x;
+    const float round = 12582912.0f;  // 1.5 · 2^23: adding it leaves the nearest integer in the low bits
+    const vec shifted = x + round;
+    return (vec)((bits)power_of_fraction(x - (shifted - round)) + ((bits)shifted << 23));
+#endif
+}
+
+// 1 / x for 2^-126 <= x <= 2^126, to a rounding or two: a division takes longer than to better a first guess.
+inline vec inverse(vec x) {
+#if defined(__AVX512F__)
+    const vec guess = (vec)_mm512_rcp14_ps((__m512)x);
+    return guess * (2.0f - x * guess);
+#else
+    return 1.0f / x;
+#endif
 }
 
 constexpr float LOG2_E = 1.44269504f;
 
-inline vec sigmoid(vec x) { return 1.0f / (1.0f + power_of_two(-LOG2_E * x)); }
+inline vec sigmoid(vec x) { return inverse(1.0f + power_of_two(-LOG2_E * x)); }
 
 // ---- Products: C += A B, with A(m, k) = a[m row + k step], rows of B `step` apart, and whole vectors of columns.
 

@@ -58,8 +58,14 @@ def test_values_and_gradients_are_those_of_double_precision(chosen, make_inputs,
         torch.testing.assert_close(ours.double(), theirs, atol=1e-5 * max(scale, 1.0), rtol=0)
 
 
-def test_results_depend_neither_on_threads_nor_on_other_molecules(chosen, make_inputs, make_edges):
+@pytest.mark.parametrize("rounds", [False, True])
+def test_results_depend_neither_on_threads_nor_on_other_molecules(chosen, make_inputs, make_edges, rounds):
     inputs, edges = make_inputs((5, 19, 32, 2, 16, 9)), make_edges(5, 19)
+    with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+        compare_threads_and_neighbours(inputs, edges)
+
+
+def compare_threads_and_neighbours(inputs, edges):
     first, threads = results(inputs, edges), torch.get_num_threads()
     try:
         torch.set_num_threads(3)

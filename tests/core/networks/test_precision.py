@@ -71,14 +71,70 @@ def test_the_edge_operation_rounds_all_but_the_distances(monkeypatch, make_input
         assert not theirs.numel() or relative(ours.float(), theirs) < ROUNDING
 
 
-def test_under_autocast_the_compiled_operation_gets_float32(compiled, monkeypatch, make_inputs, make_edges):
+def test_under_autocast_the_compiled_operation_gets_float32_and_is_told_to_round(
+    compiled, monkeypatch, make_inputs, make_edges
+):
     seen = []
     monkeypatch.setenv(native.VARIABLE, "native")
-    monkeypatch.setattr(edges, "native_edge_network", lambda learns, pairs, *inputs: seen.extend(inputs) or (1, 2))
+    monkeypatch.setattr(edges, "native_edge_network", lambda learns, *others: seen.append(others) or (1, 2))
     inputs = [tensor.detach().bfloat16() for tensor in make_inputs((2, 4, 16, 2, 1, 1))]
-    with torch.autocast("cpu", torch.bfloat16):
-        edge_network(*inputs[:3], EdgeWeights(*inputs[3:]), make_edges(2, 4))
-    assert {tensor.dtype for tensor in seen} == {torch.float32}
+    for rounds in (True, False):
+        given = inputs if rounds else [tensor.float() for tensor in inputs]
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            edge_network(*given[:3], EdgeWeights(*given[3:]), make_edges(2, 4))
+        half, _, *tensors = seen.pop()
+        assert half == rounds
+        assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+class RoundedLinear(torch.autograd.Function):
+    """x Wᵀ and its gradients, all factors rounded to bfloat16: what the compiled operation does where the CPU can."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return rounded(x) @ rounded(weight).T
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        flow = rounded(gradient).flatten(0, -2)
+        return rounded(gradient) @ rounded(weight), flow.T @ rounded(x).flatten(0, -2)
+
+
+def rounded(tensor):
+    return tensor.bfloat16().to(tensor.dtype)
+
+
+def by_hand(inputs, pairs):
+    receiver, sender, distances, distance, second, second_bias, projection, projection_bias = inputs
+    first = receiver[:, :, None] + sender[:, None] + distances @ distance.T
+    message = torch.nn.functional.silu(RoundedLinear.apply(torch.nn.functional.silu(first), second) + second_bias)
+    projections = message @ projection.T + projection_bias
+    return projections, ((projections[..., :1].sigmoid() * pairs[..., None]) * message).sum(dim=2)
+
+
+@pytest.mark.parametrize("sizes", [(2, 5, 16), (3, 9, 32), (2, 7, 48), (2, 11, 64), (1, 29, 256)], ids=str)
+def test_the_compiled_operation_rounds_the_factors_of_its_second_layer_and_nothing_else(
+    compiled, monkeypatch, make_inputs, make_edges, sizes
+):
+    monkeypatch.setenv(native.VARIABLE, "native")
+    inputs, pairs = make_inputs((*sizes, 2, 1, 3)), make_edges(*sizes[:2])
+
+    def compiled_in(rounds):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            return edge_network(*inputs[:3], EdgeWeights(*inputs[3:]), pairs)
+
+    def results(outputs):
+        total = sum((output * torch.linspace(0.5, 1, output.shape[-1])).sum() for output in outputs)
+        return [*(output.detach() for output in outputs), *torch.autograd.grad(total, inputs)]
+
+    ours, exact = results(compiled_in(rounds=True)), results(compiled_in(rounds=False))
+    if torch.equal(ours[0], exact[0]):
+        pytest.skip("this CPU has no matrix tiles for bfloat16")
+    for tensor, theirs, unrounded in zip(ours, results(by_hand(inputs, pairs)), exact, strict=True):
+        assert relative(tensor, theirs) < 3e-4  # a number on the edge between two may be rounded the other way
+        assert relative(tensor, unrounded) < ROUNDING
 
 
 def test_auto_is_bf16_where_the_gpu_is_made_for_it(monkeypatch):
