@@ -1,10 +1,11 @@
 """Is bf16 as good as fp32? The same molecules in both precisions, and the paired difference of their quality.
 
-    python benchmarks/precision.py --num 4000 --threads 1
+    python benchmarks/precision.py --num 4000 --threads 1 [--edges compiled]
 
 Both make the molecules of equal seeds and ids from the same noise. In bf16 the edges are computed by PyTorch, so that
-everything is rounded as on a GPU. A finished chunk is a file in the work folder: the command can be stopped at any time
-and goes on where it was. bf16 is non-inferior if the 95 % intervals of both differences lie above the margin.
+everything is rounded as on a GPU, or by the compiled operation, which rounds on CPUs with matrix tiles. A finished
+chunk is a file in the work folder: the command can be stopped at any time and goes on where it was. bf16 is
+non-inferior if the 95 % intervals of both differences lie above the margin.
 """
 
 import json
@@ -18,7 +19,7 @@ import typer
 from ead_core.console import progress_bar
 from ead_core.cpu import tune_cpu
 from ead_core.diffusion.generation import sample
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.files import write_aside
 from ead_core.metrics.intervals import paired_difference, wilson
 from ead_core.metrics.published import published_card
@@ -26,7 +27,8 @@ from ead_core.networks.native import VARIABLE
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 CHUNK = 200  # molecules; both precisions of one are made in turn, so that they see the same load
-KERNELS = {"fp32": "auto", "bf16": "torch"}
+PRECISIONS = ("fp32", "bf16")
+EDGES = {"torch": "torch", "compiled": "native"}
 ROWS: dict[str, dict[str, Any]] = {
     "few": {"policy": "synchronous", "steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"},
     "default": {},
@@ -36,7 +38,6 @@ MEASURES = {"molecule_stability": "stable", "validity": "valid"}
 
 def make(model: Checkpoint, row: str, precision: str, first: int, seed: int) -> dict[str, list[Any]]:
     """A chunk: per molecule whether it is stable and valid, network calls and seconds."""
-    os.environ[VARIABLE] = KERNELS[precision]
     with progress_bar(f"{row} {precision} {first}", CHUNK) as progress:
         molecules = sample(model, CHUNK, seed, first=first, progress=progress, precision=precision, **ROWS[row])
     card = published_card(molecules)
@@ -78,22 +79,26 @@ def _share(success: np.ndarray) -> str:
     return f"{100 * success.mean():.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917
     checkpoint: Annotated[str, typer.Argument(help="Name or folder.")] = "qm9-small",
     row: Annotated[str, typer.Option(help=f"Settings: {' or '.join(ROWS)}, the checkpoint's own.")] = "few",
     num: Annotated[int, typer.Option(min=CHUNK, help=f"Molecules, in chunks of {CHUNK}.")] = 4000,
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
     margin: Annotated[float, typer.Option(min=0, help="Points that bf16 may be worse.")] = 2.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch.")] = None,
+    edges: Annotated[str, typer.Option(help=f"Who computes them in bf16: {' or '.join(EDGES)}.")] = "torch",
     work: Annotated[Path, typer.Option(help="Keeps a file per finished chunk.")] = Path("runs/precision"),
 ) -> None:
     """Make the missing chunks and print the comparison of all there are so far after each."""
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
-    folder = work / f"{model.fingerprint()}-{seed}"
-    runs: dict[str, dict[str, list[Any]]] = {precision: {} for precision in KERNELS}
+    if edges not in EDGES:
+        raise ConfigError(f"--edges must be one of {', '.join(EDGES)}, not {edges!r}.")
+    folder = work / f"{model.fingerprint()}-{seed}-{edges}"
+    runs: dict[str, dict[str, list[Any]]] = {precision: {} for precision in PRECISIONS}
     for first in range(0, num - num % CHUNK, CHUNK):
         for precision, run in runs.items():
+            os.environ[VARIABLE] = EDGES[edges] if precision == "bf16" else "auto"
             for key, values in chunk(folder, model, row, precision, first, seed).items():
                 run.setdefault(key, []).extend(values)
         typer.echo(f"{row}, after {first + CHUNK}: {report(runs['fp32'], runs['bf16'], margin)}\n")
