@@ -25,7 +25,7 @@ from ead_platform.settings import Settings
 from ead_platform.sweeping import Bucket, Campaign, shared_prefix
 from schedules_observed import Observed, advance_rates, joined
 from schedules_report import write_report
-from schedules_rows import Row, main_rows, ratio_rows, window_rows
+from schedules_rows import SYNCHRONOUS, Row, main_rows, ratio_rows, window_rows
 
 from ead_core.cli import sampler_settings
 from ead_core.config import parse_overrides
@@ -39,6 +39,7 @@ from ead_core.files import write_aside
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 Measured = dict[str, Any]
+TABLES = {"main": main_rows, "window": window_rows, "ratio": ratio_rows}
 
 
 def first_molecules(buckets: Sequence[Bucket], count: int) -> list[Bucket]:
@@ -104,6 +105,14 @@ def with_sampler(model: Checkpoint, overrides: Sequence[str]) -> Checkpoint:
     return replace(model, config=model.config.override(changes))
 
 
+def chosen(names: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows of the tables; of those that are not named, the synchronous one, to which all are compared."""
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise ConfigError(f"--only must be one of {', '.join(TABLES)}, not {unknown[0]!r}.")
+    return {key: [row for row in rows() if key in names or row.name == SYNCHRONOUS] for key, rows in TABLES.items()}
+
+
 def main(  # noqa: PLR0913, PLR0917
     checkpoint: Annotated[str, typer.Argument(help="Name or folder.")] = "qm9-small",
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.key=value for all rows.")] = None,
@@ -112,6 +121,7 @@ def main(  # noqa: PLR0913, PLR0917
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
     work: Annotated[Path, typer.Option(help="Keeps prefix and rows.")] = Path("runs/schedules"),
     report: Annotated[Path, typer.Option(help="The document with the marks.")] = Path("docs/results/schedules.md"),
+    only: Annotated[list[str] | None, typer.Option(help=f"Of the tables {', '.join(TABLES)}; may be repeated.")] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing.")] = False,
 ) -> None:
     """Measure the missing rows and write the tables."""
@@ -121,7 +131,7 @@ def main(  # noqa: PLR0913, PLR0917
     campaign = Campaign(model, seed, 0, num, threads=1)
     work /= hashlib.sha256(model.config.sampler.model_dump_json().encode()).hexdigest()[:8]
     folder = work / f"{campaign.fingerprint}-{cells}"
-    tables = {"main": main_rows(), "window": window_rows(), "ratio": ratio_rows()}
+    tables = chosen(only or list(TABLES))
     wanted = [
         (row, round(row.share * (num if key == "main" else cells))) for key, rows in tables.items() for row in rows
     ]

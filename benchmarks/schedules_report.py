@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from schedules_order import CLASSES, order_of_settling
-from schedules_rows import Row
+from schedules_rows import SYNCHRONOUS, Row
 
 from ead_core.data.store import MoleculeSet, load_npz
 from ead_core.errors import DataError
@@ -126,7 +126,7 @@ def draw(results: Mapping[str, Result], path: Path, title: str) -> None:
         calls, colour = result.molecules.properties["nfe"].mean(), COLOURS[name.split("-", maxsplit=1)[0]]
         axes.errorbar(value, place, xerr=[[value - low], [high - value]], marker="o", color=colour, capsize=2)
         axes.text(high + 0.3, place, f"{calls:.0f} calls", va="center", fontsize=8, color="#555555")
-        if name == "synchronous":
+        if name == SYNCHRONOUS:
             axes.axvspan(low, high, color="#eeeeee", zorder=0)
     axes.set_yticks(range(len(results)), results)
     axes.invert_yaxis()
@@ -147,7 +147,7 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
     if not text.partition(BEGIN)[2].partition(END)[1]:
         raise DataError(f"{path} lacks the marks {BEGIN} and {END}, between which the tables go.")
     results = {key: load(rows, folder) for key, rows in tables.items()}
-    base = results["main"].get("synchronous")
+    base = results["main"].get(SYNCHRONOUS)
     parts = [
         f"**Schedules and controls** (`{checkpoint}`).",
         comparison(results["main"], base),

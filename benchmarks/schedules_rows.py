@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RATIO, WINDOW = 0.2, 2  # the paper's best setting on QM9
+SYNCHRONOUS = "synchronous"
 MODES = ("repeat", "renoise", "hold")
 DECISIONS = ("own_noise", "previous")
 WINDOWS, PATIENCE = (2, 3, 5, 10), (10, 100)
 RATIOS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+FOLLOWED = (3, 5)  # of the windows, each by a control
 DEAR = 500  # window times patience from which waiting takes thousands of calls
 
 
@@ -51,7 +53,7 @@ def same_calls(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 def main_rows() -> list[Row]:
     """Schedules side by side, each control behind the row that it follows."""
-    rows = [Row("synchronous", adaptive(async_ratio=0.0)), Row("manual", adaptive(policy="manual"))]
+    rows = [Row(SYNCHRONOUS, adaptive(async_ratio=0.0)), Row("manual", adaptive(policy="manual"))]
     for decision in DECISIONS:
         for mode in MODES:
             name = f"adaptive-{mode}-{decision}"
@@ -65,8 +67,8 @@ def main_rows() -> list[Row]:
 
 
 def window_rows() -> list[Row]:
-    """The cross of windows and patience, at the paper's ratio."""
-    return [
+    """The cross of windows and patience, at the paper's ratio; then whole molecules that linger as long as some."""
+    rows = [
         Row(
             f"window-{window}-patience-{patience}",
             adaptive(history_window=window, max_pauses=patience),
@@ -75,6 +77,10 @@ def window_rows() -> list[Row]:
         for window in WINDOWS
         for patience in PATIENCE
     ]
+    for window in FOLLOWED:
+        name = f"window-{window}-patience-{PATIENCE[0]}"
+        rows.append(Row(f"together-window-{window}", adaptive(history_window=window), like=name, matched=same_calls))
+    return rows
 
 
 def ratio_rows() -> list[Row]:

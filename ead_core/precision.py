@@ -22,8 +22,8 @@ class DenoiserFunction(Protocol):
 def choose(precision: str, device: torch.device) -> str:
     """What a setting stands for on a device; `auto` is bf16 on GPUs made for it, else fp32.
 
-    On CPUs bf16 gains at most a tenth with the full network and nothing with small ones, and that only where the CPU
-    has instructions for it, so `auto` does not choose it there (docs/results/precision.md).
+    On CPUs bf16 gains much with wide networks where there are matrix tiles, little or nothing with those that are
+    bundled, and it loses elsewhere, so `auto` does not choose it there (docs/results/precision.md).
     """
     if precision != "auto":
         return precision
