@@ -85,6 +85,17 @@ def _check_same_model(directory: Path, config: Config, statistics: Statistics) -
         data = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
     except (OSError, EADError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{directory} holds a run whose recipe cannot be read ({one_line(error)}).") from error
+    require_same_model(str(directory), before, config)
+    if data.atom_numbers != statistics.atom_numbers:
+        raise CheckpointError(f"{directory} holds a run on molecules of other elements; choose another folder.")
+
+
+def require_same_model(place: str, before: Config, config: Config) -> None:
+    """Refuse to go on with a run by a recipe of another network, process, optimiser, or set of properties.
+
+    Raises:
+        CheckpointError: it names `place`, where the run is, and the first key that differs.
+    """
     old, new = before.flat(), config.flat()
     fixed = [
         key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer", "training.objective"))
@@ -93,8 +104,6 @@ def _check_same_model(directory: Path, config: Config, statistics: Statistics) -
     changed = [key for key in fixed if old[key] != new[key]]
     if changed:
         raise CheckpointError(
-            f"{directory} holds a run with {changed[0]}={old[changed[0]]}, not {new[changed[0]]}; "
+            f"{place} holds a run with {changed[0]}={old[changed[0]]}, not {new[changed[0]]}; "
             "choose another folder or keep the value."
         )
-    if data.atom_numbers != statistics.atom_numbers:
-        raise CheckpointError(f"{directory} holds a run on molecules of other elements; choose another folder.")

@@ -7,29 +7,16 @@ from pyarrow.fs import FileSystem, copy_files
 
 from ead_core.console import progress_bar
 from ead_core.cpu import tune_cpu
-from ead_core.data.dataset import Statistics
 from ead_core.data.store import save_npz
-from ead_core.diffusion.build import build_process
 from ead_core.diffusion.generation import sample
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.report import CARD as CARD_FILE
 from ead_core.evaluation.run import Plan
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint, new_denoiser
+from ead_core.training.checkpoint import load_checkpoint
 from ead_platform.recipe import Recipe
 from ead_platform.training_tracking import CARD as CARD_FOLDER
 from ead_platform.training_tracking import TrainingTracker
-
-
-def require_sampler(recipe: Recipe, statistics: Statistics) -> None:
-    """Refuse before a training what its card would fail for after it.
-
-    Raises:
-        ConfigError: the sampler section does not fit the model.
-    """
-    if recipe.card_molecules:
-        model = Checkpoint(str(recipe.platform.name), recipe.core, statistics, new_denoiser(recipe, statistics))
-        build_process(model, recipe.sampler, max(statistics.sizes))
 
 
 def has_card(recipe: Recipe) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
 
 import ead_core
 from ead_core.config import Config
@@ -22,6 +21,8 @@ from ead_platform.revision import DIRTY, revision
 
 DATA_TAG, INITIAL_TAG, VERSION_TAG = "ead.data.sha256", "ead.initial.sha256", "ead.version."
 PACKAGES = ("torch", "numpy", "rdkit", "ray", "mlflow")
+# MLflow's own tags, written out: to import its module takes every worker a second.
+GIT_COMMIT, GIT_DIRTY = "mlflow.source.git.commit", "mlflow.source.git.dirty"
 PACKAGE = Path(ead_core.__file__).parent
 
 
@@ -29,8 +30,8 @@ def code_tags() -> dict[str, str]:
     """Version of the package and, where it is known, the commit and whether tracked files differ from it."""
     tags = {f"{VERSION_TAG}ead": ead_core.__version__}
     if commit := revision(PACKAGE):
-        tags[MLFLOW_GIT_COMMIT] = commit.removesuffix(DIRTY)
-        tags[MLFLOW_GIT_DIRTY] = str(commit.endswith(DIRTY))
+        tags[GIT_COMMIT] = commit.removesuffix(DIRTY)
+        tags[GIT_DIRTY] = str(commit.endswith(DIRTY))
     return tags
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,7 +22,16 @@ from ead_core.data.dataset import file_sha256, resolve_data_path
 from ead_core.errors import ConfigError, DataError, EADError
 from ead_core.training.checkpoint import WEIGHTS
 from ead_platform.curves import is_quality
-from ead_platform.provenance import DATA_TAG, INITIAL_TAG, VERSION_TAG, code_tags, initial_sha256, versions
+from ead_platform.provenance import (
+    DATA_TAG,
+    GIT_COMMIT,
+    GIT_DIRTY,
+    INITIAL_TAG,
+    VERSION_TAG,
+    code_tags,
+    initial_sha256,
+    versions,
+)
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
 from ead_platform.store import lossy, open_store
@@ -129,10 +137,10 @@ def _require_same(file: str, now: str | None, then: str | None) -> None:
 def other_code(original: Original) -> Iterator[str]:
     """What of code and versions differs from then, in words."""
     now = {**versions(), **code_tags()}
-    for tag in (MLFLOW_GIT_COMMIT, *(tag for tag in now if tag.startswith(VERSION_TAG))):
+    for tag in (GIT_COMMIT, *(tag for tag in now if tag.startswith(VERSION_TAG))):
         if now.get(tag) != original.tags.get(tag):
             yield f"{original.name} ran with {tag} {original.tags.get(tag)}; here it is {now.get(tag)}."
-    if original.tags.get(MLFLOW_GIT_DIRTY) == "True":
+    if original.tags.get(GIT_DIRTY) == "True":
         yield f"{original.name} ran with uncommitted changes; its artifact uncommitted.diff has those of files in git."
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import yaml
 from pyarrow import ArrowException
 from pyarrow.fs import FileSystem, copy_files
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from ead_core.config import Config, validate
 from ead_core.console import TrainingBar
-from ead_core.errors import EADError, OutputError, one_line
+from ead_core.errors import CheckpointError, EADError, OutputError, one_line
 from ead_core.training.checkpoint import CONFIG, PRIOR, STATISTICS, WEIGHTS
+from ead_core.training.progress import require_same_model
 from ead_core.training.session import PICTURE
 from ead_platform.cluster import actors_that_fit
 from ead_platform.recipe import Recipe
@@ -142,6 +145,23 @@ def require_storage(recipe: Recipe) -> None:
         filesystem.open_output_stream(f"{folder}/{MARKER}").close()
     except (OSError, ArrowException) as error:
         raise OutputError(f"platform.storage_path: cannot write {recipe.place} ({one_line(error)}).") from error
+
+
+def require_same_run(recipe: Recipe) -> None:
+    """Refuse a recipe of another model than the run in its place has published, before any worker starts.
+
+    Raises:
+        CheckpointError: it is of another model. A run that has published nothing is looked at by the workers.
+    """
+    filesystem, model = FileSystem.from_uri(recipe.model)
+    if not filesystem.get_file_info(f"{model}/{CONFIG}").is_file:
+        return
+    with filesystem.open_input_stream(f"{model}/{CONFIG}") as file:
+        before = validate(Config, yaml.safe_load(file.read()))
+    try:
+        require_same_model(recipe.place, before, recipe.core)
+    except CheckpointError as error:
+        raise CheckpointError(recipe.retold(error, recipe.place)) from error
 
 
 def require_capacity(recipe: Recipe) -> None:

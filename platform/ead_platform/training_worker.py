@@ -9,13 +9,15 @@ from typing import Any
 import ray.train
 
 from ead_core.cpu import tune_cpu
+from ead_core.data.dataset import Statistics
+from ead_core.diffusion.build import build_process
 from ead_core.errors import EADError, OutputError, one_line
+from ead_core.training.checkpoint import Checkpoint, new_denoiser
 from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import steps_done
 from ead_core.training.session import PICTURE, Session, evaluation, prepare
 from ead_platform.addresses import accept_addresses
-from ead_platform.final_card import require_sampler
 from ead_platform.provenance import about_session, machine
 from ead_platform.recipe import Recipe
 
@@ -49,16 +51,26 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
         check = evaluation(config, session, directory)
         fit(config, session.train, session.statistics, directory, report, check, published)
     except EADError as error:
-        told = str(error).replace(str(directory), recipe.place).replace("another folder", "another platform.name")
-        return {"refused": told}
+        return {"refused": recipe.retold(error, str(directory))}
     return {"steps": steps_done(directory)} if workers.leads else {}
 
 
 def prepared(recipe: Recipe) -> Session:
     """This worker's data (DataError), and that molecules of the model can be made with the recipe (ConfigError)."""
     session = prepare(recipe.core)
-    require_sampler(recipe, session.statistics)
+    _require_sampler(recipe, session.statistics)
     return session
+
+
+def _require_sampler(recipe: Recipe, statistics: Statistics) -> None:
+    """Refuse before a training what its card would fail for after it.
+
+    Raises:
+        ConfigError: the sampler section does not fit the model.
+    """
+    if recipe.card_molecules:
+        model = Checkpoint(str(recipe.platform.name), recipe.core, statistics, new_denoiser(recipe, statistics))
+        build_process(model, recipe.sampler, max(statistics.sizes))
 
 
 def _publish(directory: Path, recipe: Recipe, leads: bool) -> None:

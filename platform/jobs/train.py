@@ -16,7 +16,7 @@ from ead_platform.recipe import Recipe
 from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
 from ead_platform.settings import Settings
 from ead_platform.store import open_store
-from ead_platform.training import TrainingRun, require_capacity, require_storage
+from ead_platform.training import TrainingRun, require_capacity, require_same_run, require_storage
 from ead_platform.training_tracking import TrainingTracker
 from ray.train import TrainingFailedError
 
@@ -41,6 +41,7 @@ def train(
     original = find_original(settings, reproduce) if reproduce else None
     job = _repetition(original, arguments or [], settings) if original else _recipe(arguments or [], settings)
     require_storage(job)
+    require_same_run(job)
     tracker = TrainingTracker(settings, job)
     try:
         steps = _train(job, settings, tracker)

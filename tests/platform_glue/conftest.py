@@ -84,10 +84,15 @@ def empty_store(tmp_path_factory):
 
 
 @pytest.fixture
-def settings(empty_store, tmp_path):
+def store(empty_store, tmp_path):
+    """The address of a store of a test's own."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture
+def settings(store, tmp_path):
     """Of a command that tracks in a store of its own."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return Settings(f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "mlruns").as_uri(), None, False)
+    return Settings(store, (tmp_path / "mlruns").as_uri(), None, False)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +116,7 @@ def cluster(machines):
 
 
 @pytest.fixture
-def sweep_command(cluster, tiny_checkpoint, tmp_path):
+def sweep_command(cluster, tiny_checkpoint, tmp_path, store):
     """Builds the command line and environment of a sweep on the test cluster."""
 
     def command(*options):
@@ -124,7 +129,7 @@ def sweep_command(cluster, tiny_checkpoint, tmp_path):
         environment = {
             **os.environ,
             "RAY_ADDRESS": cluster,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+            "MLFLOW_TRACKING_URI": store,
         }
         return {"args": [*script, *options], "env": environment, "cwd": tmp_path}
 
@@ -157,7 +162,7 @@ def folder(chains, tmp_path):
 
 
 @pytest.fixture
-def command(cluster, folder):
+def command(cluster, folder, store):
     """Builds the command line and environment of a training on the test cluster."""
 
     def command(*overrides, recipe="tiny.yaml"):
@@ -166,7 +171,7 @@ def command(cluster, folder):
             **os.environ,
             "RAY_ADDRESS": cluster,
             "EAD_DATA": str(folder),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "MLFLOW_TRACKING_URI": store,
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         }
         return {"args": [*script, "platform.storage_path=runs", *overrides], "env": environment, "cwd": folder}

@@ -17,11 +17,11 @@ OPEN = ("promotion.num=24", "promotion.floor={}", "promotion.gain={}")
 
 
 @pytest.fixture
-def environment(cluster, tmp_path):
+def environment(cluster, tmp_path, store):
     return {
         **os.environ,
         "RAY_ADDRESS": cluster,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": store,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "EAD_EDGE_KERNEL": "torch",
     }
