@@ -3,9 +3,9 @@
     python benchmarks/precision_speed.py [--rounds 3] [--sizes small,full]
 
 Three processes work in turns on the molecules of speed.py with EDM's network: fp32, bf16 as it is, and bf16 with the
-edges computed by PyTorch instead of by the compiled operation, which takes float32 (the same where there is none). A
-ratio is that of the seconds of fp32 to those of bf16 within a round, above 1 where bf16 is faster; the median and the
-range over the rounds are printed.
+edges computed by PyTorch instead of by the compiled operation, which rounds on CPUs with matrix tiles alone. A ratio is
+that of the seconds of fp32 to those of bf16 within a round, above 1 where bf16 is faster; the median and the range over
+the rounds are printed.
 """
 
 import argparse

@@ -106,11 +106,15 @@ def with_sampler(model: Checkpoint, overrides: Sequence[str]) -> Checkpoint:
 
 
 def chosen(names: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows of the tables; of those that are not named, the synchronous one, to which all are compared."""
-    unknown = [name for name in names if name not in TABLES]
+    """The tables, or single rows of them; with what they are compared to, and what they follow."""
+    tables = {key: rows() for key, rows in TABLES.items()}
+    known = [*tables, *(row.name for rows in tables.values() for row in rows)]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError(f"--only must be one of {', '.join(TABLES)}, not {unknown[0]!r}.")
-    return {key: [row for row in rows() if key in names or row.name == SYNCHRONOUS] for key, rows in TABLES.items()}
+        raise ConfigError(f"--only must be one of {', '.join(known)}, not {unknown[0]!r}.")
+    wanted = {row.name for key, rows in tables.items() for row in rows if key in names or row.name in names}
+    wanted |= {row.like for rows in tables.values() for row in rows if row.name in wanted and row.like}
+    return {key: [row for row in rows if row.name in {SYNCHRONOUS, *wanted}] for key, rows in tables.items()}
 
 
 def main(  # noqa: PLR0913, PLR0917
@@ -121,7 +125,9 @@ def main(  # noqa: PLR0913, PLR0917
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
     work: Annotated[Path, typer.Option(help="Keeps prefix and rows.")] = Path("runs/schedules"),
     report: Annotated[Path, typer.Option(help="The document with the marks.")] = Path("docs/results/schedules.md"),
-    only: Annotated[list[str] | None, typer.Option(help=f"Of the tables {', '.join(TABLES)}; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A table (main, window, ratio) or a row; may be repeated.")
+    ] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing.")] = False,
 ) -> None:
     """Measure the missing rows and write the tables."""

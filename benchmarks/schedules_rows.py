@@ -67,19 +67,17 @@ def main_rows() -> list[Row]:
 
 
 def window_rows() -> list[Row]:
-    """The cross of windows and patience, at the paper's ratio; then whole molecules that linger as long as some."""
-    rows = [
-        Row(
-            f"window-{window}-patience-{patience}",
-            adaptive(history_window=window, max_pauses=patience),
-            share=0.2 if window * patience >= DEAR else 1.0,
-        )
-        for window in WINDOWS
-        for patience in PATIENCE
-    ]
-    for window in FOLLOWED:
-        name = f"window-{window}-patience-{PATIENCE[0]}"
-        rows.append(Row(f"together-window-{window}", adaptive(history_window=window), like=name, matched=same_calls))
+    """The cross of windows and patience, at the paper's ratio; behind some, whole molecules that linger as long."""
+    rows = []
+    for window in WINDOWS:
+        for patience in PATIENCE:
+            settings = adaptive(history_window=window, max_pauses=patience)
+            share = 0.2 if window * patience >= DEAR else 1.0
+            rows.append(Row(f"window-{window}-patience-{patience}", settings, share=share))
+        if window in FOLLOWED:
+            like = f"window-{window}-patience-{PATIENCE[0]}"
+            settings = adaptive(history_window=window)
+            rows.append(Row(f"together-window-{window}", settings, like=like, matched=same_calls))
     return rows
 
 
