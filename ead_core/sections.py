@@ -125,6 +125,7 @@ class ConditioningConfig(Section):
 
 
 Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SamplerConfig(Section):
@@ -141,7 +142,8 @@ class SamplerConfig(Section):
     molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `batch_size`
     molecules run at once, in network calls that hold at most `memory_budget` GiB beyond the model, and are computed in
     `precision` (precision.py). `guidance` is ω of classifier-free guidance: how much further than the conditional
-    prediction a molecule with targets goes, away from the unconditional one.
+    prediction a molecule with targets goes, away from the unconditional one, while an atom's level is within
+    `guidance_levels`, shares of T.
     """
 
     policy: Literal["synchronous", "manual", "adaptive", "random"] = "adaptive"
@@ -161,9 +163,17 @@ class SamplerConfig(Section):
     steps: int | None = Field(None, ge=1, le=100_000)
     grid: Literal["even", "quadratic"] = "even"
     guidance: float = Field(0.0, ge=0, le=20)
+    guidance_levels: tuple[Share, Share] = (0.0, 1.0)
     batch_size: int = Field(64, ge=1)
     memory_budget: float = Field(2.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @field_validator("guidance_levels")
+    @classmethod
+    def _from_low_to_high(cls, levels: tuple[float, float]) -> tuple[float, float]:
+        if levels[0] >= levels[1]:
+            raise ValueError(f"must be a lower and a higher share of T, not {levels[0]:g} and {levels[1]:g}")
+        return levels
 
     @field_validator("advance_rate", mode="before")
     @classmethod

@@ -47,6 +47,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int, p
         velocity=config.velocity,
         frame=checkpoint.config.diffusion.gauge,
         guidance=config.guidance,
+        guidance_levels=config.guidance_levels,
         pinned=pinned,
     )
 

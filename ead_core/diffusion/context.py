@@ -51,6 +51,6 @@ def conditioned(context: Tensor) -> Tensor:
     return (context[:, 1::2] > 0).any(dim=1)
 
 
-def guide(eps: Tensor, free: Tensor, guidance: float) -> Tensor:
-    """ε̃ = (1 + ω) ε(c) − ω ε(∅): the prediction with the context, away from the one without."""
+def guide(eps: Tensor, free: Tensor, guidance: Tensor) -> Tensor:
+    """ε̃ = (1 + ω) ε(c) − ω ε(∅): the prediction with the context, away from the one without; ω is [B, N, 1]."""
     return (1 + guidance) * eps - guidance * free

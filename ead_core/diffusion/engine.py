@@ -217,7 +217,8 @@ class Engine:
         guided = [number for number, cohort in enumerate(batch) if cohort.guided]
         if guided:
             for number, free in zip(guided, self._call([batch[number] for number in guided], False), strict=True):
-                told[number] = guide(told[number], free, batch[number].process.guidance)
+                state, process = batch[number].state, batch[number].process
+                told[number] = guide(told[number], free, process.scale(process.grid[state.rungs]))
         return told
 
     def _call(self, cohorts: list[Cohort], told: bool) -> list[Tensor]:

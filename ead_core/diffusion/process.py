@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
@@ -28,6 +29,7 @@ class Process:
         velocity: what the policy is told of a move (a key of `VELOCITIES`).
         frame: the gauge of training (a key of `GAUGES`).
         guidance: ω, how far predictions go beyond the conditional one; 0 needs no second call.
+        guidance_levels: between which shares of T they do so.
         pinned: whether molecules have held atoms, which are their frame.
     """
 
@@ -41,6 +43,7 @@ class Process:
     velocity: str = "z"
     frame: str = "z"
     guidance: float = 0.0
+    guidance_levels: tuple[float, float] = (0.0, 1.0)
     pinned: bool = False
 
     def gauge(self, held: Tensor) -> Gauge:
@@ -50,6 +53,11 @@ class Process:
     @cached_property
     def _gauge(self) -> Gauge:
         return GAUGES[self.frame](self.schedule)
+
+    def scale(self, levels: Tensor) -> Tensor:
+        """ω of every atom [B, N, 1]: 0 outside of `guidance_levels` (limited-interval guidance, arXiv 2404.07724)."""
+        low, high = (share * self.schedule.steps for share in self.guidance_levels)
+        return torch.where((levels >= low) & (levels <= high), self.guidance, 0.0)[..., None]
 
     @property
     def remembers_moves_only(self) -> bool:

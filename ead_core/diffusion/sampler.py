@@ -35,7 +35,8 @@ def predict(state: SamplerState, process: Process) -> Tensor:
     eps, told = process.denoiser(*inputs, state.context), conditioned(state.context)
     if not process.guidance or not bool(told.any()):
         return eps
-    return torch.where(told[:, None, None], guide(eps, process.denoiser(*inputs), process.guidance), eps)
+    guided = guide(eps, process.denoiser(*inputs), process.scale(inputs[1]))
+    return torch.where(told[:, None, None], guided, eps)
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:

@@ -88,7 +88,11 @@ class Plan:
 
         What concerns targets is part of it only where there are any, so that folders without stay what they were.
         """
-        sampler = self.sampler.model_dump(mode="json", exclude=set() if self.sampler.guidance else {"guidance"})
+        sampler = self.sampler.model_dump(mode="json")
+        if not self.sampler.guidance:
+            del sampler["guidance"]
+        if not self.sampler.guidance or self.sampler.guidance_levels == (0.0, 1.0):  # no limits
+            del sampler["guidance_levels"]
         return {
             "checkpoint": self.checkpoint.name,
             "fingerprint": self.checkpoint.fingerprint(),

@@ -199,6 +199,11 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
         ("--targets sized.csv --sizes 6", "numbers of atoms are given twice, as sizes and in the column num_atoms of"),
         ("sampler.guidance=21", "sampler.guidance: must be less than or equal to 20, not 21."),
         (
+            "sampler.guidance_levels=[0.4,0.1]",
+            "sampler.guidance_levels: must be a lower and a higher share of T, not 0.4",
+        ),
+        ("sampler.guidance_levels=0.4", "sampler.guidance_levels: must be"),
+        (
             "PLAIN --target gap=1",
             "plain was trained without properties (conditioning.properties), so",
         ),

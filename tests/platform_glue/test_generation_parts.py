@@ -26,9 +26,12 @@ def plan(conditional_checkpoint):
 def test_targets_and_guidance_are_part_of_the_question_only_where_there_are_any(plan):
     before = plan.question()
     assert "targets" not in before
-    assert "sampler.guidance" not in before
+    assert not {"sampler.guidance", "sampler.guidance_levels"} & set(before)
     after = replace(plan, targets=TARGETS, sampler=SYNCHRONOUS.model_copy(update={"guidance": 2.0})).question()
     assert after == {**before, "targets": {"gap": [5000.0, 7000.0], "atoms_C": 2.0}, "sampler.guidance": 2.0}
+    limited = {"guidance": 2.0, "guidance_levels": (0.1, 0.5)}
+    limits = replace(plan, targets=TARGETS, sampler=SYNCHRONOUS.model_copy(update=limited)).question()
+    assert limits == {**after, "sampler.guidance_levels": [0.1, 0.5]}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_any_number_of_known_properties_is_as_likely_as_any_other():
 
 def test_guidance_goes_beyond_the_conditional_prediction():
     eps, free = torch.tensor([3.0]), torch.tensor([1.0])
-    assert [guide(eps, free, w).item() for w in (0.0, 0.5, 2.0)] == [3.0, 4.0, 7.0]
+    assert [guide(eps, free, torch.tensor([w])).item() for w in (0.0, 0.5, 2.0)] == [3.0, 4.0, 7.0]
 
 
 @pytest.fixture(params=["egnn", "egnn_rbf", "egnn_vector"])

@@ -76,9 +76,28 @@ def test_a_guided_prediction_is_the_formula_of_two_calls(checkpoint):
     assert torch.equal(predict(state, replace(process, guidance=0.0)), told)
 
 
+def test_guidance_is_at_work_for_atoms_within_its_levels(checkpoint):
+    state, process = state_of(
+        checkpoint, request(checkpoint, GAP, sizes=(6,), guidance=1.5, guidance_levels=(0.2, 0.6))
+    )
+    state = replace(state, rungs=torch.tensor([[0, 1, 2, 3, 4, 5]] * 2) * (len(process.grid) - 1) // 5)
+    levels = process.grid[state.rungs]
+    told, free = (
+        checkpoint.denoiser(state.z, levels, state.mask, state.context),
+        checkpoint.denoiser(state.z, levels, state.mask),
+    )
+    eps, steps = predict(state, process), checkpoint.config.diffusion.steps
+    inside = [0.2 * steps <= level <= 0.6 * steps for level in levels[0].tolist()]
+    assert 0 < sum(inside) < 6
+    for atom, guided in enumerate(inside):
+        expected = 2.5 * told[:, atom] - 1.5 * free[:, atom] if guided else told[:, atom]
+        assert torch.allclose(eps[:, atom], expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("guidance", [0.0, 2.0])
-def test_the_engine_goes_the_way_of_the_loop(checkpoint, guidance):
-    asked = request(checkpoint, GAP, sizes=(6,), guidance=guidance)
+@pytest.mark.parametrize("levels", [(0.0, 1.0), (0.2, 0.5)])
+def test_the_engine_goes_the_way_of_the_loop(checkpoint, guidance, levels):
+    asked = request(checkpoint, GAP, sizes=(6,), guidance=guidance, guidance_levels=levels)
     state, process = state_of(checkpoint, asked)
     *_, last = trajectory(state, process)
     made, resumed = fulfil(checkpoint, asked), complete(checkpoint, last, process)
