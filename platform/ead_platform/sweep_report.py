@@ -16,15 +16,7 @@ from ead_core.console import progress_bar
 from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
 from ead_platform.settings import Settings
 from ead_platform.sweep_tracking import SweepTracker
-from ead_platform.sweeping import (
-    GUIDANCE,
-    SYNCHRONOUS,
-    Campaign,
-    identity,
-    measure,
-    run_point_in_parallel,
-    shared_prefix,
-)
+from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
 
 MARKERS = "osD^vP*X"
 
@@ -194,12 +186,8 @@ def _is_figure(key: str) -> bool:
 def _setting(row: Any, keys: list[str]) -> str:
     """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 the other settings but guidance mean nothing."""
     if row.get("sampler.async_ratio") == 0:
-        return " · ".join(["synchronous", *(_named(row, key) for key in keys if key in GUIDANCE)])
-    return " · ".join(_named(row, key) for key in keys)
-
-
-def _named(row: Any, key: str) -> str:
-    return f"{key.removeprefix('sampler.')} {row[key]}"
+        return " · ".join(["synchronous", *(f"guidance {row[key]}" for key in keys if key == "sampler.guidance")])
+    return " · ".join(f"{key.removeprefix('sampler.')} {row[key]}" for key in keys)
 
 
 def _percent(row: Any, name: str) -> str:

@@ -36,7 +36,6 @@ from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import Checkpoint
 
 SYNCHRONOUS = {"sampler.async_ratio": 0.0}
-GUIDANCE = ("sampler.guidance", "sampler.guidance_levels")  # which tell the synchronous stage, too
 PAPER = {"sampler.async_ratio": 0.2, "sampler.history_window": 2}
 REFERENCE_POINTS: list[dict[str, Any]] = [
     {"sampler.policy": "adaptive", "sampler.pause_mode": "repeat", "sampler.history_window": 2, **point}
@@ -114,8 +113,8 @@ class Campaign:
 
         Or at the very beginning, if its guidance is not that of the prefix.
         """
-        process, prefix = self.process(point), self.checkpoint.config.sampler
-        if (process.guidance, process.guidance_levels) != (prefix.guidance, prefix.guidance_levels):
+        process = self.process(point)
+        if process.guidance != self.checkpoint.config.sampler.guidance:
             return len(process.grid) - 1
         if isinstance(process.policy, Synchronous):
             return 0
@@ -239,6 +238,8 @@ def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
     for key, choices in {"sampler.async_ratio": [default], **space}.items():  # the baseline needs this key
         if not str(key).startswith("sampler.") or not isinstance(choices, list) or not choices:
             raise EADError(f"search space: '{key}' must be a sampler key with a list of choices.")
+        if nested := [choice for choice in choices if isinstance(choice, list | dict)]:
+            raise EADError(f"search space: the choices of {key} must be single values, not {nested[0]}.")
         if key in FIXED_KEYS:
             raise EADError(f"search space: {key} must be the same in all trials, which share their start.")
         wanted = [point[key] for point in REFERENCE_POINTS if key in point]
@@ -255,7 +256,7 @@ def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
 
 def branch_rungs(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
     """Every level at which some point of the space leaves the prefix."""
-    keys = [key for key in ("sampler.policy", "sampler.async_ratio", *GUIDANCE) if key in space]
+    keys = [key for key in ("sampler.policy", "sampler.async_ratio", "sampler.guidance") if key in space]
     combinations = itertools.product(*(space[key] for key in keys))
     return {campaign.branch_rung(dict(zip(keys, values, strict=True))) for values in combinations}
 
@@ -263,5 +264,5 @@ def branch_rungs(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]
 def identity(point: Mapping[str, Any]) -> Hashable:
     """Equal for points that give the same molecules: with async_ratio 0 nothing else matters but guidance."""
     if point.get("sampler.async_ratio") == 0 and point.get("sampler.policy", "adaptive") == "adaptive":
-        return "synchronous", *(point.get(key) for key in GUIDANCE)
+        return "synchronous", point.get("sampler.guidance")
     return tuple(sorted(point.items()))

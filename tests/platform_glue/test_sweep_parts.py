@@ -86,6 +86,7 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
         ([1, 2], "must map sampler keys to lists"),
         ({"training.steps": [1]}, "'training.steps' must be a sampler key"),
         ({"sampler.async_ratio": 0.2}, "'sampler.async_ratio' must be a sampler key with a list"),
+        ({"sampler.guidance_levels": [[0.1, 0.4]]}, "guidance_levels must be single values, not [0.1, 0.4]."),
         ({"sampler.steps": [10]}, "must be the same in all trials"),
         ({"sampler.solver": ["ddim"]}, "must be the same in all trials"),
         ({"sampler.grid": ["quadratic"]}, "must be the same in all trials"),
