@@ -26,7 +26,7 @@ from ead_core.metrics.published import published_card
 from ead_core.pictures import check_picture
 from ead_core.training.checkpoint import CARD, Checkpoint, find_checkpoint, load_checkpoint
 
-SCALES = (0.0, 1.0, 2.0, 5.0, 10.0)
+SCALES = (0.0, 2.0, 5.0, 10.0)
 ALL = "all"
 FEW = {"policy": "synchronous", "steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
 TITLES = "asked for, ω, error (95 %), judge's own, molecules stable %, valid %, network calls, s/molecule"

@@ -23,8 +23,7 @@ class NetworkConfig(Section):
     """`egnn` is EDM's network, `egnn_rbf` a better conditioned variant, `egnn_vector` one that passes vectors.
 
     The variants use `edge_features` and `vectors`. With `messages=causal` an atom hears only those that are no noisier
-    than itself [ASSUMPTION: what the paper's "causal EGNN" means; the default is EDM's]. A model that is conditioned on
-    properties is told them in the first layer, and with `context=blocks` again before every block.
+    than itself [ASSUMPTION: what the paper's "causal EGNN" means; the default is EDM's].
     """
 
     kind: Literal["egnn", "egnn_rbf", "egnn_vector"] = "egnn_rbf"
@@ -33,7 +32,6 @@ class NetworkConfig(Section):
     edge_features: int = Field(64, ge=1, le=4096)
     vectors: int = Field(8, ge=1, le=256)
     messages: Literal["full", "causal"] = "full"
-    context: Literal["input", "blocks"] = "input"
 
 
 class DiffusionConfig(Section):
@@ -97,15 +95,14 @@ class ConditioningConfig(Section):
     """Which `properties` the model learns to be asked for; none is plain generation (docs/method.md).
 
     A property is a number per molecule in the data set, or `atoms_X`, the number of atoms of element X, which is always
-    known. In training all of them are hidden from a molecule with probability `drop_all`, else each with a probability
-    that is drawn for the molecule from U(0, drop_each): 1 makes any number of known properties as likely as any other,
-    so that few may be asked for as well as all. `half` says of which half of the molecules the run sees measured
+    known. In training all of them are hidden from a molecule with probability `drop_all`, else each with `drop_each`,
+    so that any of them may be left open when sampling. `half` says of which half of the molecules the run sees measured
     properties (data/labels.py); the other half is for whoever judges how well they are met.
     """
 
     properties: tuple[str, ...] = ()
     drop_all: float = Field(0.1, ge=0, le=1)
-    drop_each: float = Field(1.0, ge=0, le=1)
+    drop_each: float = Field(0.1, ge=0, le=1)
     half: Literal["all", "first", "second"] = "all"
 
     @field_validator("properties", mode="before")

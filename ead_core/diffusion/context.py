@@ -35,14 +35,10 @@ def encode(values: Mapping[str, NDArray[np.float64]], statistics: Mapping[str, P
 
 
 def hide(context: Tensor, conditioning: ConditioningConfig, generator: torch.Generator | None) -> Tensor:
-    """The context [B, 2P] with all properties of a molecule hidden with p = `drop_all`, else each with its own p.
-
-    That one is drawn for the molecule from U(0, drop_each) (docs/decisions/015-what-is-told.md).
-    """
+    """The context [B, 2P] with all properties of a molecule hidden with p = `drop_all`, else each with `drop_each`."""
     channels = context.unflatten(1, (-1, 2))
-    draws = torch.rand((len(context), channels.shape[1] + 2), generator=generator, device=context.device)
-    everything, rate, each = draws.split([1, 1, channels.shape[1]], dim=1)
-    hidden = (everything < conditioning.drop_all) | (each < rate * conditioning.drop_each)
+    draws = torch.rand((len(context), channels.shape[1] + 1), generator=generator, device=context.device)
+    hidden = (draws[:, :1] < conditioning.drop_all) | (draws[:, 1:] < conditioning.drop_each)
     return (channels * ~hidden[..., None]).flatten(1)
 
 

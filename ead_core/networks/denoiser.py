@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from ead_core.config import NetworkConfig
 from ead_core.molecules import centre
-from ead_core.networks.context_shifts import ContextShifts
 from ead_core.networks.egnn import Egnn
 from ead_core.networks.egnn_rbf import EgnnRbf
 from ead_core.networks.egnn_vector import EgnnVector
@@ -73,6 +72,4 @@ def build_network(config: NetworkConfig, features: int, context: int = 0) -> Net
         case "egnn_vector":
             network = EgnnVector(features, hidden, layers, edge, vectors, context)
     network.causal = config.messages == "causal"
-    if context and config.context == "blocks":
-        network.shifts = ContextShifts(context, hidden, layers)
     return network

@@ -9,7 +9,6 @@ Legend: B molecules, N padded atoms, H hidden features.
 import torch
 from torch import Tensor, nn
 
-from ead_core.networks.context_shifts import ContextShifts, shifted
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
 from ead_core.precision import exactly
@@ -86,7 +85,6 @@ class Egnn(nn.Module):
 
     Attributes:
         causal: whether an atom hears only those that are no noisier than itself.
-        shifts: tells the context to every block; None tells it to the first layer alone.
         floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
             for each ordered pair of atoms and so many for each atom.
     """
@@ -94,7 +92,6 @@ class Egnn(nn.Module):
     def __init__(self, features: int, hidden: int, layers: int, context: int = 0) -> None:
         super().__init__()
         self.causal = False
-        self.shifts: ContextShifts | None = None
         self.floats_per_pair, self.floats_per_atom = 2 * hidden + 20, 5 * hidden + 40
         self.embed = nn.Linear(features + 1 + context, hidden)
         self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
@@ -109,8 +106,7 @@ class Egnn(nn.Module):
         _, initial = pair_differences(x)
         with exactly(x):
             hidden, moved = self.embed(torch.cat([h, time[..., None], *context], dim=-1)), x
-        shifts = self.shifts(*context) if self.shifts else ()
-        for index, block in enumerate(self.blocks):
-            hidden, moved = block(shifted(hidden, shifts, index), moved, initial, edges)
+        for block in self.blocks:
+            hidden, moved = block(hidden, moved, initial, edges)
         with exactly(x):
             return moved - x, self.readout(hidden)[..., :-1]

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.molecules import ONE_HOT_SCALE
-from ead_core.networks.context_shifts import ContextShifts, shifted
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
 from ead_core.networks.radial import RADIAL_BASIS
@@ -108,14 +107,12 @@ class EgnnRbf(nn.Module):
 
     Attributes:
         causal: whether an atom hears only those that are no noisier than itself.
-        shifts: tells the context to every block; None tells it to the first layer alone.
         floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
         super().__init__()
         self.causal = False
-        self.shifts: ContextShifts | None = None
         self.floats_per_pair = max(2 * edge + vectors, edge + 2 * RADIAL_BASIS) + 20
         self.floats_per_atom = 7 * hidden + 4 * edge + 8 * vectors + 40
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1 + context, hidden)
@@ -130,8 +127,7 @@ class EgnnRbf(nn.Module):
         initial = torch.sqrt(squared + 1e-8)
         with exactly(x):
             hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1)), x
-        shifts = self.shifts(*context) if self.shifts else ()
-        for index, block in enumerate(self.blocks):
-            hidden, moved = block(shifted(hidden, shifts, index), moved, initial, edges)
+        for block in self.blocks:
+            hidden, moved = block(hidden, moved, initial, edges)
         with exactly(x):
             return moved - x, self.readout(self.norm(hidden))

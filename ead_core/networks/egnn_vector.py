@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.molecules import ONE_HOT_SCALE
-from ead_core.networks.context_shifts import ContextShifts, shifted
 from ead_core.networks.egnn_rbf import TIME_FREQUENCIES, EdgeBlock, fourier_features, length, update_network
 from ead_core.networks.pairs import Pairs
 from ead_core.networks.radial import RADIAL_BASIS
@@ -61,14 +60,12 @@ class EgnnVector(nn.Module):
 
     Attributes:
         causal: whether an atom hears only those that are no noisier than itself.
-        shifts: tells the context to every block; None tells it to the first layer alone.
         floats_per_pair, floats_per_atom: as of `Egnn`.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
         super().__init__()
         self.causal = False
-        self.shifts: ContextShifts | None = None
         self.floats_per_pair = max(2 * edge + 2 * vectors + 2 * RADIAL_BASIS, 6 * vectors + RADIAL_BASIS) + 24
         self.floats_per_atom = 7 * hidden + 8 * edge + 30 * vectors + 40
         self.vectors = vectors
@@ -83,8 +80,7 @@ class EgnnVector(nn.Module):
         with exactly(x):
             hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1))
         pairs, v = Pairs(x, mask, time if self.causal else None), x.new_zeros(*x.shape, self.vectors)
-        shifts = self.shifts(*context) if self.shifts else ()
-        for index, block in enumerate(self.blocks):
-            hidden, v = block(shifted(hidden, shifts, index), v, pairs)
+        for block in self.blocks:
+            hidden, v = block(hidden, v, pairs)
         with exactly(x):
             return self.displacement(v)[..., 0], self.readout(self.norm(hidden))

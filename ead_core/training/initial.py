@@ -1,11 +1,8 @@
 """Starting a training from another checkpoint's weights, made wider where the new model knows more.
 
 What is new starts at zero, so that the first prediction is that of the old model whatever the new inputs say: the
-context channels of a conditional model and what its blocks are told, and the type of a dummy, which is the first
-channel of an atom.
+context channels of a conditional model, and the type of a dummy, which is the first channel of an atom.
 """
-
-from collections.abc import Mapping
 
 from torch import Tensor
 from torch.nn.functional import pad
@@ -17,16 +14,10 @@ from ead_core.molecules import AtomTypes
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 EMBED, READOUT = "network.embed", "network.readout"  # first and last layer of every network
-SHIFTS = "network.shifts."  # of a network that tells the context to every block
 
 
-def initial_weights(config: Config, statistics: Statistics, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]:
     """Averaged weights of the checkpoint that `training.initial` names, for the network of the recipe.
-
-    Args:
-        config: the recipe.
-        statistics: of the training molecules.
-        fresh: weights of the network as it begins without another model.
 
     Raises:
         CheckpointError: no such checkpoint, or one that does not fit: another network, other levels or elements, other
@@ -38,14 +29,11 @@ def initial_weights(config: Config, statistics: Statistics, fresh: Mapping[str, 
     known, here = (", ".join(AtomTypes(s.atom_numbers).symbols) for s in (checkpoint.statistics, statistics))
     if known != here:
         raise CheckpointError(f"{name} knows the elements {known}, but the data have {here}.")
-    shifts = {key: weights for key, weights in fresh.items() if key.startswith(SHIFTS)}
-    return shifts | _widened(checkpoint, *_additions(name, checkpoint.config, config))
+    return _widened(checkpoint, *_additions(name, checkpoint.config, config))
 
 
 def _check_network(name: str, before: Config, config: Config) -> None:
     old, new = before.flat(), config.flat()
-    if config.network.context == "blocks":  # which may be new
-        old["network.context"] = "blocks"
     for key in old:
         if (key.startswith("network.") or key == "diffusion.steps") and old[key] != new[key]:
             raise CheckpointError(f"{name} was trained with {key}={old[key]}, not {new[key]}.")

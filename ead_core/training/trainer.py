@@ -61,7 +61,7 @@ class Trainer:
             torch.manual_seed(config.training.seed)
             network = new_network(config, statistics)
         if config.training.initial is not None:
-            network.load_state_dict(initial_weights(config, statistics, network.state_dict()))
+            network.load_state_dict(initial_weights(config, statistics))
         network.to(workers.device, weight_type(config.training.precision))
         return cls(
             config=config,

@@ -27,23 +27,17 @@ def test_molecules_of_which_something_is_known_are_told_from_the_others():
     assert conditioned(torch.zeros(2, 0)).tolist() == [False, False]
 
 
-@pytest.mark.parametrize(("drop_all", "drop_each"), [(0.1, 0.3), (0.0, 1.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize(("drop_all", "drop_each"), [(0.1, 0.3), (0.0, 0.25), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0)])
 def test_properties_are_hidden_with_their_probabilities(drop_all, drop_each):
     num, config = 20_000, ConditioningConfig(properties=("a", "b", "c"), drop_all=drop_all, drop_each=drop_each)
     context = torch.stack([torch.full((num, 3), -1.5), torch.ones(num, 3)], dim=-1).flatten(1)
     kept = hide(context, config, torch.Generator().manual_seed(0)).unflatten(1, (3, 2))
     assert torch.equal(kept[..., 0], -1.5 * kept[..., 1])
     known = kept[..., 1].double()
-    keep = (1 - drop_all) * (1 - drop_each / 2)  # the mean of a uniform rate
+    keep = (1 - drop_all) * (1 - drop_each)
     assert known.mean(dim=0).tolist() == pytest.approx([keep] * 3, abs=0.015)
-    nothing = drop_all + (1 - drop_all) * drop_each**3 / 4  # and that of its third power
+    nothing = drop_all + (1 - drop_all) * drop_each**3
     assert float((known.sum(dim=1) == 0).double().mean()) == pytest.approx(nothing, abs=0.015)
-
-
-def test_any_number_of_known_properties_is_as_likely_as_any_other():
-    config = ConditioningConfig(properties=("a", "b", "c"), drop_all=0.0, drop_each=1.0)
-    known = hide(torch.ones(20_000, 6), config, torch.Generator().manual_seed(0))[:, 1::2].sum(dim=1)
-    assert (torch.bincount(known.long()) / 20_000).tolist() == pytest.approx([0.25] * 4, abs=0.015)
 
 
 def test_guidance_goes_beyond_the_conditional_prediction():
@@ -98,21 +92,3 @@ def test_the_calls_of_a_network_with_context_are_counted_with_it(config):
 
     plain, wide = with_context(config, 4)
     assert call_bytes(wide, 10) - call_bytes(plain, 10) == 2.5 * 4 * 10 * 4
-
-
-def test_every_block_is_told_what_is_known_and_only_that_molecule_hears_it(config, inputs):
-    told = build_denoiser(config.model_copy(update={"context": "blocks"}), 5, 100, 4)
-    for parameter in told.parameters():
-        parameter.data.add_(0.05 * torch.randn_like(parameter))
-    told.network.embed.weight.data[:, -4:] = 0  # the first layer says nothing
-    context = torch.tensor([[0.3, 1, 0, 0], [0, 0, -0.7, 1]])
-    before = told(*inputs, context)
-    for block in range(config.layers):
-        rows = slice(block * config.hidden_features, (block + 1) * config.hidden_features)
-        kept = told.network.shifts.second.weight.data[rows].clone()
-        told.network.shifts.second.weight.data[rows] = 0
-        assert not torch.allclose(told(*inputs, context), before, atol=1e-5), f"block {block} was told nothing"
-        told.network.shifts.second.weight.data[rows] = kept
-    other = told(*inputs, torch.tensor([[0.3, 1, 0, 0], [1, 1, 1, 1]]))
-    assert torch.allclose(other[0], before[0], atol=1e-6)
-    assert not torch.allclose(other[1, :3], before[1, :3], atol=1e-4)

@@ -39,28 +39,6 @@ def test_a_conditional_model_starts_as_the_unconditional_one_whatever_it_is_told
 
 
 @pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
-@pytest.mark.parametrize("known", [True, False])
-def test_blocks_that_are_told_something_for_the_first_time_make_nothing_of_it(
-    make_checkpoint, make_conditional, make_trainer, kind, known
-):
-    """From a model that knows the properties in its first layer, and from one that knows none."""
-    folder = make_conditional({"network.kind": kind, **TWO}) if known else make_checkpoint({"network.kind": kind})
-    old = load_checkpoint(folder).denoiser
-    new = make_trainer(folder, {"network.kind": kind, "network.context": "blocks", **TWO}).network
-    inputs = torch.randn(2, 5, 6), torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
-    context = torch.randn(2, 4)
-    before = old(*inputs, context) if known else old(*inputs)
-    assert torch.allclose(new(*inputs, context), before, atol=1e-6)
-    assert new.network.shifts.first.weight.any()  # so that the zeros behind it can learn
-
-
-def test_what_blocks_are_told_is_not_forgotten_silently(make_conditional, make_trainer):
-    folder = make_conditional({"network.context": "blocks", **TWO})
-    with pytest.raises(CheckpointError, match=r"was trained with network.context=blocks, not input\."):
-        make_trainer(folder, TWO)
-
-
-@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
 def test_a_model_with_dummies_starts_as_one_without(make_checkpoint, make_trainer, kind):
     """The dummy's channel comes first among an atom's; nothing is made of it, and nothing is predicted for it."""
     folder = make_checkpoint({"network.kind": kind})
