@@ -26,6 +26,7 @@ from ead_core.pictures import check_picture
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 RARE = 3  # of the largest sizes, and one beyond
+ENOUGH = 30  # valid molecules that a row needs to be compared by uniqueness
 
 
 def generated(model: Checkpoint, num: int, policy: str, sizes: tuple[int, ...] | None = None) -> MoleculeSet:
@@ -78,7 +79,7 @@ def histogram_table(models: list[Checkpoint], num: int, picture: Path) -> dict[s
 
 
 def rare_table(models: list[Checkpoint], own: dict[str, MoleculeSet], num: int) -> None:
-    """Uniqueness of rare sizes, at the number of valid molecules that the row with fewest has."""
+    """Uniqueness of rare sizes, at the number of valid molecules that the row with fewest, but enough, has."""
     largest = max(models[0].statistics.sizes)
     print()
     line("atoms", "share of training %", "model", "schedule", "molecules", "valid %", "unique among equally many %")
@@ -91,9 +92,10 @@ def rare_table(models: list[Checkpoint], own: dict[str, MoleculeSet], num: int) 
                     rows[model.name, policy] = generated(model, num, policy, (size,))
         cards = {key: published_card(molecules) for key, molecules in rows.items() if len(molecules)}
         valid = {key: [text for text in card.smiles if text is not None] for key, card in cards.items()}
-        equal = min((len(texts) for texts in valid.values() if texts), default=0)
+        equal = min((len(texts) for texts in valid.values() if len(texts) >= ENOUGH), default=0)
         for key, card in cards.items():
-            seen = f"{100 * distinct_shares(valid[key], equal).mean():.1f} (of {equal})" if valid[key] else ""
+            enough = len(valid[key]) >= ENOUGH
+            seen = f"{100 * distinct_shares(valid[key], equal).mean():.1f} (of {equal})" if enough else "too few"
             share = 100 * models[0].statistics.sizes.get(size, 0) / models[0].statistics.num_molecules
             line(size, f"{share:.3f}", *key, card.num_molecules, *cells(card, "validity"), seen)
 
