@@ -1,4 +1,4 @@
-"""One Ray cluster for all platform tests of a process, a tiny checkpoint, and a tracking store of its own per test."""
+"""One Ray cluster for all platform tests, a tiny checkpoint, and a tracking store of its own per test."""
 
 import os
 import shutil
