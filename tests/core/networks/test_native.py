@@ -61,21 +61,18 @@ def test_values_and_gradients_are_those_of_double_precision(chosen, make_inputs,
 @pytest.mark.parametrize("rounds", [False, True])
 def test_results_depend_neither_on_threads_nor_on_other_molecules(chosen, make_inputs, make_edges, rounds):
     inputs, edges = make_inputs((5, 19, 32, 2, 16, 9)), make_edges(5, 19)
+    threads = torch.get_num_threads()
     with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
-        compare_threads_and_neighbours(inputs, edges)
-
-
-def compare_threads_and_neighbours(inputs, edges):
-    first, threads = results(inputs, edges), torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        assert all(torch.equal(a, b) for a, b in zip(first, results(inputs, edges), strict=True))
-    finally:
-        torch.set_num_threads(threads)
-    for index in range(5):
-        alone = [t[index : index + 1] for t in inputs[:3]] + inputs[3:]
-        for ours, theirs in zip(fused(alone, edges[index : index + 1]), first[:2], strict=True):
-            assert torch.equal(ours[0], theirs[index])
+        first = results(inputs, edges)
+        try:
+            torch.set_num_threads(3)
+            assert all(torch.equal(a, b) for a, b in zip(first, results(inputs, edges), strict=True))
+        finally:
+            torch.set_num_threads(threads)
+        for index in range(5):
+            alone = [t[index : index + 1] for t in inputs[:3]] + inputs[3:]
+            for ours, theirs in zip(fused(alone, edges[index : index + 1]), first[:2], strict=True):
+                assert torch.equal(ours[0], theirs[index])
 
 
 def kept_by(operation):
