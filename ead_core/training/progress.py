@@ -81,21 +81,34 @@ def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
 def _check_same_model(directory: Path, config: Config, statistics: Statistics) -> None:
     """Network, process, optimiser, properties and elements must be those of the run; the rest may change."""
     try:
-        before = validate(Config, yaml.safe_load((directory / CONFIG).read_text()))
+        recipe = (directory / CONFIG).read_bytes()
         data = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
-    except (OSError, EADError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{directory} holds a run whose recipe cannot be read ({one_line(error)}).") from error
-    require_same_model(str(directory), before, config)
+    except (OSError, EADError, ValueError, TypeError) as error:
+        raise _unreadable(str(directory), error) from error
+    require_same_model(str(directory), recipe, config)
     if data.atom_numbers != statistics.atom_numbers:
         raise CheckpointError(f"{directory} holds a run on molecules of other elements; choose another folder.")
 
 
-def require_same_model(place: str, before: Config, config: Config) -> None:
+def _unreadable(place: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{place} holds a run whose recipe cannot be read ({one_line(error)}).")
+
+
+def require_same_model(place: str, recipe: bytes, config: Config) -> None:
     """Refuse to go on with a run by a recipe of another network, process, optimiser, or set of properties.
 
+    Args:
+        place: where the run is, which the sentence names.
+        recipe: what its file CONFIG holds.
+        config: the recipe to go on with.
+
     Raises:
-        CheckpointError: it names `place`, where the run is, and the first key that differs.
+        CheckpointError: its recipe cannot be read, or the first key that differs.
     """
+    try:
+        before = validate(Config, yaml.safe_load(recipe))
+    except (EADError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise _unreadable(place, error) from error
     old, new = before.flat(), config.flat()
     fixed = [
         key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer", "training.objective"))

@@ -9,13 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
 from pyarrow import ArrowException
 from pyarrow.fs import FileSystem, copy_files
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from ead_core.config import Config, validate
 from ead_core.console import TrainingBar
 from ead_core.errors import CheckpointError, EADError, OutputError, one_line
 from ead_core.training.checkpoint import CONFIG, PRIOR, STATISTICS, WEIGHTS
@@ -151,15 +149,15 @@ def require_same_run(recipe: Recipe) -> None:
     """Refuse a recipe of another model than the run in its place has published, before any worker starts.
 
     Raises:
-        CheckpointError: it is of another model. A run that has published nothing is looked at by the workers.
+        CheckpointError: it is of another model, or cannot be read. If nothing is published, the workers look.
     """
     filesystem, model = FileSystem.from_uri(recipe.model)
     if not filesystem.get_file_info(f"{model}/{CONFIG}").is_file:
         return
     with filesystem.open_input_stream(f"{model}/{CONFIG}") as file:
-        before = validate(Config, yaml.safe_load(file.read()))
+        published = file.read()
     try:
-        require_same_model(recipe.place, before, recipe.core)
+        require_same_model(recipe.place, published, recipe.core)
     except CheckpointError as error:
         raise CheckpointError(recipe.retold(error, recipe.place)) from error
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from ead_platform.recipe import Recipe
 from ead_platform.settings import Settings
-from ead_platform.training import require_storage
+from ead_platform.training import require_same_run, require_storage
 from ead_platform.training_worker import prepared
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from ead_core.config import load_config
 from ead_core.data.dataset import file_sha256
 from ead_core.diffusion.generation import sample
-from ead_core.errors import ConfigError, DataError, EADError, OutputError
+from ead_core.errors import CheckpointError, ConfigError, DataError, EADError, OutputError
 from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.progress import PROGRESS, steps_done
 
@@ -151,6 +151,21 @@ def test_a_storage_that_cannot_be_written_is_one_sentence(folder):
             require_storage(recipe.override({"platform.storage_path": path}))
     require_storage(recipe.override({"platform.storage_path": str(folder / "new" / "runs")}))
     assert (folder / "new" / "runs" / "run").is_dir()
+
+
+def test_a_published_model_of_another_recipe_is_refused_in_one_sentence(folder):
+    recipe = Recipe.load(folder / "tiny.yaml", ["platform.name=run", f"platform.storage_path={folder / 'runs'}"])
+    require_same_run(recipe)  # nothing is published
+    published = folder / "runs" / "run" / "model" / "config.yaml"
+    published.parent.mkdir(parents=True)
+    published.write_text((folder / "tiny.yaml").read_text().replace("layers: 1", "layers: 2").split("platform:")[0])
+    with pytest.raises(
+        CheckpointError, match=r"run holds a run with network\.layers=2, not 1; choose another platform\.name"
+    ):
+        require_same_run(recipe)
+    published.write_text("a: [")
+    with pytest.raises(CheckpointError, match=r"run holds a run whose recipe cannot be read \(.*\)\.$"):
+        require_same_run(recipe)
 
 
 def test_the_core_leaves_the_platform_section_alone(folder):
