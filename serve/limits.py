@@ -130,7 +130,7 @@ class Border:
 def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
     """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding.
 
-    All of them twice, if it has targets (`guided`) and there is guidance.
+    At most all of them twice, if it has targets (`guided`) and there is guidance.
     """
     rungs = len(process.grid) - 1
     match process.policy:

@@ -28,7 +28,7 @@ MEANINGS = {
     "sampler.together": "Under `random`, whether the atoms of a molecule pause together.",
     "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
     "sampler.guidance": "How much further a molecule goes than predicted with its targets, away from the prediction "
-    "without; above 0 it takes twice the network calls.",
+    "without; above 0 it takes a second network call within `sampler.guidance_levels`.",
     "sampler.guidance_levels": "Between which shares of the noise levels guidance is at work.",
     "sampler.grid": "How fewer steps are spread over the levels: `even`, or `quadratic`, denser near the clean end.",
 }

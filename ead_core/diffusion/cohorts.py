@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ead_core.data.batching import size_buckets
 from ead_core.diffusion.process import Process
+from ead_core.diffusion.sampler import guided
 from ead_core.diffusion.state import SamplerState, join
 
-# Whose a molecule is: its request, its place there, its atoms, the engine's clock when it began, and whether its
-# prediction takes a second call.
-LABEL = np.dtype(
-    [("ticket", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64), ("guided", np.bool_)]
-)
+# Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began.
+LABEL = np.dtype([("ticket", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64)])
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,15 @@ class Cohort:
     state: SamplerState
 
     @property
-    def guided(self) -> bool:
-        """Whether the call is followed by one without their context; the same for all."""
-        return bool(self.labels["guided"].any())
+    def levels(self) -> Tensor:
+        """[B, N] of the atoms."""
+        return self.process.grid[self.state.rungs]
+
+    def guided(self) -> NDArray[Any]:
+        """Rows of the molecules that take a second call now; where there is guidance, the host waits for them."""
+        if not self.process.guidance:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(guided(self.state, self.process).cpu().numpy())
 
     def select(self, rows: NDArray[Any]) -> "Cohort":
         """The molecules at `rows` (indices or a boolean mask)."""

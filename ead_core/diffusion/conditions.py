@@ -15,7 +15,7 @@ from ead_core.data.labels import PropertyStatistics
 from ead_core.data.priors import SizeRange, draw_sizes, repeat_sizes
 from ead_core.data.properties import shown
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.context import conditioned, encode
+from ead_core.diffusion.context import encode
 from ead_core.diffusion.draws import SizeBounds, Values, draw_open
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import Checkpoint
@@ -40,11 +40,6 @@ class Conditions:
     context: Tensor
     values: Values
     warnings: NDArray[np.str_]
-
-    @property
-    def conditioned(self) -> NDArray[np.bool_]:
-        """[M] whether the network is told anything."""
-        return conditioned(self.context).numpy()
 
     @property
     def properties(self) -> dict[str, NDArray]:

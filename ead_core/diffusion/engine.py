@@ -23,13 +23,13 @@ from torch import Tensor
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.cohorts import LABEL, Cohort, grouped, merge
-from ead_core.diffusion.context import conditioned, guide
+from ead_core.diffusion.context import guide
 from ead_core.diffusion.fragments import Fragment
 from ead_core.diffusion.memory import molecules_per_call
 from ead_core.diffusion.orders import Order
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, prepare
-from ead_core.diffusion.sampler import advance, decode
+from ead_core.diffusion.sampler import advance, calls_after, decode
 from ead_core.diffusion.state import SamplerState, initial_state
 from ead_core.molecules import size_mask, without_dummies
 from ead_core.precision import computed
@@ -101,7 +101,7 @@ class Engine:
             state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
             return kept.begin(state, self._checkpoint.atom_types) if kept else state
 
-        return self._enter(shared, begin, start.sizes, start.conditioned, start.properties, kept)
+        return self._enter(shared, begin, start.sizes, start.properties, kept)
 
     def resume(self, state: SamplerState, process: Process) -> int:
         """Take in molecules at any stage and return their ticket; `nfe` counts the calls before as well."""
@@ -109,8 +109,7 @@ class Engine:
         def begin(rows: NDArray[Any]) -> SamplerState:
             return state.select(torch.from_numpy(rows).to(state.z.device))
 
-        told = conditioned(state.context).cpu().numpy()
-        return self._enter(process, begin, state.mask.sum(dim=1).cpu().numpy(), told, {})
+        return self._enter(process, begin, state.mask.sum(dim=1).cpu().numpy(), {})
 
     def cancel(self, ticket: int) -> None:
         """Forget a request; its molecules leave with the next step."""
@@ -149,13 +148,11 @@ class Engine:
         process: Process,
         begin: Callable[[NDArray[Any]], SamplerState],
         sizes: NDArray[Any],
-        told: NDArray[Any],
         asked: Mapping[str, NDArray[Any]],
         fragment: Fragment | None = None,
     ) -> int:
         ticket, labels = next(self._tickets), np.zeros(len(sizes), LABEL)
         labels["ticket"], labels["place"], labels["size"] = ticket, np.arange(len(sizes)), sizes
-        labels["guided"] = told & (process.guidance > 0)
         order = Order(process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment)
         self._orders[ticket] = order
         self._arrived.append(order)
@@ -172,20 +169,18 @@ class Engine:
         return sum(len(cohort.labels) for cohort in self._cohorts())
 
     def _arrange(self) -> None:
-        """Let molecules leave, begin, and meet others of their size; the only place where the host waits."""
+        """Let molecules leave, begin, and meet others of their size; without guidance only here the host waits."""
         cohorts = self._without_cancelled()
         cohorts += self._begin(self.batch_size - sum(len(cohort.labels) for cohort in cohorts))
-        alike: dict[tuple[int, bool, bool], list[Cohort]] = {}
+        alike: dict[tuple[int, bool], list[Cohort]] = {}
         soonest = []
         for cohort in cohorts:
             left = cohort.state.rungs.amax(dim=1).cpu().numpy()
             soonest += left[left > 0].tolist()
-            for clean, guided in itertools.product((False, True), repeat=2):
-                rows = np.flatnonzero(((left == 0) == clean) & (cohort.labels["guided"] == guided))
+            for clean in (False, True):
+                rows = np.flatnonzero((left == 0) == clean)
                 if len(rows):
-                    part = replace(cohort.select(rows), clean=clean)
-                    key = (id(cohort.process), clean, guided)
-                    alike.setdefault(key, []).append(part)
+                    alike.setdefault((id(cohort.process), clean), []).append(replace(cohort.select(rows), clean=clean))
         # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
         self._quiet = min(soonest, default=1)
         self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
@@ -212,19 +207,19 @@ class Engine:
         return cohorts
 
     def _predict(self, batch: list[Cohort]) -> list[Tensor]:
-        """ε̂ for each cohort of a batch, from one network call, and a second one for those that are guided."""
-        told = self._call(batch, True)
-        guided = [number for number, cohort in enumerate(batch) if cohort.guided]
-        if guided:
-            for number, free in zip(guided, self._call([batch[number] for number in guided], False), strict=True):
-                state, process = batch[number].state, batch[number].process
-                told[number] = guide(told[number], free, process.scale(process.grid[state.rungs]))
-        return told
+        """ε̂ for each cohort of a batch, from one network call, and a second one for the molecules guided there."""
+        eps = self._call(batch, True)
+        second = [(number, rows) for number, cohort in enumerate(batch) if len(rows := cohort.guided())]
+        if second:
+            parts = [batch[number].select(rows) for number, rows in second]
+            for (number, rows), part, free in zip(second, parts, self._call(parts, False), strict=True):
+                eps[number][rows] = guide(eps[number][rows], free, part.process.scale(part.levels))
+        return eps
 
     def _call(self, cohorts: list[Cohort], told: bool) -> list[Tensor]:
         """The network's answer for each cohort, with their context or with nothing known."""
         states = [cohort.state for cohort in cohorts]
-        levels = torch.cat([cohort.process.grid[cohort.state.rungs] for cohort in cohorts])
+        levels = torch.cat([cohort.levels for cohort in cohorts])
         z, mask = torch.cat([state.z for state in states]), torch.cat([state.mask for state in states])
         context = torch.cat([state.context for state in states]) if told and self._checkpoint.denoiser.context else None
         return list(self._denoiser(z, levels, mask, context).split([len(cohort.labels) for cohort in cohorts]))
@@ -233,10 +228,9 @@ class Engine:
         """Hand decoded molecules to their requests; the tickets of those that are complete."""
         charges = self._checkpoint.atom_types.charges(features).cpu().numpy()
         places = positions.float().cpu().numpy()
-        calls = (cohort.state.iterations + 1) * (1 + cohort.guided)
-        ids, nfe = cohort.state.ids.tolist(), calls.tolist()
+        ids, nfe = cohort.state.ids.tolist(), calls_after(cohort.state, cohort.process).tolist()
         self.finished += len(ids)
-        for row, (ticket, place, size, begun, _) in enumerate(cohort.labels.tolist()):
+        for row, (ticket, place, size, begun) in enumerate(cohort.labels.tolist()):
             order = self._orders[ticket]
             atoms = without_dummies(charges[row, :size], places[row, :size])
             if order.fragment is not None:

@@ -23,20 +23,30 @@ from ead_core.noise import Stream, normal
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:
-    """One iteration: a network call (two with guidance), and the move that it allows."""
+    """One iteration: a network call (two where there is guidance), and the move that it allows."""
     return advance(state, predict(state, process), process)
 
 
 def predict(state: SamplerState, process: Process) -> Tensor:
-    """ε̂ [B, N, 3 + F] at the state: one network call, and another if a molecule with a condition is to be guided."""
+    """ε̂ [B, N, 3 + F] at the state: one network call, and another if a molecule is guided there."""
     inputs = state.z, process.grid[state.rungs], state.mask
     if not state.context.shape[1]:
         return process.denoiser(*inputs)
-    eps, told = process.denoiser(*inputs, state.context), conditioned(state.context)
-    if not process.guidance or not bool(told.any()):
+    eps, second = process.denoiser(*inputs, state.context), guided(state, process)
+    if not bool(second.any()):
         return eps
-    guided = guide(eps, process.denoiser(*inputs), process.scale(inputs[1]))
-    return torch.where(told[:, None, None], guided, eps)
+    return torch.where(second[:, None, None], guide(eps, process.denoiser(*inputs), process.scale(inputs[1])), eps)
+
+
+def guided(state: SamplerState, process: Process) -> Tensor:
+    """Which molecules [B] take a second call at the state: with a condition, and an atom where guidance is at work."""
+    inside = process.scale(process.grid[state.rungs])[..., 0] > 0
+    return conditioned(state.context) & (inside & state.mask).any(dim=1)
+
+
+def calls_after(state: SamplerState, process: Process) -> Tensor:
+    """Network calls [B] of each molecule once ε̂ at the state is known."""
+    return state.calls + 1 + guided(state, process)
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
@@ -56,6 +66,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
         pauses=(state.pauses + 1) * paused,
         iterations=state.iterations + 1,
+        calls=calls_after(state, process),
     )
 
 

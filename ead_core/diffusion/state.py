@@ -14,7 +14,7 @@ from ead_core.molecules import centre_state
 from ead_core.noise import Stream, normal
 
 HISTORY = 10  # velocities kept, enough for every window that is swept
-PER_MOLECULE = {"seeds", "ids", "iterations", "context"}  # what of a state has no dimension of atoms
+PER_MOLECULE = {"seeds", "ids", "iterations", "calls", "context"}  # what of a state has no dimension of atoms
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SamplerState:
         prediction: [B, N, 3 + F] x̂ from which each atom left the rung above (multistep solvers; else 0).
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
+        calls: [B] network calls made so far; some iterations take two (guidance).
         context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
         held: [B, N] clean atoms that are kept (fragments.py).
     """
@@ -43,6 +44,7 @@ class SamplerState:
     prediction: Tensor
     pauses: Tensor
     iterations: Tensor
+    calls: Tensor
     context: Tensor
     held: Tensor
 
@@ -90,6 +92,7 @@ def initial_state(
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),
         iterations=torch.zeros_like(ids),
+        calls=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
         held=torch.zeros_like(mask),
     )

@@ -9,6 +9,7 @@ import torch
 from ead_core.data.priors import SizeRange
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.conditions import decide, warnings_before
+from ead_core.diffusion.context import conditioned
 from ead_core.diffusion.requests import Request, of_largest
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import load_checkpoint
@@ -88,7 +89,7 @@ def test_a_row_of_a_table_is_for_one_molecule(checkpoint):
     start = ask(checkpoint, targets, ids=torch.arange(6))
     assert start.sizes.tolist() == [4, 7, 9] * 2
     assert np.array_equal(start.values["alpha"], [20, nan, 45] * 2, equal_nan=True)
-    assert start.conditioned.tolist() == [True, False, True] * 2
+    assert conditioned(start.context).tolist() == [True, False, True] * 2
     later = ask(checkpoint, targets, ids=torch.arange(4, 6))
     assert np.array_equal(later.sizes, start.sizes[4:])
     open_rows = ask(checkpoint, Targets(("alpha",), (((nan, nan),),)))
@@ -158,7 +159,7 @@ def test_a_model_with_dummies_is_told_and_decides_its_size(make_conditional):
     checkpoint = load_checkpoint(make_conditional({"diffusion.size_mode": "dummy"}))
     start = ask(checkpoint, {"alpha": 20, "atoms_C": 2, "atoms_O": 2})
     assert set(start.sizes.tolist()) == {9}
-    assert start.conditioned.all()
+    assert conditioned(start.context).all()
     with pytest.raises(TargetError, match="ask for 10 atoms by element, but the size is to be 1 to 9"):
         ask(checkpoint, {"atoms_C": 10})
 

@@ -128,6 +128,24 @@ def test_second_calls_are_made_for_those_who_need_them_and_count(checkpoint, cal
     assert nfe == [{2 * STEPS + 2}, {STEPS + 1}, {STEPS + 1}]
 
 
+def test_second_calls_are_made_only_where_an_atom_is_within_the_levels(checkpoint, calls):
+    """Of 20 steps from T = 40, those at 10 … 20 are within: 6 of them. Both requests are at different ones."""
+    engine = Engine(checkpoint, 64, 1.0)
+    asked = request(checkpoint, GAP, sizes=(6,), guidance=2.0, guidance_levels=(0.25, 0.5))
+    tickets = [engine.submit(asked)]
+    for _ in range(3):
+        engine.step()
+    tickets.append(engine.submit(asked))
+    done = run(engine)
+    assert [done[ticket].properties["nfe"].tolist() for ticket in tickets] == [[STEPS + 7] * 2] * 2
+    assert sum(made for made, told in calls if not told) == 2 * 2 * 6
+    assert calls.count((2, 0)) == 2 * 3  # three steps in which the other is beyond, before and after
+    assert calls.count((4, 0)) == 3
+    state, process = state_of(checkpoint, asked)
+    *_, last = trajectory(state, process)
+    assert (last.calls.tolist(), last.iterations.tolist()) == ([STEPS + 6] * 2, [STEPS] * 2)
+
+
 def test_in_a_request_only_rows_with_targets_cost_twice(checkpoint, calls):
     nan = float("nan")
     rows = Targets(("gap",), (((6000, 6000),), ((nan, nan),)))
