@@ -138,9 +138,7 @@ def main(  # noqa: PLR0913, PLR0917
     work /= hashlib.sha256(model.config.sampler.model_dump_json().encode()).hexdigest()[:8]
     folder = work / f"{campaign.fingerprint}-{cells}"
     tables = chosen(only or list(TABLES))
-    wanted = [
-        (row, round(row.share * (num if key == "main" else cells))) for key, rows in tables.items() for row in rows
-    ]
+    wanted = [(row, num if key == "main" else cells) for key, rows in tables.items() for row in rows]
     if not report_only:
         folder.mkdir(parents=True, exist_ok=True)
         rungs = {campaign.branch_rung(row.settings) for row, _ in wanted}

@@ -11,7 +11,6 @@ DECISIONS = ("own_noise", "previous")
 WINDOWS, PATIENCE = (2, 3, 5, 10), (10, 100)
 RATIOS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 FOLLOWED = (3, 5)  # of the windows, each by a control
-DEAR = 500  # window times patience from which waiting takes thousands of calls
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,12 @@ class Row:
     Attributes:
         name: of its file.
         settings: changes to the sampler.
-        share: of the molecules that the table is measured with; dear rows get fewer.
         like: the row whose rates or calls it copies.
         matched: settings that follow from the measurements of that row.
     """
 
     name: str
     settings: Mapping[str, Any]
-    share: float = 1.0
     like: str | None = None
     matched: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda measured: {})
 
@@ -72,8 +69,7 @@ def window_rows() -> list[Row]:
     for window in WINDOWS:
         for patience in PATIENCE:
             settings = adaptive(history_window=window, max_pauses=patience)
-            share = 0.2 if window * patience >= DEAR else 1.0
-            rows.append(Row(f"window-{window}-patience-{patience}", settings, share=share))
+            rows.append(Row(f"window-{window}-patience-{patience}", settings))
         if window in FOLLOWED:
             like = f"window-{window}-patience-{PATIENCE[0]}"
             settings = adaptive(history_window=window)
