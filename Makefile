@@ -31,9 +31,9 @@ sweep: setup  ## the main job: about ten minutes on two cores; options through S
 serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="checkpoint=runs/mine max_molecules=16"
 	$(BIN)/serve run --address $${RAY_ADDRESS:-local} serve.app:build $(SERVE_ARGS)
 
-test: lint  ## first what needs no cluster, on all cores; then what starts one
+test: lint  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests
-	$(BIN)/python -m pytest -m ray tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ray tests
 
 lint: setup
 	$(BIN)/ruff check .

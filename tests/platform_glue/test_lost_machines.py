@@ -1,7 +1,7 @@
 """What a training survives: a lost node, a killed worker, a full disk; real processes and a real disk.
 
-In the order of files this one comes before the tests that kill drivers: for three minutes Ray Train keeps the room of a
-killed one, which an elastic training would wait for.
+In the order of files, which `make test` keeps, this one comes before the tests that kill drivers: for three minutes Ray
+Train keeps the room of a killed one, which an elastic training would wait for.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def start(command):
 
     def start(*overrides):
         asked = command(*overrides)  # Ray Train tries nodes of which it does not yet know that they are gone
-        asked["env"]["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "10"
+        asked["env"]["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "5"
         process = subprocess.Popen(**asked, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         started.append(process)
         return process
