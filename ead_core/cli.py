@@ -47,8 +47,8 @@ def sample(
     targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets, a row per molecule.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
-    best_of: Annotated[int | None, typer.Option(min=2, help="Make so many for each target, and keep the best.")] = None,
-    selector: Annotated[str | None, typer.Option(help="With --best-of: the predictor that chooses.")] = None,
+    best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
+    selector: Annotated[str | None, typer.Option(help="With --best-of: who predicts targets other than atoms.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
@@ -90,7 +90,7 @@ def sample(
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
         molecules = fulfil(model, request, progress, recorder)
-    if chooser:
+    if best_of:
         molecules = choose(molecules, candidates, chooser)
     made_on = {"hardware": np.full(len(molecules), hardware())}  # without it the seconds mean little
     write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ead_core.data.properties import counted_element
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def selector_for(
     best_of: int | None, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
 ) -> "Judge | None":
-    """Who chooses among candidates; None if nobody is to.
+    """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
 
     Args:
         best_of: candidates for each molecule.
@@ -25,12 +26,17 @@ def selector_for(
     Raises:
         ConfigError: one option without the other, no targets, or a selector that may not choose.
     """
-    if best_of is None and name is None:
+    if best_of is None:
+        if name is not None:
+            raise ConfigError("--selector chooses among the candidates of --best-of; give their number, too.")
         return None
-    if best_of is None or name is None:
-        raise ConfigError("--best-of takes a number of candidates and --selector who chooses among them; give both.")
     if not properties:
         raise ConfigError("--best-of chooses what is nearest to its targets; give some with --target or --targets.")
+    predicted = [each for each in properties if counted_element(each) is None]
+    if name is None:
+        if predicted:
+            raise ConfigError(f"--best-of can count atoms, but {predicted[0]} must be predicted; give a --selector.")
+        return None
     from ead_core.judge.judge import load_judge
     from ead_core.judge.selection import check_selector
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ead_core.data.labels import PropertyStatistics
 from ead_core.data.priors import SizeRange, draw_sizes, repeat_sizes
 from ead_core.data.properties import shown
+from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.context import encode
 from ead_core.diffusion.draws import SizeBounds, Values, draw_open
@@ -73,6 +74,12 @@ def decide(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, targets
     chosen, values = draw_open(checkpoint.prior, checkpoint.statistics, targets, bounds, seed, ids)
     chosen = bounds.otherwise if checkpoint.atom_types.has_dummies else chosen
     return Conditions(chosen, encode(values, known, len(ids)), values, _warnings(values, known, len(ids)))
+
+
+def targets_of(molecules: MoleculeSet) -> Values:
+    """What finished molecules were asked for: [M] by property, NaN where it was open."""
+    asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
+    return {name.removeprefix(TARGET): np.asarray(values, dtype=np.float64) for name, values in asked.items()}
 
 
 def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes) -> NDArray[np.int64]:

@@ -42,6 +42,7 @@ class Errors:
 
 
 Calibration = Mapping[str, Errors]
+COUNTED = Errors(bound=0, tested=0, half_width=0, calibrated=0, covered=1)  # of what needs no prediction
 
 
 def half_width(errors: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""The best of N molecules for each target, chosen by a predictor that is not the judge.
+"""The best of N molecules for each target, chosen by counting atoms and by a predictor that is not the judge.
 
 Whoever chooses by a predictor must not be judged by it, nor by one that learnt from the same labels: the choice would
 favour its errors. So a selector has learnt from the generator's half of the labels, and molecules carry its
@@ -8,10 +8,12 @@ Legend: M molecules, N candidates for each.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ead_core.data.properties import count_atoms, counted_element
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError
-from ead_core.diffusion.conditions import TARGET
+from ead_core.diffusion.conditions import targets_of
 from ead_core.errors import ConfigError
 from ead_core.judge.judge import Judge, predict
 from ead_core.metrics.chemistry import smiles_of
@@ -45,28 +47,43 @@ def check_selector(selector: Judge, generator: Checkpoint, names: tuple[str, ...
         raise TargetError(f"{selector.name} tells {known}, but none of them is asked for.")
 
 
-def best_of(molecules: MoleculeSet, candidates: int, selector: Judge) -> MoleculeSet:
-    """The nearest to its targets of every `candidates` molecules in a row, valid ones first, at the cost of all.
+def best_of(molecules: MoleculeSet, candidates: int, selector: Judge | None) -> MoleculeSet:
+    """The best of every `candidates` molecules in a row, at the cost of all.
 
-    Distances are mean absolute deviations in units of each property's own, over the properties that are asked for.
+    Valid ones come first, then those with the fewest atoms too many or too few of the elements asked for, then those
+    that the selector takes to be nearest to their targets.
 
     Args:
         molecules: M·N, the candidates for one place side by side.
         candidates: N.
-        selector: see `check_selector`.
+        selector: see `check_selector`; None if only numbers of atoms are asked for.
     """
-    found = predict(selector.predictor, selector.config, selector.statistics, molecules)
-    distances = []
-    for name, seen in selector.statistics.properties.items():
-        asked = molecules.properties.get(f"{TARGET}{name}")
-        if asked is not None:
-            distances.append(np.abs(np.asarray(asked, dtype=np.float64) - found[name]) / seen.mad)
-    known = ~np.isnan(distances)
-    distance = np.where(known, distances, 0).sum(axis=0) / known.sum(axis=0).clip(1)
     invalid = np.array([text is None for text in smiles_of(molecules)])
-    distance = np.where(invalid, np.inf, distance).reshape(-1, candidates)
-    chosen = np.arange(len(distance)) * candidates + distance.argmin(axis=1)
-    kept = molecules.select(chosen)
+    distance = _distance(molecules, selector) if selector else np.zeros(len(molecules))
+    keys = [key.reshape(-1, candidates) for key in (distance, _wrong_atoms(molecules), invalid)]
+    first = np.lexsort(keys, axis=-1)[:, 0]
+    kept = molecules.select(np.arange(len(first)) * candidates + first)
     costs = {name: molecules.properties[name].reshape(-1, candidates).sum(axis=1) for name in ("nfe", "seconds")}
-    told = {**kept.properties, **costs, SELECTED_BY: np.full(len(kept), selector.fingerprint)}
-    return MoleculeSet(kept.num_atoms, kept.charges, kept.positions, told)
+    chosen = {SELECTED_BY: np.full(len(kept), selector.fingerprint)} if selector else {}
+    return MoleculeSet(kept.num_atoms, kept.charges, kept.positions, {**kept.properties, **costs, **chosen})
+
+
+def _distance(molecules: MoleculeSet, selector: Judge) -> NDArray[np.float64]:
+    """Of each molecule [M·N] to its targets: the mean over those given, in units of each property's own spread."""
+    found = predict(selector.predictor, selector.config, selector.statistics, molecules)
+    wanted, distances = targets_of(molecules), []
+    for name, seen in selector.statistics.properties.items():
+        if name in wanted:
+            distances.append(np.abs(wanted[name] - found[name]) / seen.mad)
+    known = ~np.isnan(distances)
+    return np.where(known, distances, 0).sum(axis=0) / known.sum(axis=0).clip(1)
+
+
+def _wrong_atoms(molecules: MoleculeSet) -> NDArray[np.float64]:
+    """Atoms too many or too few of the elements asked for, added up, in each molecule [M·N]."""
+    wrong = np.zeros(len(molecules))
+    for name, asked in targets_of(molecules).items():
+        number = counted_element(name)
+        if number is not None:
+            wrong += np.nan_to_num(np.abs(asked - count_atoms(molecules, number)))
+    return wrong

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.properties import unit_of
+from ead_core.data.properties import count_atoms, counted_element, unit_of
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.conditions import TARGET
+from ead_core.diffusion.conditions import TARGET, targets_of
 from ead_core.errors import DataError
+from ead_core.judge.calibration import COUNTED, Errors
 from ead_core.judge.judge import Judge, predict
 from ead_core.judge.selection import SELECTED_BY
+from ead_core.metrics.intervals import wilson
 
 # What others report for QM9 in the protocol of EDM (table 2 there), collected by the EAD paper; "number of atoms" knows
 # nothing else of the molecule.
@@ -55,7 +57,7 @@ class Verdict:
 
 
 def judged(molecules: MoleculeSet, judge: Judge) -> list[Verdict]:
-    """A verdict for every property that was asked for and that the judge knows.
+    """A verdict for every property that was asked for, if the judge knows it or it is a number of atoms.
 
     Args:
         molecules: with properties `target_…`, as sampled with targets.
@@ -65,19 +67,21 @@ def judged(molecules: MoleculeSet, judge: Judge) -> list[Verdict]:
         DataError: molecules without targets that the judge knows, or chosen by this very judge, or with an element that
             it does not know.
     """
-    wanted = {name.removeprefix(TARGET): v for name, v in molecules.properties.items() if name.startswith(TARGET)}
-    known = [name for name in judge.statistics.properties if name in wanted]
-    if not known:
+    wanted = targets_of(molecules)
+    counted = {name: number for name in wanted if (number := counted_element(name)) is not None}
+    known = [name for name in judge.statistics.properties if name in wanted and name not in counted]
+    if not known and not counted:
         asked = f"were asked for {', '.join(wanted)}" if wanted else "were made without targets"
         raise DataError(f"the molecules {asked}; {judge.name} judges {', '.join(judge.statistics.properties)}.")
     if judge.fingerprint in np.unique(molecules.properties.get(SELECTED_BY, [])):
         raise DataError(f"the molecules were chosen by {judge.name} itself; another judge must judge them.")
-    found = predict(judge.predictor, judge.config, judge.statistics, molecules)
-    return [_verdict(name, np.asarray(wanted[name], dtype=np.float64), found[name], judge) for name in known]
+    found = predict(judge.predictor, judge.config, judge.statistics, molecules) if known else {}
+    return [_verdict(name, wanted[name], found[name], judge.calibration[name]) for name in known] + [
+        _verdict(name, wanted[name], count_atoms(molecules, number), COUNTED) for name, number in counted.items()
+    ]
 
 
-def _verdict(name: str, asked: NDArray[np.float64], achieved: NDArray[np.float64], judge: Judge) -> Verdict:
-    figures = judge.calibration[name]
+def _verdict(name: str, asked: NDArray[np.float64], achieved: NDArray[np.float64], figures: Errors) -> Verdict:
     errors = np.abs(asked - achieved)
     errors = errors[~np.isnan(errors)]
     if not len(errors):
@@ -96,14 +100,29 @@ def _verdict(name: str, asked: NDArray[np.float64], achieved: NDArray[np.float64
     )
 
 
+def composed(verdicts: list[Verdict]) -> NDArray[np.bool_] | None:
+    """Which molecules [M] have all numbers of atoms that were asked for, each element's; None if none were."""
+    counts = [v for v in verdicts if counted_element(v.name) is not None]
+    if not counts:
+        return None
+    asked, achieved = np.stack([v.asked for v in counts]), np.stack([v.achieved for v in counts])
+    told = ~np.isnan(asked).all(axis=0)
+    met: NDArray[np.bool_] = ((asked == achieved) | np.isnan(asked)).all(axis=0)[told]
+    return met
+
+
 def table(verdicts: list[Verdict]) -> str:
-    """Text: a line per property, and what others report, for context."""
+    """Text: a line per property, what others report, for context, and how many have the elements asked for."""
     head = f"{'property':<10}{'unit':<12}{'molecules':>9}{'error (95 %)':>26}{'judge':>9}{'within its interval':>21}"
     lines = ["mean absolute deviation from what was asked, and that of the judge on real molecules", head]
     for v in verdicts:
         error = f"{v.error:.4g} ({v.interval[0]:.4g} – {v.interval[1]:.4g})"
         what, seen = f"{v.name:<10}{unit_of(v.name).symbol:<12}", f"{v.bound:>9.3g}{100 * v.within:>19.1f} %"
         lines.append(f"{what}{v.molecules:>9}{error:>26}{seen}")
+    met = composed(verdicts)
+    if met is not None:
+        share, (low, high) = 100 * met.mean(), wilson(int(met.sum()), len(met))
+        lines += ["", f"with the elements asked for: {share:.1f} ({100 * low:.1f} – {100 * high:.1f}) % of {len(met)}"]
     known = [v.name for v in verdicts if v.name in LITERATURE["EAD"]]
     if known:
         lines += ["", "others, as they report it (other data, judges and targets: context, not comparison)"]
@@ -116,7 +135,9 @@ def to_json(verdicts: list[Verdict], judge: Judge) -> dict[str, Any]:
     """The figures as plain values."""
     names = ("error", "interval", "molecules", "within", "bound", "half_width")
     figures = {v.name: {name: getattr(v, name) for name in names} for v in verdicts}
-    return {"judge": {"name": judge.name, "fingerprint": judge.fingerprint}, "properties": figures}
+    document = {"judge": {"name": judge.name, "fingerprint": judge.fingerprint}, "properties": figures}
+    met = composed(verdicts)
+    return document if met is None else {**document, "composition": float(met.mean())}
 
 
 def per_molecule(molecules: MoleculeSet, verdicts: list[Verdict]) -> Mapping[str, NDArray[Any]]:

@@ -63,9 +63,17 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     figures = json.loads((tmp_path / "c.json").read_text())["conditional"]["properties"]
     assert figures["alpha"]["error"] == pytest.approx(np.abs(table["target_alpha"] - table["alpha"]).mean())
 
+    counted = ("--target", "atoms_C=2", "sampler.policy=synchronous", "--best-of", 3, "--out", "isomers.npz")
+    code, _, told = ead("sample", "generator", "--num", 2, *counted)
+    assert (code, "2 molecules → isomers.npz (63 network calls" in told) == (0, True)
+    code, shown, _ = ead("evaluate", "isomers.npz", "--conditional", "--judge", "judge", "--parts", "none")
+    assert (code, "with the elements asked for: " in shown) == (0, True)
+
     for arguments, sentence in (
         ((*command, "--selector", "judge"), "a selector must have the generator's half"),
-        (command, "--best-of takes a number of candidates and --selector who chooses among them; give both."),
+        (command, "--best-of can count atoms, but alpha must be predicted; give a --selector."),
+        ((*command[:4], "--selector", "selector"), "--selector chooses among the candidates of --best-of; give their"),
+        ((*command[:4], "--best-of", 2), "--best-of chooses what is nearest to its targets; give some with --target"),
         (("evaluate", "x.npz", "--conditional", "--judge", "selector"), "were chosen by selector itself"),
         (("evaluate", "x.npz", "--conditional", "--judge", "generator"), "a judge is trained with"),
         (("sample", "judge"), "it generates nothing"),

@@ -11,6 +11,7 @@ from ead_core.config import SamplerConfig
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import in_half, labels_of
 from ead_core.data.priors import SizeRange
+from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.requests import Request
@@ -19,7 +20,7 @@ from ead_core.judge.calibration import CALIBRATION, half_width, load_calibration
 from ead_core.judge.judge import load_judge, predict
 from ead_core.judge.selection import SELECTED_BY, best_of, check_selector
 from ead_core.judge.training import calibration_check
-from ead_core.judge.verdict import judged, per_molecule, table, to_json
+from ead_core.judge.verdict import composed, judged, per_molecule, table, to_json
 from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predictor
 from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.fit import fit
@@ -169,6 +170,47 @@ def test_the_best_of_some_is_the_nearest_and_costs_all(make_judge, labelled):
     assert set(kept.properties[SELECTED_BY]) == {selector.fingerprint}
     with pytest.raises(DataError, match="were chosen by selector itself; another judge must judge them"):
         judged(kept, selector)
+
+
+def made_of(*elements):
+    """Chains of these elements, one Å apart."""
+    return MoleculeSet.from_lists(
+        [np.array(each) for each in elements],
+        [np.eye(3)[[0] * len(each)] * np.arange(len(each))[:, None] for each in elements],
+    )
+
+
+def test_atoms_are_counted_by_everybody(judge):
+    """Methane's elements in three orders of wrongness; the last molecule was asked for nothing."""
+    some = made_of([6, 1, 1, 1, 1], [6, 6, 1, 1, 1], [6, 6, 6, 8, 1], [8, 1, 1])
+    nothing = [np.nan]
+    wanted = asked(some, atoms_C=[1, 1, 1, *nothing], atoms_H=[4, 4, 4, *nothing])
+    carbons, hydrogens = judged(wanted, judge)
+    assert (carbons.name, carbons.molecules, carbons.error, carbons.within) == ("atoms_C", 3, 1.0, pytest.approx(1 / 3))
+    assert (hydrogens.achieved.tolist(), hydrogens.half_width) == ([4, 3, 1, 2], 0)
+    assert composed([carbons, hydrogens]).tolist() == [True, False, False]
+    assert "with the elements asked for: 33.3 (6.1 – 79.2) % of 3" in table([carbons, hydrogens])
+    assert to_json([carbons, hydrogens], judge)["composition"] == pytest.approx(1 / 3)
+    assert composed([]) is None
+
+
+def test_the_best_of_some_has_the_atoms_asked_for_before_all_else(make_judge, labelled):
+    """Of four valid candidates each: the first row has one exact molecule, the second two equally wrong ones."""
+    pool = [labelled.molecule(index) for index in range(8)]
+    candidates = MoleculeSet.from_lists([c for c, _ in pool], [x for _, x in pool])
+    carbons = np.array([(charges == 6).sum() for charges, _ in pool])
+    wanted = asked(candidates, atoms_C=np.repeat(carbons[[2, 5]], 4))
+    kept = best_of(wanted, 4, None)
+    wrong = np.abs(carbons - np.repeat(carbons[[2, 5]], 4)).reshape(2, 4)
+    assert kept.properties["nfe"].tolist() == [40] * 2
+    assert SELECTED_BY not in kept.properties
+    assert count_atoms(kept, 6).tolist() == carbons[[2, 5]].tolist()
+    assert kept.num_atoms.tolist() == candidates.num_atoms[np.arange(2) * 4 + wrong.argmin(axis=1)].tolist()
+    selector = load_judge(make_judge({"conditioning.half": "second"}, "selector"))
+    achieved = told(selector, candidates)["alpha"]
+    both = asked(candidates, atoms_C=np.repeat(carbons[[2, 5]], 4), alpha=np.repeat(achieved[[0, 4]], 4))
+    chosen = best_of(both, 4, selector)
+    assert count_atoms(chosen, 6).tolist() == carbons[[2, 5]].tolist()  # whoever is nearest in alpha
 
 
 def test_a_selector_must_not_know_the_labels_of_the_judge(judge, make_judge, make_conditional):
