@@ -1,4 +1,4 @@
-"""Tables and pictures of `schedules.py`, from the rows in its folder."""
+"""Tables of `schedules.py`, from the rows in its folder, and the document that they go into."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from schedules_order import CLASSES, order_of_settling
+from schedules_pictures import Point, draw_calls, draw_rows
 from schedules_rows import SYNCHRONOUS, Row
 
 from ead_core.data.store import MoleculeSet, load_npz
@@ -16,13 +17,6 @@ from ead_core.files import write_aside
 from ead_core.metrics.published import PublishedCard, compare_published, published_card
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
-COLOURS = {
-    "adaptive": "#1f77b4",
-    "random": "#e07b00",
-    "together": "#1a9850",
-    "synchronous": "#444444",
-    "manual": "#a05fc0",
-}
 
 
 @dataclass(frozen=True)
@@ -112,29 +106,16 @@ def settling(results: Mapping[str, Result]) -> str:
     return table(["schedule", *CLASSES], lines)
 
 
-def draw(results: Mapping[str, Result], path: Path, title: str) -> None:
-    """A line per row: stability with its interval, and the network calls; grey is the interval without asynchrony."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1.2 + 0.3 * len(results)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for place, (name, result) in enumerate(results.items()):
-        value = 100 * result.card.molecule_stability
-        low, high = (100 * end for end in result.card.intervals["molecule_stability"])
-        calls, colour = result.molecules.properties["nfe"].mean(), COLOURS[name.split("-", maxsplit=1)[0]]
-        axes.errorbar(value, place, xerr=[[value - low], [high - value]], marker="o", color=colour, capsize=2)
-        axes.text(high + 0.3, place, f"{calls:.0f} calls", va="center", fontsize=8, color="#555555")
-        if name == SYNCHRONOUS:
-            axes.axvspan(low, high, color="#eeeeee", zorder=0)
-    axes.set_yticks(range(len(results)), results)
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.set(xlabel="stable molecules, % (95 % interval)", title=title)
-    axes.grid(alpha=0.25)
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=120)
+def points(results: Mapping[str, Result]) -> dict[str, Point]:
+    """What pictures show of rows."""
+    return {
+        name: Point(
+            100 * result.card.molecule_stability,
+            tuple(100 * end for end in result.card.intervals["molecule_stability"]),
+            float(result.molecules.properties["nfe"].mean()),
+        )
+        for name, result in results.items()
+    }
 
 
 def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, checkpoint: str) -> None:
@@ -159,9 +140,11 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
         "matter; 95 % interval over stable molecules).",
         settling(results["main"]),
         f"![Stability and network calls of every schedule]({path.stem}.png)",
+        f"![Stability against network calls, by window, patience and ratio]({path.stem}-calls.png)",
     ]
-    if results["main"]:
-        draw(results["main"], path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
+    draw_rows(points(results["main"]), path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
+    everything = points({name: result for rows in results.values() for name, result in rows.items()})
+    draw_calls(everything, path.with_name(f"{path.stem}-calls.png"), f"{checkpoint}: more pauses, more network calls")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     with write_aside(path) as aside:
         aside.write_text("\n\n".join([before + BEGIN, *parts, END + after]))
