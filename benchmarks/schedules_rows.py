@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scipy.optimize import brentq
+
 RATIO, WINDOW = 0.2, 2  # the paper's best setting on QM9
 SYNCHRONOUS = "synchronous"
 MODES = ("repeat", "renoise", "hold")
@@ -42,9 +44,13 @@ def same_rates(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same_calls(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Whole molecules linger in the stage so that they take as many calls as the row's."""
-    stage = len(measured["rates"])
-    rate = stage / (stage + measured["nfe_per_molecule"] - measured["levels"] - 1)
+    """Whole molecules linger in the stage so that they take as many calls as the row's, with its patience K.
+
+    With probability p they advance, and after K pauses anyway: on average Σ_{k ≤ K} (1 − p)^k calls per level.
+    """
+    stage, most = len(measured["rates"]), measured["settings"]["sampler.max_pauses"] + 1
+    per_level = 1 + (measured["nfe_per_molecule"] - measured["levels"] - 1) / stage
+    rate = brentq(lambda p: (1 - (1 - p) ** most) / p - per_level, 1e-6, 1)
     return {"sampler.policy": "random", "sampler.together": True, "sampler.advance_rate": round(rate, 4)}
 
 
