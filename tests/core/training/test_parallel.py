@@ -39,8 +39,8 @@ from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.session import sample_together
 torch.set_num_threads(1)
-rank, port, data, out, runs = int(sys.argv[1]), *sys.argv[2:4], Path(sys.argv[4]), json.loads(sys.argv[5])
-torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+rank, data, out, runs = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
+torch.distributed.init_process_group("gloo", f"file://{out}/meeting", rank=rank, world_size=2)
 molecules = load_npz(data)
 statistics = compute_statistics(molecules, name="", sha256="")
 for name, settings in runs.items():
@@ -80,15 +80,14 @@ def test_a_single_worker_has_its_own_way():
 
 
 @pytest.fixture(scope="module")
-def pair(make_config, molecules, tmp_path_factory, free_port):
-    """Folders of all RUNS, each made by two processes."""
+def pair(make_config, molecules, tmp_path_factory):
+    """Folders of all RUNS, each made by two processes, which meet at a file: a free port may be taken meanwhile."""
     folder = tmp_path_factory.mktemp("pair")
     save_npz(molecules, folder / "m.npz")
-    port = free_port()
     runs = {name: config(make_config, changes).model_dump() for name, changes in RUNS.items()}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(rank), str(port), str(folder / "m.npz"), str(folder), json.dumps(runs)],
+            [sys.executable, "-c", SCRIPT, str(rank), str(folder / "m.npz"), str(folder), json.dumps(runs)],
             stderr=subprocess.PIPE,
             text=True,
         )
