@@ -7,7 +7,16 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from schedules_rows import FOLLOWED, PATIENCE, RATIOS, SYNCHRONOUS, WINDOWS
+from schedules_rows import (
+    FOLLOWED,
+    PATIENCE,
+    RATIOS,
+    SYNCHRONOUS,
+    WINDOWS,
+    ratio_name,
+    together_name,
+    window_name,
+)
 
 from ead_core.files import write_aside
 
@@ -22,16 +31,16 @@ COLOURS = {
 FAMILIES = {
     f"adaptive, windows, patience {PATIENCE[0]}": (
         "#1f77b4",
-        {f"window-{w}-patience-{PATIENCE[0]}": w for w in WINDOWS},
+        {window_name(w, PATIENCE[0]): w for w in WINDOWS},
     ),
     f"adaptive, windows, patience {PATIENCE[1]}": (
         "#7db8da",
-        {f"window-{w}-patience-{PATIENCE[1]}": w for w in WINDOWS},
+        {window_name(w, PATIENCE[1]): w for w in WINDOWS},
     ),
-    "adaptive, ratios": ("#a05fc0", {f"ratio-{ratio}": ratio for ratio in RATIOS}),
+    "adaptive, ratios": ("#a05fc0", {ratio_name(ratio): ratio for ratio in RATIOS}),
     "molecules that wait as a whole, like a window": (
         "#1a9850",
-        {"together-repeat": WINDOWS[0]} | {f"together-window-{w}": w for w in FOLLOWED},
+        {"together-repeat": WINDOWS[0]} | {together_name(w): w for w in FOLLOWED},
     ),
     "synchronous": ("#444444", {SYNCHRONOUS: ""}),
 }

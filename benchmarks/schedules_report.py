@@ -142,7 +142,8 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
         f"![Stability and network calls of every schedule]({path.stem}.png)",
         f"![Stability against network calls, by window, patience and ratio]({path.stem}-calls.png)",
     ]
-    draw_rows(points(results["main"]), path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
+    if results["main"]:
+        draw_rows(points(results["main"]), path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
     everything = points({name: result for rows in results.values() for name, result in rows.items()})
     draw_calls(everything, path.with_name(f"{path.stem}-calls.png"), f"{checkpoint}: more pauses, more network calls")
     before, after = text.split(BEGIN)[0], text.split(END)[1]

@@ -54,6 +54,21 @@ def same_calls(measured: Mapping[str, Any]) -> dict[str, Any]:
     return {"sampler.policy": "random", "sampler.together": True, "sampler.advance_rate": round(rate, 4)}
 
 
+def window_name(window: int, patience: int) -> str:
+    """Of the row of the cross."""
+    return f"window-{window}-patience-{patience}"
+
+
+def together_name(window: int) -> str:
+    """Of the control of a window, by whole molecules."""
+    return f"together-window-{window}"
+
+
+def ratio_name(ratio: float) -> str:
+    """Of the row of the cross."""
+    return f"ratio-{ratio}"
+
+
 def main_rows() -> list[Row]:
     """Schedules side by side, each control behind the row that it follows."""
     rows = [Row(SYNCHRONOUS, adaptive(async_ratio=0.0)), Row("manual", adaptive(policy="manual"))]
@@ -75,14 +90,14 @@ def window_rows() -> list[Row]:
     for window in WINDOWS:
         for patience in PATIENCE:
             settings = adaptive(history_window=window, max_pauses=patience)
-            rows.append(Row(f"window-{window}-patience-{patience}", settings))
+            rows.append(Row(window_name(window, patience), settings))
         if window in FOLLOWED:
-            like = f"window-{window}-patience-{PATIENCE[0]}"
+            like = window_name(window, PATIENCE[0])
             settings = adaptive(history_window=window)
-            rows.append(Row(f"together-window-{window}", settings, like=like, matched=same_calls))
+            rows.append(Row(together_name(window), settings, like=like, matched=same_calls))
     return rows
 
 
 def ratio_rows() -> list[Row]:
     """The cross of ratios, at the paper's window."""
-    return [Row(f"ratio-{ratio}", adaptive(async_ratio=ratio)) for ratio in RATIOS]
+    return [Row(ratio_name(ratio), adaptive(async_ratio=ratio)) for ratio in RATIOS]

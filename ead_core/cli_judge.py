@@ -32,8 +32,8 @@ def selector_for(
         return None
     if not properties:
         raise ConfigError("--best-of chooses what is nearest to its targets; give some with --target or --targets.")
-    predicted = [each for each in properties if counted_element(each) is None]
     if name is None:
+        predicted = [each for each in properties if counted_element(each) is None]
         if predicted:
             raise ConfigError(f"--best-of can count atoms, but {predicted[0]} must be predicted; give a --selector.")
         return None

@@ -40,6 +40,8 @@ def predict(state: SamplerState, process: Process) -> Tensor:
 
 def guided(state: SamplerState, process: Process) -> Tensor:
     """Which molecules [B] take a second call at the state: with a condition, and an atom where guidance is at work."""
+    if not process.guidance:
+        return torch.zeros_like(state.ids, dtype=torch.bool)
     inside = process.scale(process.grid[state.rungs])[..., 0] > 0
     return conditioned(state.context) & (inside & state.mask).any(dim=1)
 

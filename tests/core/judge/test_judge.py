@@ -195,7 +195,7 @@ def test_atoms_are_counted_by_everybody(judge):
 
 
 def test_the_best_of_some_has_the_atoms_asked_for_before_all_else(make_judge, labelled):
-    """Of four valid candidates each: the first row has one exact molecule, the second two equally wrong ones."""
+    """Four valid candidates for each of two places, among them some with the carbons asked for: the first of these."""
     pool = [labelled.molecule(index) for index in range(8)]
     candidates = MoleculeSet.from_lists([c for c, _ in pool], [x for _, x in pool])
     carbons = np.array([(charges == 6).sum() for charges, _ in pool])
