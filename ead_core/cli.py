@@ -1,5 +1,6 @@
 """`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ead_core import __version__
 from ead_core.cli_compare import compare, relax
 from ead_core.cli_data import data_app
 from ead_core.cli_evaluate import evaluate
@@ -14,15 +16,33 @@ from ead_core.cli_judge import selector_for
 from ead_core.cli_models import models
 from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
-from ead_core.config import parse_overrides, read_mapping
-from ead_core.console import progress_bar
+from ead_core.config import SamplerConfig, parse_overrides, read_mapping
+from ead_core.console import OVERWRITE, progress_bar
 from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.files import check_not_lost
 
-app = typer.Typer(
-    help="Equivariant Asynchronous Diffusion: train and sample generative models of 3D molecules.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+SAMPLER_KEYS = "Sampler keys, with their defaults before a checkpoint's own: " + "; ".join(
+    f"sampler.{name}={field.default}" for name, field in SamplerConfig.model_fields.items()
 )
+THREADS = 1  # several wait for each other on cores that have other work (docs/results/threads.md)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ead {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Equivariant Asynchronous Diffusion: train and sample generative models of 3D molecules."""
+
+
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(trace)
@@ -33,9 +53,10 @@ app.command()(models)
 
 
 NUM = 16  # molecules, if nothing says how many
+BEYOND_TRAINING = "Allow sizes that no training molecule has."
 
 
-@app.command()
+@app.command(epilog=SAMPLER_KEYS)
 def sample(
     checkpoint: Annotated[str, typer.Argument(help="Bundled name, directory or address (models:/…).")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
@@ -50,7 +71,9 @@ def sample(
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
     selector: Annotated[str | None, typer.Option(help="With --best-of: who predicts targets other than atoms.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads; more only help on idle cores.")] = THREADS,
+    beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
@@ -61,7 +84,7 @@ def sample(
     from ead_core.data.fragment_file import read_fragment
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
-    from ead_core.diffusion.conditions import warnings_before
+    from ead_core.diffusion.conditions import check_sizes_seen, warnings_before
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
     from ead_core.diffusion.requests import Request, prepare, sampler_config
@@ -69,6 +92,7 @@ def sample(
     from ead_core.training.checkpoint import load_checkpoint
 
     check_output(out)
+    check_not_lost(out, overwrite)
     if record:
         check_recording(record, out)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
@@ -84,7 +108,9 @@ def sample(
     request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept).each(candidates)
     if record:
         check_traceable(request.num)
-    prepare(model, request)  # what is wrong is said before anything else
+    _, start = prepare(model, request)  # what is wrong is said before anything else
+    if not beyond_training:
+        check_sizes_seen(model, start.sizes)
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
@@ -123,7 +149,9 @@ def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:
     for key, value in overrides.items():
         section, _, name = key.partition(".")
         if section != "sampler":
-            raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'.")
+            near = difflib.get_close_matches(name or section, SamplerConfig.model_fields, n=1)
+            hint = f"; did you mean sampler.{near[0]}?" if near else "."
+            raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'{hint}")
         settings[name] = value
     return settings
 

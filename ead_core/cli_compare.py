@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.console import progress_bar
+from ead_core.console import OVERWRITE, progress_bar
 from ead_core.errors import ConfigError, DataError
+from ead_core.files import check_not_lost
 
 if TYPE_CHECKING:
     from ead_core.evaluation.compare import Evaluated
@@ -72,6 +73,7 @@ def relax(
     reference: Annotated[str | None, typer.Option(help="With --card: as for `ead evaluate`.")] = None,
     seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
 ) -> None:
     """Relax molecules, and drop those that are no single molecule, do not come to rest, or become another one."""
     from ead_core.data.formats import check_output, write_molecules
@@ -80,6 +82,7 @@ def relax(
     from ead_core.evaluation.run import count_records
 
     check_output(out)
+    check_not_lost(out, overwrite)
     if method not in (FORCE_FIELD, GFN2):
         raise ConfigError(f"--method must be {FORCE_FIELD} or {GFN2}, not '{method}'.")
     if method == GFN2:

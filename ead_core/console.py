@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+OVERWRITE = "Replace the output file if it exists."
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 

@@ -1,10 +1,12 @@
 """The CPU: how many cores this process may use, and settings that programs make to be fast (never at import)."""
 
+import contextlib
 import ctypes
 import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -53,3 +55,16 @@ def tune_cpu(threads: int | None = None) -> None:
         if hasattr(libc, "mallopt"):  # glibc; others have no such call and need none
             libc.mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
             libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEEP_BYTES)
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """So many CPU threads of torch for the length of a block; None leaves them as they are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

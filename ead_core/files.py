@@ -57,6 +57,12 @@ def check_writable(path: Path | str) -> None:
         raise OutputError(f"cannot write {path}: {folder} is not a folder that you may write to.")
 
 
+def check_not_lost(path: Path | str, overwrite: bool = False) -> None:
+    """Raise the OutputError of a program that would replace a file without being told to."""
+    if Path(path).is_file() and not overwrite:
+        raise OutputError(f"{path} exists and is kept; --overwrite replaces it, or give --out another name.")
+
+
 def user_cache() -> Path:
     """Where what can be made again is kept: $XDG_CACHE_HOME/ead, else ~/.cache/ead."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ead"

@@ -100,6 +100,17 @@ def choose_sizes(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes) -
     return repeat_sizes(sizes, ids)
 
 
+def check_sizes_seen(checkpoint: Checkpoint, sizes: NDArray[np.int64]) -> None:
+    """Refuse molecules [M] that are larger or smaller than any that the model has learnt from (ConfigError)."""
+    smallest, largest = min(checkpoint.statistics.sizes), max(checkpoint.statistics.sizes)
+    wrong = sizes[(sizes < smallest) | (sizes > largest)]
+    if len(wrong):
+        raise ConfigError(
+            f"{checkpoint.name} has learnt from molecules of {smallest} to {largest} atoms, so {wrong[0]} atoms are "
+            "refused; --beyond-training (in Python beyond_training=True) makes them all the same."
+        )
+
+
 def check_targets(checkpoint: Checkpoint, targets: Targets, sizes: Sizes) -> None:
     """Refuse, whatever the ids, targets that cannot be asked of a checkpoint.
 

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ead_core.cpu import torch_threads
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
-from ead_core.diffusion.conditions import Sizes
+from ead_core.diffusion.conditions import Sizes, check_sizes_seen
 from ead_core.diffusion.engine import Engine, Observer
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.requests import Request, sampler_config
+from ead_core.diffusion.requests import Request, prepare, sampler_config
 from ead_core.diffusion.state import SamplerState
 from ead_core.training.checkpoint import Checkpoint
 
 Progress = Callable[[int], None]
 
 
-def sample(
+def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     checkpoint: Checkpoint,
     num: int,
     seed: int = 0,
@@ -22,6 +23,9 @@ def sample(
     progress: Progress = lambda done: None,
     first: int = 0,
     targets: Targets | Mapping[str, float | Sequence[float]] | None = None,
+    *,
+    threads: int | None = 1,
+    beyond_training: bool = False,
     **settings: object,
 ) -> MoleculeSet:
     """Generate molecules.
@@ -32,6 +36,9 @@ def sample(
         progress: receives the number of molecules finished since its last call.
         targets: rows of targets, or a value or (low, high) by property for all molecules; in border units
             (data/properties.py).
+        threads: CPU threads of torch meanwhile; None leaves torch's choice. On cores with other work, several threads
+            wait for each other and can be many times slower than one.
+        beyond_training: allow numbers of atoms that no training molecule has.
         settings: keys of the sampler section without their prefix, e.g. `policy="synchronous"`.
 
     Returns:
@@ -45,7 +52,11 @@ def sample(
     config = sampler_config(checkpoint, settings)
     given = tuple(sizes) if isinstance(sizes, Sequence) else sizes
     wanted = Targets.of(targets) if isinstance(targets, Mapping) else targets
-    return fulfil(checkpoint, Request(num, config, seed, first, given, wanted), progress)
+    request = Request(num, config, seed, first, given, wanted)
+    with torch_threads(threads):
+        if not beyond_training:
+            check_sizes_seen(checkpoint, prepare(checkpoint, request)[1].sizes)
+        return fulfil(checkpoint, request, progress)
 
 
 def fulfil(

@@ -4,6 +4,7 @@ A model that is conditioned on properties also has prior.safetensors, a table of
 Loading needs nothing but its path, an address (addresses.py), or the name of a bundled one. There is no pickle.
 """
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -140,9 +141,10 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     for directory in (Path(name_or_path), PRETRAINED / name_or_path):
         if (directory / WEIGHTS).is_file():
             return directory
+    near = difflib.get_close_matches(str(name_or_path), bundled(), n=1)
     raise CheckpointError(
         f"'{name_or_path}' is neither a checkpoint directory (with {WEIGHTS}) nor a bundled checkpoint "
-        f"({', '.join(bundled()) or 'none are installed'})."
+        f"({', '.join(bundled()) or 'none are installed'}){f'; did you mean {near[0]}?' if near else '.'}"
     )
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 import yaml
 
+from ead_core import __version__
+from ead_core.config import SamplerConfig
 from ead_core.cpu import hardware
 from ead_core.data.store import load_npz, save_npz
 from ead_core.training.checkpoint import load_checkpoint
@@ -92,7 +94,7 @@ def test_the_same_command_continues_a_run(ead, recipe, tmp_path):
 
 def test_a_fragment_is_completed_where_it_is(ead, make_checkpoint, tmp_path):
     (tmp_path / "part.xyz").write_text("2\n\nC 5.0 0.0 0.0\nO 5.0 1.2 0.0\n")
-    command = ("--num", 2, "--fragment", "part.xyz", "--sizes", "4-5", "--out", "whole.npz")
+    command = ("--num", 2, "--fragment", "part.xyz", "--sizes", "4-5", "--out", "whole.npz", "--overwrite")
     code, _, told = ead("sample", make_checkpoint({"training.fragments": 0.2}), *command)
     assert (code, "2 molecules → whole.npz" in told) == (0, True)
     for index in range(2):
@@ -181,7 +183,7 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
     assert made.num_atoms.tolist() == [5] * 4
     assert made.properties["target_atoms_C"].tolist() == [3] * 4
     assert [bool(text) for text in made.properties["warning"]] == [False, False, True, True]
-    code, _, _ = ead("sample", model, "--targets", "t.csv", "--num", 5, "--out", "m.npz", *fast)
+    ead("sample", model, "--targets", "t.csv", "--num", 5, "--out", "m.npz", "--overwrite", *fast)
     assert load_npz(tmp_path / "m.npz").properties["target_alpha"][4] == 30  # rows are cycled
 
 
@@ -223,14 +225,35 @@ def test_a_mistake_about_targets_is_one_line(ead, make_checkpoint, conditional, 
 
 
 def test_threads_are_set(ead):
-    ead("sample", "nowhere", "--threads", 2)
-    assert torch.get_num_threads() == 2
+    for asked, threads in ((("--threads", 2), 2), ((), 1)):
+        ead("sample", "nowhere", *asked)
+        assert torch.get_num_threads() == threads
+
+
+def test_the_version_is_told(ead):
+    assert ead("--version") == (0, f"ead {__version__}\n", "")
+
+
+def test_the_help_of_sample_names_every_sampler_key(ead):
+    _, told, _ = ead("sample", "--help")
+    assert all(f"sampler.{key}=" in told.replace("\n", " ") for key in SamplerConfig.model_fields)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ("sample nowhere", "'nowhere' is neither a checkpoint directory"),
+        (
+            "sample qm9-dep",
+            "qm9-small-cond, qm9-small-variable); did you mean qm9-deep?",
+        ),
+        (
+            "sample MODEL steps=5",
+            "can be changed when sampling, not 'steps'; did you mean sampler.steps?",
+        ),
+        ("sample MODEL --sizes 100", "so 100 atoms are refused; --beyond-training"),
+        ("sample MODEL --out recipe.yaml.npz", "recipe.yaml.npz exists and is kept; --overwrite replaces it, or give"),
+        ("relax chains.npz --out chains.npz", "chains.npz exists and is kept; --overwrite replaces it"),
         ("sample MODEL sampler.polcy=manual", "unknown configuration key 'sampler.polcy'; did you mean"),
         (
             "sample MODEL sampler.async_ratio=2",
@@ -279,6 +302,7 @@ def test_threads_are_set(ead):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(ead, recipe, make_checkpoint, tmp_path, arguments, sentence):
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "recipe.yaml.npz").write_text("dear to me")
     model = make_checkpoint()
     code, told, errors = ead(*[model if word == "MODEL" else word for word in arguments.split()])
     lines = [line for line in errors.splitlines() if "training molecules of" not in line]
@@ -286,6 +310,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(ead, recipe, make_checkpoint, tmp
     assert lines[0].startswith("ead: ")
     assert sentence in lines[0]
     assert (tmp_path / "file").read_text() == "in the way"
+    assert (tmp_path / "recipe.yaml.npz").read_text() == "dear to me"
 
 
 def test_a_mistake_in_a_real_process(tmp_path):

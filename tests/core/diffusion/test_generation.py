@@ -1,12 +1,18 @@
 """Molecules come out as ordered: their number, sizes, order, cost, and the same again for the same seed."""
 
+import functools
+
 import numpy as np
 import pytest
+import torch
 
+from ead_core.cpu import torch_threads
 from ead_core.data.priors import SizeRange
-from ead_core.diffusion.generation import sample
+from ead_core.diffusion import generation
 from ead_core.errors import ConfigError
 from ead_core.training.checkpoint import load_checkpoint
+
+sample = functools.partial(generation.sample, beyond_training=True)  # the chains have 4 to 6 atoms
 
 SIZES = [5, 9, 4, 9, 7, 3]
 STEPS = 20
@@ -184,3 +190,20 @@ def test_a_model_with_dummies_decides_sizes_by_itself(make_checkpoint):
 def test_sizes_can_be_a_range(checkpoint):
     molecules = sample(checkpoint, 12, sizes=SizeRange(5, 9), policy="synchronous")
     assert set(molecules.num_atoms.tolist()) == {5, 6}
+
+
+@pytest.mark.parametrize(("sizes", "told"), [([5, 9], 9), ([3], 3), ([6, 100], 100)])
+def test_sizes_that_training_did_not_have_must_be_asked_for_twice(make_checkpoint, sizes, told):
+    checkpoint = load_checkpoint(make_checkpoint())
+    with pytest.raises(ConfigError, match=f"molecules of 4 to 6 atoms, so {told} atoms are refused; --beyond-training"):
+        generation.sample(checkpoint, 2, sizes=sizes)
+
+
+def test_threads_are_those_asked_for_and_afterwards_those_of_before(make_checkpoint):
+    checkpoint, seen = load_checkpoint(make_checkpoint()), []
+    settings = {"progress": lambda _: seen.append(torch.get_num_threads()), "policy": "synchronous", "steps": 2}
+    with torch_threads(2):
+        for threads in (1, 3, None):
+            generation.sample(checkpoint, 1, threads=threads, **settings)
+            assert torch.get_num_threads() == 2
+    assert seen == [1, 3, 2]

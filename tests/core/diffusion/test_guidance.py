@@ -247,7 +247,7 @@ def test_files_keep_what_was_asked(checkpoint, tmp_path, ending):
 
 
 def test_xyz_says_what_was_asked_in_its_comments(checkpoint, tmp_path):
-    made = sample(checkpoint, 1, targets={"alpha": 99.5}, policy="synchronous", sizes=[2])
+    made = sample(checkpoint, 1, targets={"alpha": 99.5}, policy="synchronous", sizes=[2], beyond_training=True)
     write_molecules(made, tmp_path / "m.xyz")
     comment = (tmp_path / "m.xyz").read_text(encoding="utf-8").splitlines()[1]
     assert "target_alpha=99.5" in comment

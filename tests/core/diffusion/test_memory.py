@@ -75,7 +75,7 @@ def test_the_engine_cuts_its_calls_to_the_budget(make_checkpoint):
 def test_a_molecule_that_does_not_fit_is_refused_in_a_sentence(make_checkpoint):
     checkpoint = load_checkpoint(make_checkpoint())
     with pytest.raises(ConfigError) as error:
-        sample(checkpoint, 3, sizes=[4, 500], memory_budget=0.01)
+        sample(checkpoint, 3, sizes=[4, 500], memory_budget=0.01, beyond_training=True)
     assert str(error.value).startswith("one molecule of 500 atoms needs up to 0.")
     assert str(error.value).endswith(
         "GiB in a network call, more than sampler.memory_budget=0.01; raise it or ask for smaller molecules."
