@@ -13,6 +13,7 @@ from ead_core.files import check_not_lost
 if TYPE_CHECKING:
     from ead_core.evaluation.compare import Evaluated
 
+WIDTH = 120  # characters of a line
 MOLECULES = "relaxed molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet"
 
 
@@ -60,9 +61,25 @@ def _evaluated(files: list[Path], reference: str | None, workers: int | None, fo
 
 
 def _show(rows: list[list[str]]) -> None:
+    """The table, in blocks of as many columns as a terminal of `WIDTH` has room for; each begins with the titles."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for number, block in enumerate(_blocks(widths)):
+        if number:
+            typer.echo()
+        for row in rows:
+            if row is rows[0] or any(row[column] for column in block[1:]):
+                typer.echo("  ".join(row[column].ljust(widths[column]) for column in block).rstrip())
+
+
+def _blocks(widths: list[int]) -> list[list[int]]:
+    """The columns of each block, of which the first is column 0."""
+    blocks = [[0]]
+    for column in range(1, len(widths)):
+        together = sum(widths[each] + 2 for each in (*blocks[-1], column)) - 2
+        if len(blocks[-1]) > 1 and together > WIDTH:
+            blocks.append([0])
+        blocks[-1].append(column)
+    return blocks
 
 
 def relax(

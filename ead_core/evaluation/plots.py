@@ -1,8 +1,11 @@
 """The plots of card.html."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.columns import Columns
@@ -11,6 +14,7 @@ from ead_core.evaluation.tally import Tally
 
 OURS, REAL = "#2b5c8a", "#c9772b"
 _PATTERNS = 5  # of bonds, angles and torsions together
+_IN_A_ROW = 4
 
 
 def distributions(card: Card, columns: Columns, tally: Tally, reference: Tally | None) -> Any:
@@ -19,16 +23,18 @@ def distributions(card: Card, columns: Columns, tally: Tally, reference: Tally |
     from matplotlib.figure import Figure
 
     patterns = [(row.kind, row.pattern) for row in card.patterns[:_PATTERNS]] or _common(tally)
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    plots: list[Callable[[Any], None]] = [lambda panel: _sizes(panel, tally, reference)]
+    strain = columns.numbers("strain")
+    if np.isfinite(strain).any():
+        plots.append(lambda panel: _strain(panel, strain[np.isfinite(strain)]))
+    plots.append(lambda panel: _strict(panel, card))
+    for kind, pattern in patterns:
+        plots.append(functools.partial(_pattern, kind=kind, pattern=pattern, tally=tally, reference=reference))
+    rows = -(-len(plots) // _IN_A_ROW)
+    figure = Figure(figsize=(11, 2.8 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = list(figure.subplots(2, 4).flat)
-    _sizes(panels[0], tally, reference)
-    _strain(panels[1], columns)
-    _strict(panels[2], card)
-    for panel, (kind, pattern) in zip(panels[3:], patterns, strict=False):
-        _pattern(panel, kind, pattern, tally, reference)
-    for panel in panels[3 + len(patterns) :]:
-        panel.set_axis_off()
+    for place, plot in enumerate(plots, start=1):
+        plot(figure.add_subplot(rows, min(len(plots), _IN_A_ROW), place))
     return figure
 
 
@@ -49,12 +55,7 @@ def _sizes(panel: Any, tally: Tally, reference: Tally | None) -> None:
         panel.legend(frameon=False, fontsize=8)
 
 
-def _strain(panel: Any, columns: Columns) -> None:
-    strain = columns.numbers("strain")
-    known = strain[np.isfinite(strain)]
-    if not len(known):
-        panel.set_axis_off()
-        return
+def _strain(panel: Any, known: NDArray[np.float64]) -> None:
     panel.hist(known, bins=40, range=(0, max(float(np.percentile(known, 98)), 1e-3)), color=OURS)
     panel.set(title="strain, kcal/mol")
 
