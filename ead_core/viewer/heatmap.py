@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ead_core.diffusion.trace import MoleculeTrace
 from ead_core.files import write_aside
-from ead_core.pictures import COLOURS, OTHER_COLOUR
+from ead_core.looks import colour_of
 
 PALETTE, DARKEST, SHADES = "viridis", 0.1, 64  # grows evenly in lightness; its darkest end hides the shading of balls
 WIDTH, ROW_INCHES, MARGIN_INCHES = 11.0, 0.17, 0.85
@@ -122,7 +122,7 @@ def _label_atoms(panel: Any, molecule: MoleculeTrace, height: float) -> None:
         np.full(len(order), -0.008),
         np.arange(len(order)),
         s=0.64 * size**2,
-        c=[COLOURS.get(number, OTHER_COLOUR) for number in numbers],
+        c=[colour_of(number) for number in numbers],
         edgecolors=inks,
         linewidths=0.6,
         transform=panel.get_yaxis_transform(),  # x counts in widths of the panel

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
 
 from ead_core.diffusion.trace import MoleculeTrace
 from ead_core.elements import element_symbol
+from ead_core.looks import ball_radius, colour_of
 from ead_core.metrics.bonds import find_bonds
 from ead_core.molecules import DUMMY
-from ead_core.pictures import BALL, COLOURS, OTHER_COLOUR
 from ead_core.viewer.heatmap import palette
 from ead_core.viewer.template import as_data, write_filled_page
 
@@ -23,7 +22,7 @@ LEAST_PREFIX = 60  # frames of the part before it
 MOST_PLACES = 150_000  # atoms times frames: about three megabytes
 BONDED_BELOW = 0.1  # of all levels: above, noise would make and break bonds in every frame
 SCALE = 100  # stored units per Å
-EMPTY_RADIUS = 0.15  # Å, of a slot without an atom
+EMPTY_RADIUS = 0.08  # Å, of a slot without an atom
 FAR = 1e4  # Å from the centre, and no further, is where a diverged atom is shown
 
 
@@ -96,6 +95,5 @@ def _bonds(charges: NDArray[Any], positions: NDArray[Any], calm: NDArray[np.bool
 
 
 def _kind(number: int) -> dict[str, Any]:
-    covalent = EMPTY_RADIUS if number == DUMMY else Chem.GetPeriodicTable().GetRcovalent(number)
-    radius = BALL * covalent
-    return {"symbol": element_symbol(number), "colour": COLOURS.get(number, OTHER_COLOUR), "radius": round(radius, 3)}
+    radius = EMPTY_RADIUS if number == DUMMY else ball_radius(number)
+    return {"symbol": element_symbol(number), "colour": colour_of(number), "radius": round(radius, 3)}
