@@ -31,12 +31,12 @@ NUMERIC_PROPERTIES = (  # numbers even where most cells are none
     TOTAL_CHARGE,
 )
 IDENTIFIERS = ("id", "index", "seed")  # True and False are none
-NO_NUMBER = "no numbers and count as unknown"
-KEPT_AS_TEXT = "no numbers, so that the column is kept as text"
-NO_SCALAR = "no single values and are left out"
-NO_TOTAL_CHARGE = "no whole numbers and are not taken for total charges"
-CONTRADICTION = "other than the total charge that the record has elsewhere, which counts"
-TOO_LONG = "too long to be kept and count as unknown"
+NO_NUMBER = "no number, counts as unknown"
+KEPT_AS_TEXT = "no number, so that the column is kept as text"
+NO_SCALAR = "not a single value, left out"
+NO_TOTAL_CHARGE = "no whole number, so that the column is not taken for total charges"
+CONTRADICTION = "not the total charge that the record states elsewhere, which counts"
+TOO_LONG = "a text too long to be kept, counts as unknown"
 _WIDEST = 2**26  # characters of a fixed-width text array that are always allowed
 _WASTE = 8  # how much larger than its texts a greater one may be
 _CHARGE_NAMES = (
@@ -55,13 +55,17 @@ _ALMOST = re.compile(
 Cell = bool | int | float | str
 
 
+class Text(str):
+    """A text that its source marks as one, by quotes for example, so that it is no number even if it looks like one."""
+
+
 @dataclass(frozen=True)
 class Misfit:
     """Values that a column could not take as they are.
 
     Attributes:
         column: its name.
-        reason: what these values are and what became of them, the end of a sentence.
+        reason: what such a value is and what became of it.
         count: how many there are.
         example: one of them.
     """
@@ -94,6 +98,11 @@ def make_columns(
     return arrays, misfits + _settle_charges(arrays)
 
 
+def known_name(name: str) -> str:
+    """The name under which a property is known: that of a text property in lower case, any other as it is."""
+    return name.lower() if name.lower() in TEXT_PROPERTIES else name
+
+
 def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bool = False) -> Column:
     """The column of any values.
 
@@ -115,7 +124,7 @@ def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bo
     misfits = _misfit(name, NO_SCALAR, nested)
     if nested and all(cell is None for cell in scalars):
         return Column(None, misfits)
-    found = _scalar_column(name, scalars, parse=not typed or name in NUMERIC_PROPERTIES)
+    found = _scalar_column(name, scalars, typed=typed)
     return Column(found.values, misfits + found.misfits)
 
 
@@ -182,7 +191,8 @@ def _cell(value: object) -> object:
     return str(value)  # a date, for example
 
 
-def _scalar_column(name: str, cells: list[Cell | None], *, parse: bool) -> Column:
+def _scalar_column(name: str, cells: list[Cell | None], *, typed: bool) -> Column:
+    parse = not typed or _is_numeric_name(name)
     numbers = [_number(name, cell, parse=parse) for cell in cells]
     if _is_text(name, cells, numbers):
         return _text_column(name, cells, numbers if parse else [])
@@ -199,8 +209,13 @@ def _number(name: str, cell: Cell | None, *, parse: bool) -> int | float | None:
     if isinstance(cell, bool):
         return None if name in IDENTIFIERS else int(cell)
     if isinstance(cell, str):
-        return parse_number(cell.strip()) if parse else None
+        marked = isinstance(cell, Text) and not _is_numeric_name(name)
+        return parse_number(cell.strip()) if parse and not marked else None
     return exact(cell) if isinstance(cell, int) else cell
+
+
+def _is_numeric_name(name: str) -> bool:
+    return name in NUMERIC_PROPERTIES or _charge_rank(name) is not None
 
 
 def _is_exact(number: float | None) -> bool:
@@ -262,10 +277,7 @@ def _text_array(name: str, texts: list[str]) -> tuple[NDArray[Any], tuple[Misfit
 
 def _settle_charges(columns: dict[str, NDArray[Any]]) -> tuple[Misfit, ...]:
     """Give the total charge, by whatever names it is known, its one name; what cannot be it keeps its own."""
-    ranks = {name: re.sub(r"[\W_]+", "", name).lower() for name in columns}
-    names = sorted(
-        (name for name in ranks if ranks[name] in _CHARGE_NAMES), key=lambda n: _CHARGE_NAMES.index(ranks[n])
-    )
+    names = sorted((name for name in columns if _charge_rank(name) is not None), key=lambda n: _charge_rank(n) or 0)
     total: NDArray[Any] | None = None
     misfits: tuple[Misfit, ...] = ()
     for name in names:
@@ -287,6 +299,12 @@ def _settle_charges(columns: dict[str, NDArray[Any]]) -> tuple[Misfit, ...]:
     if total is not None:
         columns[TOTAL_CHARGE] = total if np.isnan(total).any() else total.astype(np.int64)
     return misfits
+
+
+def _charge_rank(name: str) -> int | None:
+    """The place of a name among those of the total charge."""
+    plain = re.sub(r"[\W_]+", "", name).lower()
+    return _CHARGE_NAMES.index(plain) if plain in _CHARGE_NAMES else None
 
 
 def _no_charges(values: NDArray[Any]) -> NDArray[np.bool_]:

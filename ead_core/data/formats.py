@@ -12,7 +12,7 @@ from ead_core.data.parquet import load_parquet, write_parquet
 from ead_core.data.records import Named, Outcome, ReadReport, assemble, screen
 from ead_core.data.sdf import read_sdf, write_sdf
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
-from ead_core.data.texts import archive_texts, folder_texts, natural_key, read_text
+from ead_core.data.texts import archive_texts, folder_texts, natural_key, read_text, split_lines
 from ead_core.data.xyz import parse_xyz, write_xyz
 from ead_core.errors import DataError, OutputError
 from ead_core.files import check_writable
@@ -112,7 +112,7 @@ def _read_sdf(path: Path, progress: Progress) -> Named:
 
 
 def _read_xyz(path: Path, progress: Progress) -> Named:
-    return assemble(_counted(parse_xyz(path.name, read_text(path)), progress))
+    return assemble(_counted(parse_xyz(path.name, split_lines(read_text(path))), progress))
 
 
 def _read_folder(path: Path, progress: Progress) -> Named:
@@ -159,7 +159,7 @@ def extension_of(path: Path, known: Iterable[str]) -> str:
 
 def _parse_all(texts: Iterable[tuple[str, str]]) -> Iterator[Outcome]:
     for name, text in texts:
-        yield from parse_xyz(name, text)
+        yield from parse_xyz(name, split_lines(text))
 
 
 def _counted(outcomes: Iterable[Outcome], progress: Progress) -> Iterator[Outcome]:

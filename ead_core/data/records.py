@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,11 +28,15 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One molecule as its file has it: atomic numbers [N], positions [N, 3] in Å and named values."""
+    """One molecule as its file has it: atomic numbers [N], positions [N, 3] in Å, named values, and what is left out.
+
+    Values that a file has as text stay text here; `make_columns` decides what they are.
+    """
 
     charges: NDArray[Any]
     positions: NDArray[Any]
-    properties: dict[str, Property] = field(default_factory=dict)
+    properties: Mapping[str, Property] = field(default_factory=dict)
+    misfits: tuple[Misfit, ...] = ()
 
 
 Outcome = tuple[str, Record | str]  # the name of a record, and the molecule or why there is none
@@ -92,6 +96,7 @@ def assemble(outcomes: Iterable[Outcome]) -> Named:
         positions = [np.asarray(r.positions, dtype=np.float32) for r in records]
     properties, misfits = _columns(records)
     molecules = MoleculeSet.from_lists([r.charges for r in records], positions, properties)
+    misfits += tuple(itertools.chain.from_iterable(record.misfits for record in records))
     return Named(names, molecules, skipped, misfits)
 
 

@@ -15,9 +15,9 @@ from ead_core.errors import DataError
 _UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
-def parse_float(word: str) -> float:
-    """A number, also in Mathematica's spelling `1.5*^-6`; ValueError if it is none."""
-    return float(word.replace("*^", "e"))
+def split_lines(text: str) -> list[str]:
+    """Cut where lines end in files, and not at form feeds and the like."""
+    return re.split(r"\r\n?|\n", text)
 
 
 def natural_key(name: str) -> list[tuple[str, int]]:
