@@ -12,7 +12,7 @@ from ead_core.data.parquet import load_parquet, write_parquet
 from ead_core.data.records import Named, Outcome, ReadReport, assemble, screen
 from ead_core.data.sdf import read_sdf, write_sdf
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
-from ead_core.data.texts import archive_texts, folder_texts, natural_key, read_text, split_lines
+from ead_core.data.texts import archive_texts, folder_texts, natural_key, open_text, split_lines
 from ead_core.data.xyz import parse_xyz, write_xyz
 from ead_core.errors import DataError, OutputError
 from ead_core.files import check_writable
@@ -108,11 +108,13 @@ def _read_parquet(path: Path, progress: Progress) -> Named:
 
 
 def _read_sdf(path: Path, progress: Progress) -> Named:
-    return assemble(_counted(read_sdf(path), progress))
+    with open_text(path) as lines:
+        return assemble(_counted(read_sdf(path.name, lines), progress))
 
 
 def _read_xyz(path: Path, progress: Progress) -> Named:
-    return assemble(_counted(parse_xyz(path.name, split_lines(read_text(path))), progress))
+    with open_text(path) as lines:
+        return assemble(_counted(parse_xyz(path.name, lines), progress))
 
 
 def _read_folder(path: Path, progress: Progress) -> Named:

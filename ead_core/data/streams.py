@@ -86,12 +86,13 @@ def _parsed(records: Sequence[Unparsed]) -> Named:
 
 
 def _cut_sdf(path: Path, size: int) -> Iterator[Batch]:
-    return _cut_records(unparsed_sdf(path), size)
+    with open_text(path) as lines:
+        yield from _cut_records(unparsed_sdf(path.name, lines), size)
 
 
 def _cut_xyz(path: Path, size: int) -> Iterator[Batch]:
-    with open_text(path) as file:
-        yield from _cut_records(unparsed_xyz(path.name, (line.rstrip("\n") for line in file)), size)
+    with open_text(path) as lines:
+        yield from _cut_records(unparsed_xyz(path.name, lines), size)
 
 
 def _cut_npz(path: Path, size: int) -> Iterator[Batch]:

@@ -290,7 +290,7 @@ class TestBadRecords:
         report = read_molecules(put(tmp_path, "a.sdf", first + second))
         properties = report.molecules.properties
         # `charges` is a name of the store itself.
-        assert set(properties) == {"long", "gap", "smiles", "note", "charges_"}
+        assert set(properties) == {"name", "long", "gap", "smiles", "note", "charges_"}
         assert properties["note"].tolist() == ["1", "fine"]
         np.testing.assert_array_equal(properties["long"], [1e20, np.nan])
         np.testing.assert_array_equal(properties["gap"], [0.5, np.nan])
