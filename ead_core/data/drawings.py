@@ -8,7 +8,7 @@ plane; or if all hydrogens are left out, as in most drawings. A single atom is n
 import numpy as np
 from rdkit import Chem
 
-_SHORTEST, _LONGEST = 0.80, 1.18  # of the sum of the radii; F₂ has 1.16, the single bonds of a Kekulé structure 0.90
+_SHORTEST, _LONGEST = 0.86, 1.18  # of the sum of the radii; F₂ has 1.16, the single bonds of a Kekulé structure 0.90
 _CONTRACTION = {Chem.BondType.DOUBLE: 0.87, Chem.BondType.TRIPLE: 0.78, Chem.BondType.AROMATIC: 0.92}
 _NEVER_FLAT = ("C", "N", "Si", "P", "B")  # with four neighbours
 _DIMENSION = slice(20, 22)  # of the program line, the second one
