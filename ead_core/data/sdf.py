@@ -12,7 +12,8 @@ from typing import TextIO
 import numpy as np
 from rdkit import Chem, rdBase
 
-from ead_core.data.records import TEXT_PROPERTIES, Outcome, Property, Record, Unparsed, attempt, records_of
+from ead_core.data.columns import TEXT_PROPERTIES
+from ead_core.data.records import Outcome, Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.texts import open_text
 from ead_core.errors import DataError
