@@ -5,7 +5,7 @@ import functools
 import gzip
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -13,42 +13,45 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from ead_core.data.columns import TEXT_PROPERTIES
-from ead_core.data.records import Outcome, Property, Record, Unparsed, attempt, records_of
+from ead_core.data.records import Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
-from ead_core.data.texts import open_text
+from ead_core.data.texts import too_long
 from ead_core.errors import DataError
 from ead_core.files import write_aside
+from ead_core.limits import RECORD
 
 _END = "$$$$"
 _INTEGER = re.compile(r"[+-]?\d{1,18}")  # longer ones do not fit into 64 bits
 
 
-def read_sdf(path: Path) -> Iterator[Outcome]:
-    """Molecules of an SDF file: atoms and 3D coordinates as written, and the data fields."""
-    return (parse() for parse in unparsed_sdf(path))
+def unparsed_sdf(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
+    """Molecules of the lines of an SDF or molfile, before they are parsed, which takes most of the time.
+
+    Atoms and 3D coordinates are as written; the data fields become properties.
+    """
+    for number, (line, text) in enumerate(_record_texts(name, lines), start=1):
+        told = f"{name}, molecule {number} (line {line})"
+        yield functools.partial(attempt, told, functools.partial(_record, text))
 
 
-def unparsed_sdf(path: Path) -> Iterator[Unparsed]:
-    """The same before they are parsed, which takes most of the time."""
-    for number, (line, text) in enumerate(_record_texts(path), start=1):
-        name = f"{path.name}, molecule {number} (line {line})"
-        yield functools.partial(attempt, name, functools.partial(_record, text))
-
-
-def _record_texts(path: Path) -> Iterator[tuple[int, str]]:
+def _record_texts(name: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     """First line number and text of each record.
 
     RDKit's own reader of whole files loses count after an empty record, so that records are cut here.
     """
-    lines: list[str] = []
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            lines.append(line)
-            if line.startswith(_END):
-                yield number - len(lines) + 1, "".join(lines)
-                lines = []
-    if "".join(lines).strip():  # the last record may lack its end mark
-        yield number - len(lines) + 1, "".join(lines)
+    record: list[str] = []
+    room = RECORD
+    for number, line in enumerate(lines, start=1):
+        record.append(line)
+        room -= len(line)
+        if room < 0:
+            raise DataError(too_long(name, number - len(record) + 1))
+        if line.startswith(_END):
+            room = RECORD
+            yield number - len(record) + 1, "".join(record)
+            record = []
+    if "".join(record).strip():  # the last record may lack its end mark
+        yield number - len(record) + 1, "".join(record)
 
 
 def _record(text: str) -> Record:

@@ -61,8 +61,7 @@ def tell_left(source: Path, kind: str, count: int, left: Mapping[str, int]) -> N
     """
     others = [f"{number:,} {what}" for what, number in left.items() if number]
     if others:
-        verb = "is" if others[0].startswith("1 ") and len(others) == 1 else "are"
-        note(f"of {source}, {count:,} {kind} file{'s' if count != 1 else ''} are read; {', '.join(others)} {verb} left.")
+        note(f"of {source} only the {kind} files are read ({count:,}); left out are {', '.join(others)}.")
 
 
 def _of_folder(folder: Path) -> list[Path]:

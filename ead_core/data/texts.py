@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ead_core.errors import DataError, one_line
-from ead_core.limits import ALWAYS, DOCUMENT, GROWTH, LINE, MiB
+from ead_core.limits import ALWAYS, DOCUMENT, GROWTH, LINE, RECORD, MiB
 
 UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 PACKINGS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
-    ".bz2": lambda file: bz2.BZ2File(file),
+    ".bz2": bz2.BZ2File,
 }
 _OTHER_UNICODE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32 begins with the same, or with zeros
 _HEAD = 64  # bytes by which the encoding is told
@@ -67,6 +67,11 @@ def at_most(characters: int, lines: Iterable[str], told: str) -> Iterator[str]:
         if count > characters:
             raise DataError(f"{told} has more than {characters // MiB} MiB of text, the most for what it should hold.")
         yield line
+
+
+def too_long(name: str, line: int) -> str:
+    """The sentence for a molecule that does not end, in a file of this name, from a line on."""
+    return f"the molecule at line {line} of {name} has more than {RECORD // MiB} MiB of text, the most for a molecule."
 
 
 def text_lines(file: IO[bytes], told: str) -> Iterator[str]:

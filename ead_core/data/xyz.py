@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
 from ead_core.data.records import HEAVIEST, Outcome, Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
-from ead_core.data.texts import parse_float
+from ead_core.data.texts import parse_float, too_long
 from ead_core.elements import atomic_number, element_symbol
 from ead_core.errors import DataError
 from ead_core.files import write_aside
+from ead_core.limits import RECORD
 
 _COUNT = re.compile(r"\s*\d{1,9}\s*")
 
@@ -40,22 +41,25 @@ def parse_xyz(name: str, text: str) -> Iterator[Outcome]:
 
 def unparsed_xyz(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
     """The same before they are parsed, from lines that are read as they are needed."""
-    for number, frame in enumerate(_frames(lines), start=1):
+    for number, frame in enumerate(_frames(name, lines), start=1):
         told = f"{name}, molecule {number} (line {frame.line})"
         yield functools.partial(attempt, told, functools.partial(_record, frame))
 
 
-def _frames(lines: Iterable[str]) -> Iterator[Frame]:
+def _frames(name: str, lines: Iterable[str]) -> Iterator[Frame]:
     """Cut at every line that is a lone integer, except where a comment is due."""
-    first, frame = 0, list[str]()
+    first, frame, room = 0, list[str](), RECORD
     for number, line in enumerate(lines, start=1):
         opens = len(frame) != 1 and _COUNT.fullmatch(line) if frame else line.strip()
         if opens and frame:
             yield _frame(first, frame)
         if opens:
-            first, frame = number, []
+            first, frame, room = number, [], RECORD
         if opens or frame:
             frame.append(line)
+            room -= len(line) + 1
+        if room < 0:
+            raise DataError(too_long(name, first))
     if frame:
         yield _frame(first, frame)
 
