@@ -19,10 +19,12 @@ from rdkit import Chem, rdBase
 from ead_core.data.columns import CONTRADICTION, TOTAL_CHARGE, Misfit, known_name
 from ead_core.data.drawings import is_drawing
 from ead_core.data.numerals import parse_number
-from ead_core.data.records import Outcome, Property, Record, Unparsed, attempt, records_of
+from ead_core.data.records import Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
+from ead_core.data.texts import too_long
 from ead_core.errors import DataError
 from ead_core.files import write_aside
+from ead_core.limits import RECORD
 
 _END = "$$$$"
 _FIELD = re.compile(r">[^<]*<(.*)>")
@@ -30,45 +32,50 @@ _MOLFILE_END = "M  END"
 _HEADER_LINES = 4  # of a molfile, the first of which is a title of any kind
 _SMALL_SYMBOL = re.compile(r"^((?=[-+ \d.]).{31}|M  V30 \d+ )([a-z]{1,2})(?=\s|$)", re.MULTILINE)
 _GIVEN_TWICE = "given twice in a record, of which the last value counts"
-_BYTE_ORDER_MARK = "\ufeff"
-
-
-def read_sdf(name: str, lines: Iterable[str]) -> Iterator[Outcome]:
-    """Molecules of the lines of an SDF file: atoms and 3D coordinates as written, title, charge and data fields."""
-    return (parse() for parse in unparsed_sdf(name, lines))
 
 
 def unparsed_sdf(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
-    """The same before they are parsed, which takes most of the time."""
-    for number, (line, text) in enumerate(_record_texts(lines), start=1):
+    """Molecules of the lines of an SDF or molfile, before they are parsed, which takes most of the time.
+
+    Atoms and 3D coordinates are as written; title, total charge and data fields become properties.
+
+    Raises:
+        DataError: a record is longer than `limits.RECORD`.
+    """
+    for number, (line, text) in enumerate(_record_texts(name, lines), start=1):
         told = f"{name}, molecule {number} (line {line})"
         yield functools.partial(attempt, told, functools.partial(_record, text))
 
 
-def _record_texts(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _record_texts(name: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     """First line number and text of each record; where a field follows an end mark, the mark is part of a value."""
-    held: tuple[int, list[str]] | None = None
-    for first, part in _between_marks(lines):
-        if held and _FIELD.match(next((line for line in part if line.strip()), "")):
-            held[1].extend([_END, *part])
+    first, record, room = 0, list[str](), RECORD
+    for start, part in _between_marks(name, lines):
+        if first and _FIELD.match(next((line for line in part if line.strip()), "")):
+            record += [_END, *part]
+            room -= sum(map(len, part))
+            if room < 0:
+                raise DataError(too_long(name, first))
             continue
-        if held:
-            yield held[0], "\n".join(held[1])
-        held = first, part
-    if held:
-        yield held[0], "\n".join(held[1])
+        if first:
+            yield first, "\n".join(record)
+        first, record, room = start, part, RECORD
+    if first:
+        yield first, "\n".join(record)
 
 
-def _between_marks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def _between_marks(name: str, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """First line number and lines of what ends in a line `$$$$`; the last may lack its mark."""
-    part, first = list[str](), 1
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip("\r\n").lstrip(_BYTE_ORDER_MARK)
+    first, part, room = 1, list[str](), RECORD
+    for number, line in enumerate(lines, start=1):
+        room -= len(line)
+        if room < 0:
+            raise DataError(too_long(name, first))
         if line.rstrip() == _END:
             yield first, part
-            part, first = [], number + 1
+            first, part, room = number + 1, [], RECORD
         else:
-            part.append(line)
+            part.append(line.rstrip("\n"))
     if any(line.strip() for line in part):
         yield first, part
 

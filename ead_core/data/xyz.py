@@ -18,15 +18,16 @@ from ead_core.data.columns import known_name
 from ead_core.data.extxyz import PLAIN, Layout, layout_of, parse_comment, periodic_cell
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
 from ead_core.data.numerals import parse_float
-from ead_core.data.records import HEAVIEST, Outcome, Property, Record, Unparsed, attempt, records_of
+from ead_core.data.records import HEAVIEST, Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
+from ead_core.data.texts import too_long
 from ead_core.elements import atomic_number, element_symbol
 from ead_core.errors import DataError
 from ead_core.files import write_aside
+from ead_core.limits import RECORD
 
 _COUNT = re.compile(r"\s*[0-9]{1,9}\s*")
 _FEW = 3  # atoms whose numbers may well be 1, 2, 3
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 class Frame(NamedTuple):
@@ -38,30 +39,31 @@ class Frame(NamedTuple):
     body: list[str]
 
 
-def parse_xyz(name: str, lines: Iterable[str]) -> Iterator[Outcome]:
-    """Molecules of the lines of an xyz text; a bad frame does not disturb its neighbours."""
-    return (parse() for parse in unparsed_xyz(name, lines))
-
-
 def unparsed_xyz(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
-    """The same before they are parsed, from lines (with their ends or without) that are read as they are needed."""
-    for number, frame in enumerate(_frames(lines), start=1):
+    """Molecules of the lines of an xyz text, before they are parsed; a bad frame does not disturb its neighbours.
+
+    Raises:
+        DataError: a frame is longer than `limits.RECORD`.
+    """
+    for number, frame in enumerate(_frames(name, lines), start=1):
         told = f"{name}, molecule {number} (line {frame.line})"
         yield functools.partial(attempt, told, functools.partial(_record, frame))
 
 
-def _frames(lines: Iterable[str]) -> Iterator[Frame]:
+def _frames(name: str, lines: Iterable[str]) -> Iterator[Frame]:
     """Cut at every line that is a lone integer, except where a comment is due."""
-    first, frame = 0, list[str]()
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip("\r\n").lstrip(_BYTE_ORDER_MARK)
+    first, frame, room = 0, list[str](), RECORD
+    for number, line in enumerate(lines, start=1):
         opens = len(frame) != 1 and _COUNT.fullmatch(line) if frame else line.strip()
         if opens and frame:
             yield _frame(first, frame)
         if opens:
-            first, frame = number, []
+            first, frame, room = number, [], RECORD
         if opens or frame:
-            frame.append(line)
+            frame.append(line.rstrip("\n"))
+            room -= len(line)
+        if room < 0:
+            raise DataError(too_long(name, first))
     if frame:
         yield _frame(first, frame)
 
