@@ -47,6 +47,7 @@ _CHARGE_NAMES = (
     "charge",
 )  # the first that is there counts
 _LARGEST_CHARGE = 1000
+_LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _CODE = re.compile(r"[+-]?[0-9]+")
 _ALMOST = re.compile(
     r"[+-]?[0-9][0-9.]*(?:[,'’][0-9]+)+(?:\.[0-9]+)?(?:\s*[^\W\d_].*)?|[+-]?[0-9][0-9.]*\s*[^\W\d_%°].*"
@@ -74,6 +75,11 @@ class Misfit:
     reason: str
     count: int
     example: str
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return f"property '{self.column}': {self.count:,} × {self.reason} ({self.example})."
 
 
 class Column(NamedTuple):
@@ -139,18 +145,35 @@ def join_columns(name: str, parts: Sequence[NDArray[Any] | None], sizes: Sequenc
     arrays = [part for part in parts if part is not None]
     if any(array.ndim > 1 for array in arrays):
         return _join_nested(name, parts, sizes)
-    if len(arrays) == len(parts) and len({array.dtype.kind for array in arrays}) == 1 and arrays[0].dtype.kind in "if":
+    if len(arrays) == len(parts) and _agree(arrays):
         return Column(np.concatenate(arrays))
     lists = ([None] * size if part is None else part.tolist() for part, size in zip(parts, sizes, strict=True))
     return make_column(name, list(itertools.chain.from_iterable(lists)), typed=_all_text(arrays))
 
 
-def fits_integer(value: object) -> int | None:
-    """A value as a 64-bit integer if it is one, else None: 1.0 is 1, but 1.5, True, '1' and lists are none."""
+def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column [M] is neither NaN nor an empty text."""
+    if values.dtype.kind == "f":
+        return ~np.isnan(values)
+    return values != "" if values.dtype.kind in "UO" else np.ones(len(values), dtype=bool)
+
+
+def fit_cell(value: object, kind: type[int] | type[float] | type[str]) -> int | float | str | None:
+    """A value for a column whose type is given, None if it is unknown or would have to be changed.
+
+    A whole float is an integer, and a number is also a text; but 1.5, True, '1', a list, and what has more than 64 bits
+    are no integers.
+    """
     plain = _cell(value)
-    if isinstance(plain, bool) or not isinstance(plain, int | float) or not float(plain).is_integer():
+    if plain is None or not isinstance(plain, Cell):
         return None
-    return int(plain) if -(2**63) <= plain < 2**63 else None
+    if kind is str:
+        return _as_text(plain)
+    if isinstance(plain, bool | str):
+        return None
+    if kind is float:
+        return float(plain) if abs(plain) < _LARGEST_FLOAT else None
+    return int(plain) if float(plain).is_integer() and -(2**63) <= plain < 2**63 else None
 
 
 def _is_plain_array(name: str, values: object) -> bool:
@@ -158,6 +181,13 @@ def _is_plain_array(name: str, values: object) -> bool:
     if not isinstance(values, np.ndarray):
         return False
     return values.ndim > 1 or (name not in TEXT_PROPERTIES and (values.dtype == np.int64 or values.dtype.kind == "f"))
+
+
+def _agree(arrays: Sequence[NDArray[Any]]) -> bool:
+    """Whether arrays can be joined as they are, without giving all texts the room of a giant one."""
+    (kind, *others) = {array.dtype.kind for array in arrays}
+    widest = max(array.dtype.itemsize for array in arrays) // 4
+    return not others and (kind in "biuf" or (kind == "U" and widest * sum(map(len, arrays)) <= _WIDEST))
 
 
 def _all_text(arrays: Iterable[NDArray[Any]]) -> bool:

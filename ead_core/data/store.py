@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.containers import load_arrays
-from ead_core.errors import DataError
+from ead_core.data.columns import join_columns
+from ead_core.errors import DataError, note
 from ead_core.files import write_aside
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
@@ -76,12 +77,20 @@ class MoleculeSet:
 
     @classmethod
     def concatenate(cls, sets: Sequence["MoleculeSet"]) -> "MoleculeSet":
-        """Several sets with the same properties, at least one, as one."""
+        """Several sets, at least one, as one; a property that a set lacks is unknown there (see `join_columns`)."""
+        sizes = [len(part) for part in sets]
+        properties: dict[str, NDArray[Any]] = {}
+        for name in dict.fromkeys(name for part in sets for name in part.properties):
+            column = join_columns(name, [_array_or_none(part.properties.get(name)) for part in sets], sizes)
+            for misfit in column.misfits:
+                note(misfit.sentence)
+            if column.values is not None:
+                properties[name] = column.values
         return cls(
             np.concatenate([part.num_atoms for part in sets]),
             np.concatenate([part.charges for part in sets]),
             np.concatenate([part.positions for part in sets]),
-            {name: np.concatenate([part.properties[name] for part in sets]) for name in sets[0].properties},
+            properties,
         )
 
     @classmethod
@@ -96,6 +105,10 @@ class MoleculeSet:
             return cls(np.zeros(0), np.zeros(0), np.zeros((0, 3)), properties or {})
         sizes = np.array([len(c) for c in charges])
         return cls(sizes, np.concatenate(charges), np.concatenate(positions), properties or {})
+
+
+def _array_or_none(values: Any) -> NDArray[Any] | None:
+    return None if values is None else np.asarray(values)
 
 
 def _whole(name: str, values: Any) -> NDArray[np.int64]:

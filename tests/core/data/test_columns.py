@@ -13,7 +13,7 @@ from ead_core.data.columns import (
     NO_SCALAR,
     NO_TOTAL_CHARGE,
     TOO_LONG,
-    fits_integer,
+    fit_cell,
     join_columns,
     make_column,
     make_columns,
@@ -147,6 +147,9 @@ def test_arrays_of_other_shapes_are_left_out():
     assert told(column.misfits) == [("spectrum", NO_SCALAR, 3, "an array of shape (3,)")]
 
 
-def test_integers_of_a_table():
+def test_values_for_columns_whose_type_is_given():
     values = [1, 1.0, np.int8(2), np.float32(3), 1.5, True, "1", None, np.nan, np.inf, 10**20, [1], np.array([1, 2])]
-    assert [fits_integer(value) for value in values] == [1, 1, 2, 3, *[None] * 9]
+    assert [fit_cell(value, int) for value in values] == [1, 1, 2, 3, *[None] * 9]
+    assert [fit_cell(value, float) for value in values[:7]] == [1, 1, 2, 3, 1.5, None, None]
+    assert [fit_cell(value, str) for value in values[:8]] == ["1", "1", "2", "3", "1.5", "True", "1", None]
+    assert [fit_cell(value, float) for value in (10**400, "many", [1.0])] == [None] * 3
