@@ -135,10 +135,13 @@ def draw(
 ) -> None:
     """Draw molecules, each marked as stable or not."""
     from ead_core.data.formats import read_molecules
+    from ead_core.data.losses import Losses
     from ead_core.pictures import check_picture, draw_molecules
 
     check_picture(out)
-    molecules = read_molecules(file).molecules
+    report = read_molecules(file)
+    molecules = report.molecules
+    Losses([report]).tell()
     draw_molecules(molecules.select(range(min(num, len(molecules)))), out, columns)
     typer.echo(f"{out}", err=True)
 

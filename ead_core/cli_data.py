@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from ead_core.console import new_progress
 
 if TYPE_CHECKING:
+    from ead_core.data.losses import Losses
     from ead_core.data.records import ReadReport
     from ead_core.data.store import MoleculeSet
 
@@ -47,6 +48,8 @@ def info(
 ) -> None:
     """Show what a data file holds: sizes, elements, properties."""
     from ead_core.data.formats import read_molecules
+    from ead_core.data.losses import Losses
+    from ead_core.data.properties import implausible
 
     with _counter(f"reading {file.name}") as progress:
         report = read_molecules(file, progress=progress)
@@ -55,6 +58,8 @@ def info(
         if table.row_count:
             console.print(table)
     console.print(_sizes(report.molecules))
+    for sentence in (*Losses([report]).sentences(), *implausible(report.molecules)):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
 
 
 @data_app.command()
@@ -87,21 +92,31 @@ def _counter(title: str, total: int | None = None) -> Iterator[Callable[[int], N
 def _deliver(report: "ReadReport", out: Path) -> None:
     """Write the molecules, and say what became of the others."""
     from ead_core.data.formats import write_molecules
-    from ead_core.files import write_aside
+    from ead_core.data.losses import Losses
+    from ead_core.data.properties import implausible
 
     write_molecules(report.molecules, out)
     typer.echo(f"{len(report.molecules):,} molecules → {out}")
     if report.excluded:
         typer.echo(f"{report.excluded:,} molecules left out by the exclusion list")
-    listing = out.with_name(f"{out.name}.skipped.txt")
+    losses = Losses([report])
+    _list_skipped(report, losses, out.with_name(f"{out.name}.skipped.txt"))
+    for sentence in (*losses.misfits(), *implausible(report.molecules)):
+        typer.echo(sentence)
+
+
+def _list_skipped(report: "ReadReport", losses: "Losses", listing: Path) -> None:
+    """Say how many records were skipped, why, and which were the first; all of them go into a file."""
+    from ead_core.files import write_aside
+
     listing.unlink(missing_ok=True)  # of an earlier run
     if not report.skipped:
         return
     with write_aside(listing) as aside:
         aside.write_text("".join(f"{name}: {reason}\n" for name, reason in report.skipped), encoding="utf-8")
     typer.echo(f"{len(report.skipped):,} bad records skipped, all listed in {listing}:")
-    for name, reason in report.skipped[:SHOWN_SKIPS]:
-        typer.echo(f"  {name}: {reason}")
+    for line in (*losses.kinds(), *(f"{name}: {reason}" for name, reason in report.skipped[:SHOWN_SKIPS])):
+        typer.echo(f"  {line}")
 
 
 def _overview(report: "ReadReport", file: Path) -> Table:
@@ -132,13 +147,17 @@ def _elements(molecules: "MoleculeSet") -> Table:
 
 
 def _properties(molecules: "MoleculeSet") -> Table:
+    from ead_core.data.columns import known_values
+
     table = Table("property", *_right("known", "lowest", "highest", "distinct"))
     for name, values in molecules.properties.items():
         column = np.asarray(values)
-        numeric = column.dtype.kind in "biuf"
-        column = column.astype(np.float64) if numeric else column
-        known = column[~np.isnan(column)] if numeric else column[column != ""]
-        bounds = (f"{known.min():.6g}", f"{known.max():.6g}") if numeric and known.size else ("", "")
+        if column.ndim > 1:
+            table.add_row(escape(name), "", "", "", f"array {column.shape[1:]}")
+            continue
+        known = column[known_values(column)]
+        numeric = known.dtype.kind in "biuf"
+        bounds = (f"{float(known.min()):.6g}", f"{float(known.max()):.6g}") if numeric and known.size else ("", "")
         table.add_row(escape(name), f"{known.size / column.size:.1%}", *bounds, f"{len(np.unique(known)):,}")
     return table
 

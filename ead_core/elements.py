@@ -5,10 +5,13 @@ from rdkit import Chem
 from ead_core.errors import DataError
 
 _PERIODIC_TABLE = Chem.GetPeriodicTable()
+_HEAVY_HYDROGEN = ("D", "T")
 
 
 def atomic_number(symbol: str) -> int:
-    """Atomic number of an element symbol; DataError if there is no such element."""
+    """Atomic number of an element symbol, or of deuterium or tritium; DataError if there is no such element."""
+    if symbol in _HEAVY_HYDROGEN:
+        return 1
     try:
         return int(_PERIODIC_TABLE.GetAtomicNumber(symbol))
     except RuntimeError as error:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.columns import known_values
 from ead_core.data.labels import Labels, PropertyStatistics, summarise
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
@@ -55,7 +56,8 @@ def split_indices(
         molecules: the whole set.
         kind: `published` is the QM9 split of the literature (EDM and its successors); `seeded` draws
             80/10/10, at least one molecule in each if there are three, and keeps all conformers of a molecule
-            (equal property `molecule`) together; `auto` is `published` where that applies, else `seeded`.
+            (equal property `molecule`, where it is known) together; `auto` is `published` where that applies,
+            else `seeded`.
         seed: of the seeded split.
 
     Raises:
@@ -71,8 +73,9 @@ def split_indices(
 
 
 def _is_published(molecules: MoleculeSet) -> bool:
-    index = molecules.properties.get("index")
-    return index is not None and len(molecules) == PUBLISHED_TOTAL == len(np.unique(index))
+    index = np.asarray(molecules.properties.get("index", ""))
+    numbers = index.dtype.kind in "iuf" and not np.isnan(index).any()
+    return numbers and len(molecules) == PUBLISHED_TOTAL == len(np.unique(index))
 
 
 def _published(molecules: MoleculeSet) -> Split:
@@ -86,14 +89,23 @@ def _published(molecules: MoleculeSet) -> Split:
 
 def _seeded(molecules: MoleculeSet, seed: int) -> Split:
     """Shuffle groups of conformers (or single molecules) and cut the list of groups."""
-    labels = molecules.properties.get("molecule", np.arange(len(molecules)))
-    group = np.unique(labels, return_inverse=True)[1]
+    group = _groups(molecules)
     total = int(group.max()) + 1 if len(group) else 0
     held_out = max(round(SEEDED_SHARE * total), 1)
     train = max(total - 2 * held_out, min(total, 1))
     order = np.random.default_rng(seed).permutation(total)
     parts = np.split(order, [train, min(train + held_out, total)])
     return Split(*(np.flatnonzero(np.isin(group, part)) for part in parts))
+
+
+def _groups(molecules: MoleculeSet) -> NDArray[np.int64]:
+    """A number for each molecule [M], equal for those of one name; a molecule without a name is by itself."""
+    names = np.asarray(molecules.properties.get("molecule", ""))
+    groups = np.arange(len(molecules), 2 * len(molecules))  # beyond the numbers of names
+    if names.ndim == 1:
+        known = known_values(names)
+        groups[known] = np.unique(names[known], return_inverse=True)[1]
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,21 @@
 """Reading and writing molecule files: what a path means, and bad molecules treated alike in every format."""
 
+import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from rdkit import rdBase
 
 from ead_core.data.gdb9 import read_exclusions
-from ead_core.data.parquet import load_parquet, write_parquet
+from ead_core.data.parquet import write_parquet
+from ead_core.data.readers import is_text, unparsed_records, whole_table
 from ead_core.data.records import Named, Outcome, ReadReport, assemble, screen
-from ead_core.data.sdf import read_sdf, write_sdf
-from ead_core.data.store import MoleculeSet, load_npz, save_npz
-from ead_core.data.texts import archive_texts, folder_texts, natural_key, read_text
-from ead_core.data.xyz import parse_xyz, write_xyz
+from ead_core.data.sdf import write_sdf
+from ead_core.data.sources import molecule_files
+from ead_core.data.store import MoleculeSet, save_npz
+from ead_core.data.xyz import write_xyz
 from ead_core.errors import DataError, OutputError
 from ead_core.files import check_writable
 
@@ -32,11 +34,11 @@ _WRITERS: dict[str, Callable[[MoleculeSet, Path], None]] = {
 def read_molecules(
     source: Path | str, *, exclude: Path | str | None = None, progress: Progress | None = None
 ) -> ReadReport:
-    """Read the molecules of a file, a folder of `.xyz` files or a tar archive of them, leaving out bad ones.
+    """Read the molecules of a file, a folder or an archive, leaving out bad ones.
 
     Args:
-        source: `.npz`, `.parquet`, `.sdf`, `.sdf.gz`, `.xyz` (plain or GDB9), a folder, `.tar`, `.tar.gz` or
-            `.tar.bz2`.
+        source: `.npz`, `.parquet`, `.sdf`, `.mol` or `.xyz` (plain, extended or GDB9), the latter three also packed
+            (`.gz`, `.bz2`); or a folder or an archive (`.tar`, `.tgz`, `.tar.bz2`, `.zip`) of them, see `sources`.
         exclude: text file of GDB9 numbers to leave out, for example `uncharacterized.txt`.
         progress: called now and then, and at the end, with the number of records read so far.
 
@@ -57,8 +59,13 @@ def read_named(source: Path, progress: Progress | None = None) -> Named:
     Raises:
         DataError: nothing readable at `source`.
     """
+    progress = progress or (lambda _: None)
+    files = molecule_files(source)
     with rdBase.BlockLogs():
-        return reader_of(source)(source, progress or (lambda _: None))
+        if is_text(files[0]):
+            records = itertools.chain.from_iterable(map(unparsed_records, files))
+            return assemble(_counted((parse() for parse in records), progress))
+        return _joined(files, progress)
 
 
 def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
@@ -95,71 +102,23 @@ def check_output(path: Path | str) -> None:
     check_writable(path)
 
 
-def _read_npz(path: Path, progress: Progress) -> Named:
-    molecules = load_npz(path)
-    progress(len(molecules))
-    return Named([f"{path.name}, molecule {i}" for i in range(1, len(molecules) + 1)], molecules)
-
-
-def _read_parquet(path: Path, progress: Progress) -> Named:
-    found = load_parquet(path)
-    progress(len(found.names) + len(found.skipped))
-    return found
-
-
-def _read_sdf(path: Path, progress: Progress) -> Named:
-    return assemble(_counted(read_sdf(path), progress))
-
-
-def _read_xyz(path: Path, progress: Progress) -> Named:
-    return assemble(_counted(parse_xyz(path.name, read_text(path)), progress))
-
-
-def _read_folder(path: Path, progress: Progress) -> Named:
-    return assemble(_counted(_parse_all(folder_texts(path, ".xyz")), progress))
-
-
-def _read_archive(path: Path, progress: Progress) -> Named:
-    outcomes = list(_counted(_parse_all(archive_texts(path, ".xyz")), progress))
-    return assemble(sorted(outcomes, key=lambda outcome: natural_key(outcome[0])))
-
-
-MOLECULE_FILES: dict[str, Callable[[Path, Progress], Named]] = {
-    ".npz": _read_npz,
-    ".parquet": _read_parquet,
-    ".sdf": _read_sdf,
-    ".sdf.gz": _read_sdf,
-    ".xyz": _read_xyz,
-    ".tar": _read_archive,
-    ".tar.gz": _read_archive,
-    ".tar.bz2": _read_archive,
-}
-
-
-def reader_of(source: Path) -> Callable[[Path, Progress], Named]:
-    """What reads a source whole (DataError if nothing does)."""
-    if not source.exists():
-        raise DataError(f"data file {source} does not exist.")
-    if source.is_dir():
-        return _read_folder
-    extension = extension_of(source, MOLECULE_FILES)
-    if not extension:
-        raise DataError(
-            f"{source} is of an unknown kind; accepted are {', '.join(MOLECULE_FILES)} and a folder of .xyz files."
-        )
-    if source.stat().st_size == 0:
-        raise DataError(f"{source} is empty.")
-    return MOLECULE_FILES[extension]
+def _joined(files: Sequence[Path], progress: Progress) -> Named:
+    """All molecules of tables."""
+    parts = []
+    for path in files:
+        parts.append(whole_table(path))
+        progress(sum(len(part.names) + len(part.skipped) for part in parts))
+    return Named(
+        [name for part in parts for name in part.names],
+        MoleculeSet.concatenate([part.molecules for part in parts]) if len(parts) > 1 else parts[0].molecules,
+        [bad for part in parts for bad in part.skipped],
+        tuple(misfit for part in parts for misfit in part.misfits),
+    )
 
 
 def extension_of(path: Path, known: Iterable[str]) -> str:
     """The known extension that the name ends in, or ''."""
     return next((ending for ending in known if path.name.lower().endswith(ending)), "")
-
-
-def _parse_all(texts: Iterable[tuple[str, str]]) -> Iterator[Outcome]:
-    for name, text in texts:
-        yield from parse_xyz(name, text)
 
 
 def _counted(outcomes: Iterable[Outcome], progress: Progress) -> Iterator[Outcome]:
@@ -173,8 +132,7 @@ def _counted(outcomes: Iterable[Outcome], progress: Progress) -> Iterator[Outcom
 
 def _nothing_usable(source: Path, report: ReadReport) -> str:
     if not report.skipped:
-        kind = "no .xyz file with a molecule" if source.is_dir() or ".tar" in source.name else "no molecule"
-        return f"{source} holds {kind}."
+        return f"{source} holds no molecule."
     name, reason = report.skipped[0]
     return f"{source} holds no usable molecule, all {len(report.skipped)} are bad; the first is {name}: {reason}"
 

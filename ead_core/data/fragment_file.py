@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ead_core.data.formats import read_molecules
+from ead_core.data.losses import Losses
 from ead_core.diffusion.fragments import Fragment
 from ead_core.errors import DataError
 
@@ -17,7 +18,9 @@ def read_fragment(path: Path) -> Fragment:
     Raises:
         DataError: the file cannot be read, or holds not exactly one usable molecule.
     """
-    molecules = read_molecules(path).molecules
+    report = read_molecules(path)
+    molecules = report.molecules
+    Losses([report]).tell()
     if len(molecules) != 1:
         raise DataError(f"a fragment is a file with one molecule, but {path} has {len(molecules)}.")
     charges, positions = molecules.molecule(0)

@@ -6,10 +6,9 @@ Ramakrishnan, Dral, Rupp, von Lilienfeld, Sci. Data 1, 140022 (2014), table 3, a
 import re
 from pathlib import Path
 
-import numpy as np
-
+from ead_core.data.numerals import parse_float, parse_number
 from ead_core.data.records import Property
-from ead_core.data.texts import parse_float, read_text
+from ead_core.data.texts import read_text
 from ead_core.errors import DataError
 
 GDB9_MARK = "gdb "  # how the second line of every file begins
@@ -21,7 +20,7 @@ PROPERTIES = (  # in the order of the header
     *("U0", "U", "H", "G"),  # Hartree
     "Cv",  # cal/mol/K
 )
-_LEADING_INTEGER = re.compile(r"^[ \t]*(\d{1,9})(?!\S)", re.MULTILINE)
+_LEADING_INTEGER = re.compile(r"^[\ufeff \t]*([0-9]{1,9})(?!\S)", re.MULTILINE)
 
 
 def gdb9_properties(header: str, trailer: list[str]) -> dict[str, Property]:
@@ -40,9 +39,12 @@ def gdb9_properties(header: str, trailer: list[str]) -> dict[str, Property]:
     if len(trailer) not in (0, 3):
         raise DataError(f"after the atoms there must be no line or 3 (frequencies, SMILES, InChI), not {len(trailer)}.")
     try:
-        index, values = int(np.int64(words[0])), [parse_float(word) for word in words[1:]]
-    except (ValueError, OverflowError) as error:
+        values = [parse_float(word) for word in words[1:]]
+    except ValueError as error:
         raise DataError(f"its 'gdb' line holds something that is not a number ({error}).") from error
+    index = parse_number(words[0])
+    if not isinstance(index, int):
+        raise DataError(f"its 'gdb' line holds something that is not a number of a molecule ({words[0][:40]}).")
     # The line has the SMILES of GDB-17 and then that of the relaxed geometry, which is the molecule at hand.
     smiles = trailer[1].split()[-1] if trailer else ""
     return {"index": index, **dict(zip(PROPERTIES, values, strict=True)), "smiles": smiles}

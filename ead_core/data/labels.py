@@ -2,19 +2,20 @@
 
 A conditional model is judged by a predictor of properties that was trained on other molecules. `conditioning.half` says
 which half of the molecules the model may see measured properties of. A molecule's half is one bit of a hash of
-`data.split_seed` and what names the molecule (its property `molecule`, which conformers share, else `index`, else its
-atoms), so that it is the same in every file, order and part of a data set.
+`data.split_seed` and what names the molecule (its property `molecule`, which conformers share, else `index`; its atoms
+where that is unknown or there is neither), so that it is the same in every file, order and part of a data set.
 """
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.columns import fit_cell
 from ead_core.data.properties import counted_element, property_values
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
@@ -55,15 +56,21 @@ def in_half(molecules: MoleculeSet, half: Literal["first", "second"], seed: int)
 
 def _identities(molecules: MoleculeSet) -> Iterator[bytes]:
     """What names each molecule."""
-    for name in ("molecule", "index"):
-        if name in molecules.properties:
-            values = np.asarray(molecules.properties[name]).tolist()
-            whole = (int(v) if isinstance(v, float) and v.is_integer() else v for v in values)
-            yield from (str(value).encode() for value in whole)
-            return
     charges, positions = molecules.charges.astype(np.uint8), molecules.positions.astype(np.float32)
-    for start, stop in itertools.pairwise(molecules.offsets):
-        yield charges[start:stop].tobytes() + positions[start:stop].tobytes()
+    for name, (start, stop) in zip(_names(molecules), itertools.pairwise(molecules.offsets), strict=True):
+        if name is None:
+            yield charges[start:stop].tobytes() + positions[start:stop].tobytes()
+        else:
+            yield name.encode()
+
+
+def _names(molecules: MoleculeSet) -> Iterable[str | None]:
+    """Of the first property that names molecules, as far as they are known."""
+    for name in ("molecule", "index"):
+        values = np.asarray(molecules.properties.get(name, ""))
+        if values.ndim == 1:
+            return (None if cell is None else str(cell) for cell in (fit_cell(value, str) for value in values.tolist()))
+    return itertools.repeat(None, len(molecules))
 
 
 @dataclass(frozen=True)

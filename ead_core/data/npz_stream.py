@@ -1,87 +1,168 @@
-"""The canonical store read a few molecules at a time: an `.npz` file is a zip archive of arrays, each a stream."""
+"""`.npz` files of molecules read a few at a time, in the canonical layout and in those of other programs.
 
-import contextlib
-import zipfile
-from collections.abc import Iterator, Mapping
+An `.npz` file is a zip archive of arrays, each a stream. Legend: M molecules, N atoms of the largest.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.store import CORE_ARRAYS, MoleculeSet, load_npz, readable_npz
+from ead_core.containers import StoredArray, open_arrays
+from ead_core.data.records import Named, Skipped
+from ead_core.data.store import CORE_ARRAYS, MoleculeSet
+from ead_core.data.tables import listed, table_properties, whole_or_zero
+from ead_core.errors import DataError, note
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_NUMBERS = ("atomic_numbers", "nuclear_charges", "numbers", "z", "Z")  # the first that is there counts
+_POSITIONS = ("positions", "coordinates", "coords", "pos", "R")
+_SIZES = ("num_atoms", "n_atoms", "natoms")
 
-
-class _Array:
-    """An array of an archive, from its first row on."""
-
-    def __init__(self, archive: zipfile.ZipFile, member: str) -> None:
-        self._file = archive.open(member)
-        self.shape, by_columns, self.dtype = _HEADERS[np.lib.format.read_magic(self._file)](self._file)
-        self.in_rows = not (by_columns and len(self.shape) > 1) and not self.dtype.hasobject
-
-    def rows(self, count: int) -> NDArray[Any]:
-        """The next rows (ValueError if the file ends before)."""
-        shape = (count, *self.shape[1:])
-        content = self._file.read(int(np.prod(shape)) * self.dtype.itemsize)
-        return np.frombuffer(content, self.dtype).reshape(shape) if count else np.zeros(shape, self.dtype)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+Arrays = dict[str, StoredArray]
 
 
-def npz_batches(path: Path, size: int) -> Iterator[MoleculeSet]:
-    """The molecules of a canonical store, `size` at a time; errors are those of `load_npz`.
+class _Atoms(NamedTuple):
+    """Of some molecules: [m] sizes, [Σn] atomic numbers, [Σn, 3] positions, and [m] what is wrong with each, or ''."""
 
-    Of the arrays only `num_atoms` is held in memory. A store of an unusual form is read whole, which also says what is
-    wrong with it.
+    sizes: NDArray[np.int64]
+    charges: NDArray[Any]
+    positions: NDArray[Any]
+    reasons: Sequence[str]
+
+
+class _Layout(Protocol):
+    """How molecules lie in a file: how many there are, and the next ones."""
+
+    molecules: int
+
+    def take(self, count: int) -> _Atoms: ...
+
+
+def npz_batches(path: Path, size: int | None = None) -> Iterator[Named]:
+    """The molecules of a file, `size` at a time, or all at once; their values are not checked yet.
+
+    Besides the canonical store these are read: padded rows as of EDM (`charges` [M, N], `positions` [M, N, 3]), and
+    geometries of one molecule as of MD17 (`z` [N], `R` [M, N, 3]). Only sizes are held in memory.
+
+    Raises:
+        DataError: no such file, another layout, arrays that do not fit each other, or beyond `limits`.
     """
-    with readable_npz(path), contextlib.ExitStack() as stack:
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        arrays = _arrays(archive, stack)
-        num_atoms = _sizes(arrays)
-        if num_atoms is None:
-            whole = load_npz(path)
-            for start in range(0, len(whole), size):
-                yield whole.select(range(start, min(start + size, len(whole))))
-            return
-        charges, positions = arrays.pop("charges"), arrays.pop("positions")
-        for start in range(0, len(num_atoms), size):
-            sizes = num_atoms[start : start + size]
-            atoms = int(sizes.sum())
-            properties = {name: array.rows(len(sizes)) for name, array in arrays.items()}
-            yield MoleculeSet(sizes, charges.rows(atoms), positions.rows(atoms), properties)
+    with open_arrays(path) as arrays:
+        layout = _layout(arrays, path)
+        scalars = _scalars(arrays, layout, path)
+        step = size or max(layout.molecules, 1)
+        for first in range(0, layout.molecules, step):
+            count = min(step, layout.molecules - first)
+            columns = {name: array.rows(count) for name, array in scalars.items()}
+            yield _named(f"{path.name}, molecule ", first, layout.take(count), columns)
 
 
-def _arrays(archive: zipfile.ZipFile, stack: contextlib.ExitStack) -> dict[str, _Array]:
-    """By name; none if one is no array, or has a newer header than those known here."""
-    found = {}
-    for member in archive.namelist():
-        try:
-            found[member.removesuffix(".npy")] = array = _Array(archive, member)
-        except (KeyError, ValueError):
-            return {}
-        stack.callback(array.close)
-    return found
+def _named(title: str, first: int, atoms: _Atoms, columns: dict[str, NDArray[Any]]) -> Named:
+    good = np.array([not reason for reason in atoms.reasons], dtype=bool)
+    names = [f"{title}{number}" for number in range(first + 1, first + len(good) + 1)]
+    skipped = [Skipped(name, reason) for name, reason in zip(names, atoms.reasons, strict=True) if reason]
+    properties, misfits = table_properties({name: values[good] for name, values in columns.items()})
+    own = np.repeat(good, atoms.sizes)
+    with np.errstate(over="ignore"):  # a coordinate beyond float32 becomes inf, which the reader reports
+        positions = atoms.positions[own].astype(np.float32)
+    molecules = MoleculeSet(atoms.sizes[good], whole_or_zero(atoms.charges[own]), positions, properties)
+    return Named([names[row] for row in np.flatnonzero(good)], molecules, skipped, misfits)
 
 
-def _sizes(arrays: dict[str, _Array]) -> NDArray[np.int64] | None:
-    """Atoms per molecule, taken out of `arrays` if the others fit to them, else None."""
-    if not set(CORE_ARRAYS) <= arrays.keys() or not all(array.in_rows for array in arrays.values()):
-        return None
-    first = arrays.pop("num_atoms")
-    if len(first.shape) != 1:
-        return None
-    sizes = first.rows(first.shape[0]).astype(np.int64)
-    return sizes if (sizes >= 1).all() and _fit(arrays, len(sizes), int(sizes.sum())) else None
+def _layout(arrays: Arrays, path: Path) -> _Layout:
+    """How the molecules of a file lie in it; the arrays that hold them are taken out of `arrays`."""
+    if set(CORE_ARRAYS) <= arrays.keys() and len(arrays["positions"].shape) != 3:
+        return _Ragged(*(arrays.pop(name) for name in CORE_ARRAYS), path)
+    positions = _first(arrays, _POSITIONS, lambda shape: len(shape) == 3 and shape[2] == 3)
+    if positions is None:
+        raise DataError(_no_layout(arrays, path))
+    molecules, largest = positions.shape[:2]
+    rows = ((molecules, largest), (molecules, largest, 1))
+    charges = _first(arrays, _NUMBERS, lambda shape: shape in (*rows, (largest,)))
+    charges = charges or _first(arrays, ("charges",), lambda shape: shape in rows)
+    if charges is None:
+        raise DataError(_no_layout(arrays, path))
+    return _Rows(positions, charges, _first(arrays, _SIZES, lambda shape: shape == (molecules,)))
 
 
-def _fit(arrays: Mapping[str, _Array], molecules: int, atoms: int) -> bool:
-    wanted = {"charges": (atoms,), "positions": (atoms, 3)}
-    return all(
-        array.shape == wanted[name] if name in wanted else array.shape[:1] == (molecules,)
-        for name, array in arrays.items()
-    )
+def _first(arrays: Arrays, names: Sequence[str], fits: Callable[[tuple[int, ...]], bool]) -> StoredArray | None:
+    name = next((name for name in names if name in arrays and fits(arrays[name].shape)), None)
+    return arrays.pop(name) if name else None
+
+
+def _no_layout(arrays: Arrays, path: Path) -> str:
+    for name in _POSITIONS:
+        shape = arrays[name].shape if name in arrays else ()
+        if len(shape) == 3 and shape[1] == 3:
+            return f"array '{name}' of {path} must be [molecules, atoms, 3], not {list(shape)}."
+    missing = [name for name in CORE_ARRAYS if name not in arrays]
+    shapes = listed([f"{name} {list(array.shape)}" for name, array in arrays.items()])
+    if missing:
+        return f"{path} lacks the array(s) {', '.join(missing)} of the molecule store; it has {shapes or 'none'}."
+    return f"{path} has num_atoms, charges and positions that do not fit each other: {shapes}."
+
+
+class _Ragged:
+    """The canonical store: `num_atoms` [M], `charges` [ΣN], `positions` [ΣN, 3]."""
+
+    def __init__(self, num_atoms: StoredArray, charges: StoredArray, positions: StoredArray, path: Path) -> None:
+        sizes = num_atoms.whole()
+        self._sizes, self._charges, self._positions = whole_or_zero(sizes), charges, positions
+        self.molecules, self._done = len(self._sizes) if sizes.ndim == 1 else 0, 0
+        if sizes.ndim != 1 or (self._sizes < 1).any():
+            raise DataError(f"{path}: num_atoms must be a flat list of sizes of at least 1.")
+        total = int(self._sizes.sum())
+        if charges.shape != (total,) or positions.shape != (total, 3):
+            raise DataError(
+                f"{path}: num_atoms adds up to {total} atoms, but charges has shape {charges.shape} "
+                f"and positions {positions.shape}."
+            )
+
+    def take(self, count: int) -> _Atoms:
+        """The next molecules."""
+        sizes = self._sizes[self._done : self._done + count]
+        self._done += count
+        atoms = int(sizes.sum())
+        return _Atoms(sizes, self._charges.rows(atoms), self._positions.rows(atoms), [""] * count)
+
+
+class _Rows:
+    """A row per molecule: `positions` [M, N, 3]; atomic numbers [M, N], 0 where there is no atom, or [N] for all."""
+
+    def __init__(self, positions: StoredArray, charges: StoredArray, num_atoms: StoredArray | None) -> None:
+        self.molecules, self._largest = positions.shape[:2]
+        self._positions, self._charges, self._sizes = positions, charges, num_atoms
+        self._shared = charges.whole() if len(charges.shape) == 1 else None
+
+    def take(self, count: int) -> _Atoms:
+        """The next molecules."""
+        shape = (count, self._largest)
+        charges = self._charges.rows(count).reshape(shape) if self._shared is None else self._shared
+        charges = np.broadcast_to(charges, shape)
+        there = charges != 0
+        sizes = there.sum(axis=1)
+        stated = whole_or_zero(self._sizes.rows(count)) if self._sizes else sizes
+        return _Atoms(sizes, charges[there], self._positions.rows(count)[there], list(map(_reason, sizes, stated)))
+
+
+def _reason(size: int, stated: int) -> str:
+    if size != stated:
+        return f"it should have {stated} atoms, but {size} have an atomic number."
+    return "" if size else "it has no atoms."
+
+
+def _scalars(arrays: Arrays, layout: _Layout, path: Path) -> Arrays:
+    """The arrays with a value per molecule; of a canonical store all must be."""
+    scalars = {name: array for name, array in arrays.items() if array.shape[:1] == (layout.molecules,)}
+    others = [name for name in arrays if name not in scalars]
+    wrong = [name for name in others if arrays[name].shape]
+    if wrong and isinstance(layout, _Ragged):
+        number = layout.molecules
+        raise DataError(
+            f"{path}: property '{listed(wrong[:1])}' must have one value for each of the {number} molecules."
+        )
+    if others:
+        note(f"of {path}, what is not per molecule is left out: {listed(others)}.")
+    return scalars

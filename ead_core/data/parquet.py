@@ -1,55 +1,74 @@
 """Parquet: one row per molecule with lists `elements` (atomic numbers) and `positions`, and properties."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ead_core.data.records import Named, Skipped, property_name
+from ead_core.containers import open_table
+from ead_core.data.columns import NO_SCALAR, Misfit
+from ead_core.data.records import Named, Skipped
 from ead_core.data.store import MoleculeSet
+from ead_core.data.tables import listed, table_properties, whole_or_zero
 from ead_core.errors import DataError
 from ead_core.files import write_aside
 
 _CORE = ("elements", "positions")
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+_ROW_LABELS = "row labels of pandas and are left out"
+
+
+class _Lists(NamedTuple):
+    """A column of lists of numbers, or of lists of lists, in M rows.
+
+    Attributes:
+        values: all numbers.
+        widths: [M] how many of them each row has.
+        lists: lengths of the innermost lists.
+        rows: which row each of these belongs to.
+        nested: whether they lie in lists themselves.
+    """
+
+    values: NDArray[Any]
+    widths: NDArray[np.int64]
+    lists: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    nested: bool
 
 
 def load_parquet(path: Path) -> Named:
     """Read a table; `positions` may be flat [3N] or nested [N][3]. Columns that are no scalars are left out.
 
     Raises:
-        DataError: not a parquet file, or without the two columns.
+        DataError: not a parquet file, without the two columns, with two of one name, transposed, or beyond `limits`.
     """
-    with _readable(path):
-        table = pq.read_table(path)
-    _check_columns(table.column_names, path)
-    return molecules_of(table, path)
+    with open_table(path, columns := _wanted(path)) as file:
+        return molecules_of(file.read(columns), path)
 
 
 def parquet_batches(path: Path, size: int) -> Iterator[pa.Table]:
     """The rows of a table, `size` at a time (errors as of `load_parquet`); see `molecules_of`."""
-    with _readable(path), pq.ParquetFile(path) as file:
-        _check_columns(file.schema_arrow.names, path)
-        for batch in file.iter_batches(size):
+    with open_table(path, columns := _wanted(path)) as file:
+        for batch in file.iter_batches(size, columns=columns):
             yield pa.Table.from_batches([batch])
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]}).") from error
-
-
-def _check_columns(names: Sequence[str], path: Path) -> None:
+def _wanted(path: Path) -> list[str]:
+    """The columns of a table that are read."""
+    with open_table(path, ()) as file:
+        names = file.schema_arrow.names
     missing = [name for name in _CORE if name not in names]
     if missing:
-        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(names)}.")
+        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {listed(names)}.")
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise DataError(f"{path} has two columns '{listed(twice[:1])}'; give each a name of its own.")
+    return list(names)
 
 
 def molecules_of(table: pa.Table, path: Path, first: int = 1) -> Named:
@@ -63,56 +82,103 @@ def molecules_of(table: pa.Table, path: Path, first: int = 1) -> Named:
     Raises:
         DataError: a column that holds something else.
     """
-    elements, sizes = _lists(table, "elements", path)
-    elements = np.nan_to_num(elements, nan=0, posinf=0, neginf=0)  # no element
-    positions, widths = _lists(table, "positions", path)
-    good = (sizes > 0) & (widths == 3 * sizes)
+    elements, positions = (_lists(table, name, path) for name in _CORE)
+    sizes, widths = elements.widths, positions.widths
+    _check_not_transposed(positions, sizes, path)
     names = np.array([f"{path.name}, row {row}" for row in range(first, first + len(sizes))])
+    uneven = positions.nested & (np.bincount(positions.rows[positions.lists != 3], minlength=len(sizes)) > 0)
+    good = (sizes > 0) & (widths == 3 * sizes) & ~uneven
     skipped = [
-        Skipped(str(names[row]), f"it has {sizes[row]} elements but {widths[row]} coordinates.")
+        Skipped(
+            str(names[row]),
+            f"it has {sizes[row]} elements but {widths[row]} coordinates."
+            if widths[row] != 3 * sizes[row] or not sizes[row]
+            else "its positions are not lists of 3 coordinates.",
+        )
         for row in np.flatnonzero(~good)
     ]
+    properties, misfits = _properties(table)
     with np.errstate(over="ignore"):  # a coordinate beyond float32 becomes inf, which the reader reports
-        coordinates = positions[np.repeat(good, widths)].astype(np.float32)
+        coordinates = positions.values[np.repeat(good, widths)].astype(np.float32)
     molecules = MoleculeSet(
         sizes[good],
-        elements[np.repeat(good, sizes)],
+        whole_or_zero(elements.values[np.repeat(good, sizes)]),
         coordinates.reshape(-1, 3),
-        {name: values[good] for name, values in _properties(table).items()},
+        {name: values[good] for name, values in properties.items()},
     )
-    return Named(names[good].tolist(), molecules, skipped)
+    return Named(names[good].tolist(), molecules, skipped, misfits)
 
 
-def _lists(table: pa.Table, name: str, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """All numbers of a column of lists, or of lists of lists, and how many each row has."""
-    column = table[name].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # depends on the version of pyarrow and the number of chunks
-        column = pa.concat_arrays(column.chunks)
-    rows = np.arange(len(column))
+def _lists(table: pa.Table, name: str, path: Path) -> _Lists:
+    column = _in_one_piece(table[name])
+    rows, lists, depth = np.arange(len(column)), np.zeros(0, dtype=np.int64), 0
+    owners = rows
     while pa.types.is_nested(column.type) and not pa.types.is_struct(column.type):
         if pa.types.is_fixed_size_list(column.type):
             column = column.cast(pa.list_(column.type.value_type))
-        rows = rows[column.value_parent_indices().to_numpy(zero_copy_only=False)]
+        parents = column.value_parent_indices().to_numpy(zero_copy_only=False)
+        owners, lists, depth = rows, np.bincount(parents, minlength=len(column)), depth + 1
+        rows = rows[parents]
         column = column.flatten()
     if not _is_number(column.type):
-        raise DataError(f"column '{name}' of {path} must hold lists of numbers, not {table[name].type}.")
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else table[name].type
+        raise DataError(f"column '{name}' of {path} must hold lists of numbers, not {kind}.")
     values = column.to_numpy(zero_copy_only=False)
-    return values, np.bincount(rows, minlength=table.num_rows)
+    return _Lists(values, np.bincount(rows, minlength=table.num_rows), lists, owners, depth > 1)
 
 
-def _properties(table: pa.Table) -> dict[str, NDArray[Any]]:
-    properties = {}
+def _check_not_transposed(positions: _Lists, sizes: NDArray[np.int64], path: Path) -> None:
+    """Of 3 atoms nothing tells 3 lists of N coordinates from N lists of 3; any other size in the rows does."""
+    if not positions.nested:
+        return
+    lists = np.bincount(positions.rows, minlength=len(sizes))
+    others = np.bincount(positions.rows[positions.lists != sizes[positions.rows]], minlength=len(sizes))
+    transposed = (sizes != 3) & (sizes > 0) & (lists == 3) & (others == 0)
+    if transposed.any():
+        size = sizes[np.flatnonzero(transposed)[0]]
+        raise DataError(
+            f"column 'positions' of {path} holds 3 lists of {size} coordinates instead of {size} lists of 3."
+        )
+
+
+def _properties(table: pa.Table) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:
+    columns: dict[str, Any] = {}
+    left: list[Misfit] = []
     for name in table.column_names:
-        column = table[name]
+        kind = table[name].type
         if name in _CORE:
             continue
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            properties[property_name(name)] = np.array(["" if v is None else v for v in column.to_pylist()])
-        elif pa.types.is_boolean(column.type):
-            properties[property_name(name)] = column.cast(pa.int8()).to_numpy()
-        elif _is_number(column.type):
-            properties[property_name(name)] = column.to_numpy()
-    return properties
+        if _PANDAS_INDEX.fullmatch(name):
+            left.append(Misfit(name, _ROW_LABELS, table.num_rows, str(kind)))
+            continue
+        values = None if pa.types.is_nested(kind) else _values(_in_one_piece(table[name]))
+        if values is None:
+            left.append(Misfit(listed([name]), NO_SCALAR, table.num_rows, str(kind)))
+        else:
+            columns[name] = values
+    properties, misfits = table_properties(columns)
+    return properties, (*left, *misfits)
+
+
+def _values(column: pa.Array) -> Any:
+    """A column as an array if it is one of int64 or floats, else as Python values; None if these cannot hold it."""
+    kind = column.type
+    if pa.types.is_floating(kind) or (pa.types.is_signed_integer(kind) and not column.null_count):
+        values = column.to_numpy(zero_copy_only=False)
+        return values if values.dtype.kind == "f" else values.astype(np.int64)
+    try:
+        if not pa.types.is_dictionary(kind):
+            return column.to_pylist()
+        distinct = column.dictionary.to_pylist()  # so that text that repeats is kept once
+        return [None if place is None else distinct[place] for place in column.indices.to_pylist()]
+    except (pa.ArrowException, ValueError, OverflowError):  # a date of the year 30,000
+        return None
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    found = column.combine_chunks()
+    # What is returned depends on the version of pyarrow and the number of chunks.
+    return pa.concat_arrays(found.chunks) if isinstance(found, pa.ChunkedArray) else found
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -6,6 +6,7 @@ unit of its data file.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,86 @@ def property_values(molecules: MoleculeSet, name: str) -> NDArray[np.float64]:
         )
     values = np.asarray(molecules.properties[name], dtype=np.float64)
     return to_border(name, np.where(np.isfinite(values), values, np.nan))
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where values of a property can be, in the unit of the data file, and other units that are often meant.
+
+    Attributes:
+        unit: of the data file.
+        low, high: per molecule or per atom, far beyond what is known of stable molecules.
+        per_atom: whether they are per atom.
+        others: other units, and how many of them are one `unit`.
+    """
+
+    unit: str
+    low: float
+    high: float
+    per_atom: bool = False
+    others: tuple[tuple[str, float], ...] = ()
+
+
+_ENERGIES = (("eV", 27.211386), ("kcal/mol", 627.5095), ("kJ/mol", 2625.4996), ("meV", 27211.386))
+_ORBITAL = Range("Hartree", -2.0, 0.6, others=_ENERGIES)
+_TOTAL = Range("Hartree", -1.2, -0.3, others=_ENERGIES)  # of the Thomas-Fermi energies of its atoms
+_TOTALS = ("U0", "U", "H", "G")
+RANGES = {
+    "gap": Range("Hartree", 0.0, 1.5, others=_ENERGIES),
+    "homo": _ORBITAL,
+    "lumo": _ORBITAL,
+    "zpve": Range("Hartree", 0.0, 0.03, per_atom=True, others=_ENERGIES),
+    "mu": Range("D", 0.0, 150.0),
+    "alpha": Range("bohr³", 1.2, 60.0, per_atom=True, others=(("Å³", 0.148185),)),
+    "Cv": Range("cal/mol/K", 0.3, 6.2, per_atom=True, others=(("J/mol/K", 4.184),)),
+    **dict.fromkeys(_TOTALS, _TOTAL),
+}
+
+
+def implausible(molecules: MoleculeSet, names: Iterable[str] = tuple(RANGES)) -> list[str]:
+    """A sentence for each known property with values far from what molecules have, as if in another unit.
+
+    Args:
+        molecules: with their properties in the units of GDB9.
+        names: of the properties to look at; others than QM9's are not known.
+    """
+    told = []
+    for name in names:
+        values = molecules.properties.get(name)
+        if name in RANGES and values is not None and _is_numeric(values) and len(molecules):
+            told += _beyond(name, np.asarray(values, dtype=np.float64), _scale(name, molecules))
+    return told
+
+
+def _scale(name: str, molecules: MoleculeSet) -> NDArray[np.float64]:
+    """What the range is a multiple of, for each molecule [M]."""
+    if name in _TOTALS:
+        return np.add.reduceat(0.7687 * molecules.charges ** (7 / 3), molecules.offsets[:-1])
+    return molecules.num_atoms.astype(np.float64) if RANGES[name].per_atom else np.ones(len(molecules))
+
+
+def _beyond(name: str, values: NDArray[np.float64], scale: NDArray[np.float64]) -> list[str]:
+    expected = RANGES[name]
+    relative = (values / scale)[np.isfinite(values)]
+    outside = ~_within(expected, relative)
+    if not outside.any():
+        return []
+    middle = np.median(relative[outside], keepdims=True)
+    other = next((unit for unit, factor in expected.others if _within(expected, middle / factor)), "")
+    far = values[np.isfinite(values)][outside]
+    return [
+        f"{name}: {len(far):,} of {len(relative):,} values ({shown_range(far)}) are far from what molecules have in "
+        f"{expected.unit}, the unit of '{name}' here{f'; are they in {other}?' if other else '.'}"
+    ]
+
+
+def _within(expected: Range, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (values >= expected.low) & (values <= expected.high)
+
+
+def shown_range(values: NDArray[np.float64]) -> str:
+    """`5 to 6.9`, or the one value."""
+    return " to ".join(dict.fromkeys(f"{value:.4g}" for value in (values.min(), values.max())))
 
 
 def _is_numeric(values: NDArray) -> bool:

@@ -2,20 +2,20 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.columns import Misfit, make_columns
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.errors import DataError
 
 Property = float | int | str
 
 HEAVIEST = 118  # the last element of the periodic table
-TEXT_PROPERTIES = ("smiles", "molecule", "name", "warning", "hardware")  # other text has no use in a set of numbers
 RESERVED = (*CORE_ARRAYS, "elements", "file", "allow_pickle")  # names that the stores use themselves
 
 
@@ -28,11 +28,15 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One molecule as its file has it: atomic numbers [N], positions [N, 3] in Å and named values."""
+    """One molecule as its file has it: atomic numbers [N], positions [N, 3] in Å, named values, and what is left out.
+
+    Values that a file has as text stay text here; `make_columns` decides what they are.
+    """
 
     charges: NDArray[Any]
     positions: NDArray[Any]
-    properties: dict[str, Property] = field(default_factory=dict)
+    properties: Mapping[str, Property] = field(default_factory=dict)
+    misfits: tuple[Misfit, ...] = ()
 
 
 Outcome = tuple[str, Record | str]  # the name of a record, and the molecule or why there is none
@@ -48,21 +52,24 @@ class ReadReport:
         skipped: (name, one-sentence reason) of every record that is unusable.
         excluded: how many good molecules an exclusion list has taken out.
         names: of the usable molecules.
+        misfits: values that did not fit into their columns.
     """
 
     molecules: MoleculeSet
     skipped: list[Skipped]
     excluded: int = 0
     names: list[str] = field(default_factory=list)
+    misfits: tuple[Misfit, ...] = ()
 
 
 @dataclass(frozen=True)
 class Named:
-    """A set whose values are not checked yet, the names [M] of its molecules, and what is skipped so far."""
+    """A set whose values are not checked yet, the names [M] of its molecules, and what is lost so far."""
 
     names: list[str]
     molecules: MoleculeSet
     skipped: list[Skipped] = field(default_factory=list)
+    misfits: tuple[Misfit, ...] = ()
 
 
 def attempt(name: str, parse: Callable[[], Record]) -> Outcome:
@@ -87,15 +94,17 @@ def assemble(outcomes: Iterable[Outcome]) -> Named:
             records.append(result)
     with np.errstate(over="ignore"):  # a coordinate beyond float32 becomes inf, which `screen` reports
         positions = [np.asarray(r.positions, dtype=np.float32) for r in records]
-    molecules = MoleculeSet.from_lists([r.charges for r in records], positions, _columns(records))
-    return Named(names, molecules, skipped)
+    properties, misfits = _columns(records)
+    molecules = MoleculeSet.from_lists([r.charges for r in records], positions, properties)
+    misfits += tuple(itertools.chain.from_iterable(record.misfits for record in records))
+    return Named(names, molecules, skipped, misfits)
 
 
 def screen(found: Named) -> ReadReport:
     """Take out every molecule with a coordinate that is no number or an atom that is no element."""
     molecules = found.molecules
     if not len(molecules):
-        return ReadReport(molecules, found.skipped)
+        return ReadReport(molecules, found.skipped, misfits=found.misfits)
     starts = molecules.offsets[:-1]
     finite = np.logical_and.reduceat(np.isfinite(molecules.positions).all(axis=1), starts)
     known = (molecules.charges >= 1) & (molecules.charges <= HEAVIEST)
@@ -105,7 +114,8 @@ def screen(found: Named) -> ReadReport:
     for index in np.flatnonzero(~good):
         reason = "an atom has no element" if finite[index] else "a coordinate is not a finite number"
         skipped.append(Skipped(found.names[index], f"{reason}."))
-    return ReadReport(molecules.select(good), skipped, names=[found.names[index] for index in np.flatnonzero(good)])
+    names = [found.names[index] for index in np.flatnonzero(good)]
+    return ReadReport(molecules.select(good), skipped, names=names, misfits=found.misfits)
 
 
 def property_name(name: str) -> str:
@@ -127,18 +137,8 @@ def _is_known(value: Property) -> bool:
     return value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
-def _columns(records: list[Record]) -> dict[str, NDArray[Any]]:
+def _columns(records: list[Record]) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:
+    """The union of what is known of them, and what did not fit."""
     names = dict.fromkeys(name for record in records for name in record.properties)
-    columns = {name: _column(name, [r.properties.get(name) for r in records]) for name in names}
-    return {property_name(name): values for name, values in columns.items() if values is not None}
-
-
-def _column(name: str, values: list[Property | None]) -> NDArray[Any] | None:
-    """Integers if all are, else floats with NaN where unknown; text only under the known names."""
-    if name in TEXT_PROPERTIES:
-        return np.array(["" if value is None else str(value) for value in values])
-    if any(isinstance(value, str) for value in values):
-        return None
-    if all(isinstance(value, int) for value in values):
-        return np.array(values, dtype=np.int64)
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    arrays, misfits = make_columns({name: [record.properties.get(name) for record in records] for name in names})
+    return {property_name(name): values for name, values in arrays.items()}, misfits

@@ -3,10 +3,7 @@
 `num_atoms` [M], `charges` [ΣN] atomic numbers, `positions` [ΣN, 3] in Å, and any per-molecule array [M].
 """
 
-import contextlib
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.errors import DataError
+from ead_core.containers import load_arrays
+from ead_core.data.columns import join_columns
+from ead_core.errors import DataError, note
 from ead_core.files import write_aside
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
@@ -37,8 +36,8 @@ class MoleculeSet:
     properties: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_atoms", np.asarray(self.num_atoms, dtype=np.int64))
-        object.__setattr__(self, "charges", np.asarray(self.charges, dtype=np.int64))
+        object.__setattr__(self, "num_atoms", _whole("num_atoms", self.num_atoms))
+        object.__setattr__(self, "charges", _whole("charges", self.charges))
         object.__setattr__(self, "positions", np.asarray(self.positions, dtype=np.float32))
         total = int(self.num_atoms.sum())
         if self.num_atoms.ndim != 1 or (self.num_atoms < 1).any():
@@ -78,12 +77,20 @@ class MoleculeSet:
 
     @classmethod
     def concatenate(cls, sets: Sequence["MoleculeSet"]) -> "MoleculeSet":
-        """Several sets with the same properties, at least one, as one."""
+        """Several sets, at least one, as one; a property that a set lacks is unknown there (see `join_columns`)."""
+        sizes = [len(part) for part in sets]
+        properties: dict[str, NDArray[Any]] = {}
+        for name in dict.fromkeys(name for part in sets for name in part.properties):
+            column = join_columns(name, [_array_or_none(part.properties.get(name)) for part in sets], sizes)
+            for misfit in column.misfits:
+                note(misfit.sentence)
+            if column.values is not None:
+                properties[name] = column.values
         return cls(
             np.concatenate([part.num_atoms for part in sets]),
             np.concatenate([part.charges for part in sets]),
             np.concatenate([part.positions for part in sets]),
-            {name: np.concatenate([part.properties[name] for part in sets]) for name in sets[0].properties},
+            properties,
         )
 
     @classmethod
@@ -98,6 +105,18 @@ class MoleculeSet:
             return cls(np.zeros(0), np.zeros(0), np.zeros((0, 3)), properties or {})
         sizes = np.array([len(c) for c in charges])
         return cls(sizes, np.concatenate(charges), np.concatenate(positions), properties or {})
+
+
+def _array_or_none(values: Any) -> NDArray[Any] | None:
+    return None if values is None else np.asarray(values)
+
+
+def _whole(name: str, values: Any) -> NDArray[np.int64]:
+    """Numbers of any type as integers (DataError if that would change one)."""
+    given = np.asarray(values)
+    if given.dtype.kind == "f" and not ((given == np.floor(given)) & (np.abs(given) < 2**62)).all():
+        raise DataError(f"{name} must be whole numbers.")
+    return np.asarray(given, dtype=np.int64)
 
 
 def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
@@ -127,25 +146,12 @@ def load_npz(path: Path | str) -> MoleculeSet:
     Raises:
         DataError: missing file, not an npz, missing arrays, or arrays that do not fit each other.
     """
-    path = Path(path)
-    with readable_npz(path), np.load(path, allow_pickle=False) as arrays:
-        missing = [name for name in CORE_ARRAYS if name not in arrays]
-        if missing:
-            raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
-        loaded = {name: arrays[name] for name in arrays.files}
+    loaded = load_arrays(path := Path(path))
+    missing = [name for name in CORE_ARRAYS if name not in loaded]
+    if missing:
+        raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
     core = {name: loaded.pop(name) for name in CORE_ARRAYS}
     try:
         return MoleculeSet(**core, properties=loaded)
     except (DataError, ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
-
-
-@contextlib.contextmanager
-def readable_npz(path: Path) -> Iterator[None]:
-    """Raise the DataError of whatever makes reading an `.npz` file fail within the block."""
-    if not path.is_file():
-        raise DataError(f"data file {path} does not exist.")
-    try:
-        yield
-    except (OSError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable .npz molecule store ({error}).") from error

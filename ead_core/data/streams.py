@@ -13,17 +13,11 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from rdkit import rdBase
 
-from ead_core.data.formats import MOLECULE_FILES, extension_of, reader_of
-from ead_core.data.npz_stream import npz_batches
-from ead_core.data.parquet import molecules_of, parquet_batches
+from ead_core.data.readers import is_text, table_batches, unparsed_records
 from ead_core.data.records import Named, ReadReport, Unparsed, assemble, screen
-from ead_core.data.sdf import unparsed_sdf
-from ead_core.data.texts import natural_key, open_text
-from ead_core.data.xyz import unparsed_xyz
-from ead_core.errors import DataError
+from ead_core.data.sources import molecule_files
 
 BATCH = 128  # records that are read together; what is numbered is numbered batch by batch
-_PREFERRED = (".parquet", ".npz", ".sdf.gz", ".sdf", ".xyz")  # of a folder that has the same molecules in several kinds
 
 
 class Batch(NamedTuple):
@@ -47,33 +41,22 @@ def batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[Batch]:
     """At most `size` records at a time, in order; a batch does not reach across files.
 
     Args:
-        sources: molecule files, or folders of them (of one kind: parquet if there is any, else npz, SDF, xyz).
+        sources: molecule files, or folders of them; see `sources` for what is read of a folder.
         size: records per batch.
 
     Raises:
         DataError: a source that does not exist, is of an unknown kind, or cannot be read.
     """
     for path in itertools.chain.from_iterable(map(molecule_files, sources)):
-        whole = reader_of(path)
-        cut = _CUTTERS.get(extension_of(path, MOLECULE_FILES))
-        yield from cut(path, size) if cut else _slices(whole(path, lambda done: None), size)
+        if is_text(path):
+            yield from _cut_records(unparsed_records(path), size)
+        else:
+            yield from itertools.starmap(Batch, table_batches(path, size))
 
 
 def read_batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[ReadReport]:
     """The same, read."""
     return (batch.read() for batch in batches(sources, size))
-
-
-def molecule_files(source: Path) -> list[Path]:
-    """The file itself, or the molecule files of a folder in natural order (DataError if there are none)."""
-    if not source.is_dir():
-        return [source]
-    found = [path for path in source.iterdir() if path.is_file() and not path.name.startswith(".")]
-    for kind in _PREFERRED:
-        of_kind = [path for path in found if extension_of(path, MOLECULE_FILES) == kind]
-        if of_kind:
-            return sorted(of_kind, key=lambda path: natural_key(path.name))
-    raise DataError(f"{source} is a folder without molecule files ({', '.join(_PREFERRED)}).")
 
 
 def _cut_records(records: Iterator[Unparsed], size: int) -> Iterator[Batch]:
@@ -83,50 +66,6 @@ def _cut_records(records: Iterator[Unparsed], size: int) -> Iterator[Batch]:
 
 def _parsed(records: Sequence[Unparsed]) -> Named:
     return assemble(parse() for parse in records)
-
-
-def _cut_sdf(path: Path, size: int) -> Iterator[Batch]:
-    return _cut_records(unparsed_sdf(path), size)
-
-
-def _cut_xyz(path: Path, size: int) -> Iterator[Batch]:
-    with open_text(path) as file:
-        yield from _cut_records(unparsed_xyz(path.name, (line.rstrip("\n") for line in file)), size)
-
-
-def _cut_npz(path: Path, size: int) -> Iterator[Batch]:
-    first = 1
-    for molecules in npz_batches(path, size):
-        names = [f"{path.name}, molecule {number}" for number in range(first, first + len(molecules))]
-        yield Batch(len(names), functools.partial(Named, names, molecules))
-        first += len(names)
-
-
-def _cut_parquet(path: Path, size: int) -> Iterator[Batch]:
-    first = 1
-    for rows in parquet_batches(path, size):
-        yield Batch(len(rows), functools.partial(molecules_of, rows, path, first))
-        first += len(rows)
-
-
-_CUTTERS: dict[str, Callable[[Path, int], Iterator[Batch]]] = {
-    ".sdf": _cut_sdf,
-    ".sdf.gz": _cut_sdf,
-    ".xyz": _cut_xyz,
-    ".npz": _cut_npz,
-    ".parquet": _cut_parquet,
-}
-
-
-def _slices(whole: Named, size: int) -> Iterator[Batch]:
-    """Of what is in memory; the bad ones follow the good ones."""
-    for start in range(0, len(whole.names), size):
-        rows = range(start, min(start + size, len(whole.names)))
-        names = [whole.names[row] for row in rows]
-        yield Batch(len(rows), functools.partial(Named, names, whole.molecules.select(rows)))
-    for start in range(0, len(whole.skipped), size):
-        bad = whole.skipped[start : start + size]
-        yield Batch(len(bad), functools.partial(Named, [], whole.molecules.select([]), bad))
 
 
 def molecules_at(sources: Sequence[Path], numbers: Iterable[int]) -> dict[int, tuple[NDArray[Any], NDArray[Any]]]:

@@ -1,6 +1,7 @@
-"""XYZ text, plain or in the layout of GDB9: frames, their atoms, and the plain writer.
+"""XYZ text, plain, extended (extxyz.py) or in the layout of GDB9 (gdb9.py): frames, their atoms, and the plain writer.
 
-A frame is a line with the number of atoms, a comment line, and one line `element x y z …` per atom in Å.
+A frame is a line with the number of atoms, a comment line, and one line per atom: `element x y z …`, in Å, unless the
+comment says in which columns these are.
 """
 
 import functools
@@ -13,15 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.columns import known_name
+from ead_core.data.extxyz import PLAIN, Layout, layout_of, parse_comment, periodic_cell
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
-from ead_core.data.records import HEAVIEST, Outcome, Property, Record, Unparsed, attempt, records_of
+from ead_core.data.numerals import parse_float
+from ead_core.data.records import HEAVIEST, Property, Record, Unparsed, attempt, records_of
 from ead_core.data.store import MoleculeSet
-from ead_core.data.texts import parse_float
+from ead_core.data.texts import too_long
 from ead_core.elements import atomic_number, element_symbol
 from ead_core.errors import DataError
 from ead_core.files import write_aside
+from ead_core.limits import RECORD
 
-_COUNT = re.compile(r"\s*\d{1,9}\s*")
+_COUNT = re.compile(r"\s*[0-9]{1,9}\s*")
+_FEW = 3  # atoms whose numbers may well be 1, 2, 3
 
 
 class Frame(NamedTuple):
@@ -33,29 +39,31 @@ class Frame(NamedTuple):
     body: list[str]
 
 
-def parse_xyz(name: str, text: str) -> Iterator[Outcome]:
-    """Molecules of one xyz text, plain or GDB9; a bad frame does not disturb its neighbours."""
-    return (parse() for parse in unparsed_xyz(name, text.splitlines()))
-
-
 def unparsed_xyz(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
-    """The same before they are parsed, from lines that are read as they are needed."""
-    for number, frame in enumerate(_frames(lines), start=1):
+    """Molecules of the lines of an xyz text, before they are parsed; a bad frame does not disturb its neighbours.
+
+    Raises:
+        DataError: a frame is longer than `limits.RECORD`.
+    """
+    for number, frame in enumerate(_frames(name, lines), start=1):
         told = f"{name}, molecule {number} (line {frame.line})"
         yield functools.partial(attempt, told, functools.partial(_record, frame))
 
 
-def _frames(lines: Iterable[str]) -> Iterator[Frame]:
+def _frames(name: str, lines: Iterable[str]) -> Iterator[Frame]:
     """Cut at every line that is a lone integer, except where a comment is due."""
-    first, frame = 0, list[str]()
+    first, frame, room = 0, list[str](), RECORD
     for number, line in enumerate(lines, start=1):
         opens = len(frame) != 1 and _COUNT.fullmatch(line) if frame else line.strip()
         if opens and frame:
             yield _frame(first, frame)
         if opens:
-            first, frame = number, []
+            first, frame, room = number, [], RECORD
         if opens or frame:
-            frame.append(line)
+            frame.append(line.rstrip("\n"))
+            room -= len(line)
+        if room < 0:
+            raise DataError(too_long(name, first))
     if frame:
         yield _frame(first, frame)
 
@@ -74,32 +82,48 @@ def _record(frame: Frame) -> Record:
     atoms, rest = frame.body[:count], frame.body[count:]
     if len(atoms) < count:
         raise DataError(f"it should have {count} atoms, but only {len(atoms)} lines follow.")
-    charges, positions = _atoms(atoms, first_line=frame.line + 2)
-    properties: dict[str, Property] = {}
     if frame.comment.startswith(GDB9_MARK):
-        properties = gdb9_properties(frame.comment, rest)
-    elif rest:
+        charges, positions = _atoms(atoms, frame.line + 2)
+        return Record(charges, positions, gdb9_properties(frame.comment, rest))
+    if rest:
         raise DataError(f"it should have {count} atoms, but {count + len(rest)} lines follow.")
-    return Record(charges, positions, properties)
+    comment = parse_comment(frame.comment)
+    charges, positions = _atoms(atoms, frame.line + 2, comment.columns)
+    properties = {known_name(key): value for key, value in comment.properties.items()}
+    return Record(charges, positions, properties, periodic_cell(comment, positions))
 
 
-def _atoms(lines: list[str], first_line: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _atoms(lines: list[str], first_line: int, columns: str | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    layout = layout_of(PLAIN if columns is None else columns)
     charges, positions = [], []
     for number, line in enumerate(lines, start=first_line):
+        words = line.split()
+        if columns is not None and len(words) != layout.width:
+            raise DataError(f"line {number} must have the {layout.width} columns of its Properties, not {len(words)}.")
         try:
-            symbol, *coordinates = line.split()
-            x, y, z = (parse_float(word) for word in coordinates[:3])
-        except ValueError as error:
-            raise DataError(f"line {number} must be 'element x y z', not '{line.strip()[:40]}'.") from error
-        charges.append(_charge(symbol))
+            x, y, z = (parse_float(word) for word in words[layout.position : layout.position + 3])
+            element = words[layout.element]
+        except (ValueError, IndexError) as error:
+            raise DataError(f"line {number} must be '{_shape(layout)}', not '{line.strip()[:40]}'.") from error
+        charges.append(_charge(element))
         positions.append((x, y, z))
+    if columns is None and len(charges) > _FEW and charges == list(range(1, len(charges) + 1)):
+        raise DataError("its first column counts the atoms, where their elements should be.")
     return np.array(charges, dtype=np.int64), np.array(positions, dtype=np.float64).reshape(-1, 3)
+
+
+def _shape(layout: Layout) -> str:
+    """How a line should look: element and position among other columns."""
+    words = ["…"] * layout.width
+    words[layout.element] = "element"
+    words[layout.position : layout.position + 3] = "x", "y", "z"
+    return " ".join(words)
 
 
 @functools.lru_cache(maxsize=4096)
 def _charge(word: str) -> int:
     """Atomic number of an element symbol in any case, or of an atomic number."""
-    charge = int(word) if re.fullmatch(r"\d{1,3}", word) else atomic_number(word.capitalize())
+    charge = int(word) if re.fullmatch(r"[0-9]{1,3}", word) else atomic_number(word.capitalize())
     if not 1 <= charge <= HEAVIEST:
         raise DataError(f"'{word}' is not an element symbol or atomic number.")
     return charge

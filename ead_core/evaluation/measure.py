@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rdkit import Chem
 
+from ead_core.data.columns import TOTAL_CHARGE, fit_cell
 from ead_core.data.store import MoleculeSet
 from ead_core.elements import element_symbol
 from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
@@ -24,7 +24,11 @@ from ead_core.evaluation.tally import Tally
 from ead_core.evaluation.valency import unusual_atoms, valencies
 from ead_core.metrics.chemistry import assess
 
-CARRIED = ("id", "seed", "nfe", "seconds", "hardware", "molecule", "index", "name")  # properties that the table keeps
+CARRIED: dict[str, type[int] | type[float] | type[str]] = {  # properties that the table keeps, as far as they fit
+    **dict.fromkeys(("id", "seed", "index"), int),
+    **dict.fromkeys(("nfe", "seconds"), float),
+    **dict.fromkeys(("hardware", "molecule", "name"), str),
+}
 
 
 def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
@@ -155,13 +159,15 @@ _STAGES: dict[str, Callable[[Chem.Mol, Measures, Tally], Row]] = {
 
 
 def _carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:
-    return {name: molecules.properties[name][index].item() for name in CARRIED if name in molecules.properties}
+    properties = molecules.properties
+    return {name: fit_cell(properties[name][index], kind) for name, kind in CARRIED.items() if name in properties}
 
 
 def net_charge(molecules: MoleculeSet, index: int) -> int:
     """What the file says, else 0."""
-    values = molecules.properties.get("formal_charge")
-    return 0 if values is None or not np.isfinite(values[index]) else int(values[index])
+    values = molecules.properties.get(TOTAL_CHARGE)
+    charge = None if values is None else fit_cell(values[index], int)
+    return int(charge or 0)
 
 
 def _formula(counts: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.cpu import available_cores
+from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.store import MoleculeSet
 from ead_core.data.streams import read_batches
@@ -108,14 +109,16 @@ def relax_files(
     """
     task = functools.partial(relax_chunk, method=method, seconds=seconds)
     dropped: Counter[str] = Counter()
-    parts, attempts = [], 0
+    parts, attempts, losses = [], 0, Losses()
     for report, outcomes in done_apart(task, _chunks(sources), workers or available_cores()):
         moved = [one for found in outcomes for one in ([Moved(found.failure)] if found.failure else found.results[0])]
         dropped.update(one.reason for one in moved if one.reason)
         dropped.update(["unreadable"] * len(report.skipped))
         attempts += len(report.molecules) + len(report.skipped)
         parts.append(_kept(report.molecules, moved))
+        losses.add(report)
         progress(len(moved) + len(report.skipped))
+    losses.tell()
     molecules = MoleculeSet.concatenate([part for part in parts if len(part)]) if any(map(len, parts)) else None
     if molecules is None:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.most_common())

@@ -12,6 +12,7 @@ import rdkit
 from numpy.typing import NDArray
 
 from ead_core.cpu import available_cores
+from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.streams import BATCH, batches, molecule_files
 from ead_core.errors import DataError
@@ -85,10 +86,13 @@ def measure_files(
     measures = Measures(frozenset(plan.parts), plan.seconds, table)
     task = functools.partial(measure_chunk, measures=measures)
     workers = min(plan.workers or available_cores(), -(-total // BATCH))
+    losses = Losses()
     for (number, report), outcomes in done_apart(task, work, workers, stages_of(measures)):
         rows, tally = _gathered(report, outcomes, sampled)
         parts.add(number, rows, tally)
+        losses.add(report)
         progress(len(rows))
+    losses.tell()
     found = parts.join(folder)
     parts.remove()
     return found

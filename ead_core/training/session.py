@@ -15,8 +15,11 @@ from ead_core.data.dataset import (
 )
 from ead_core.data.formats import read_molecules
 from ead_core.data.labels import labels_of
+from ead_core.data.losses import Losses
+from ead_core.data.properties import implausible
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.generation import sample
+from ead_core.errors import note
 from ead_core.metrics.stability import stability
 from ead_core.molecules import AtomTypes
 from ead_core.networks.denoiser import Denoiser
@@ -45,13 +48,17 @@ class Session:
 
 
 def prepare(config: Config) -> Session:
-    """Read and split the data of a recipe.
+    """Read and split the data of a recipe, and tell what reading has left out and which labels may be in another unit.
 
     Raises:
         DataError: the file is missing, unreadable, or holds no usable molecule, or not the properties of the recipe.
     """
     path = resolve_data_path(config.data.path)
-    molecules = read_molecules(path).molecules
+    report = read_molecules(path)
+    molecules = report.molecules
+    Losses([report]).tell()
+    for sentence in implausible(molecules, config.conditioning.properties):
+        note(sentence)
     split = split_indices(molecules, config.data.split, config.data.split_seed)
     train = molecules.select(split.train)
     labels = labels_of(train, config.conditioning, config.data.split_seed)

@@ -289,8 +289,9 @@ class TestBadRecords:
         second = molblock() + "> <note>\nfine\n\n"  # no end mark
         report = read_molecules(put(tmp_path, "a.sdf", first + second))
         properties = report.molecules.properties
-        # `note` is not a number in every molecule, and `charges` is a name of the store itself.
-        assert set(properties) == {"long", "gap", "smiles", "charges_"}
+        # `charges` is a name of the store itself.
+        assert set(properties) == {"name", "long", "gap", "smiles", "note", "charges_"}
+        assert properties["note"].tolist() == ["1", "fine"]
         np.testing.assert_array_equal(properties["long"], [1e20, np.nan])
         np.testing.assert_array_equal(properties["gap"], [0.5, np.nan])
         assert properties["smiles"].tolist() == ["O", ""]

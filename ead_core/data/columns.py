@@ -1,0 +1,353 @@
+"""Columns out of values of any type: whole numbers, numbers or text, and what did not fit into them.
+
+A column is one array [M]: int64, float64 with NaN where a value is unknown, or text with '' where it is unknown.
+No value is changed to make it fit: it stays what it is, or it is unknown and counted.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.data.numerals import exact, parse_number
+
+TEXT_PROPERTIES = (
+    "smiles",
+    "molecule",
+    "name",
+    "title",
+    "warning",
+    "hardware",
+)  # text even where it looks like numbers
+TOTAL_CHARGE = "formal_charge"
+NUMERIC_PROPERTIES = (  # numbers even where most cells are none
+    *("rotA", "rotB", "rotC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv"),
+    TOTAL_CHARGE,
+)
+IDENTIFIERS = ("id", "index", "seed")  # True and False are none
+NO_NUMBER = "no number, counts as unknown"
+KEPT_AS_TEXT = "no number, so that the column is kept as text"
+NO_SCALAR = "not a single value, left out"
+NO_TOTAL_CHARGE = "no whole number, so that the column is not taken for total charges"
+CONTRADICTION = "not the total charge that the record states elsewhere, which counts"
+TOO_LONG = "a text too long to be kept, counts as unknown"
+_WIDEST = 2**26  # characters of a fixed-width text array that are always allowed
+_WASTE = 8  # how much larger than its texts a greater one may be
+_CHARGE_NAMES = (
+    "formalcharge",
+    "totalcharge",
+    "netcharge",
+    "pubchemtotalcharge",
+    "charge",
+)  # the first that is there counts
+_LARGEST_CHARGE = 1000
+_LARGEST_FLOAT = float(np.finfo(np.float64).max)
+_CODE = re.compile(r"[+-]?[0-9]+")
+_ALMOST = re.compile(
+    r"[+-]?[0-9][0-9.]*(?:[,'’][0-9]+)+(?:\.[0-9]+)?(?:\s*[^\W\d_].*)?|[+-]?[0-9][0-9.]*\s*[^\W\d_%°].*"
+)
+
+Cell = bool | int | float | str
+
+
+class Text(str):
+    """A text that its source marks as one, by quotes for example, so that it is no number even if it looks like one."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Values that a column could not take as they are.
+
+    Attributes:
+        column: its name.
+        reason: what such a value is and what became of it.
+        count: how many there are.
+        example: one of them.
+    """
+
+    column: str
+    reason: str
+    count: int
+    example: str
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return f"property '{self.column}': {self.count:,} × {self.reason} ({self.example})."
+
+
+class Column(NamedTuple):
+    """An array [M] of int64, float64 or text, None if no value fits into one; and what did not fit."""
+
+    values: NDArray[Any] | None
+    misfits: tuple[Misfit, ...] = ()
+
+
+def make_columns(
+    values: Mapping[str, Sequence[object] | NDArray[Any]], *, typed: bool = False
+) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:
+    """All columns of a table, and what did not fit into them; the total charge is called `formal_charge` in the end.
+
+    Args:
+        values: by name, see `make_column`.
+        typed: see `make_column`.
+    """
+    columns = {name: make_column(name, cells, typed=typed) for name, cells in values.items()}
+    arrays = {name: column.values for name, column in columns.items() if column.values is not None}
+    misfits = tuple(itertools.chain.from_iterable(column.misfits for column in columns.values()))
+    return arrays, misfits + _settle_charges(arrays)
+
+
+def known_name(name: str) -> str:
+    """The name under which a property is known: that of a text property in lower case, any other as it is."""
+    return name.lower() if name.lower() in TEXT_PROPERTIES else name
+
+
+def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bool = False) -> Column:
+    """The column of any values.
+
+    Text is a number only as `parse_number` reads it, and a column is numeric if more than half of its values are
+    numbers (if any is, for the properties of QM9); else it is text, word for word. Integers with leading zeros, or too
+    large for a number, are codes, and make a column of integers text. Integers with unknown ones among them are floats.
+
+    Args:
+        name: of the column; some names are always text, others always numbers.
+        values: [M] Python or NumPy values; None and NaN are unknown, also an empty text; lists and the like do not fit.
+            An array of more than one axis stays as it is.
+        typed: the source tells text from numbers, so that text that looks like a number is text.
+    """
+    if _is_plain_array(name, values):
+        return Column(np.asarray(values))
+    cells = [_cell(value) for value in values]
+    nested = [cell for cell in cells if not isinstance(cell, Cell | None)]
+    scalars: list[Cell | None] = [cell if isinstance(cell, Cell) else None for cell in cells]
+    misfits = _misfit(name, NO_SCALAR, nested)
+    if nested and all(cell is None for cell in scalars):
+        return Column(None, misfits)
+    found = _scalar_column(name, scalars, typed=typed)
+    return Column(found.values, misfits + found.misfits)
+
+
+def join_columns(name: str, parts: Sequence[NDArray[Any] | None], sizes: Sequence[int]) -> Column:
+    """One column of several: unknown where a part has none, and of the type that all values together have.
+
+    Args:
+        name: of the column.
+        parts: arrays [M_i] (or [M_i, …], which are joined only if they agree), None where there is none.
+        sizes: M_i of every part.
+    """
+    arrays = [part for part in parts if part is not None]
+    if any(array.ndim > 1 for array in arrays):
+        return _join_nested(name, parts, sizes)
+    if len(arrays) == len(parts) and _agree(arrays):
+        return Column(np.concatenate(arrays))
+    lists = ([None] * size if part is None else part.tolist() for part, size in zip(parts, sizes, strict=True))
+    return make_column(name, list(itertools.chain.from_iterable(lists)), typed=_all_text(arrays))
+
+
+def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column [M] is neither NaN nor an empty text."""
+    if values.dtype.kind == "f":
+        return ~np.isnan(values)
+    return values != "" if values.dtype.kind in "UO" else np.ones(len(values), dtype=bool)
+
+
+def fit_cell(value: object, kind: type[int] | type[float] | type[str]) -> int | float | str | None:
+    """A value for a column whose type is given, None if it is unknown or would have to be changed.
+
+    A whole float is an integer, and a number is also a text; but 1.5, True, '1', a list, and what has more than 64 bits
+    are no integers.
+    """
+    plain = _cell(value)
+    if plain is None or not isinstance(plain, Cell):
+        return None
+    if kind is str:
+        return _as_text(plain)
+    if isinstance(plain, bool | str):
+        return None
+    if kind is float:
+        return float(plain) if abs(plain) < _LARGEST_FLOAT else None
+    return int(plain) if float(plain).is_integer() and -(2**63) <= plain < 2**63 else None
+
+
+def _is_plain_array(name: str, values: object) -> bool:
+    """Whether nothing can be wrong with it."""
+    if not isinstance(values, np.ndarray):
+        return False
+    return values.ndim > 1 or (name not in TEXT_PROPERTIES and (values.dtype == np.int64 or values.dtype.kind == "f"))
+
+
+def _agree(arrays: Sequence[NDArray[Any]]) -> bool:
+    """Whether arrays can be joined as they are, without giving all texts the room of a giant one."""
+    (kind, *others) = {array.dtype.kind for array in arrays}
+    widest = max(array.dtype.itemsize for array in arrays) // 4
+    return not others and (kind in "biuf" or (kind == "U" and widest * sum(map(len, arrays)) <= _WIDEST))
+
+
+def _all_text(arrays: Iterable[NDArray[Any]]) -> bool:
+    return all(array.dtype.kind in "UO" for array in arrays)
+
+
+def _join_nested(name: str, parts: Sequence[NDArray[Any] | None], sizes: Sequence[int]) -> Column:
+    shapes = {part.shape[1:] for part in parts if part is not None}
+    if len(shapes) > 1 or any(part is not None and part.dtype.kind not in "biuf" for part in parts):
+        count = sum(size for part, size in zip(parts, sizes, strict=True) if part is not None)
+        return Column(None, (Misfit(name, NO_SCALAR, count, f"an array of shape {max(shapes, key=len)}"),))
+    (shape,) = shapes
+    empty = (np.full((size, *shape), np.nan) for size in sizes)
+    return Column(np.concatenate([blank if part is None else part for part, blank in zip(parts, empty, strict=True)]))
+
+
+def _cell(value: object) -> object:
+    """A scalar as Python's bool, int, float or text; None if it is unknown; what is no scalar as it is."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    if isinstance(value, Decimal):
+        value = float(value) if Decimal(float(value)) == value else str(value)
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if value is None or isinstance(value, Cell | list | tuple | dict | set | np.ndarray):
+        return value
+    return str(value)  # a date, for example
+
+
+def _scalar_column(name: str, cells: list[Cell | None], *, typed: bool) -> Column:
+    parse = not typed or _is_numeric_name(name)
+    numbers = [_number(name, cell, parse=parse) for cell in cells]
+    if _is_text(name, cells, numbers):
+        return _text_column(name, cells, numbers if parse else [])
+    whole = all(isinstance(number, int) for number in numbers)
+    fitting = numbers if whole else [number if _is_exact(number) else None for number in numbers]
+    wrong = [cell for cell, number in zip(cells, fitting, strict=True) if cell is not None and number is None]
+    if whole and numbers:
+        return Column(np.array(numbers, dtype=np.int64))
+    values = np.array([np.nan if number is None else number for number in fitting], dtype=np.float64)
+    return Column(values, _misfit(name, NO_NUMBER, wrong))
+
+
+def _number(name: str, cell: Cell | None, *, parse: bool) -> int | float | None:
+    if isinstance(cell, bool):
+        return None if name in IDENTIFIERS else int(cell)
+    if isinstance(cell, str):
+        marked = isinstance(cell, Text) and not _is_numeric_name(name)
+        return parse_number(cell.strip()) if parse and not marked else None
+    return exact(cell) if isinstance(cell, int) else cell
+
+
+def _is_numeric_name(name: str) -> bool:
+    return name in NUMERIC_PROPERTIES or _charge_rank(name) is not None
+
+
+def _is_exact(number: float | None) -> bool:
+    """Whether a float holds it."""
+    return number is not None and (isinstance(number, float) or int(float(number)) == number)
+
+
+def _is_text(name: str, cells: list[Cell | None], numbers: list[int | float | None]) -> bool:
+    if name in TEXT_PROPERTIES:
+        return True
+    known = sum(cell is not None for cell in cells)
+    found = [number for number in numbers if number is not None]
+    if name in NUMERIC_PROPERTIES:
+        return name != TOTAL_CHARGE and known > 0 and not found
+    whole = all(isinstance(number, int) for number in found)
+    if whole and any(map(_is_code, cells, numbers)):
+        return True
+    if whole and len(found) < len(cells) and not all(map(_is_exact, found)):
+        return True  # the unknown ones make it floats, which would change these
+    texts = sum(isinstance(cell, str) and number is None for cell, number in zip(cells, numbers, strict=True))
+    return texts > 0 and len(found) <= texts
+
+
+def _is_code(cell: Cell | None, number: float | None) -> bool:
+    if cell is None or number is not None or isinstance(cell, bool | float):
+        return False
+    return isinstance(cell, int) or _CODE.fullmatch(cell.strip()) is not None
+
+
+def _text_column(name: str, cells: list[Cell | None], numbers: list[int | float | None]) -> Column:
+    """The cells as text; it is told if most of them are numbers, or nearly (`0.25 Hartree`, `0,25`)."""
+    texts = ["" if cell is None else _as_text(cell) for cell in cells]
+    array, misfits = _text_array(name, texts)
+    if name not in TEXT_PROPERTIES and numbers:
+        wrong = [text for text, number in zip(texts, numbers, strict=True) if text and number is None]
+        wrong = [text for text in wrong if not _CODE.fullmatch(text)]
+        almost = sum(number is not None for number in numbers) + sum(
+            _ALMOST.fullmatch(text) is not None for text in wrong
+        )
+        if 2 * almost >= sum(map(bool, texts)):
+            misfits += _misfit(name, KEPT_AS_TEXT, wrong)
+    return Column(array, misfits)
+
+
+def _as_text(cell: Cell) -> str:
+    """Whole floats are integers that had unknown ones among them."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53 else str(cell)
+
+
+def _text_array(name: str, texts: list[str]) -> tuple[NDArray[Any], tuple[Misfit, ...]]:
+    """Texts as wide as the widest, but for those that alone would make the array many times larger than its content."""
+    lengths = np.sort(np.array([len(text) for text in texts], dtype=np.int64))
+    allowed = len(texts) * lengths <= np.maximum(_WIDEST, _WASTE * np.cumsum(lengths))
+    widest = int(lengths[allowed].max(initial=0))
+    long = [text for text in texts if len(text) > widest]
+    kept = [text if len(text) <= widest else "" for text in texts] if long else texts
+    return np.array(kept, dtype=f"<U{max(widest, 1)}"), _misfit(name, TOO_LONG, long)
+
+
+def _settle_charges(columns: dict[str, NDArray[Any]]) -> tuple[Misfit, ...]:
+    """Give the total charge, by whatever names it is known, its one name; what cannot be it keeps its own."""
+    names = sorted((name for name in columns if _charge_rank(name) is not None), key=lambda n: _charge_rank(n) or 0)
+    total: NDArray[Any] | None = None
+    misfits: tuple[Misfit, ...] = ()
+    for name in names:
+        values = columns[name]
+        wrong = _no_charges(values)
+        if wrong.any() and (name != TOTAL_CHARGE or values.ndim > 1):
+            misfits += _misfit(name, NO_TOTAL_CHARGE, values[wrong].tolist())
+            columns.pop(TOTAL_CHARGE if name == TOTAL_CHARGE else "", None)
+            continue
+        misfits += _misfit(name, NO_NUMBER, values[wrong].tolist())
+        values = np.where(wrong, np.nan, values)
+        if total is None:
+            total = values.astype(np.float64)
+        against = ~np.isnan(total) & ~np.isnan(values) & (total != values)
+        total = np.where(np.isnan(total), values, total)
+        misfits += _misfit(name, CONTRADICTION, values[against].astype(np.int64).tolist())
+        if not against.any():
+            del columns[name]
+    if total is not None:
+        columns[TOTAL_CHARGE] = total if np.isnan(total).any() else total.astype(np.int64)
+    return misfits
+
+
+def _charge_rank(name: str) -> int | None:
+    """The place of a name among those of the total charge."""
+    plain = re.sub(r"[\W_]+", "", name).lower()
+    return _CHARGE_NAMES.index(plain) if plain in _CHARGE_NAMES else None
+
+
+def _no_charges(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which known values [M] cannot be the charge of a molecule."""
+    if values.ndim > 1 or values.dtype.kind not in "if":
+        return np.array([str(value) != "" for value in values])
+    return ~np.isnan(values) & ((values != np.round(values)) | (np.abs(values) >= _LARGEST_CHARGE))
+
+
+def _misfit(name: str, reason: str, cells: Sequence[object]) -> tuple[Misfit, ...]:
+    return (Misfit(name, reason, len(cells), _shown(cells[0])),) if cells else ()
+
+
+def _shown(cell: object) -> str:
+    text = " ".join(str(cell)[:200].split())
+    return f"'{text[:40]}…'" if len(text) > 40 else f"'{text}'"
