@@ -8,21 +8,25 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.molecule import Molecule
 from ead_core.errors import DataError
 from ead_core.files import write_aside
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MoleculeSet:
     """M molecules without padding.
+
+    `molecules[3]` is a `Molecule`, `molecules[10:20]` and `molecules[mask]` are sets; a loop yields every `Molecule`.
 
     Attributes:
         num_atoms: [M] atoms per molecule, each ≥ 1.
@@ -55,14 +59,44 @@ class MoleculeSet:
     def __len__(self) -> int:
         return len(self.num_atoms)
 
-    @property
+    def __repr__(self) -> str:
+        names = ", ".join(self.properties) or "none"
+        return f"MoleculeSet({len(self):,} molecules, {len(self.charges):,} atoms, properties: {names})"
+
+    def __iter__(self) -> Iterator[Molecule]:
+        return (self._at(index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, chosen: int) -> Molecule: ...
+
+    @overload
+    def __getitem__(self, chosen: slice | NDArray[Any] | Sequence[int] | Sequence[bool]) -> "MoleculeSet": ...
+
+    def __getitem__(self, chosen: Any) -> "Molecule | MoleculeSet":
+        if isinstance(chosen, slice):
+            return self.select(range(len(self))[chosen])
+        return self._at(range(len(self))[chosen]) if np.ndim(chosen) == 0 else self.select(chosen)
+
+    def _at(self, index: int) -> Molecule:
+        charges, positions = self.molecule(index)
+        values = {name: np.asarray(column)[index] for name, column in self.properties.items()}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return Molecule(charges, positions, plain)
+
+    def _repr_html_(self) -> str:
+        """A table of the first molecules, which notebooks show."""
+        from ead_core.data.notebook import html_table
+
+        return html_table(self)
+
+    @cached_property
     def offsets(self) -> NDArray[Any]:
         """[M + 1] index of each molecule's first atom, and the total."""
         return np.concatenate([[0], np.cumsum(self.num_atoms)])
 
     def molecule(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Atomic numbers [N] and positions [N, 3] of one molecule."""
-        start = int(self.num_atoms[:index].sum())
+        start = int(self.offsets[:-1][index])
         stop = start + int(self.num_atoms[index])
         return self.charges[start:stop], self.positions[start:stop]
 
@@ -78,12 +112,14 @@ class MoleculeSet:
 
     @classmethod
     def concatenate(cls, sets: Sequence["MoleculeSet"]) -> "MoleculeSet":
-        """Several sets with the same properties, at least one, as one."""
+        """Several sets, at least one, as one; a property that a set lacks is unknown there (NaN or '')."""
+        names = dict.fromkeys(name for part in sets for name in part.properties)
+        sizes = [len(part) for part in sets]
         return cls(
             np.concatenate([part.num_atoms for part in sets]),
             np.concatenate([part.charges for part in sets]),
             np.concatenate([part.positions for part in sets]),
-            {name: np.concatenate([part.properties[name] for part in sets]) for name in sets[0].properties},
+            {name: _joined([part.properties.get(name) for part in sets], sizes) for name in names},
         )
 
     @classmethod
@@ -98,6 +134,15 @@ class MoleculeSet:
             return cls(np.zeros(0), np.zeros(0), np.zeros((0, 3)), properties or {})
         sizes = np.array([len(c) for c in charges])
         return cls(sizes, np.concatenate(charges), np.concatenate(positions), properties or {})
+
+
+def _joined(parts: Sequence[NDArray[Any] | None], sizes: Sequence[int]) -> NDArray[Any]:
+    """One column of several, unknown where there is none."""
+    known = [np.asarray(part) for part in parts if part is not None]
+    unknown = "" if any(part.dtype.kind in "UO" for part in known) else np.nan
+    shape = known[0].shape[1:]
+    pairs = zip(parts, sizes, strict=True)
+    return np.concatenate([np.full((size, *shape), unknown) if part is None else part for part, size in pairs])
 
 
 def save_npz(molecules: MoleculeSet, path: Path | str) -> None:

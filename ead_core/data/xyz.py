@@ -1,25 +1,21 @@
-"""XYZ text, plain or in the layout of GDB9: frames, their atoms, and the plain writer.
+"""Reading XYZ text, plain or in the layout of GDB9: frames and their atoms.
 
 A frame is a line with the number of atoms, a comment line, and one line `element x y z …` per atom in Å.
 """
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
-from ead_core.data.records import HEAVIEST, Outcome, Property, Record, Unparsed, attempt, records_of
-from ead_core.data.store import MoleculeSet
+from ead_core.data.records import HEAVIEST, Outcome, Property, Record, Unparsed, attempt
 from ead_core.data.texts import parse_float
-from ead_core.elements import atomic_number, element_symbol
+from ead_core.elements import atomic_number
 from ead_core.errors import DataError
-from ead_core.files import write_aside
 
 _COUNT = re.compile(r"\s*\d{1,9}\s*")
 
@@ -103,19 +99,3 @@ def _charge(word: str) -> int:
     if not 1 <= charge <= HEAVIEST:
         raise DataError(f"'{word}' is not an element symbol or atomic number.")
     return charge
-
-
-def write_xyz(molecules: MoleculeSet, path: Path) -> None:
-    """Write one frame per molecule; known scalar properties become `key=value` on the comment line."""
-    with write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
-        for record in records_of(molecules):
-            comment = " ".join(f"{key}={_quoted(value)}" for key, value in record.properties.items())
-            file.write(f"{len(record.charges)}\n{comment}\n")
-            for charge, (x, y, z) in zip(record.charges, record.positions, strict=True):
-                file.write(f"{element_symbol(charge):<2} {x:15.8f} {y:15.8f} {z:15.8f}\n")
-
-
-def _quoted(value: Property) -> str:
-    """The value as one word: text with blanks is quoted, so that a comment stays on its line."""
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if re.search(r"\s", text) else text

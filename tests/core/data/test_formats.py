@@ -122,7 +122,7 @@ class TestRoundTrips:
 
 def replace_perception(monkeypatch: pytest.MonkeyPatch, mol: Chem.Mol) -> None:
     """Let bond perception find this molecule."""
-    module = types.SimpleNamespace(to_rdkit=lambda *_: mol)
+    module = types.SimpleNamespace(molecule_by_table=lambda *_: mol)
     monkeypatch.setitem(sys.modules, "ead_core.metrics.chemistry", module)
 
 

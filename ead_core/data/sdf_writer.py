@@ -1,0 +1,146 @@
+"""Writing SDF: the perceived molecule, its title, its properties as data fields, and what is wrong with it.
+
+A field ends at a blank line and a record at `$$$$`, and the name of a field stands on one line between < and >: what
+does not fit is written in the nearest form that does, and told. Coordinates have four decimals (V2000); molecules that
+do not fit into V2000, by their number of atoms or the size of their coordinates, are written as V3000 with six.
+"""
+
+import contextlib
+import gzip
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from ead_core.data.molecule import Molecule
+from ead_core.data.store import MoleculeSet
+from ead_core.evaluation.identity import Identity, denotes, identify, kekulised
+from ead_core.files import write_aside
+
+_END = "$$$$"
+_WIDEST = 9999.0  # Å, of a coordinate in V2000's ten columns
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tab and line feed
+
+
+class SdfRecord(NamedTuple):
+    """A molecule as text, and which one it is."""
+
+    text: str
+    identity: Identity
+
+
+def write_sdf(molecules: MoleculeSet, path: Path) -> list[str]:
+    """Write every molecule, perceived once.
+
+    Returns:
+        A sentence for each thing that the file does not hold as it was, and for what RDKit cannot read.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    kinds: Counter[tuple[bool, bool]] = Counter()
+    with write_aside(path) as aside, _open_for_writing(aside) as file:
+        for record in sdf_records(molecules):
+            file.write(record.text)
+            kinds[record.identity.perceived, record.identity.readable] += 1
+    return [*_altered(molecules), *_badly_bonded(kinds)]
+
+
+def sdf_records(molecules: MoleculeSet) -> Iterator[SdfRecord]:
+    """The records one by one, each ending in `$$$$`."""
+    names = field_names(molecules.properties)
+    for molecule in molecules:
+        identity = identify(molecule)
+        values = {names.get(name, name): value for name, value in _values(molecule, identity).items()}
+        fields = "".join(f">  <{name}>\n{text}\n\n" for name, value in values.items() if (text := field_text(value)))
+        title = title_of(str(molecule.known.get("name", "")))
+        yield SdfRecord(f"{_molblock(identity.mol, title)}{fields}{_END}\n", identity)
+
+
+def _values(molecule: Molecule, identity: Identity) -> dict[str, str]:
+    """Its known properties, with its SMILES and what is wrong with it; its name only if the title cannot hold it."""
+    values = {name: str(value) for name, value in molecule.known.items()}
+    doubts = [values.pop("warning", ""), identity.warning]
+    if "name" in values and title_of(values["name"]) == values["name"]:
+        del values["name"]
+    given = values.get("smiles", "")
+    if not denotes(given, molecule):
+        values["smiles"] = identity.smiles
+        doubts += [f"its SMILES was {given}, which has other atoms"] if given else []
+    return {**values, "warning": "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt))}
+
+
+def _molblock(mol: Chem.Mol, title: str) -> str:
+    """A Kekulé structure; what has none is written with aromatic bonds."""
+    mol = kekulised(mol)
+    mol.SetProp("_Name", title)
+    wide = bool(np.abs(mol.GetConformer().GetPositions()).max() > _WIDEST)
+    with rdBase.BlockLogs():
+        return str(Chem.MolToMolBlock(mol, kekulize=False, forceV3000=wide))
+
+
+def title_of(name: str) -> str:
+    """The nearest to a name that fits on the first line of a record."""
+    title = " ".join(_CONTROL.sub(" ", name).split())
+    return f" {title}" if title.startswith(_END) else title
+
+
+def field_text(value: str) -> str:
+    """The nearest to a text that a data field can hold: no blank lines, no line that ends the record."""
+    lines = _CONTROL.sub(" ", re.sub(r"\r\n?", "\n", value)).split("\n")
+    return "\n".join(f" {line}" if line.startswith((_END, ">")) else line for line in lines if line.strip())
+
+
+def field_names(names: Iterable[str]) -> dict[str, str]:
+    """The nearest to each name that fits between < and > on one line, all of them different."""
+    found: dict[str, str] = {}
+    for name in names:
+        text = " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", name).split()) or "unnamed"
+        while text in found.values() or (text != name and text in names):
+            text += "_"
+        found[name] = text
+    return found
+
+
+def _altered(molecules: MoleculeSet) -> Iterator[str]:
+    """What an SDF cannot hold as it is."""
+    for name, field in field_names(molecules.properties).items():
+        if field != name:
+            yield f"property {name!r} is called '{field}' in the file."
+        values = np.asarray(molecules.properties[name])
+        if values.ndim > 1:
+            yield f"property '{field}' is left out: it has several values per molecule."
+        elif values.dtype.kind in "UO" and name != "name":
+            changed = sum(field_text(text).strip() != text for text in map(str, values.tolist()))
+            if changed:
+                yield f"{changed:,} texts of '{field}' have lost blank lines or blanks at their ends."
+
+
+def _badly_bonded(kinds: Counter[tuple[bool, bool]]) -> Iterator[str]:
+    """How many molecules, by whether they are perceived and readable, are not what a reader expects."""
+    unperceived, unreadable = kinds[False, True] + kinds[False, False], kinds[False, False]
+    if unperceived:
+        yield (
+            f"bonds of {unperceived:,} of {kinds.total():,} molecules cannot be perceived and are those of a distance "
+            f"table; RDKit cannot read {unreadable:,} of them (see their field 'warning')."
+        )
+
+
+@contextlib.contextmanager
+def _open_for_writing(path: Path) -> Iterator[TextIO]:
+    if path.suffix.lower() != ".gz":
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    # Neither time nor name in the header: equal molecules make equal files.
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as file,
+    ):
+        yield file
