@@ -1,6 +1,6 @@
 """Generated molecules as JSON or text, and the description of a model.
 
-SMILES are those of the perceived molecules as a whole. A molecule whose bonds cannot be perceived has none and keeps its
+SMILES are those of the whole perceived molecules. A molecule whose bonds cannot be perceived has none and keeps its
 place: `null` in JSON, an empty first column in SMILES text.
 """
 

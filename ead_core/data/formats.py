@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rdkit import rdBase
 
 from ead_core.data.gdb9 import read_exclusions
+from ead_core.data.names import fitting_names, renaming_notes
 from ead_core.data.parquet import load_parquet, write_parquet
 from ead_core.data.records import Named, Outcome, ReadReport, assemble, property_name, screen
 from ead_core.data.sdf import read_sdf
@@ -31,10 +32,10 @@ def _storing(write: Callable[[MoleculeSet, Path], None]) -> Callable[[MoleculeSe
     """The writer of a store of arrays, which uses some names itself."""
 
     def stored(molecules: MoleculeSet, path: Path) -> list[str]:
-        names = {name: property_name(name) for name in molecules.properties}
+        names = fitting_names(molecules.properties, property_name)
         properties = {names[name]: _without_objects(values) for name, values in molecules.properties.items()}
         write(replace(molecules, properties=properties), path)
-        return [f"property '{name}' is called '{new}' in the file." for name, new in names.items() if new != name]
+        return renaming_notes(names)
 
     return stored
 

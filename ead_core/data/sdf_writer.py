@@ -10,7 +10,7 @@ import gzip
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -18,6 +18,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from ead_core.data.molecule import Molecule
+from ead_core.data.names import fitting_names, renaming_notes
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.identity import Identity, denotes, identify, kekulised
 from ead_core.files import write_aside
@@ -48,12 +49,13 @@ def write_sdf(molecules: MoleculeSet, path: Path) -> list[str]:
         for record in sdf_records(molecules):
             file.write(record.text)
             kinds[record.identity.perceived, record.identity.readable] += 1
-    return [*_altered(molecules), *_badly_bonded(kinds)]
+    names = fitting_names(molecules.properties, _field_name)
+    return [*renaming_notes(names), *_altered(molecules, names), *_badly_bonded(kinds)]
 
 
 def sdf_records(molecules: MoleculeSet) -> Iterator[SdfRecord]:
     """The records one by one, each ending in `$$$$`."""
-    names = field_names(molecules.properties)
+    names = fitting_names(molecules.properties, _field_name)
     for molecule in molecules:
         identity = identify(molecule)
         values = {names.get(name, name): value for name, value in _values(molecule, identity).items()}
@@ -65,14 +67,15 @@ def sdf_records(molecules: MoleculeSet) -> Iterator[SdfRecord]:
 def _values(molecule: Molecule, identity: Identity) -> dict[str, str]:
     """Its known properties, with its SMILES and what is wrong with it; its name only if the title cannot hold it."""
     values = {name: str(value) for name, value in molecule.known.items()}
-    doubts = [values.pop("warning", ""), identity.warning]
+    known = values.pop("warning", "")
+    doubts = [known] + [identity.warning] * (identity.warning not in known)
     if "name" in values and title_of(values["name"]) == values["name"]:
         del values["name"]
     given = values.get("smiles", "")
     if not denotes(given, molecule):
         values["smiles"] = identity.smiles
         doubts += [f"its SMILES was {given}, which has other atoms"] if given else []
-    return {**values, "warning": "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt))}
+    return {**values, "warning": "; ".join(filter(None, doubts))}
 
 
 def _molblock(mol: Chem.Mol, title: str) -> str:
@@ -96,29 +99,24 @@ def field_text(value: str) -> str:
     return "\n".join(f" {line}" if line.startswith((_END, ">")) else line for line in lines if line.strip())
 
 
-def field_names(names: Iterable[str]) -> dict[str, str]:
-    """The nearest to each name that fits between < and > on one line, all of them different."""
-    found: dict[str, str] = {}
-    for name in names:
-        text = " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", name).split()) or "unnamed"
-        while text in found.values() or (text != name and text in names):
-            text += "_"
-        found[name] = text
-    return found
+def _field_name(name: str) -> str:
+    """The nearest to a name that fits between < and > on one line."""
+    return " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", name).split()) or "unnamed"
 
 
-def _altered(molecules: MoleculeSet) -> Iterator[str]:
-    """What an SDF cannot hold as it is."""
-    for name, field in field_names(molecules.properties).items():
-        if field != name:
-            yield f"property {name!r} is called '{field}' in the file."
+def _altered(molecules: MoleculeSet, names: Mapping[str, str]) -> Iterator[str]:
+    """What an SDF cannot hold as it is, besides names."""
+    for name, field in names.items():
         values = np.asarray(molecules.properties[name])
         if values.ndim > 1:
-            yield f"property '{field}' is left out: it has several values per molecule."
-        elif values.dtype.kind in "UO" and name != "name":
+            yield f"property {field!r} is left out: it has several values per molecule."
+        elif values.dtype.kind in "UO":
             changed = sum(field_text(text).strip() != text for text in map(str, values.tolist()))
             if changed:
-                yield f"{changed:,} texts of '{field}' have lost blank lines or blanks at their ends."
+                yield (
+                    f"{changed:,} texts of {field!r} are not as they were: a field holds no blank lines, no blanks at "
+                    "its ends, and no lines that begin with `$$$$` or `>`."
+                )
 
 
 def _badly_bonded(kinds: Counter[tuple[bool, bool]]) -> Iterator[str]:

@@ -93,6 +93,8 @@ def _lone_atom(bare: Chem.Mol, charge: int) -> Chem.Mol:
 def _with_orders(connected: Chem.Mol, charge: int) -> Chem.Mol:
     mol = Chem.Mol(connected)
     rdDetermineBonds.DetermineBondOrders(mol, charge=charge, embedChiral=False, maxIterations=MOST_ITERATIONS)
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(True)
     Chem.SanitizeMol(mol)
     return fewest_charges(mol)
 

@@ -144,9 +144,10 @@ class ShardMaker:
 
 
 def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
-    """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles` ('' where bonds cannot be perceived).
+    """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles`.
 
-    Nothing that varies is among their properties, hence no times.
+    SMILES are those of the perceived molecules, '' where bonds cannot be perceived. Nothing that varies is among their
+    properties, hence no times.
     """
     request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
     made = fulfil(plan.checkpoint, request)
