@@ -121,11 +121,12 @@ def _altered(molecules: MoleculeSet, names: Mapping[str, str]) -> Iterator[str]:
 
 def _badly_bonded(kinds: Counter[tuple[bool, bool]]) -> Iterator[str]:
     """How many molecules, by whether they are perceived and readable, are not what a reader expects."""
-    unperceived, unreadable = kinds[False, True] + kinds[False, False], kinds[False, False]
-    if unperceived:
+    unreadable, readable = kinds[False, False], kinds[False, True]
+    if unreadable or readable:
+        lost = f"; RDKit cannot read {unreadable:,} of these" if unreadable else ""
         yield (
-            f"bonds of {unperceived:,} of {kinds.total():,} molecules cannot be perceived and are those of a distance "
-            f"table; RDKit cannot read {unreadable:,} of them (see their field 'warning')."
+            f"of {kinds.total():,} molecules {unreadable + readable:,} have bonds of a distance table, because "
+            f"perception failed{lost} (see the field 'warning')."
         )
 
 

@@ -97,8 +97,8 @@ class TestWhatIsWrongIsSaid:
         unknown = MoleculeSet(bad.num_atoms, bad.charges, bad.positions, {"formal_charge": np.array([0])})
         both = MoleculeSet.concatenate([good, unknown])
         (note,) = write_molecules(both, tmp_path / "some.sdf")
-        assert note.startswith("bonds of 1 of 2 molecules cannot be perceived")
-        assert "RDKit cannot read 1 of them" in note
+        assert note.startswith("of 2 molecules 1 have bonds of a distance table")
+        assert "RDKit cannot read 1 of these" in note
         assert "RDKit cannot sanitise" in (tmp_path / "some.sdf").read_text()
 
     def test_of_pieces(self, tmp_path):
@@ -109,7 +109,7 @@ class TestWhatIsWrongIsSaid:
 
     def test_of_coordinates_that_are_no_numbers(self, tmp_path):
         lost = MoleculeSet.from_lists([np.array([6, 1])], [np.array([[0, 0, 0], [np.nan, 0, 0]])])
-        assert "cannot be perceived" in write_molecules(lost, tmp_path / "some.sdf")[0]
+        assert "perception failed" in write_molecules(lost, tmp_path / "some.sdf")[0]
         assert "not a finite number" in (tmp_path / "some.sdf").read_text()
 
     def test_once(self, tmp_path):
