@@ -22,7 +22,7 @@ from ead_core.diffusion.engine import Engine
 from ead_core.diffusion.fragments import Fragment
 from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.errors import told_in_one_sentence
-from ead_core.metrics.chemistry import smiles_of, to_rdkit
+from ead_core.metrics.chemistry import molecule_by_table, smiles_of
 from ead_core.metrics.intervals import wilson
 from ead_core.metrics.stability import stability
 from ead_core.training.checkpoint import load_checkpoint
@@ -58,7 +58,7 @@ def fragments(molecules: MoleculeSet, num: int) -> list[tuple[Fragment, int]]:
     generator, found = np.random.default_rng(0), []
     for index in generator.permutation(len(molecules)):
         charges, positions = molecules.molecule(int(index))
-        kept = cut(to_rdkit(charges, positions), float(generator.random()))
+        kept = cut(molecule_by_table(charges, positions), float(generator.random()))
         if kept is not None:
             found.append((Fragment(charges[kept], positions[kept].astype(np.float64)), len(charges)))
         if len(found) == num:
@@ -68,7 +68,9 @@ def fragments(molecules: MoleculeSet, num: int) -> list[tuple[Fragment, int]]:
 
 def in_one_piece(molecules: MoleculeSet) -> np.ndarray:
     """[M] whether all atoms are connected."""
-    return np.array([len(Chem.GetMolFrags(to_rdkit(*molecules.molecule(m)))) == 1 for m in range(len(molecules))])
+    return np.array(
+        [len(Chem.GetMolFrags(molecule_by_table(*molecules.molecule(m)))) == 1 for m in range(len(molecules))]
+    )
 
 
 def percent(hits: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from rdkit import Chem
 
 from ead_core.data.store import MoleculeSet
 from ead_core.elements import element_symbol
-from ead_core.metrics.chemistry import to_rdkit
+from ead_core.metrics.chemistry import molecule_by_table
 from ead_core.metrics.stability import stability
 
 CLASSES = (
@@ -59,7 +59,7 @@ def order_of_settling(molecules: MoleculeSet, settled: NDArray[Any]) -> Mapping[
     means: dict[str, list[float]] = {name: [] for name in CLASSES}
     for index in np.flatnonzero(stability(molecules).stable):
         rank = ranks(settled[offsets[index] : offsets[index + 1]])
-        for name, chosen in zip(CLASSES, classes(to_rdkit(*molecules.molecule(int(index)))), strict=True):
+        for name, chosen in zip(CLASSES, classes(molecule_by_table(*molecules.molecule(int(index)))), strict=True):
             if chosen.any():
                 means[name].append(float(rank[chosen].mean()))
     return {

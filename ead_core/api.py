@@ -3,6 +3,7 @@
 from ead_core.config import Config, load_config
 from ead_core.data.dataset import Statistics, compute_statistics, split_indices
 from ead_core.data.formats import read_molecules, write_molecules
+from ead_core.data.molecule import Molecule
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.generation import sample
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
@@ -11,6 +12,7 @@ from ead_core.errors import EADError
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import Plan
+from ead_core.exchange import from_rdkit, to_rdkit
 from ead_core.metrics.published import PublishedCard, compare_published, published_card
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
@@ -31,6 +33,7 @@ __all__ = [
     "Adaptive",
     # data
     "MoleculeSet",
+    "Molecule",
     "MoleculeBatch",
     "AtomTypes",
     "Statistics",
@@ -38,6 +41,8 @@ __all__ = [
     "split_indices",
     "read_molecules",
     "write_molecules",
+    "to_rdkit",
+    "from_rdkit",
     # measure
     "Card",
     "Plan",

@@ -17,7 +17,7 @@ from ead_core.cli_models import models
 from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
 from ead_core.config import SamplerConfig, parse_overrides, read_mapping
-from ead_core.console import OVERWRITE, progress_bar
+from ead_core.console import OVERWRITE, progress_bar, tell
 from ead_core.errors import ConfigError, told_in_one_sentence
 from ead_core.files import check_not_lost
 
@@ -119,9 +119,10 @@ def sample(
     if best_of:
         molecules = choose(molecules, candidates, chooser)
     made_on = {"hardware": np.full(len(molecules), hardware())}  # without it the seconds mean little
-    write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)
+    notes = write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
+    tell(notes)
     if record and recorder:
         keep_recording(recorder, molecules, record, model, seed, chosen)
 

@@ -1,16 +1,18 @@
 """`ead compare` and `ead relax`: cards side by side, and molecules after relaxation."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.console import OVERWRITE, progress_bar
+from ead_core.console import OVERWRITE, progress_bar, tell
 from ead_core.errors import ConfigError, DataError
 from ead_core.files import check_not_lost
 
 if TYPE_CHECKING:
+    from ead_core.evaluation.chunk import Row
     from ead_core.evaluation.compare import Evaluated
 
 WIDTH = 120  # characters of a line
@@ -47,7 +49,10 @@ def compare(
     _show(rows)
 
 
-def _evaluated(files: list[Path], reference: str | None, workers: int | None, folder: Path) -> "Evaluated":
+def _evaluated(
+    files: list[Path], reference: str | None, workers: int | None, folder: Path, lost: "Sequence[Row]" = ()
+) -> "Evaluated":
+    """The card of files, with further attempts of which there are no molecules."""
     from ead_core.evaluation.compare import load_evaluated
     from ead_core.evaluation.evaluate import evaluate_files
     from ead_core.evaluation.reference import load_reference
@@ -56,7 +61,7 @@ def _evaluated(files: list[Path], reference: str | None, workers: int | None, fo
     real = load_reference(reference, workers) if reference else None
     total = count_records(files)
     with progress_bar(f"measuring {files[0].name}", total) as progress:
-        evaluate_files(files, folder, Plan(workers=workers), real, progress=progress, total=total)
+        evaluate_files(files, folder, Plan(workers=workers), real, progress=progress, total=total, lost=lost)
     return load_evaluated(folder)
 
 
@@ -108,10 +113,11 @@ def relax(
         check_gfn2()
     with progress_bar("relaxing", count_records(files)) as progress:
         report = relax_files(files, method, workers, seconds, progress)
-    write_molecules(report.molecules, out)
+    notes = write_molecules(report.molecules, out)
     typer.echo(f"{len(report.molecules):,} of {report.attempts:,} molecules → {out}", err=True)
     for reason, count in report.dropped.most_common():
         typer.echo(f"  {count:>8,}  {reason}", err=True)
+    tell(notes)
     if card:
         before = _evaluated(files, reference, workers, card / "before")
-        _show(side_by_side([before, _evaluated([out], reference, workers, card / "after")]))
+        _show(side_by_side([before, _evaluated([out], reference, workers, card / "after", report.lost)]))

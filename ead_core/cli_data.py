@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ead_core.console import new_progress
+from ead_core.console import new_progress, tell
 
 if TYPE_CHECKING:
     from ead_core.data.losses import Losses
@@ -95,8 +95,9 @@ def _deliver(report: "ReadReport", out: Path) -> None:
     from ead_core.data.losses import Losses
     from ead_core.data.properties import implausible
 
-    write_molecules(report.molecules, out)
+    notes = write_molecules(report.molecules, out)
     typer.echo(f"{len(report.molecules):,} molecules → {out}")
+    tell(notes)
     if report.excluded:
         typer.echo(f"{report.excluded:,} molecules left out by the exclusion list")
     losses = Losses([report])

@@ -1,5 +1,7 @@
 """Element symbols and atomic numbers, as RDKit's periodic table has them."""
 
+from collections.abc import Mapping
+
 from rdkit import Chem
 
 from ead_core.errors import DataError
@@ -21,3 +23,10 @@ def atomic_number(symbol: str) -> int:
 def element_symbol(number: int) -> str:
     """Element symbol of an atomic number."""
     return str(_PERIODIC_TABLE.GetElementSymbol(int(number)))
+
+
+def hill_formula(counts: Mapping[str, int]) -> str:
+    """Formula of atoms counted by symbol, in Hill's order: C and H first where there is carbon, then the alphabet."""
+    first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
+    order = first + sorted(set(counts) - set(first))
+    return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order)

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from ead_core.data.molecule import Molecule
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import OutputError
+from ead_core.evaluation.identity import identify, kekulised
 from ead_core.files import write_aside
-from ead_core.metrics.bonds import find_bonds
 from ead_core.metrics.stability import stability
 
 COLOURS = {1: "#f2f2f2", 6: "#4d4d4d", 7: "#3050f8", 8: "#e8270f", 9: "#70c050", 16: "#e0c000", 17: "#1fb01f"}
@@ -29,7 +30,7 @@ def check_picture(path: Path) -> None:
 def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -> None:
     """Write a picture (format by extension) of all molecules, each marked as stable or not.
 
-    Bonds are those of the published distance tables; stability is EDM's.
+    Bonds are perceived ones, or those of the published distance table where perception fails; stability is EDM's.
 
     Args:
         molecules: the first ones fill the first row.
@@ -54,8 +55,7 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
         panel.set_axis_off()
         panel.set_aspect("equal")
     for index, panel in enumerate(axes[: len(molecules)]):
-        charges, positions = molecules.molecule(index)
-        _draw(panel, charges, positions)
+        _draw(panel, molecules[index])
         panel.set_title(
             "stable" if stable[index] else "unstable", fontsize=8, color="0.2" if stable[index] else "#b00020"
         )
@@ -63,14 +63,15 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
         figure.savefig(aside, dpi=110)
 
 
-def _draw(panel: Any, charges: NDArray[np.int64], positions: NDArray[np.float32]) -> None:
+def _draw(panel: Any, molecule: Molecule) -> None:
     """One molecule, far atoms first, so that near ones cover them."""
     from matplotlib.patches import Circle
 
-    flat = _flattest_view(positions)
+    charges, flat = molecule.charges, _flattest_view(molecule.positions)
     table = Chem.GetPeriodicTable()
-    for _, i, j, order in find_bonds(charges[None], positions[None]):
-        _draw_bond(panel, flat[i], flat[j], int(order))
+    for bond in kekulised(identify(molecule).mol).GetBonds():
+        order = round(bond.GetBondTypeAsDouble())
+        _draw_bond(panel, flat[bond.GetBeginAtomIdx()], flat[bond.GetEndAtomIdx()], order)
     for atom in np.argsort(flat[:, 2]):
         radius = BALL * table.GetRcovalent(int(charges[atom]))
         colour = COLOURS.get(int(charges[atom]), OTHER_COLOUR)

@@ -1,7 +1,7 @@
 """Generated molecules as JSON or text, and the description of a model.
 
-SMILES are those of EDM's validity: with hydrogens, of the largest piece. A molecule that has none keeps its place:
-`null` in JSON, an empty first column in SMILES text.
+SMILES are those of the whole perceived molecules. A molecule whose bonds cannot be perceived has none and keeps its
+place: `null` in JSON, an empty first column in SMILES text.
 """
 
 import json
@@ -12,10 +12,11 @@ import numpy as np
 
 from ead_core.data.formats import encode_molecules
 from ead_core.data.properties import unit_of
+from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.conditions import TARGET
 from ead_core.elements import element_symbol
-from ead_core.metrics.chemistry import smiles_of
+from ead_core.evaluation.identity import perceived_smiles
 from ead_core.training.checkpoint import CARD, find_checkpoint
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules
@@ -25,25 +26,23 @@ MEDIA_TYPES = {
     "xyz": "chemical/x-xyz",
     "smiles": "chemical/x-daylight-smiles",
 }
-_RECORD_END = "$$$$\n"
 
 
 def as_json(molecules: MoleculeSet, model: str) -> Molecules:
     """Everything about the molecules; positions to 10⁻⁶ Å."""
-    records = encode_molecules(molecules, ".sdf").decode().split(_RECORD_END)
     ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
     asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
     warnings = molecules.properties.get("warning", [""] * len(molecules))
     made = []
-    for index, smiles in enumerate(smiles_of(molecules)):
+    for index, record in enumerate(sdf_records(molecules)):
         charges, positions = molecules.molecule(index)
         made.append(
             Molecule(
                 id=ids[index],
-                smiles=smiles,
+                smiles=record.identity.smiles or None,
                 elements=[element_symbol(number) for number in charges],
                 positions=[[_finite(x) for x in row] for row in positions.astype(np.float64).round(6).tolist()],
-                sdf=records[index] + _RECORD_END,
+                sdf=record.text,
                 nfe=nfe[index],
                 targets={name.removeprefix(TARGET): _finite(values[index]) for name, values in asked.items()},
                 warning=str(warnings[index]) or None,
@@ -56,8 +55,8 @@ def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> by
     """An SDF, an XYZ file, or a line `SMILES<TAB>id` per molecule."""
     if kind != "smiles":
         return encode_molecules(molecules, f".{kind}")
-    rows = zip(smiles_of(molecules), molecules.properties["id"].tolist(), strict=True)
-    return "".join(f"{smiles or ''}\t{number}\n" for smiles, number in rows).encode()
+    rows = zip(perceived_smiles(molecules), molecules.properties["id"].tolist(), strict=True)
+    return "".join(f"{smiles}\t{number}\n" for smiles, number in rows).encode()
 
 
 def describe(border: Border) -> ModelDescription:

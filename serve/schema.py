@@ -141,14 +141,17 @@ class Molecule(BaseModel):
 
     id: int = Field(description="0 to num − 1; seed and id name a molecule.")
     smiles: str | None = Field(
-        description="Canonical SMILES with all hydrogens, of the largest piece; null if RDKit cannot sanitise the "
-        "molecule with the bonds perceived from its geometry (EDM's validity)."
+        description="Canonical SMILES of the whole molecule, with stereochemistry, without explicit hydrogens; null if "
+        "its bonds cannot be perceived from its geometry."
     )
     elements: list[str] = Field(description="Element symbols of the N atoms.")
     positions: list[list[float | None]] = Field(
         description="N rows of x, y, z in Å; null where the network has diverged."
     )
-    sdf: str = Field(description="The molecule as a record of an SDF, with perceived bonds.")
+    sdf: str = Field(
+        description="The molecule as a record of an SDF, with perceived bonds and charges; its field "
+        "`warning` says what is wrong with it."
+    )
     nfe: int = Field(description="Network calls the molecule took.")
     targets: dict[str, float | None] = Field(description="The values that were asked for.")
     warning: str | None = Field(description="Which of them lie outside of training; null if none does.")

@@ -68,7 +68,7 @@ def test_the_public_surface_is_what_it_says():
     import ead_core
 
     assert all(hasattr(ead_core, name) for name in ead_core.__all__)
-    assert len(ead_core.__all__) <= 25
+    assert len(ead_core.__all__) <= 28
     assert set(ead_core.__all__) <= set(dir(ead_core))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ead_core.nothing  # noqa: B018

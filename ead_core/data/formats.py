@@ -3,28 +3,54 @@
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rdkit import rdBase
 
 from ead_core.data.gdb9 import read_exclusions
+from ead_core.data.names import fitting_names, renaming_notes
 from ead_core.data.parquet import write_parquet
 from ead_core.data.readers import is_text, unparsed_records, whole_table
-from ead_core.data.records import Named, Outcome, ReadReport, assemble, screen
-from ead_core.data.sdf import write_sdf
+from ead_core.data.records import Named, Outcome, ReadReport, assemble, property_name, screen
+from ead_core.data.sdf_writer import write_sdf
 from ead_core.data.sources import molecule_files
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.data.xyz import write_xyz
+from ead_core.data.xyz_writer import write_xyz
 from ead_core.errors import DataError, OutputError
 from ead_core.files import check_writable
 
 Progress = Callable[[int], None]
 
 _PROGRESS_EVERY = 200  # records
-_WRITERS: dict[str, Callable[[MoleculeSet, Path], None]] = {
-    ".npz": save_npz,
-    ".parquet": write_parquet,
+
+
+def _storing(write: Callable[[MoleculeSet, Path], None]) -> Callable[[MoleculeSet, Path], list[str]]:
+    """The writer of a store of arrays, which uses some names itself."""
+
+    def stored(molecules: MoleculeSet, path: Path) -> list[str]:
+        names = fitting_names(molecules.properties, property_name)
+        properties = {names[name]: _without_objects(values) for name, values in molecules.properties.items()}
+        write(replace(molecules, properties=properties), path)
+        return renaming_notes(names)
+
+    return stored
+
+
+def _without_objects(values: NDArray[Any]) -> NDArray[Any]:
+    """Python's own objects as text, '' where there is none."""
+    values = np.asarray(values)
+    if values.dtype.kind != "O":
+        return values
+    return np.array(["" if value is None else str(value) for value in values.tolist()])
+
+
+_WRITERS: dict[str, Callable[[MoleculeSet, Path], list[str]]] = {
+    ".npz": _storing(save_npz),
+    ".parquet": _storing(write_parquet),
     ".xyz": write_xyz,
     ".sdf": write_sdf,
     ".sdf.gz": write_sdf,
@@ -68,8 +94,13 @@ def read_named(source: Path, progress: Progress | None = None) -> Named:
         return _joined(files, progress)
 
 
-def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
+def write_molecules(molecules: MoleculeSet, path: Path | str) -> list[str]:
     """Write molecules in the format of the extension: `.npz`, `.parquet`, `.xyz`, `.sdf` or `.sdf.gz`.
+
+    An SDF has the perceived bonds and charges; the other formats have no bonds.
+
+    Returns:
+        A sentence for each thing that the file does not hold as it was.
 
     Raises:
         OutputError: another extension, or a place that cannot be written.
@@ -77,7 +108,7 @@ def write_molecules(molecules: MoleculeSet, path: Path | str) -> None:
     path = Path(path)
     check_output(path)
     try:
-        _WRITERS[extension_of(path, _WRITERS)](molecules, path)
+        return _WRITERS[extension_of(path, _WRITERS)](molecules, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
 

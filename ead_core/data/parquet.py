@@ -193,12 +193,13 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def write_parquet(molecules: MoleculeSet, path: Path) -> None:
-    """Write `elements`, flat `positions` and every scalar property."""
+    """Write `elements`, flat `positions` and every property, as lists where it has several values per molecule."""
     offsets = molecules.offsets
     columns = {
         "elements": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(molecules.charges, pa.int32())),
         "positions": pa.ListArray.from_arrays(pa.array(3 * offsets, pa.int32()), pa.array(molecules.positions.ravel())),
     }
-    scalars = {name: pa.array(v) for name, v in molecules.properties.items() if np.ndim(v) == 1}
+    arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
+    properties = {name: pa.array(v if v.ndim == 1 else v.tolist()) for name, v in arrays.items()}
     with write_aside(path) as aside:
-        pq.write_table(pa.table({**columns, **scalars}), aside)
+        pq.write_table(pa.table({**columns, **properties}), aside)

@@ -1,17 +1,12 @@
-"""SDF, plain or `.gz`: many molfiles (V2000 or V3000) with data fields.
+"""Reading SDF: many molfiles (V2000 or V3000) with data fields.
 
 RDKit parses the molfiles; records and fields are cut here, because RDKit loses count after an empty record, and ends a
 field or a record at lines that look like an end but are part of a value.
 """
 
-import contextlib
 import functools
-import gzip
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -19,11 +14,9 @@ from rdkit import Chem, rdBase
 from ead_core.data.columns import CONTRADICTION, TOTAL_CHARGE, Misfit, known_name
 from ead_core.data.drawings import is_drawing
 from ead_core.data.numerals import parse_number
-from ead_core.data.records import Property, Record, Unparsed, attempt, records_of
-from ead_core.data.store import MoleculeSet
+from ead_core.data.records import Property, Record, Unparsed, attempt
 from ead_core.data.texts import too_long
 from ead_core.errors import DataError
-from ead_core.files import write_aside
 from ead_core.limits import RECORD
 
 _END = "$$$$"
@@ -162,43 +155,3 @@ def _with_molfile(
     if said and parse_number(said) != charge:
         misfits += (Misfit(TOTAL_CHARGE, CONTRADICTION, 1, f"'{said}'"),)
     return {**properties, TOTAL_CHARGE: charge}, misfits
-
-
-def write_sdf(molecules: MoleculeSet, path: Path) -> None:
-    """Write every molecule with the bonds perceived from its geometry and its known scalar properties."""
-    with rdBase.BlockLogs(), write_aside(path) as aside, _open_for_writing(aside) as file:
-        writer = Chem.SDWriter(file)
-        writer.SetKekulize(False)  # done below, where it may fail
-        for record in records_of(molecules):
-            writer.write(_to_mol(record))
-        writer.close()
-
-
-def _to_mol(record: Record) -> Chem.Mol:
-    from ead_core.metrics.chemistry import to_rdkit
-
-    mol = to_rdkit(record.charges, record.positions)
-    for atom in mol.GetAtoms():
-        atom.SetNoImplicit(True)  # every hydrogen is an atom of its own
-    mol.UpdatePropertyCache(strict=False)
-    # What has no Kekulé structure is written all the same, with its aromatic bonds.
-    with contextlib.suppress(Chem.MolSanitizeException):
-        Chem.Kekulize(mol, clearAromaticFlags=True)
-    for name, value in record.properties.items():
-        mol.SetProp(name, str(value))
-    return mol
-
-
-@contextlib.contextmanager
-def _open_for_writing(path: Path) -> Iterator[TextIO]:
-    if path.suffix.lower() != ".gz":
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-        return
-    # Neither time nor name in the header: equal molecules make equal files.
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-        io.TextIOWrapper(packed, encoding="utf-8") as file,
-    ):
-        yield file

@@ -3,25 +3,29 @@
 `num_atoms` [M], `charges` [ΣN] atomic numbers, `positions` [ΣN, 3] in Å, and any per-molecule array [M].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.containers import load_arrays
 from ead_core.data.columns import join_columns
+from ead_core.data.molecule import Molecule
 from ead_core.errors import DataError, note
 from ead_core.files import write_aside
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MoleculeSet:
     """M molecules without padding.
+
+    `molecules[3]` is a `Molecule`, `molecules[10:20]` and `molecules[mask]` are sets; a loop yields every `Molecule`.
 
     Attributes:
         num_atoms: [M] atoms per molecule, each ≥ 1.
@@ -54,14 +58,44 @@ class MoleculeSet:
     def __len__(self) -> int:
         return len(self.num_atoms)
 
-    @property
+    def __repr__(self) -> str:
+        names = ", ".join(self.properties) or "none"
+        return f"MoleculeSet({len(self):,} molecules, {len(self.charges):,} atoms, properties: {names})"
+
+    def __iter__(self) -> Iterator[Molecule]:
+        return (self._at(index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, chosen: int) -> Molecule: ...
+
+    @overload
+    def __getitem__(self, chosen: slice | NDArray[Any] | Sequence[int] | Sequence[bool]) -> "MoleculeSet": ...
+
+    def __getitem__(self, chosen: Any) -> "Molecule | MoleculeSet":
+        if isinstance(chosen, slice):
+            return self.select(range(len(self))[chosen])
+        return self._at(range(len(self))[chosen]) if np.ndim(chosen) == 0 else self.select(chosen)
+
+    def _at(self, index: int) -> Molecule:
+        charges, positions = self.molecule(index)
+        values = {name: np.asarray(column)[index] for name, column in self.properties.items()}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return Molecule(charges, positions, plain)
+
+    def _repr_html_(self) -> str:
+        """A table of the first molecules, which notebooks show."""
+        from ead_core.data.notebook import html_table
+
+        return html_table(self)
+
+    @cached_property
     def offsets(self) -> NDArray[Any]:
         """[M + 1] index of each molecule's first atom, and the total."""
         return np.concatenate([[0], np.cumsum(self.num_atoms)])
 
     def molecule(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Atomic numbers [N] and positions [N, 3] of one molecule."""
-        start = int(self.num_atoms[:index].sum())
+        start = int(self.offsets[:-1][index])
         stop = start + int(self.num_atoms[index])
         return self.charges[start:stop], self.positions[start:stop]
 

@@ -8,11 +8,11 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
 from rdkit import rdBase
 
+from ead_core.data.molecule import Molecule
 from ead_core.data.readers import is_text, table_batches, unparsed_records
 from ead_core.data.records import Named, ReadReport, Unparsed, assemble, screen
 from ead_core.data.sources import molecule_files
@@ -68,22 +68,22 @@ def _parsed(records: Sequence[Unparsed]) -> Named:
     return assemble(parse() for parse in records)
 
 
-def molecules_at(sources: Sequence[Path], numbers: Iterable[int]) -> dict[int, tuple[NDArray[Any], NDArray[Any]]]:
-    """Atomic numbers [N] and positions [N, 3] of the molecules with these numbers, as far as they are good.
+def molecules_at(sources: Sequence[Path], numbers: Iterable[int]) -> dict[int, Molecule]:
+    """The molecules with these numbers, as far as they are good.
 
     Args:
         sources: see `batches`.
         numbers: among all records, good and bad; within a batch the good come first.
     """
     wanted = sorted(set(numbers))
-    found: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+    found: dict[int, Molecule] = {}
     first = 0
     for batch in batches(sources):
         here = [number for number in wanted if first <= number < first + batch.size]
         molecules = batch.read().molecules if here else None
         for number in here:
             if molecules is not None and number - first < len(molecules):
-                found[number] = molecules.molecule(number - first)
+                found[number] = molecules[number - first]
         first += batch.size
         if not wanted or first > wanted[-1]:
             break

@@ -1,14 +1,12 @@
-"""XYZ text, plain, extended (extxyz.py) or in the layout of GDB9 (gdb9.py): frames, their atoms, and the plain writer.
+"""Reading xyz text, plain, extended (extxyz.py) or in the layout of GDB9 (gdb9.py): frames and their atoms.
 
 A frame is a line with the number of atoms, a comment line, and one line per atom: `element x y z …`, in Å, unless the
 comment says in which columns these are.
 """
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +16,10 @@ from ead_core.data.columns import known_name
 from ead_core.data.extxyz import PLAIN, Layout, layout_of, parse_comment, periodic_cell
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
 from ead_core.data.numerals import parse_float
-from ead_core.data.records import HEAVIEST, Property, Record, Unparsed, attempt, records_of
-from ead_core.data.store import MoleculeSet
+from ead_core.data.records import HEAVIEST, Record, Unparsed, attempt
 from ead_core.data.texts import too_long
-from ead_core.elements import atomic_number, element_symbol
+from ead_core.elements import atomic_number
 from ead_core.errors import DataError
-from ead_core.files import write_aside
 from ead_core.limits import RECORD
 
 _COUNT = re.compile(r"\s*[0-9]{1,9}\s*")
@@ -127,19 +123,3 @@ def _charge(word: str) -> int:
     if not 1 <= charge <= HEAVIEST:
         raise DataError(f"'{word}' is not an element symbol or atomic number.")
     return charge
-
-
-def write_xyz(molecules: MoleculeSet, path: Path) -> None:
-    """Write one frame per molecule; known scalar properties become `key=value` on the comment line."""
-    with write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
-        for record in records_of(molecules):
-            comment = " ".join(f"{key}={_quoted(value)}" for key, value in record.properties.items())
-            file.write(f"{len(record.charges)}\n{comment}\n")
-            for charge, (x, y, z) in zip(record.charges, record.positions, strict=True):
-                file.write(f"{element_symbol(charge):<2} {x:15.8f} {y:15.8f} {z:15.8f}\n")
-
-
-def _quoted(value: Property) -> str:
-    """The value as one word: text with blanks is quoted, so that a comment stays on its line."""
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if re.search(r"\s", text) else text

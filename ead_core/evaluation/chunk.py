@@ -16,6 +16,7 @@ CHEAP = ("geometry", "chemistry")  # parts of a card that are measured on every 
 DEAR = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
 WHOLE = ("fcd",)  # parts that are measured on the finished table
 PUBLISHED, STRICT = "published", "strict"  # protocols
+UNREADABLE = "unreadable"  # the beginning of the failure of a record that is no molecule
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ead_core.containers import open_table
 from ead_core.errors import DataError
+from ead_core.evaluation.identity import without_stereo
 
 Progress = Callable[[int], object]
 
@@ -50,9 +51,10 @@ class Columns:
         return list(self._column(name).to_pylist())
 
     def sample_smiles(self, most: int) -> list[str]:
-        """Strict SMILES of the molecules that have one; of more than `most`, as many chosen at random."""
-        smiles = [text for text in self.texts("strict_smiles") if text]
-        return [smiles[place] for place in np.random.default_rng(0).permutation(len(smiles))[:most]]
+        """SMILES without stereochemistry of the perceived molecules; of more than `most`, as many chosen at random."""
+        smiles = [text for text in self.texts("smiles") if text]
+        chosen = np.random.default_rng(0).permutation(len(smiles))[:most]
+        return [without_stereo(smiles[place]) for place in chosen]
 
     def distinct(self, name: str) -> set[str]:
         """Values that occur, the empty one apart."""

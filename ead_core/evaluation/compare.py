@@ -82,7 +82,9 @@ def _pairing(a: Columns | None, b: Columns | None) -> tuple[NDArray[np.int64], N
     if not all(np.isfinite(one).all() and len(np.unique(one)) == len(one) for one in ids):
         return None
     common, rows_a, rows_b = np.intersect1d(*ids, return_indices=True)
-    if len(common) < 2 or not np.array_equal(a.numbers("atoms")[rows_a], b.numbers("atoms")[rows_b]):
+    atoms_a, atoms_b = a.numbers("atoms")[rows_a], b.numbers("atoms")[rows_b]
+    known = np.isfinite(atoms_a) & np.isfinite(atoms_b)  # a molecule that relaxation has dropped has none
+    if len(common) < 2 or not np.array_equal(atoms_a[known], atoms_b[known]):
         return None
     return rows_a, rows_b
 

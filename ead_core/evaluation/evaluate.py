@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card, make_card
+from ead_core.evaluation.chunk import Row
 from ead_core.evaluation.columns import Columns, Progress
 from ead_core.evaluation.frechet import check_fcd
 from ead_core.evaluation.gfn2 import check_gfn2
@@ -72,6 +73,7 @@ def evaluate_files(  # noqa: PLR0913
     report: bool = True,
     progress: Progress = lambda done: None,
     total: int | None = None,
+    lost: Sequence[Row] = (),
 ) -> Card:
     """Measure files into a folder.
 
@@ -86,6 +88,7 @@ def evaluate_files(  # noqa: PLR0913
         progress: receives the number of records finished since its last call; those of the part fcd
             count once more.
         total: from `count_records`, if that has been called already.
+        lost: rows of further attempts, of which there are no molecules.
 
     Raises:
         ConfigError: a part needs a package that is missing.
@@ -93,7 +96,7 @@ def evaluate_files(  # noqa: PLR0913
         OutputError: the folder cannot be written.
     """
     check_parts(plan.parts)
-    measure_files(sources, folder, plan, reference, progress, total)
+    measure_files(sources, folder, plan, reference, progress, total, lost)
     tally = completed(folder, plan.parts, progress)
     columns = Columns(folder / TABLE)
     about = {"sources": [str(path) for path in sources]}

@@ -1,8 +1,8 @@
 """The Fréchet ChemNet distance (Preuer et al. 2018) to a reference: the optional extra `fcd`.
 
 ChemNet has learnt what molecules do in assays from their SMILES; the distance is that of two Gaussians with the mean
-and covariance of its last activations. The SMILES are those of the strict protocol: canonical, without explicit
-hydrogens, of all molecules whose bonds could be perceived. Network and distance are those of the package `fcd`.
+and covariance of its last activations. The SMILES are canonical, without explicit hydrogens or stereochemistry, of all
+molecules whose bonds could be perceived. Network and distance are those of the package `fcd`.
 """
 
 import warnings

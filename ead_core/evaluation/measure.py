@@ -12,10 +12,11 @@ from rdkit import Chem
 
 from ead_core.data.columns import TOTAL_CHARGE, fit_cell
 from ead_core.data.store import MoleculeSet
-from ead_core.elements import element_symbol
+from ead_core.elements import element_symbol, hill_formula
 from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import time_limit
 from ead_core.evaluation.druglike import druglike
+from ead_core.evaluation.identity import smiles_of
 from ead_core.evaluation.perception import PerceptionError, perceive
 from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
@@ -60,13 +61,13 @@ def measure_published(chunk: Chunk, measures: Measures) -> Measured:
         row: Row = {
             "number": chunk.first + index,
             "sampled": bool(chunk.sampled[index]),
-            **_carried(molecules, index),
+            **carried(molecules, index),
             "atoms": int(size),
-            "formula": _formula(symbols),
+            "formula": hill_formula(symbols),
             "stable_atoms": int(stable),
             "stable": bool(stable == size),
             "valid": text is not None,
-            "smiles": text,
+            "published_smiles": text,
         }
         found.rows.append(row)
     return found
@@ -107,7 +108,7 @@ def _strict(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
         "unusual_atoms": unusual,
         "strict_valid": pieces == 1 and not radicals and not unusual,
         "inchikey": Chem.MolToInchiKey(mol),
-        "strict_smiles": Chem.MolToSmiles(Chem.RemoveHs(mol)),
+        "smiles": smiles_of(mol),
     }
 
 
@@ -158,7 +159,8 @@ _STAGES: dict[str, Callable[[Chem.Mol, Measures, Tally], Row]] = {
 }
 
 
-def _carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:
+def carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:
+    """What the table keeps of the properties of a molecule."""
     properties = molecules.properties
     return {name: fit_cell(properties[name][index], kind) for name, kind in CARRIED.items() if name in properties}
 
@@ -168,10 +170,3 @@ def net_charge(molecules: MoleculeSet, index: int) -> int:
     values = molecules.properties.get(TOTAL_CHARGE)
     charge = None if values is None else fit_cell(values[index], int)
     return int(charge or 0)
-
-
-def _formula(counts: Mapping[str, int]) -> str:
-    """In Hill's order: C and H first where there is carbon, the rest by the alphabet."""
-    first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
-    order = first + sorted(set(counts) - set(first))
-    return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order)

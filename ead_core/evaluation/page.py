@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
+from ead_core.data.molecule import Molecule
 from ead_core.data.streams import molecules_at
 from ead_core.evaluation.card import TITLES, Card, coverage
 from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.identity import identify
 from ead_core.evaluation.plots import distributions
 from ead_core.evaluation.tally import Tally
-from ead_core.metrics.chemistry import to_rdkit
 from ead_core.viewer.template import as_data, write_filled_page
 
 SHOWN = 6  # molecules at either end
@@ -74,7 +75,7 @@ def _molecules(columns: Columns, sources: Sequence[Path]) -> dict[str, list[dict
     rows = columns.rows(np.array(sorted(found), dtype=np.int64)).set_index("number") if found else None
     return {
         title: [
-            {"caption": _caption(rows.loc[number]), "block": _block(*found[number])}
+            {"caption": _caption(rows.loc[number]), "block": _block(found[number])}
             for number in numbers
             if rows is not None and number in found
         ]
@@ -102,5 +103,5 @@ def _caption(row: Any) -> str:
     return " · ".join(words)
 
 
-def _block(charges: Any, positions: Any) -> str:
-    return str(Chem.MolToMolBlock(to_rdkit(charges, positions), kekulize=False))
+def _block(molecule: Molecule) -> str:
+    return str(Chem.MolToMolBlock(identify(molecule).mol, kekulize=False))

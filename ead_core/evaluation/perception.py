@@ -7,6 +7,7 @@ molecules fail with it), so that where orders cannot be found the shorter bonds 
 0.2 %).
 """
 
+import contextlib
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
 from ead_core.evaluation.resonance import fewest_charges
-from ead_core.metrics.chemistry import bare_molecule, to_rdkit
+from ead_core.metrics.chemistry import bare_molecule, molecule_by_table
 
 _NITRO = Chem.MolFromSmarts("[#7D3](~[#8D1])~[#8D1]")
+_PHOSPHORUS_OF_FOUR = Chem.MolFromSmarts("[#15D4]")
 _DIANION = Chem.MolFromSmarts("[#7D3+0](-[#8D1-])-[#8D1-]")
 
 MOST_ITERATIONS = 2000  # of orders tried; real molecules need a few, broken ones would go on for hours
@@ -55,13 +57,18 @@ def _by_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
 
 
 def _by_table(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
-    mol = to_rdkit(charges, positions)
+    mol = molecule_by_table(charges, positions)
     for bond in mol.GetBonds():
         bond.SetBondType(Chem.BondType.SINGLE)
     return mol
 
 
 def _ordered(connected: Chem.Mol, charge: int) -> Chem.Mol:
+    if connected.GetNumAtoms() == 1:
+        return _lone_atom(connected, charge)
+    if connected.HasSubstructMatch(_PHOSPHORUS_OF_FOUR):
+        with contextlib.suppress(ValueError):
+            return _with_phosphonium(connected, charge)
     nitro = len(connected.GetSubstructMatches(_NITRO))
     try:
         return _with_orders(connected, charge)
@@ -71,11 +78,38 @@ def _ordered(connected: Chem.Mol, charge: int) -> Chem.Mol:
     return _nitro_rewritten(_with_orders(connected, charge - 2 * nitro))
 
 
+def _lone_atom(bare: Chem.Mol, charge: int) -> Chem.Mol:
+    """A noble gas or an ion of one atom (ValueError if it would have unpaired electrons)."""
+    mol = Chem.Mol(bare)
+    (atom,) = mol.GetAtoms()
+    atom.SetFormalCharge(charge)
+    atom.SetNoImplicit(True)
+    Chem.SanitizeMol(mol)
+    if atom.GetNumRadicalElectrons():
+        raise ValueError(f"a lone atom of {atom.GetSymbol()} with charge {charge} has unpaired electrons")
+    return mol
+
+
 def _with_orders(connected: Chem.Mol, charge: int) -> Chem.Mol:
     mol = Chem.Mol(connected)
     rdDetermineBonds.DetermineBondOrders(mol, charge=charge, embedChiral=False, maxIterations=MOST_ITERATIONS)
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(True)
     Chem.SanitizeMol(mol)
     return fewest_charges(mol)
+
+
+def _with_phosphonium(connected: Chem.Mol, charge: int) -> Chem.Mol:
+    """Phosphorus of four neighbours taken for nitrogen meanwhile, since RDKit's perception knows no phosphonium."""
+    mol = Chem.RWMol(connected)
+    atoms = [match[0] for match in mol.GetSubstructMatches(_PHOSPHORUS_OF_FOUR)]
+    for atom in atoms:
+        mol.GetAtomWithIdx(atom).SetAtomicNum(7)
+    mol = Chem.RWMol(_with_orders(mol, charge))
+    for atom in atoms:
+        mol.GetAtomWithIdx(atom).SetAtomicNum(15)
+    Chem.SanitizeMol(mol)
+    return fewest_charges(mol.GetMol())
 
 
 def _nitro_rewritten(mol: Chem.Mol) -> Chem.Mol:

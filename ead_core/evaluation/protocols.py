@@ -19,7 +19,7 @@ _ENERGIES = {
 
 def published(columns: Columns, known_smiles: Collection[str] | None) -> Section:
     """EDM's protocol; the names are those of the keys of `ead evaluate --json`."""
-    smiles, attempts = columns.texts("smiles"), len(columns)
+    smiles, attempts = columns.texts("published_smiles"), len(columns)
     valid = [text for text in smiles if text is not None]
     section = {
         "atom_stability": _atom_stability(columns),

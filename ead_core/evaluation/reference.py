@@ -67,7 +67,7 @@ def load_known(path: Path, workers: int | None = None, progress: Progress = lamb
         DataError: nothing readable there.
     """
     columns = Columns(_measured(path, workers, progress) / TABLE)
-    smiles, keys = columns.texts("smiles"), columns.texts("inchikey")
+    smiles, keys = columns.texts("published_smiles"), columns.texts("inchikey")
     return Known(frozenset(text for text in smiles if text), frozenset(key for key in keys if key))
 
 

@@ -17,9 +17,9 @@ from ead_core.data.records import ReadReport
 from ead_core.data.store import MoleculeSet
 from ead_core.data.streams import read_batches
 from ead_core.errors import DataError
-from ead_core.evaluation.chunk import Chunk
+from ead_core.evaluation.chunk import UNREADABLE, Chunk, Row
 from ead_core.evaluation.contained import SECONDS, done_apart, time_limit
-from ead_core.evaluation.measure import net_charge
+from ead_core.evaluation.measure import carried, net_charge
 from ead_core.evaluation.perception import PerceptionError, perceive
 from ead_core.evaluation.strain import Relaxed, relax
 
@@ -42,13 +42,21 @@ class RelaxationReport:
 
     Attributes:
         molecules: relaxed, with the properties that they had and `strain` (kcal/mol) and `strain_rmsd` (Å).
-        attempts: records of the sources.
-        dropped: how many were left out, by reason.
+        lost: a row of an evaluation's table for each record that was left out.
     """
 
     molecules: MoleculeSet
-    attempts: int
-    dropped: Counter[str]
+    lost: Sequence[Row]
+
+    @property
+    def attempts(self) -> int:
+        """Records of the sources."""
+        return len(self.molecules) + len(self.lost)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many were left out, by reason."""
+        return _reasons(self.lost)
 
 
 def relax_chunk(chunk: Chunk, method: str, seconds: float) -> list[Moved]:
@@ -108,27 +116,38 @@ def relax_files(
         DataError: a source that cannot be read, or nothing is left.
     """
     task = functools.partial(relax_chunk, method=method, seconds=seconds)
-    dropped: Counter[str] = Counter()
-    parts, attempts, losses = [], 0, Losses()
+    parts: list[MoleculeSet] = []
+    lost: list[Row] = []
+    losses = Losses()
     for report, outcomes in done_apart(task, _chunks(sources), workers or available_cores()):
         moved = [one for found in outcomes for one in ([Moved(found.failure)] if found.failure else found.results[0])]
-        dropped.update(one.reason for one in moved if one.reason)
-        dropped.update(["unreadable"] * len(report.skipped))
-        attempts += len(report.molecules) + len(report.skipped)
         parts.append(_kept(report.molecules, moved))
+        lost += _lost(report, moved)
         losses.add(report)
         progress(len(moved) + len(report.skipped))
     losses.tell()
-    molecules = MoleculeSet.concatenate([part for part in parts if len(part)]) if any(map(len, parts)) else None
-    if molecules is None:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.most_common())
+    if not any(map(len, parts)):
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in _reasons(lost).most_common())
         raise DataError(f"no molecule is left after relaxation ({reasons}).")
-    return RelaxationReport(molecules, attempts, dropped)
+    return RelaxationReport(MoleculeSet.concatenate([part for part in parts if len(part)]), lost)
 
 
 def _chunks(sources: Sequence[Path]) -> Iterator[tuple[ReadReport, Chunk]]:
     for report in read_batches(sources):
         yield report, Chunk(0, report.molecules, np.zeros(len(report.molecules), dtype=bool))
+
+
+def _lost(report: ReadReport, moved: Sequence[Moved]) -> list[Row]:
+    """A row for each record that is left out."""
+    dropped = [(row, one.reason) for row, one in enumerate(moved) if one.reason]
+    rows = [{"record": report.names[row], "failure": why, **carried(report.molecules, row)} for row, why in dropped]
+    return [*rows, *({"record": name, "failure": f"{UNREADABLE}: {why.rstrip('.')}"} for name, why in report.skipped)]
+
+
+def _reasons(lost: Sequence[Row]) -> Counter[str]:
+    """How many were left out, by reason; why a record is unreadable is another matter."""
+    failures = (row["failure"] for row in lost)
+    return Counter(UNREADABLE if failure.startswith(UNREADABLE) else failure for failure in failures)
 
 
 def _kept(molecules: MoleculeSet, moved: Sequence[Moved]) -> MoleculeSet:

@@ -16,14 +16,14 @@ from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.streams import BATCH, batches, molecule_files
 from ead_core.errors import DataError
-from ead_core.evaluation.chunk import CHEAP, DEAR, WHOLE, Chunk, Measured, Measures, Row
+from ead_core.evaluation.chunk import CHEAP, DEAR, UNREADABLE, WHOLE, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
 from ead_core.evaluation.valency import ValencyTable, valency_table
 
-MEASURES_VERSION = 2  # raised when the same molecule gets another row, so that nothing old is taken for new
+MEASURES_VERSION = 3  # raised when the same molecule gets another row, so that nothing old is taken for new
 DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
 
 
@@ -59,6 +59,7 @@ def measure_files(
     reference: Tally | None = None,
     progress: Callable[[int], object] = lambda done: None,
     total: int | None = None,
+    lost: Sequence[Row] = (),
 ) -> Tally:
     """Write `per_molecule.parquet` and `tally.npz` into a folder; an interrupted run goes on from its last part.
 
@@ -69,6 +70,7 @@ def measure_files(
         reference: real molecules, whose valences count as usual.
         progress: receives the number of records finished since its last call.
         total: from `count_records`, if that has been called already.
+        lost: rows of further attempts, of which there are no molecules.
 
     Returns:
         The tally of all molecules.
@@ -78,10 +80,11 @@ def measure_files(
         OutputError: the folder cannot be written.
     """
     total = total or count_records(sources)
-    sampled = np.zeros(total, dtype=bool)
-    sampled[np.random.default_rng(0).permutation(total)[: plan.sample]] = True
+    attempts = total + len(lost)
+    sampled = np.zeros(attempts, dtype=bool)
+    sampled[np.random.default_rng(0).permutation(attempts)[: plan.sample]] = True
     table = valency_table(reference.valencies) if reference else None
-    parts = Parts(folder / "parts", settings_of(sources, plan, table))
+    parts = Parts(folder / "parts", {**settings_of(sources, plan, table), "attempts": attempts})
     work = _unfinished(sources, sampled, parts, progress)
     measures = Measures(frozenset(plan.parts), plan.seconds, table)
     task = functools.partial(measure_chunk, measures=measures)
@@ -93,7 +96,8 @@ def measure_files(
         losses.add(report)
         progress(len(rows))
     losses.tell()
-    found = parts.join(folder)
+    further = [{**row, "number": total + n, "sampled": bool(sampled[total + n])} for n, row in enumerate(lost)]
+    found = parts.join(folder, further)
     parts.remove()
     return found
 
@@ -130,7 +134,7 @@ def _gathered(
         row["record"] = name
     first = outcomes[0].chunk.first + len(rows)
     rows += [
-        {"number": first + place, "record": name, "failure": f"unreadable: {reason.rstrip('.')}"}
+        {"number": first + place, "record": name, "failure": f"{UNREADABLE}: {reason.rstrip('.')}"}
         for place, (name, reason) in enumerate(report.skipped)
     ]
     for row in rows:

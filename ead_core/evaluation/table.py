@@ -18,7 +18,7 @@ TABLE, TALLY = "per_molecule.parquet", "tally.npz"
 _COLUMNS = {
     pa.int64(): "number id seed index atoms stable_atoms pieces radicals charged_atoms unusual_atoms rings "
     "aromatic_rings largest_ring spiro bridgeheads",
-    pa.string(): "record failure name molecule hardware formula smiles reason inchikey strict_smiles scaffold "
+    pa.string(): "record failure name molecule hardware formula published_smiles smiles reason inchikey scaffold "
     "posebusters_failed posebusters_full_failed strain_method",
     pa.bool_(): "sampled stable valid perceived strict_valid posebusters posebusters_full",
     pa.float64(): "nfe seconds qed sa logp weight strain strain_rmsd gfn2_gain gfn2_rmsd",
@@ -58,13 +58,14 @@ class Parts:
         with write_aside(self._table(number)) as aside:
             pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), aside)  # what a row lacks is null
 
-    def join(self, folder: Path) -> Tally:
-        """Write all rows to one file of a folder, and the sum of the tallies to another."""
+    def join(self, folder: Path, further: Sequence[Row] = ()) -> Tally:
+        """Write all rows, and further ones, to one file of a folder, and the sum of the tallies to another."""
         total = Tally()
         with write_aside(folder / TABLE) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
             for number in self._numbers():
                 writer.write_table(pq.read_table(self._table(number), schema=SCHEMA))
                 total.add(Tally.load(self._folder / f"{number:06d}.npz"))
+            writer.write_table(pa.Table.from_pylist(list(further), schema=SCHEMA))
         total.save(folder / TALLY)
         return total
 

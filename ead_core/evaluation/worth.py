@@ -36,7 +36,7 @@ def chemistry(columns: Columns, real: Scaffolds | None = None) -> Section:
             section[name] = share(title, int((columns.numbers(name) > 0).sum()), attempts)
         section["scaffolds"] = distinct("distinct scaffolds with rings", [t or None for t in columns.texts("scaffold")])
         section |= _scaffold_similarity(scaffold_counts(columns), real) if real else {}
-        section |= _diversity([text for text in columns.texts("strict_smiles") if text])
+        section |= _diversity([text for text in columns.texts("smiles") if text])
     return section
 
 

@@ -40,7 +40,7 @@ _SANITISE = Chem.SANITIZE_ALL & ~(
 )
 
 
-def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
+def molecule_by_table(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
     """An unsanitised RDKit molecule with the bonds of its geometry and one conformer.
 
     Args:
@@ -55,7 +55,7 @@ def to_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
 
 
 def bare_molecule(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
-    """As `to_rdkit`, without any bond."""
+    """As `molecule_by_table`, without any bond."""
     return _placed(_bonded_atoms(np.asarray(charges), []), np.asarray(positions))
 
 

@@ -27,7 +27,7 @@ from ead_core.data.targets import Targets
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, of_largest, prepare
 from ead_core.errors import ConfigError, one_line
-from ead_core.metrics.chemistry import smiles_of
+from ead_core.evaluation.identity import perceived_smiles
 from ead_core.training.checkpoint import Checkpoint
 from ead_platform.shards import PARQUET, SDF, Shard, Task, shards_of
 
@@ -144,13 +144,14 @@ class ShardMaker:
 
 
 def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
-    """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles` ('' where invalid).
+    """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles`.
 
-    Nothing that varies is among their properties, hence no times.
+    SMILES are those of the perceived molecules, '' where bonds cannot be perceived. Nothing that varies is among their
+    properties, hence no times.
     """
     request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
     made = fulfil(plan.checkpoint, request)
-    smiles = np.array([text or "" for text in smiles_of(made, workers=1)])
+    smiles = np.array(perceived_smiles(made))
     kept = {name: values for name, values in made.properties.items() if name != "seconds"}
     return replace(made, properties={**kept, "smiles": smiles})
 

@@ -15,16 +15,14 @@ from mlflow.types import ColSpec, Schema
 
 from ead_core.cli import sampler_settings
 from ead_core.config import parse_overrides
-from ead_core.data.formats import encode_molecules
 from ead_core.data.priors import parse_sizes
+from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.targets import parse_targets
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.errors import EADError
-from ead_core.metrics.chemistry import smiles_of
 from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
-RECORD_END = "$$$$\n"  # of an SDF
 SIGNATURE = ModelSignature(
     Schema(
         [
@@ -39,7 +37,7 @@ SIGNATURE = ModelSignature(
         [
             ColSpec("long", "request"),  # row of the request
             ColSpec("long", "id"),
-            ColSpec("string", "smiles", required=False),  # None where RDKit cannot sanitise
+            ColSpec("string", "smiles", required=False),  # None where bonds cannot be perceived
             ColSpec("string", "sdf"),
             ColSpec("long", "calls"),  # of the network
         ]
@@ -87,12 +85,12 @@ def request_of(checkpoint: Checkpoint, given: dict[str, Any]) -> Request:
 def molecules(checkpoint: Checkpoint, request: Request) -> pd.DataFrame:
     """Id, SMILES, SDF record and network calls of each molecule of a request."""
     made = fulfil(checkpoint, request)
-    records = encode_molecules(made, ".sdf").decode().split(RECORD_END)[: len(made)]
+    records = list(sdf_records(made))
     return pd.DataFrame(
         {
             "id": made.properties["id"],
-            "smiles": smiles_of(made),
-            "sdf": [record + RECORD_END for record in records],
+            "smiles": [record.identity.smiles or None for record in records],
+            "sdf": [record.text for record in records],
             "calls": made.properties["nfe"],
         }
     )

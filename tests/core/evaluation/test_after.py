@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 
+from ead_core.data.formats import write_molecules
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import DataError
 from ead_core.evaluation.compare import differences, load_evaluated, side_by_side
@@ -104,3 +106,34 @@ def test_relaxation_keeps_what_stays_itself(make_set, tmp_path):
     for index in range(4):
         assert relax(perceive(*report.molecules.molecule(index))).strain < 0.01
     assert (report.molecules.properties["strain"] > 0.1).all()
+
+
+def test_relaxation_keeps_charges_names_and_all_fields(make_set, tmp_path):
+    ions = make_set("C[NH3+]", "[NH3+]CC(=O)[O-]", "CN=[N+]=[N-]", formal_charge=[1, 0, 0], name=["ion", "zwitter", ""])
+    plain = make_set("CCO", "O", gap=[0.25, 0.5])
+    save_npz(ions, tmp_path / "ions.npz")
+    save_npz(plain, tmp_path / "plain.npz")
+    report = relax_files([tmp_path / "ions.npz", tmp_path / "plain.npz"], workers=1)
+    assert report.molecules.properties["name"].tolist() == ["ion", "zwitter", "", "", ""]
+    np.testing.assert_array_equal(report.molecules.properties["gap"], [np.nan, np.nan, np.nan, 0.25, 0.5])
+    write_molecules(report.molecules, tmp_path / "relaxed.sdf")
+    mols = list(Chem.SDMolSupplier(str(tmp_path / "relaxed.sdf")))
+    assert [Chem.MolToSmiles(mol) for mol in mols] == ["C[NH3+]", "[NH3+]CC(=O)[O-]", "CN=[N+]=[N-]", "CCO", "O"]
+    assert [mol.GetProp("_Name") for mol in mols] == ["ion", "zwitter", "", "", ""]
+
+
+def test_what_relaxation_drops_still_counts(make_set, tmp_path):
+    before = shaken(make_set(*SMILES, id=np.arange(4)), [1, 3])
+    save_npz(before, tmp_path / "before.npz")
+    report = relax_files([tmp_path / "before.npz"], workers=1)
+    assert (len(report.molecules), report.attempts, report.dropped.total()) == (2, 4, 2)
+    save_npz(report.molecules, tmp_path / "after.npz")
+    cards = []
+    for name, lost in (("before", ()), ("after", report.lost)):
+        evaluate_files([tmp_path / f"{name}.npz"], tmp_path / name, Plan((), 0, 1), lost=lost)
+        cards.append(load_evaluated(tmp_path / name))
+    assert cards[1].card.attempts == 4
+    assert cards[1].card.sections["strict"]["strict_validity"].value == 0.5
+    assert sum(cards[1].card.failures.values()) == 2
+    change = differences(*cards)["strict_validity"]
+    assert (change.difference, change.pairs) == (0, 4)

@@ -8,7 +8,7 @@ from rdkit import Chem, rdBase
 from benchmarks import reference_metrics
 from ead_core.data.store import MoleculeSet
 from ead_core.metrics import chemistry
-from ead_core.metrics.chemistry import published_smiles, smiles_of, to_rdkit
+from ead_core.metrics.chemistry import molecule_by_table, published_smiles, smiles_of
 
 from .conftest import TETRAHEDRON, build, join
 
@@ -52,7 +52,7 @@ def test_agrees_with_all_of_rdkits_sanitising_for_any_elements():
     heaps = [(rng.integers(1, 60, n), rng.uniform(0, 3.5, (n, 3))) for n in rng.integers(2, 9, 300)]
     found = smiles_of(join(*heaps))
     with rdBase.BlockLogs():
-        assert found == [wholly_sanitised(to_rdkit(*heap)) for heap in heaps]
+        assert found == [wholly_sanitised(molecule_by_table(*heap)) for heap in heaps]
     assert 50 < found.count(None) < 250
 
 
@@ -87,7 +87,7 @@ def test_coordinates_that_are_not_finite_are_invalid(by_hand):
 
 def test_rdkit_molecules_have_bonds_and_a_conformer(by_hand):
     charges, positions = by_hand["hydrogen cyanide"]
-    mol = to_rdkit(charges, positions)
+    mol = molecule_by_table(charges, positions)
     kinds = [bond.GetBondType() for bond in mol.GetBonds()]
     assert [atom.GetAtomicNum() for atom in mol.GetAtoms()] == [1, 6, 7]
     assert kinds == [Chem.BondType.SINGLE, Chem.BondType.TRIPLE]
@@ -97,7 +97,7 @@ def test_rdkit_molecules_have_bonds_and_a_conformer(by_hand):
 
 def test_rdkit_molecules_may_hold_other_elements():
     charges, positions = np.array([16, 6, 17]), np.array([[0, 0, 0], [1.82, 0, 0], [3.6, 0, 0]])
-    assert to_rdkit(charges, positions).GetNumBonds() == 2
+    assert molecule_by_table(charges, positions).GetNumBonds() == 2
 
 
 def test_rdkit_keeps_silent(shaken, capfd):
