@@ -59,6 +59,7 @@ def sample(
     from ead_core.cpu import hardware, tune_cpu
     from ead_core.data.formats import check_output, write_molecules
     from ead_core.data.fragment_file import read_fragment
+    from ead_core.data.fragment_warnings import fragment_warnings
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
     from ead_core.diffusion.conditions import warnings_before
@@ -85,7 +86,7 @@ def sample(
     if record:
         check_traceable(request.num)
     prepare(model, request)  # what is wrong is said before anything else
-    for warning in warnings_before(model, wanted):
+    for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
@@ -95,7 +96,9 @@ def sample(
     made_on = {"hardware": np.full(len(molecules), hardware())}  # without it the seconds mean little
     write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
-    typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
+    selection = f"; a selection, each the best of {best_of} candidates" if best_of else ""
+    told = f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule){selection}"
+    typer.echo(told, err=True)
     if record and recorder:
         keep_recording(recorder, molecules, record, model, seed, chosen)
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rdkit import Chem
 
+from ead_core.data.electrons import even_electrons, net_charge, net_charges
 from ead_core.data.store import MoleculeSet
 from ead_core.elements import element_symbol
 from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
@@ -21,10 +21,11 @@ from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
 from ead_core.evaluation.strain import relax
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import unusual_atoms, valencies
+from ead_core.evaluation.valency import in_ions, unusual_atoms, valencies
 from ead_core.metrics.chemistry import assess
 
-CARRIED = ("id", "seed", "nfe", "seconds", "hardware", "molecule", "index", "name")  # properties that the table keeps
+# Properties that the table keeps.
+CARRIED = ("id", "seed", "nfe", "seconds", "hardware", "best_of", "molecule", "index", "name")
 
 
 def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
@@ -49,6 +50,7 @@ def measure_published(chunk: Chunk, measures: Measures) -> Measured:
     molecules = chunk.molecules
     with time_limit(measures.seconds + len(molecules)):
         stable_atoms, smiles = assess(molecules, workers=1)
+    stated, even = net_charges(molecules), even_electrons(molecules)
     found = Measured([])
     for index, (size, stable, text) in enumerate(zip(molecules.num_atoms, stable_atoms, smiles, strict=True)):
         symbols = Counter(element_symbol(int(number)) for number in molecules.molecule(index)[0])
@@ -59,6 +61,8 @@ def measure_published(chunk: Chunk, measures: Measures) -> Measured:
             **_carried(molecules, index),
             "atoms": int(size),
             "formula": _formula(symbols),
+            "net_charge": int(stated[index]),
+            "even_electrons": bool(even[index]),
             "stable_atoms": int(stable),
             "stable": bool(stable == size),
             "valid": text is not None,
@@ -94,7 +98,8 @@ def _strict(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
     kinds = valencies(mol)
     tally.add(Tally(perceived=1, valencies=Counter(kinds)))
     pieces, radicals = len(Chem.GetMolFrags(mol)), sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
-    unusual = None if measures.valencies is None else unusual_atoms(kinds, measures.valencies)
+    usual = in_ions(measures.valencies) if Chem.GetFormalCharge(mol) else measures.valencies
+    unusual = unusual_atoms(kinds, usual)
     return {
         "perceived": True,
         "pieces": pieces,
@@ -156,12 +161,6 @@ _STAGES: dict[str, Callable[[Chem.Mol, Measures, Tally], Row]] = {
 
 def _carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:
     return {name: molecules.properties[name][index].item() for name in CARRIED if name in molecules.properties}
-
-
-def net_charge(molecules: MoleculeSet, index: int) -> int:
-    """What the file says, else 0."""
-    values = molecules.properties.get("formal_charge")
-    return 0 if values is None or not np.isfinite(values[index]) else int(values[index])
 
 
 def _formula(counts: Mapping[str, int]) -> str:

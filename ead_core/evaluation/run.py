@@ -20,9 +20,10 @@ from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import ValencyTable, valency_table
+from ead_core.evaluation.usual import ValencyTable
+from ead_core.evaluation.valency import usual_valencies
 
-MEASURES_VERSION = 2  # raised when the same molecule gets another row, so that nothing old is taken for new
+MEASURES_VERSION = 3  # raised when the same molecule gets another row, so that nothing old is taken for new
 DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
 
 
@@ -79,7 +80,7 @@ def measure_files(
     total = total or count_records(sources)
     sampled = np.zeros(total, dtype=bool)
     sampled[np.random.default_rng(0).permutation(total)[: plan.sample]] = True
-    table = valency_table(reference.valencies) if reference else None
+    table = usual_valencies(reference.valencies if reference else None)
     parts = Parts(folder / "parts", settings_of(sources, plan, table))
     work = _unfinished(sources, sampled, parts, progress)
     measures = Measures(frozenset(plan.parts), plan.seconds, table)
