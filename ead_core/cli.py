@@ -59,13 +59,13 @@ def sample(
     from ead_core.cpu import hardware, tune_cpu
     from ead_core.data.formats import check_output, write_molecules
     from ead_core.data.fragment_file import read_fragment
-    from ead_core.data.fragment_warnings import fragment_warnings
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
     from ead_core.diffusion.conditions import warnings_before
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
     from ead_core.diffusion.requests import Request, prepare, sampler_config
+    from ead_core.evaluation.fragment_warnings import fragment_warnings
     from ead_core.judge.selection import best_of as choose
     from ead_core.training.checkpoint import load_checkpoint
 

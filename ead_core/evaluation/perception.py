@@ -48,7 +48,7 @@ def perceive(charges: NDArray[Any], positions: NDArray[Any], net_charge: int = 0
         raise PerceptionError(reason_of(charges, net_charge))
     with rdBase.BlockLogs():
         mol = _bonded(charges, positions, net_charge)
-    if lacks_hydrogens(charges) and shows_missing_atoms(mol):
+    if lacks_hydrogens(charges) and shows_missing_atoms(mol, crude=True):
         raise PerceptionError(NO_HYDROGENS)
     return mol
 
