@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 from rdkit import Chem
 
-CARBON = 6
+from ead_core.elements import CARBON
+
 NO_HYDROGENS = "it has no hydrogen atoms, only heavy atoms"
 _LONGEST = {2: 0.97, 3: 0.87}  # length of a bond by its order, in sums of covalent radii; C=C 1.47 Å, C≡C 1.32 Å
 

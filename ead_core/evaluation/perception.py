@@ -16,6 +16,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
 from ead_core.data.electrons import can_be_closed_shell
+from ead_core.elements import CARBON
 from ead_core.evaluation.missing_atoms import NO_HYDROGENS, lacks_hydrogens, shows_missing_atoms
 from ead_core.evaluation.reasons import PerceptionError, reason_of
 from ead_core.evaluation.resonance import fewest_charges
@@ -72,7 +73,9 @@ def _bonded(charges: NDArray[Any], positions: NDArray[Any], net_charge: int) -> 
 
 def _is_doubtful(mol: Chem.Mol) -> bool:
     """Whether it has a radical or a charged carbon, as wrong neighbours and missing hydrogens bring about."""
-    return any(a.GetNumRadicalElectrons() or (a.GetFormalCharge() and a.GetAtomicNum() == 6) for a in mol.GetAtoms())
+    return any(
+        a.GetNumRadicalElectrons() or (a.GetFormalCharge() and a.GetAtomicNum() == CARBON) for a in mol.GetAtoms()
+    )
 
 
 def _by_rdkit(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
