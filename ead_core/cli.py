@@ -88,6 +88,7 @@ def sample(
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
     from ead_core.diffusion.requests import Request, prepare, sampler_config
+    from ead_core.evaluation.fragment_warnings import fragment_warnings
     from ead_core.judge.selection import best_of as choose
     from ead_core.training.checkpoint import load_checkpoint
 
@@ -111,7 +112,7 @@ def sample(
     _, start = prepare(model, request)  # what is wrong is said before anything else
     if not beyond_training:
         check_sizes_seen(model, start.sizes)
-    for warning in warnings_before(model, wanted):
+    for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
@@ -121,7 +122,9 @@ def sample(
     made_on = {"hardware": np.full(len(molecules), hardware())}  # without it the seconds mean little
     notes = write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
-    typer.echo(f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule)", err=True)
+    selection = f"; a selection, each the best of {best_of} candidates" if best_of else ""
+    told = f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule){selection}"
+    typer.echo(told, err=True)
     tell(notes)
     if record and recorder:
         keep_recording(recorder, molecules, record, model, seed, chosen)

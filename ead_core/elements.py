@@ -6,6 +6,8 @@ from rdkit import Chem
 
 from ead_core.errors import DataError
 
+CARBON = 6  # atomic number
+
 _PERIODIC_TABLE = Chem.GetPeriodicTable()
 _HEAVY_HYDROGEN = ("D", "T")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ead_core.data.electrons import net_charge
 from ead_core.data.formats import read_molecules
 from ead_core.data.losses import Losses
 from ead_core.diffusion.fragments import Fragment
@@ -24,4 +25,4 @@ def read_fragment(path: Path) -> Fragment:
     if len(molecules) != 1:
         raise DataError(f"a fragment is a file with one molecule, but {path} has {len(molecules)}.")
     charges, positions = molecules.molecule(0)
-    return Fragment(charges, positions.astype(np.float64))
+    return Fragment(charges, positions.astype(np.float64), net_charge(molecules, 0))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.columns import TOTAL_CHARGE
 from ead_core.elements import element_symbol, hill_formula
 
 
@@ -40,7 +41,7 @@ class Molecule:
     @property
     def total_charge(self) -> int:
         """The property `formal_charge` in e; 0 where it is unknown."""
-        value = self.properties.get("formal_charge", 0)
+        value = self.properties.get(TOTAL_CHARGE, 0)
         return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
     @property

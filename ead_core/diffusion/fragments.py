@@ -17,8 +17,10 @@ from rdkit import Chem
 from torch import Tensor
 
 from ead_core.diffusion.state import SamplerState
+from ead_core.errors import DataError
 from ead_core.molecules import AtomTypes, MoleculeBatch
 from ead_core.noise import Stream, normal
+from ead_core.overlap import find_overlap
 
 BOND_REACH = 1.25  # atoms nearer than so many sums of their covalent radii are bonded
 MOST_CUT = 0.5  # of the bonds
@@ -31,13 +33,21 @@ class Fragment:
     Attributes:
         charges: [n] atomic numbers.
         positions: [n, 3] in Å, in the frame that the generated molecules shall have.
+        net_charge: in e, of which models know nothing.
     """
 
     charges: NDArray[np.int64]
     positions: NDArray[np.float64]
+    net_charge: int = 0
 
     def __len__(self) -> int:
         return len(self.charges)
+
+    def check(self) -> None:
+        """Refuse what is no part of any molecule (DataError): two atoms too close to each other."""
+        close = find_overlap(self.charges, self.positions)
+        if close:
+            raise DataError(f"two atoms of the fragment are too close to each other: {close}.")
 
     def begin(self, state: SamplerState, atom_types: AtomTypes) -> SamplerState:
         """First states with the fragment as the first atoms of every molecule, clean, and noise around its centroid.

@@ -67,6 +67,7 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditio
         ConfigError: a number, seed, id or size out of range, settings that do not fit the checkpoint, or a molecule
             too large for the memory budget.
         TargetError: targets that the model does not know, or that contradict each other or the sizes.
+        DataError: a fragment with an element that the model does not know, or with atoms too close to each other.
     """
     if not 0 <= request.seed <= MAX_SEED:
         raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
@@ -76,6 +77,7 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditio
         raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
     if request.fragment is not None:
         request = replace(request, sizes=around(checkpoint, request.fragment, request.sizes))
+        request.fragment.check()
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
     largest = int(start.sizes.max())
     molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)

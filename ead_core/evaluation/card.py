@@ -1,8 +1,6 @@
 """The evaluation card of a set of molecules: one document with everything that was measured, and what it rests on."""
 
 import datetime
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,8 +12,10 @@ from ead_core.errors import DataError
 from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
+from ead_core.evaluation.failures import failures
 from ead_core.evaluation.figure import Figure, Section
-from ead_core.evaluation.frechet import frechet, frechet_note
+from ead_core.evaluation.frechet import frechet
+from ead_core.evaluation.notes import notes
 from ead_core.evaluation.protocols import plausibility, published, strict
 from ead_core.evaluation.reference import Known
 from ead_core.evaluation.run import Plan
@@ -31,7 +31,6 @@ TITLES = {
     "chemistry": "Chemistry",
     "cost": "Cost",
 }
-_MOST_REASONS = 20  # named in a card; the rest is summed up
 
 
 @dataclass(frozen=True)
@@ -157,13 +156,13 @@ def make_card(
         name,
         len(columns),
         {section: figures for section, figures in sections.items() if figures},
-        _failures(columns),
+        failures(columns),
         pattern_distances(tally, reference) if reference else (),
         {
             **(about or {}),
             **_hardware(columns),
             **_circumstances(plan),
-            **_notes(tally, plan, reference),
+            **({"notes": told} if (told := notes(columns, tally, plan.parts, reference)) else {}),
         },
     )
 
@@ -172,21 +171,6 @@ def _chemistry(columns: Columns, tally: Tally, plan: Plan, reference: Tally | No
     real = reference.scaffolds if reference else None
     section = chemistry(columns, real) if "chemistry" in plan.parts else {}
     return section | (frechet(tally, reference) if "fcd" in plan.parts else {})
-
-
-def _notes(tally: Tally, plan: Plan, reference: Tally | None) -> dict[str, Any]:
-    note = frechet_note(tally, reference) if "fcd" in plan.parts else None
-    return {"notes": [note]} if note else {}
-
-
-def _failures(columns: Columns) -> dict[str, int]:
-    """Reasons with their numbers taken out, so that like ones are counted together."""
-    reasons = [text for text in columns.texts("failure") if text]
-    reasons += [f"no bonds: {text}" for text in columns.texts("reason") if text]
-    counts = Counter(re.sub(r"-?\d+", "#", reason) for reason in reasons)
-    named = dict(counts.most_common(_MOST_REASONS))
-    others = counts.total() - sum(named.values())
-    return named | ({"other reasons": others} if others else {})
 
 
 def _hardware(columns: Columns) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import ValencyTable
+from ead_core.evaluation.usual import USUAL, ValencyTable
 
 Row = dict[str, Any]
 
@@ -26,12 +26,12 @@ class Measures:
     Attributes:
         parts: of `CHEAP`, `DEAR` and `WHOLE`, beside both protocols; or `PUBLISHED`, which means this protocol alone.
         seconds: that one molecule may take.
-        valencies: of real molecules; None if unknown.
+        valencies: that count as usual.
     """
 
     parts: frozenset[str]
     seconds: float
-    valencies: ValencyTable | None = None
+    valencies: ValencyTable = field(default_factory=lambda: USUAL)
 
     @property
     def stages(self) -> tuple[str, ...]:

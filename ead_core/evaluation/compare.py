@@ -22,6 +22,7 @@ from ead_core.metrics.intervals import Interval, independent_difference, paired_
 FLAGS = {  # figures that are shares of molecules, and the columns behind them
     "molecule_stability": "stable",
     "validity": "valid",
+    "even_electrons": "even_electrons",
     "perceived": "perceived",
     "strict_validity": "strict_valid",
     "posebusters": "posebusters",

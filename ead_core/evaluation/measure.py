@@ -10,7 +10,8 @@ from typing import Any
 
 from rdkit import Chem
 
-from ead_core.data.columns import TOTAL_CHARGE, fit_cell
+from ead_core.data.columns import fit_cell
+from ead_core.data.electrons import even_electrons, net_charge, net_charges
 from ead_core.data.store import MoleculeSet
 from ead_core.elements import element_symbol, hill_formula
 from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
@@ -22,11 +23,11 @@ from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
 from ead_core.evaluation.strain import relax
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import unusual_atoms, valencies
+from ead_core.evaluation.valency import in_ions, unusual_atoms, valencies
 from ead_core.metrics.chemistry import assess
 
 CARRIED: dict[str, type[int] | type[float] | type[str]] = {  # properties that the table keeps, as far as they fit
-    **dict.fromkeys(("id", "seed", "index"), int),
+    **dict.fromkeys(("id", "seed", "index", "best_of"), int),
     **dict.fromkeys(("nfe", "seconds"), float),
     **dict.fromkeys(("hardware", "molecule", "name"), str),
 }
@@ -54,6 +55,7 @@ def measure_published(chunk: Chunk, measures: Measures) -> Measured:
     molecules = chunk.molecules
     with time_limit(measures.seconds + len(molecules)):
         stable_atoms, smiles = assess(molecules, workers=1)
+    stated, even = net_charges(molecules), even_electrons(molecules)
     found = Measured([])
     for index, (size, stable, text) in enumerate(zip(molecules.num_atoms, stable_atoms, smiles, strict=True)):
         symbols = Counter(element_symbol(int(number)) for number in molecules.molecule(index)[0])
@@ -64,6 +66,8 @@ def measure_published(chunk: Chunk, measures: Measures) -> Measured:
             **carried(molecules, index),
             "atoms": int(size),
             "formula": hill_formula(symbols),
+            "net_charge": int(stated[index]),
+            "even_electrons": bool(even[index]),
             "stable_atoms": int(stable),
             "stable": bool(stable == size),
             "valid": text is not None,
@@ -99,7 +103,8 @@ def _strict(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
     kinds = valencies(mol)
     tally.add(Tally(perceived=1, valencies=Counter(kinds)))
     pieces, radicals = len(Chem.GetMolFrags(mol)), sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
-    unusual = None if measures.valencies is None else unusual_atoms(kinds, measures.valencies)
+    usual = in_ions(measures.valencies) if Chem.GetFormalCharge(mol) else measures.valencies
+    unusual = unusual_atoms(kinds, usual)
     return {
         "perceived": True,
         "pieces": pieces,
@@ -163,10 +168,3 @@ def carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:
     """What the table keeps of the properties of a molecule."""
     properties = molecules.properties
     return {name: fit_cell(properties[name][index], kind) for name, kind in CARRIED.items() if name in properties}
-
-
-def net_charge(molecules: MoleculeSet, index: int) -> int:
-    """What the file says, else 0."""
-    values = molecules.properties.get(TOTAL_CHARGE)
-    charge = None if values is None else fit_cell(values[index], int)
-    return int(charge or 0)

@@ -47,25 +47,33 @@ def _atom_stability(columns: Columns) -> Figure:
 def strict(columns: Columns, known_inchikeys: Collection[str] | None) -> Section:
     """RDKit's own perception, one piece, no radical, no unusual valence; distinct and new by InChIKey.
 
-    InChIKeys carry no stereochemistry here (perception.py), so that stereoisomers count as the same.
+    An odd number of electrons leaves nothing to perceive. Ions whose charge the file states can be strictly valid; the
+    uncharged are those without any formal charge, also one that another balances. InChIKeys carry no stereochemistry
+    here (perception.py), so that stereoisomers count as the same.
     """
     attempts, valid = len(columns), columns.flags("strict_valid")
-    pieces, radicals, unusual = (columns.numbers(name) for name in ("pieces", "radicals", "unusual_atoms"))
-    section = {
-        "perceived": share("bonds can be perceived", int(columns.flags("perceived").sum()), attempts),
-        "connected": share("in one piece", int((pieces == 1).sum()), attempts),
-        "no_radicals": share("without radicals", int((radicals == 0).sum()), attempts),
+    pieces, radicals, unusual, charged = (
+        columns.numbers(name) for name in ("pieces", "radicals", "unusual_atoms", "charged_atoms")
+    )
+    hits = {
+        "even_electrons": ("even number of electrons", columns.flags("even_electrons")),
+        "perceived": ("bonds can be perceived", columns.flags("perceived")),
+        "connected": ("in one piece", pieces == 1),
+        "no_radicals": ("without radicals", radicals == 0),
+        "usual_valences": ("all valences usual", unusual == 0),
+        "strict_validity": ("strictly valid: all of these", valid),
+        "strict_uncharged": ("strictly valid and uncharged", valid & (charged == 0)),
     }
-    if np.isfinite(unusual).any():
-        section["usual_valences"] = share("all valences known from the reference", int((unusual == 0).sum()), attempts)
-    section["strict_validity"] = share("strictly valid: all of these", int(valid.sum()), attempts)
+    section = {name: share(title, int(flags.sum()), attempts) for name, (title, flags) in hits.items()}
     good = strict_keys(columns)
     section["strict_unique"] = distinct("strictly valid and distinct", good)
     if known_inchikeys is not None:
         new = set(good) - {None} - set(known_inchikeys)
         section["strict_novel"] = share("strictly valid, distinct and new", len(new), attempts)
-    charged = columns.numbers("charged_atoms")
     section["charged"] = share("with formal charges", int((charged > 0).sum()), attempts)
+    ions = int((np.nan_to_num(columns.numbers("net_charge")) != 0).sum())
+    if ions:
+        section["ions"] = share("ions: charged as a whole", ions, attempts)
     return section
 
 

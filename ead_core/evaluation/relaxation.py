@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from ead_core.cpu import available_cores
+from ead_core.data.electrons import net_charge
 from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.store import MoleculeSet
@@ -19,7 +20,7 @@ from ead_core.data.streams import read_batches
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import UNREADABLE, Chunk, Row
 from ead_core.evaluation.contained import SECONDS, done_apart, time_limit
-from ead_core.evaluation.measure import carried, net_charge
+from ead_core.evaluation.measure import carried
 from ead_core.evaluation.perception import PerceptionError, perceive
 from ead_core.evaluation.strain import Relaxed, relax
 

@@ -21,7 +21,8 @@ from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import ValencyTable, valency_table
+from ead_core.evaluation.usual import ValencyTable
+from ead_core.evaluation.valency import usual_valencies
 
 MEASURES_VERSION = 3  # raised when the same molecule gets another row, so that nothing old is taken for new
 DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
@@ -83,7 +84,7 @@ def measure_files(
     attempts = total + len(lost)
     sampled = np.zeros(attempts, dtype=bool)
     sampled[np.random.default_rng(0).permutation(attempts)[: plan.sample]] = True
-    table = valency_table(reference.valencies) if reference else None
+    table = usual_valencies(reference.valencies if reference else None)
     parts = Parts(folder / "parts", {**settings_of(sources, plan, table), "attempts": attempts})
     work = _unfinished(sources, sampled, parts, progress)
     measures = Measures(frozenset(plan.parts), plan.seconds, table)

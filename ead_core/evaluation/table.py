@@ -16,11 +16,11 @@ from ead_core.files import write_aside
 
 TABLE, TALLY = "per_molecule.parquet", "tally.npz"
 _COLUMNS = {
-    pa.int64(): "number id seed index atoms stable_atoms pieces radicals charged_atoms unusual_atoms rings "
-    "aromatic_rings largest_ring spiro bridgeheads",
+    pa.int64(): "number id seed index best_of atoms net_charge stable_atoms pieces radicals charged_atoms "
+    "unusual_atoms rings aromatic_rings largest_ring spiro bridgeheads",
     pa.string(): "record failure name molecule hardware formula published_smiles smiles reason inchikey scaffold "
     "posebusters_failed posebusters_full_failed strain_method",
-    pa.bool_(): "sampled stable valid perceived strict_valid posebusters posebusters_full",
+    pa.bool_(): "sampled even_electrons stable valid perceived strict_valid posebusters posebusters_full",
     pa.float64(): "nfe seconds qed sa logp weight strain strain_rmsd gfn2_gain gfn2_rmsd",
 }
 SCHEMA = pa.schema([(name, kind) for kind, names in _COLUMNS.items() for name in names.split()])

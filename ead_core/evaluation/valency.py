@@ -2,7 +2,7 @@
 
 The idea is that of "GEOM-Drugs revisited" (Nikitin et al., arXiv 2505.00169): aromatic bonds are counted, not added as
 1.5 each and rounded, so that an impossible atom cannot hide among them; and what is possible is read off reference data
-rather than written down.
+rather than written down. Only where the data know nothing of an element is a written table asked (usual.py).
 """
 
 from collections import Counter
@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from rdkit import Chem
 
-Valency = tuple[int, int]  # number of aromatic bonds; sum of the orders of all other bonds, to hydrogens too
-ValencyCounts = Counter[tuple[str, Valency]]
-ValencyTable = Mapping[str, frozenset[Valency]]
+from ead_core.evaluation.usual import USUAL, USUAL_IN_IONS, Valency, ValencyTable
 
-LEAST_SEEN = 3  # atoms of the reference with a valency; rarer ones may be faults of perception
+ValencyCounts = Counter[tuple[str, Valency]]
+
+LEAST_SEEN = 3  # atoms of the reference with a valency; rarer ones may be faults of perception,
+LEAST_SHARE = 1e-3  # and so may those that fewer of the atoms of their element have
 
 
 def valencies(mol: Chem.Mol) -> list[tuple[str, Valency]]:
@@ -30,13 +31,43 @@ def valencies(mol: Chem.Mol) -> list[tuple[str, Valency]]:
     return found
 
 
+def element_of(kind: str) -> str:
+    """The element of a kind of atom: N of "N+1"."""
+    return kind.rstrip("+-0123456789")
+
+
 def valency_table(counts: Mapping[tuple[str, Valency], int], least: int = LEAST_SEEN) -> ValencyTable:
-    """What was seen at least `least` times, by kind of atom."""
+    """What `least` atoms or more have, and `LEAST_SHARE` of those of their element, by kind of atom; no charged carbon.
+
+    Carbon gets a charge where a hydrogen is missing (usual.py).
+    """
+    atoms: Counter[str] = Counter()
+    for (kind, _), count in counts.items():
+        atoms[element_of(kind)] += count
     table: dict[str, set[Valency]] = {}
     for (kind, valency), count in counts.items():
-        if count >= least:
+        element = element_of(kind)
+        if count >= max(least, LEAST_SHARE * atoms[element]) and (element != "C" or kind == "C"):
             table.setdefault(kind, set()).add(valency)
     return {kind: frozenset(seen) for kind, seen in sorted(table.items())}
+
+
+def usual_valencies(counts: Mapping[tuple[str, Valency], int] | None) -> ValencyTable:
+    """The valences of a reference (`valency_table`), and the written ones of elements that it lacks.
+
+    Args:
+        counts: atoms of the reference by kind and valency; None without a reference.
+    """
+    seen = valency_table(counts or {})
+    known = {element_of(kind) for kind in seen}
+    return seen | {kind: valencies for kind, valencies in USUAL.items() if element_of(kind) not in known}
+
+
+def in_ions(table: ValencyTable) -> ValencyTable:
+    """The table for molecules that are charged as a whole."""
+    return {
+        kind: table.get(kind, frozenset()) | USUAL_IN_IONS.get(kind, frozenset()) for kind in {*table, *USUAL_IN_IONS}
+    }
 
 
 def unusual_atoms(found: Iterable[tuple[str, Valency]], table: ValencyTable) -> int:

@@ -1,5 +1,8 @@
 """The best of N molecules for each target, chosen by counting atoms and by a predictor that is not the judge.
 
+What comes out is a selection, and says so: its molecules carry the number of candidates (`best_of`), which their card
+tells, and the cost of all of them.
+
 Whoever chooses by a predictor must not be judged by it, nor by one that learnt from the same labels: the choice would
 favour its errors. So a selector has learnt from the generator's half of the labels, and molecules carry its
 fingerprint, by which a judge knows its own choice.
@@ -10,6 +13,7 @@ Legend: M molecules, N candidates for each.
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.data.electrons import even_electrons
 from ead_core.data.properties import count_atoms, counted_element
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError
@@ -19,7 +23,7 @@ from ead_core.judge.judge import Judge, predict
 from ead_core.metrics.chemistry import smiles_of
 from ead_core.training.checkpoint import Checkpoint
 
-SELECTED_BY = "selected_by"
+SELECTED_BY, BEST_OF = "selected_by", "best_of"
 
 
 def check_selector(selector: Judge, generator: Checkpoint, names: tuple[str, ...]) -> None:
@@ -50,21 +54,23 @@ def check_selector(selector: Judge, generator: Checkpoint, names: tuple[str, ...
 def best_of(molecules: MoleculeSet, candidates: int, selector: Judge | None) -> MoleculeSet:
     """The best of every `candidates` molecules in a row, at the cost of all.
 
-    Valid ones come first, then those with the fewest atoms too many or too few of the elements asked for, then those
-    that the selector takes to be nearest to their targets.
+    Valid ones with an even number of electrons come first, then those with the fewest atoms too many or too few of the
+    elements asked for, then those that the selector takes to be nearest to their targets.
 
     Args:
         molecules: M·N, the candidates for one place side by side.
         candidates: N.
         selector: see `check_selector`; None if only numbers of atoms are asked for.
     """
-    invalid = np.array([text is None for text in smiles_of(molecules)])
+    invalid = np.array([text is None for text in smiles_of(molecules)]) | ~even_electrons(molecules)
     distance = _distance(molecules, selector) if selector else np.zeros(len(molecules))
     keys = [key.reshape(-1, candidates) for key in (distance, _wrong_atoms(molecules), invalid)]
     first = np.lexsort(keys, axis=-1)[:, 0]
     kept = molecules.select(np.arange(len(first)) * candidates + first)
     costs = {name: molecules.properties[name].reshape(-1, candidates).sum(axis=1) for name in ("nfe", "seconds")}
-    chosen = {SELECTED_BY: np.full(len(kept), selector.fingerprint)} if selector else {}
+    chosen = {BEST_OF: np.full(len(kept), candidates)}
+    if selector:
+        chosen[SELECTED_BY] = np.full(len(kept), selector.fingerprint)
     return MoleculeSet(kept.num_atoms, kept.charges, kept.positions, {**kept.properties, **costs, **chosen})
 
 

@@ -4,8 +4,9 @@ A pair is bonded if it is closer than the typical single bond plus 10 pm, doubly
 double bond plus 5 pm, triply if also closer than the triple bond plus 3 pm. All comparisons are strict; there
 are no aromatic bonds and no formal charges.
 
-The published table of QM9 knows H, C, N, O and F. For any other element the rule is OURS, not the protocol's:
-a single bond below the sum of RDKit's covalent radii plus the same 10 pm, and any of RDKit's valences.
+Only H, C, N, O and F, the elements of QM9, are judged so. EDM's file has lengths and valences for B, Si, P, S, Cl, As,
+Br and I as well, with which it measures drug-like molecules. For these and all others the rule here is OURS: a single
+bond below the sum of RDKit's covalent radii plus the same 10 pm, and any of RDKit's valences.
 
 Legend: B molecules, N padded atoms (charge 0), Z atomic number.
 """
@@ -24,6 +25,7 @@ from ead_core.errors import DataError
 PAIRS_PER_CHUNK = 1 << 16  # so that the distances stay in a core's cache; one large molecule may have more
 
 _ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
+PUBLISHED_ELEMENTS = frozenset(_ELEMENTS)
 _VALENCES = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1}
 _LENGTHS = (  # pm
     {"HH": 74, "HC": 109, "HN": 101, "HO": 96, "HF": 92, "CC": 154, "CN": 147, "CO": 143, "CF": 135}

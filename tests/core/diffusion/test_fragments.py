@@ -186,6 +186,17 @@ def test_a_fragment_without_room_is_refused(checkpoint, fragment, sizes, sentenc
         completed(checkpoint, fragment=fragment, sizes=sizes)
 
 
+@pytest.mark.parametrize(
+    ("charges", "positions"),
+    [([6, 6, 8], np.zeros((3, 3))), ([6, 8, 8], [[0, 0, 0], [0, 0, 1.2], [0, 0.3, 1.2]]), ([8, 8], [[5, 5, 5.0]] * 2)],
+)
+def test_atoms_on_one_spot_are_refused(checkpoint, charges, positions):
+    with pytest.raises(
+        DataError, match=r"^two atoms of the fragment are too close to each other: .* 0\.[03]0 Å apart\.$"
+    ):
+        completed(checkpoint, fragment=Fragment(np.array(charges), np.array(positions)))
+
+
 def test_an_unknown_element_is_named(checkpoint):
     with pytest.raises(DataError, match="element N is not in the model's set"):
         completed(checkpoint, fragment=Fragment(np.array([7]), np.zeros((1, 3))))

@@ -224,3 +224,59 @@ def test_odd_molecules_are_counted_under_a_reason(embedded, tmp_path):
     assert found.sections["strict"]["strict_validity"].value == 1 / 7
     assert sum(found.failures.values()) == 6
     assert sum(count for reason, count in found.failures.items() if reason.startswith("unreadable")) == 2
+
+
+@pytest.fixture(scope="module")
+def awkward(make_set, embedded):
+    """Two ions, one of which does not say so; a radical, heavy atoms alone, a metal, and atoms on one spot; ethanol."""
+    numbers, positions = embedded("CCO")
+    heavy = numbers > 1
+    ions = [embedded("C[NH3+]"), embedded("CC(=O)[O-]")]
+    others = [
+        (np.delete(numbers, 8), np.delete(positions, 8, axis=0)),
+        (numbers[heavy], positions[heavy]),
+        (np.array([78, 17, 17]), np.array([[0, 0, 0], [0, 0, 2.3], [0, 0, -2.3]])),
+        (np.array([6, 6]), np.zeros((2, 3))),
+        (numbers, positions),
+    ]
+    charges, places = zip(*ions, *others, strict=True)
+    stated = np.array([1, np.nan, 0, np.nan, np.nan, np.nan, 0])
+    return MoleculeSet.from_lists(charges, places, {"formal_charge": stated, "best_of": np.array([4] * 6 + [1])})
+
+
+@pytest.mark.parametrize("reference", [None, "qm9"])
+def test_what_is_no_neutral_organic_molecule_is_named(awkward, reference, tmp_path):
+    found = evaluate(awkward, reference, out=tmp_path, plan=QUICK)
+    strict = found.sections["strict"]
+    assert strict["strict_validity"].value == pytest.approx(2 / 7)  # methylammonium and ethanol
+    assert strict["strict_uncharged"].value == strict["ions"].value == pytest.approx(1 / 7)
+    assert strict["even_electrons"].value == pytest.approx(5 / 7)
+    open_shell = "an odd number of electrons, as of a radical, of an ion whose charge is not stated, or where hydrogens"
+    told = "\n".join(found.failures)
+    for sentence in (open_shell, "only heavy atoms", "not known for Pt", "(C1 and C2 are 0.00 Å apart)"):
+        assert sentence in told
+    document = (tmp_path / "card.md").read_text()
+    for sentence in (
+        "even number of electrons",
+        "strictly valid and uncharged",
+        "Note: 6 of 7 molecules were selected, each as the best of 4 candidates",
+        "Note: of 1 molecules with Pt nothing that needs bonds was measured",
+        "Note: 1 of 7 molecules have no hydrogen atoms",
+        "Note: the published protocol has a rule of ours for Cl, Pt",
+    ):
+        assert sentence in document
+    assert ("Note: the reference has no Cl, Pt" in document) == (reference is not None)
+    table = pd.read_parquet(tmp_path / TABLE)
+    assert table.net_charge.tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert table.even_electrons.tolist() == [True, False, False, True, True, True, True]
+    assert table.reason[5] == "two atoms are too close to each other (C1 and C2 are 0.00 Å apart)"
+
+
+def test_like_reasons_count_together_under_an_example(awkward):
+    """Radicals of different sizes, and overlaps at different distances."""
+    pieces = [awkward.molecule(index) for index in (2, 2, 5)]
+    charges = [pieces[0][0], np.delete(pieces[1][0], [7, 6]), pieces[2][0], pieces[2][0]]
+    places = [pieces[0][1], np.delete(pieces[1][1], [7, 6], axis=0), pieces[2][1], [[0, 0, 0], [0, 0, 0.4]]]
+    found = evaluate(MoleculeSet.from_lists(charges, places), plan=QUICK)
+    assert sorted(found.failures.values()) == [2, 2]
+    assert "no bonds: two atoms are too close to each other (e.g. C1 and C2 are 0.00 Å apart)" in found.failures

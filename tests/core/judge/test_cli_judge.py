@@ -38,6 +38,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     command = ("sample", "generator", "--num", 3, *wanted, "--best-of", 2, "--out", "x.npz")
     code, _, told = ead(*command, "--selector", "selector")
     assert (code, "3 molecules → x.npz (42 network calls" in told) == (0, True)
+    assert "per molecule); a selection, each the best of 2 candidates\n" in told
     kept = load_npz(tmp_path / "x.npz")
     assert kept.num_atoms.tolist() == [4, 6, 4]
     assert [(number // 2) for number in kept.properties["id"].tolist()] == [0, 1, 2]
@@ -58,6 +59,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     )
     assert code == 0
     assert "mean absolute deviation from what was asked" in shown
+    assert "Note: 3 of 3 molecules were selected, each as the best of 2 candidates" in shown
     table = pd.read_csv(tmp_path / "v.csv")
     assert table.columns.tolist()[:5] == ["id", "target_alpha", "alpha", "alpha_low", "alpha_high"]
     figures = json.loads((tmp_path / "c.json").read_text())["conditional"]["properties"]

@@ -18,7 +18,7 @@ from ead_core.diffusion.requests import Request
 from ead_core.errors import CheckpointError, ConfigError, DataError
 from ead_core.judge.calibration import CALIBRATION, half_width, load_calibration
 from ead_core.judge.judge import load_judge, predict
-from ead_core.judge.selection import SELECTED_BY, best_of, check_selector
+from ead_core.judge.selection import BEST_OF, SELECTED_BY, best_of, check_selector
 from ead_core.judge.training import calibration_check
 from ead_core.judge.verdict import composed, judged, per_molecule, table, to_json
 from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predictor
@@ -211,6 +211,23 @@ def test_the_best_of_some_has_the_atoms_asked_for_before_all_else(make_judge, la
     both = asked(candidates, atoms_C=np.repeat(carbons[[2, 5]], 4), alpha=np.repeat(achieved[[0, 4]], 4))
     chosen = best_of(both, 4, selector)
     assert count_atoms(chosen, 6).tolist() == carbons[[2, 5]].tolist()  # whoever is nearest in alpha
+
+
+def test_the_best_of_some_has_an_even_number_of_electrons_and_says_that_it_was_chosen():
+    """Methyl, ammonia, methane and ammonia again: whoever has the hydrogens asked for, only a closed shell is taken."""
+    methane, ammonia = np.eye(3)[[0, 0, 1, 1, 2]] * 1.09 * np.array([[0], [1], [1], [-1], [1]]), [7, 1, 1, 1]
+    elements = [[6, 1, 1, 1], ammonia, [6, 1, 1, 1, 1], ammonia]
+    candidates = MoleculeSet.from_lists([np.array(z) for z in elements], [methane[: len(z)] for z in elements])
+    wanted = asked(candidates, atoms_H=[3.0] * 4)
+    kept = best_of(wanted, 2, None)
+    assert [kept.charges[0], *kept.num_atoms] == [7, 4, 4]
+    assert kept.properties[BEST_OF].tolist() == [2, 2]
+    lone = best_of(asked(candidates.select([0, 0]), atoms_H=[3.0] * 2), 2, None)
+    assert len(lone) == 1  # an odd one, where nothing else was made
+    ions = MoleculeSet(
+        wanted.num_atoms, wanted.charges, wanted.positions, {**wanted.properties, "formal_charge": np.ones(4)}
+    )
+    assert best_of(ions, 2, None).charges[0] == 6
 
 
 def test_a_selector_must_not_know_the_labels_of_the_judge(judge, make_judge, make_conditional):
