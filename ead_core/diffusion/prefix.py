@@ -53,18 +53,15 @@ def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
         for name, tensor in vars(branch.state).items():
             tensors[f"{rung}.{name}"] = tensor.clone()
         metadata[str(rung)] = repr(branch.seconds)
-    with write_aside(path) as aside:
-        save_file(tensors, aside, metadata=metadata)
+    write_sealed(path, tensors, metadata)
 
 
 def load_branches(path: Path) -> dict[int, Branch]:
     """Read what `save_branches` wrote (DataError if it cannot be)."""
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"stored prefix {path} cannot be read ({error}).") from error
+        tensors, metadata = read_sealed(path)
+    except (OSError, DamagedFileError) as error:
+        raise DataError(f"stored prefix {path} cannot be read ({one_line(error)}); delete it.") from error
     branches = {}
     for rung, seconds in metadata.items():
         names = [key.removeprefix(f"{rung}.") for key in tensors if key.startswith(f"{rung}.")]
