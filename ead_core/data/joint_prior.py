@@ -7,20 +7,18 @@ Legend: R rows of the table, P properties.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
 
 from ead_core.data.labels import Labels
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, one_line
-from ead_core.files import write_aside
+from ead_core.errors import CheckpointError, DamagedFileError, one_line
+from ead_core.sealed import read_sealed, write_sealed
 
 FORMAT = "ead-prior-1"
 MOST_ROWS = 20_000

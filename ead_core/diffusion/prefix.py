@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.sampler import trajectory
 from ead_core.diffusion.state import SamplerState
-from ead_core.errors import DataError
-from ead_core.files import write_aside
+from ead_core.errors import DamagedFileError, DataError, one_line
+from ead_core.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
