@@ -4,13 +4,11 @@ Ray Tune changes the working directory of its workers, so every path is made abs
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from ead_core.errors import OutputError
+from ead_platform.credentials import hide_credentials
 
 EXPERIMENT = "ead"
 
@@ -26,7 +24,7 @@ class Settings:
         inside_job: whether this process is the driver of a submitted Ray job.
     """
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
     artifact_root: str | None
     ray_address: str | None
     inside_job: bool
@@ -64,10 +62,7 @@ class Settings:
     @property
     def shown_uri(self) -> str:
         """The tracking store's address without its password."""
-        try:
-            return make_url(self.tracking_uri).render_as_string(hide_password=True)
-        except (ArgumentError, ValueError):  # none of SQLAlchemy's, such as `databricks`
-            return self.tracking_uri
+        return hide_credentials(self.tracking_uri)
 
     @property
     def ui_hint(self) -> str:
