@@ -137,9 +137,9 @@ class TrainingTracker:
         if self.run_id is None:
             return
         for path in sorted(checkpoint.iterdir()):
-            with lossy(path.name):
+            with lossy(path.name, self.store):
                 self._client.log_artifact(self.run_id, str(path), None if path.suffix == ".png" else CHECKPOINT)
-        with lossy(CURVES), tempfile.TemporaryDirectory() as folder:
+        with lossy(CURVES, self.store), tempfile.TemporaryDirectory() as folder:
             draw_curves(self._curves(self.run_id), Path(folder, CURVES))
             self._client.log_artifact(self.run_id, str(Path(folder, CURVES)))
         with lossy("how the run ended", self.store):
