@@ -1,7 +1,7 @@
 """Parquet: one row per molecule with lists `elements` (atomic numbers) and `positions`, and properties."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ead_core.data.records import Named, Skipped, property_name
+from ead_core.data.seal import BLANK, KEY, check_seal, seal
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 from ead_core.files import write_aside
@@ -24,22 +25,26 @@ def load_parquet(path: Path) -> Named:
     Raises:
         DataError: not a parquet file, or without the two columns.
     """
-    with _readable(path):
-        table = pq.read_table(path)
+    with readable_parquet(path):
+        check_seal(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     _check_columns(table.column_names, path)
     return molecules_of(table, path)
 
 
 def parquet_batches(path: Path, size: int) -> Iterator[pa.Table]:
     """The rows of a table, `size` at a time (errors as of `load_parquet`); see `molecules_of`."""
-    with _readable(path), pq.ParquetFile(path) as file:
+    with readable_parquet(path):
+        check_seal(path)
+    with readable_parquet(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         _check_columns(file.schema_arrow.names, path)
         for batch in file.iter_batches(size):
             yield pa.Table.from_batches([batch])
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable_parquet(path: Path) -> Iterator[None]:
+    """Raise the DataError of whatever makes reading a parquet file fail within the block."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -119,13 +124,37 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def write_parquet(molecules: MoleculeSet, path: Path) -> None:
-    """Write `elements`, flat `positions` and every scalar property."""
+def write_parquet(molecules: MoleculeSet, path: Path, entries: Mapping[str, str] | None = None) -> None:
+    """Write `elements`, flat `positions` and every scalar property, sealed (seal.py).
+
+    Args:
+        molecules: M molecules, a row each.
+        path: of the file.
+        entries: what else its footer shall hold (see `parquet_entries`).
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     offsets = molecules.offsets
     columns = {
         "elements": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(molecules.charges, pa.int32())),
         "positions": pa.ListArray.from_arrays(pa.array(3 * offsets, pa.int32()), pa.array(molecules.positions.ravel())),
     }
     scalars = {name: pa.array(v) for name, v in molecules.properties.items() if np.ndim(v) == 1}
+    table = pa.table({**columns, **scalars})
     with write_aside(path) as aside:
-        pq.write_table(pa.table({**columns, **scalars}), aside)
+        with pq.ParquetWriter(aside, table.schema, write_page_checksum=True) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({**(entries or {}), KEY: BLANK})
+        seal(aside)
+
+
+def parquet_entries(path: Path) -> dict[str, str]:
+    """What the footer of a sealed file holds besides its columns; nothing if the file is not sealed.
+
+    Raises:
+        DataError: not a readable parquet file, or a damaged one.
+    """
+    with readable_parquet(path):
+        found = pq.read_metadata(path).metadata if check_seal(path) else None
+    return {key.decode(): value.decode() for key, value in (found or {}).items()}
