@@ -32,7 +32,7 @@ def generate(
     out: Annotated[Path, typer.Option(help="Folder for the shards; one of an earlier run is continued.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
     num: Annotated[int, typer.Option(help="Molecules in all; more than there are continues the folder.")] = 1000,
-    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-small",
+    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
     shard_size: Annotated[
         int, typer.Option(help="Molecules per file; only they share batches, so few are slow.")
     ] = 256,
