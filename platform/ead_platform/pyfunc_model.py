@@ -18,6 +18,7 @@ from ead_core.config import parse_overrides
 from ead_core.data.formats import encode_molecules
 from ead_core.data.priors import parse_sizes
 from ead_core.data.targets import parse_targets
+from ead_core.data.usable import told, usable
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.errors import EADError
@@ -85,14 +86,22 @@ def request_of(checkpoint: Checkpoint, given: dict[str, Any]) -> Request:
 
 
 def molecules(checkpoint: Checkpoint, request: Request) -> pd.DataFrame:
-    """Id, SMILES, SDF record and network calls of each molecule of a request."""
+    """Id, SMILES, SDF record ('' where unusable) and network calls of each molecule of a request.
+
+    Raises:
+        EADError: a request that cannot be served, or nothing usable was made.
+    """
     made = fulfil(checkpoint, request)
-    records = encode_molecules(made, ".sdf").decode().split(RECORD_END)[: len(made)]
+    good, faults = usable(made)
+    if not len(good):
+        raise EADError(f"nothing usable was made ({told(faults)}).")
+    texts = encode_molecules(good, ".sdf").decode().split(RECORD_END)
+    records = {number: text + RECORD_END for number, text in zip(good.properties["id"], texts, strict=False)}
     return pd.DataFrame(
         {
             "id": made.properties["id"],
             "smiles": smiles_of(made),
-            "sdf": [record + RECORD_END for record in records],
+            "sdf": [records.get(number, "") for number in made.properties["id"]],
             "calls": made.properties["nfe"],
         }
     )
