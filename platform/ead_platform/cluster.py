@@ -46,6 +46,12 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ray.shutdown()
 
 
+def expect_cluster(settings: Settings) -> None:
+    """Refuse at the start of a program what `ray_session` would refuse after a while (EADError)."""
+    if settings.ray_address and not settings.inside_job:
+        require_cluster(settings.ray_address)
+
+
 def join(address: str, **options: Any) -> None:
     """Connect to a running cluster.
 
@@ -72,6 +78,9 @@ def start_private(**options: Any) -> None:
 
     Args:
         options: of `ray.init`.
+
+    Raises:
+        EADError: it does not start.
     """
     keep_token_private(create=True)
     several_machines = ray_constants.ENABLE_RAY_CLUSTER
@@ -79,6 +88,8 @@ def start_private(**options: Any) -> None:
     try:
         defaults = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, **QUIET}
         ray.init(address="local", **{**defaults, **options})
+    except Exception as error:  # Ray has no narrower one for a node that does not come up in time
+        raise EADError(f"Ray cannot be started on this machine, or it is too busy ({one_line(error)}).") from error
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = several_machines
     keep_token_private()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from ead_platform.addresses import accept_addresses
-from ead_platform.cluster import actors_that_fit, ray_session, require_cpus
+from ead_platform.cluster import actors_that_fit, expect_cluster, ray_session, require_cpus
 from ead_platform.generation import Plan
 from ead_platform.generation_report import GenerationConsole
 from ead_platform.settings import Settings
@@ -51,6 +51,7 @@ def generate(
     accept_addresses()
     place = Settings.from_environment()
     path = place.output_folder(out)
+    expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
