@@ -13,10 +13,10 @@ import pytest
 import ray
 from ead_platform import auth_token, knocking
 from ead_platform.auth_token import keep_token_private, stored_token
-from ead_platform.cluster import join
+from ead_platform.cluster import expect_cluster, join, start_private
 from ead_platform.knocking import require_cluster
 from ead_platform.settings import Settings
-from ray._private import services
+from ray._private import ray_constants, services
 from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
 
 from ead_core.errors import EADError
@@ -197,6 +197,45 @@ def test_local_asks_for_a_private_cluster(monkeypatch):
     for given, taken in (("local", None), ("", ""), ("auto", "auto"), ("127.0.0.1:6379", "127.0.0.1:6379")):
         monkeypatch.setenv("RAY_ADDRESS", given)
         assert Settings.from_environment().ray_address == taken
+
+
+def test_a_ray_that_does_not_start_is_told_so(monkeypatch):
+    """For a node that does not come up in time, as on a busy machine, Ray raises a bare Exception."""
+
+    def init(**options):
+        assert options["address"] == "local"
+        assert options["namespace"] == "serve"
+        assert not ray_constants.ENABLE_RAY_CLUSTER
+        raise Exception("The current node timed out during startup.\nPerhaps …")
+
+    monkeypatch.setattr(ray, "init", init)
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    with pytest.raises(EADError, match=r"Ray cannot be started .* \(The current node timed out during startup\. Per"):
+        start_private(namespace="serve")
+    assert before == ray_constants.ENABLE_RAY_CLUSTER
+
+
+def test_what_a_cluster_refuses_when_it_is_joined_is_told_so(gcs, monkeypatch):
+    def init(**options):
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.50")
+
+    monkeypatch.setattr(ray, "init", init)
+    address = gcs()
+    assert refusal(address) == (
+        f"the Ray cluster at RAY_ADDRESS={address} cannot be joined (Version mismatch: The cluster was started with: "
+        "Ray: 2.50)."
+    )
+
+
+@pytest.mark.parametrize("inside_job", [True, False])
+def test_a_program_refuses_an_address_at_its_start_but_not_inside_a_job(inside_job, free_port):
+    settings = Settings("", None, f"127.0.0.1:{free_port()}", inside_job)
+    if inside_job:  # which has a cluster
+        expect_cluster(settings)
+    else:
+        with pytest.raises(EADError, match="no Ray cluster answers at RAY_ADDRESS"):
+            expect_cluster(settings)
+    expect_cluster(Settings("", None, None, False))
 
 
 PRIVATE = """
