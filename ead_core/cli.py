@@ -18,7 +18,7 @@ from ead_core.cli_trace import check_recording, keep_recording, trace
 from ead_core.cli_train import train
 from ead_core.config import SamplerConfig, parse_overrides, read_mapping
 from ead_core.console import OVERWRITE, progress_bar, tell
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, EADError, told_in_one_sentence
 from ead_core.files import check_not_lost
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -84,6 +84,7 @@ def sample(
     from ead_core.data.fragment_file import read_fragment
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
+    from ead_core.data.usable import told, usable
     from ead_core.diffusion.conditions import check_sizes_seen, warnings_before
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
@@ -119,12 +120,17 @@ def sample(
         molecules = fulfil(model, request, progress, recorder)
     if best_of:
         molecules = choose(molecules, candidates, chooser)
-    made_on = {"hardware": np.full(len(molecules), hardware())}  # without it the seconds mean little
-    notes = write_molecules(replace(molecules, properties={**molecules.properties, **made_on}), out)
+    good, faults = usable(molecules)
+    if not len(good):
+        raise EADError(f"none of the {num} molecules is usable ({told(faults)}), so nothing is written.")
+    if faults:
+        typer.echo(f"warning: {faults.total()} of {num} molecules are left out ({told(faults)}).", err=True)
+    made_on = {"hardware": np.full(len(good), hardware())}  # without it the seconds mean little
+    notes = write_molecules(replace(good, properties={**good.properties, **made_on}), out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     selection = f"; a selection, each the best of {best_of} candidates" if best_of else ""
-    told = f"{num} molecules → {out} ({nfe:.0f} network calls and {seconds:.2f} s per molecule){selection}"
-    typer.echo(told, err=True)
+    cost = f"{nfe:.0f} network calls and {seconds:.2f} s per molecule"
+    typer.echo(f"{len(good)} molecules → {out} ({cost}){selection}", err=True)
     tell(notes)
     if record and recorder:
         keep_recording(recorder, molecules, record, model, seed, chosen)

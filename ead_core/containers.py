@@ -107,12 +107,19 @@ def open_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pq.
     Raises:
         DataError: it is no such file or damaged, or would be larger than `limits` allow.
     """
-    try:
+    with readable_parquet(path):
         metadata = pq.read_metadata(path)
         texts = [name for name, kind in _leaves(metadata).items() if kind == "BYTE_ARRAY"]
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+        with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
             _check_growth(path, _memory(metadata, columns))
             yield file
+
+
+@contextlib.contextmanager
+def readable_parquet(path: Path) -> Iterator[None]:
+    """Raise the DataError of whatever makes reading a parquet file fail within the block."""
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is not a readable parquet file ({one_line(error)[:200]}).") from error
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from ead_platform.addresses import accept_addresses
-from ead_platform.cluster import ray_session, require_cpus
+from ead_platform.cluster import expect_cluster, ray_session, require_cpus
 from ead_platform.records import RANKED_BY, SweepFolder, only_sweep
 from ead_platform.search import Search
 from ead_platform.settings import Settings
@@ -67,6 +67,7 @@ def sweep(
     """Find the asynchronous schedule that gives the most stable molecules."""
     accept_addresses()
     settings = Settings.from_environment()
+    expect_cluster(settings)
     targets = parse_targets(target or [])
     campaign = Campaign(load_checkpoint(checkpoint), seed, 0, samples, cpus_per_trial, targets)
     choices = check_space(read_mapping(space, "lists of choices per sampler key") if space else SPACE, campaign)

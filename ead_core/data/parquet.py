@@ -1,7 +1,7 @@
 """Parquet: one row per molecule with lists `elements` (atomic numbers) and `positions`, and properties."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ead_core.containers import open_table
+from ead_core.containers import open_table, readable_parquet
 from ead_core.data.columns import NO_SCALAR, Misfit
 from ead_core.data.records import Named, Skipped
 from ead_core.data.store import MoleculeSet
@@ -59,7 +59,9 @@ def parquet_batches(path: Path, size: int) -> Iterator[pa.Table]:
 
 
 def _wanted(path: Path) -> list[str]:
-    """The columns of a table that are read."""
+    """The columns of a table that are read, if its seal is whole."""
+    with readable_parquet(path):
+        check_seal(path)
     with open_table(path, ()) as file:
         names = file.schema_arrow.names
     missing = [name for name in _CORE if name not in names]
@@ -192,8 +194,17 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def write_parquet(molecules: MoleculeSet, path: Path) -> None:
-    """Write `elements`, flat `positions` and every property, as lists where it has several values per molecule."""
+def write_parquet(molecules: MoleculeSet, path: Path, entries: Mapping[str, str] | None = None) -> None:
+    """Write `elements`, flat `positions` and every property, as lists where it has several values, sealed (seal.py).
+
+    Args:
+        molecules: M molecules, a row each.
+        path: of the file.
+        entries: what else its footer shall hold (see `parquet_entries`).
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     offsets = molecules.offsets
     columns = {
         "elements": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(molecules.charges, pa.int32())),
@@ -201,5 +212,20 @@ def write_parquet(molecules: MoleculeSet, path: Path) -> None:
     }
     arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
     properties = {name: pa.array(v if v.ndim == 1 else v.tolist()) for name, v in arrays.items()}
+    table = pa.table({**columns, **properties})
     with write_aside(path) as aside:
-        pq.write_table(pa.table({**columns, **properties}), aside)
+        with pq.ParquetWriter(aside, table.schema, write_page_checksum=True) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({**(entries or {}), KEY: BLANK})
+        seal(aside)
+
+
+def parquet_entries(path: Path) -> dict[str, str]:
+    """What the footer of a sealed file holds besides its columns; nothing if the file is not sealed.
+
+    Raises:
+        DataError: not a readable parquet file, or a damaged one.
+    """
+    with readable_parquet(path):
+        found = pq.read_metadata(path).metadata if check_seal(path) else None
+    return {key.decode(): value.decode() for key, value in (found or {}).items()}

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ead_core.console import progress_bar
+from ead_core.data.frames import read_frame
 from ead_core.diffusion.requests import sampler_config
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.columns import Columns
@@ -117,8 +118,7 @@ class Examiner:
             self._sample(plan, shards)
             files = [shards.path / entry.name for entry in shards.molecules]
             card = self._measure(files, folder, checkpoint.name)
-            seconds = sum(entry.seconds for entry in shards.molecules) / shards.rows
-        return Examined(checkpoint.name, card, outcomes(files, folder, seconds), folder)
+        return Examined(checkpoint.name, card, outcomes(files, folder, shards.cost.seconds), folder)
 
     def _sample(self, plan: Plan, shards: ShardFolder) -> None:
         with shards.opened():
@@ -161,7 +161,7 @@ def outcomes(files: list[Path], folder: Path, seconds: float) -> Outcomes:
         folder: with the table of their evaluation.
         seconds: per molecule.
     """
-    made = pd.concat([pd.read_parquet(path, columns=["id", "nfe"]) for path in files], ignore_index=True)
+    made = pd.concat([read_frame(path)[["id", "nfe"]] for path in files], ignore_index=True)
     columns, first = Columns(folder / TABLE), int(made["id"].min())
     ids = columns.numbers("id")
     known = np.isfinite(ids)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,18 @@ from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskErro
 from ead_core.config import SamplerConfig
 from ead_core.cpu import tune_cpu
 from ead_core.data.formats import encode_molecules
-from ead_core.data.parquet import load_parquet
+from ead_core.data.parquet import load_parquet, write_parquet
 from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
+from ead_core.data.usable import usable
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, of_largest, prepare
 from ead_core.errors import ConfigError, one_line
 from ead_core.evaluation.identity import perceived_smiles
 from ead_core.training.checkpoint import Checkpoint
-from ead_platform.shards import PARQUET, SDF, Shard, Task, shards_of
+from ead_platform.shard_index import PARQUET, SDF, own_entry
+from ead_platform.shards import Shard, Task, shards_of
 
 PATIENCE = 20  # seconds without a free place in the cluster before it is said
 DEATHS = 3  # per actor, in a row without a finished shard: then the work itself must be what kills them
@@ -114,11 +116,13 @@ class Made:
         files: contents by ending.
         seconds: wall clock.
         nfe: mean network calls per molecule; None if nothing was sampled.
+        faults: how many molecules are unusable, by reason.
     """
 
     files: Mapping[str, bytes]
     seconds: float
     nfe: float | None
+    faults: Mapping[str, int] = field(default_factory=dict)
 
 
 class ShardMaker:
@@ -128,26 +132,30 @@ class ShardMaker:
         tune_cpu(plan.threads)
         if plan.gpus:
             plan.checkpoint.denoiser.to("cuda")
-        self._plan = plan
+        self._plan, self._question = plan, plan.question()
 
     def make(self, task: Task, parquet: bytes | None) -> Made:
         """The files of a task; `parquet` is the finished file of a shard that only needs SDF."""
         start = time.perf_counter()
-        files, nfe = {}, None
-        if parquet is None:
-            molecules = shard_molecules(self._plan, task.shard)
-            nfe = float(np.mean(molecules.properties["nfe"]))
-            parquet = files[PARQUET] = encode_molecules(molecules, PARQUET)
-        if task.sdf:  # always from the parquet file, so that it does not matter when it is made
-            files[SDF] = encode_molecules(_decoded(parquet), SDF)
-        return Made(files, time.perf_counter() - start, nfe)
+        if parquet is not None:
+            return Made({SDF: _sdf_of(parquet)}, time.perf_counter() - start, None)
+        molecules = shard_molecules(self._plan, task.shard)
+        nfe, faults = float(np.mean(molecules.properties["nfe"])), usable(molecules)[1]
+        about = own_entry(self._question, task.shard.name + PARQUET, task.shard.rows, nfe, faults)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"shard{PARQUET}")
+            write_parquet(molecules, path, about)
+            files = {PARQUET: path.read_bytes()}
+        if task.sdf:
+            files[SDF] = _sdf_of(files[PARQUET])
+        return Made(files, time.perf_counter() - start, nfe, faults)
 
 
 def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
     """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles`.
 
-    SMILES are those of the perceived molecules, '' where bonds cannot be perceived. Nothing that varies is among their
-    properties, hence no times.
+    SMILES are those of the perceived molecules, '' where bonds cannot be perceived. All molecules are kept, also
+    unusable ones, so that every id has its row. Nothing that varies is among their properties, hence no times.
     """
     request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
     made = fulfil(plan.checkpoint, request)
@@ -156,11 +164,12 @@ def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
     return replace(made, properties={**kept, "smiles": smiles})
 
 
-def _decoded(parquet: bytes) -> MoleculeSet:
+def _sdf_of(parquet: bytes) -> bytes:
+    """The usable molecules of a shard as SDF; always from its parquet file, so that it does not matter when."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "shard.parquet")
+        path = Path(folder, f"shard{PARQUET}")
         path.write_bytes(parquet)
-        return load_parquet(path).molecules
+        return encode_molecules(usable(load_parquet(path).molecules)[0], SDF)
 
 
 class Crew:

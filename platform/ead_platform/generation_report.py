@@ -1,5 +1,6 @@
 """What a person sees of a generation: what is left, progress, and what it cost."""
 
+import math
 import signal
 import sys
 import time
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ead_core.console import progress_bar
+from ead_core.data.usable import told
+from ead_core.errors import EADError
 from ead_platform.generation import Crew, GenerationError, Made, Plan
 from ead_platform.shards import ShardFolder, Task
 
@@ -46,6 +49,8 @@ class GenerationConsole:
 
     def announce(self, tasks: Sequence[Task]) -> None:
         """Say what was found, and why something of it is made again."""
+        if self._folder.rebuilt:
+            self.say(f"{self._folder.rebuilt}.")
         if self._folder.rows > self._plan.num:
             self.say(f"The folder holds {self._folder.rows} molecules, more than --num {self._plan.num}; all are kept.")
         elif self._folder.rows:
@@ -80,7 +85,7 @@ class GenerationConsole:
     def finished(self, task: Task, made: Made) -> None:
         """Store what was made and tell of it."""
         shard = task.shard
-        self._folder.add(shard, made.files, made.seconds, made.nfe)
+        self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults)
         if task.sample != self._sampling:
             return
         self._done += shard.rows
@@ -93,16 +98,23 @@ class GenerationConsole:
             )
 
     def summary(self) -> None:
-        """Where the molecules are and what they cost."""
-        shards = self._folder.molecules
-        rows = self._folder.rows
-        nfe = sum(entry.rows * (entry.nfe or 0) for entry in shards) / rows
-        seconds = sum(entry.seconds for entry in shards) / rows
+        """Where the molecules are, what they cost, and how many are unusable.
+
+        Raises:
+            EADError: all are.
+        """
+        rows, faults, cost = self._folder.rows, self._folder.faults, self._folder.cost
+        seconds = "" if math.isnan(cost.seconds) else f" and {cost.seconds:.2f} s"
         self.say(
-            f"{rows} molecules in {len(shards)} shards → {self._folder.path} "
-            f"({nfe:.0f} network calls and {seconds:.2f} s per molecule; "
+            f"{rows} molecules in {len(self._folder.molecules)} shards → {self._folder.path} "
+            f"({cost.nfe:.0f} network calls{seconds} per molecule; "
             f"this run took {duration(time.monotonic() - self._start)})"
         )
+        bad = sum(faults.values())
+        if bad:
+            self.say(f"{bad} of the {rows} molecules are unusable ({told(faults)}); SDF files leave them out.")
+        if bad == rows:
+            raise EADError(f"nothing usable was made in {self._folder.path}; are the weights damaged?")
 
 
 @contextmanager

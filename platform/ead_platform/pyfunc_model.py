@@ -18,6 +18,7 @@ from ead_core.config import parse_overrides
 from ead_core.data.priors import parse_sizes
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.targets import parse_targets
+from ead_core.data.usable import told, usable
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.errors import EADError
@@ -83,14 +84,22 @@ def request_of(checkpoint: Checkpoint, given: dict[str, Any]) -> Request:
 
 
 def molecules(checkpoint: Checkpoint, request: Request) -> pd.DataFrame:
-    """Id, SMILES, SDF record and network calls of each molecule of a request."""
+    """Id, SMILES, SDF record ('' where unusable) and network calls of each molecule of a request.
+
+    Raises:
+        EADError: a request that cannot be served, or nothing usable was made.
+    """
     made = fulfil(checkpoint, request)
-    records = list(sdf_records(made))
+    good, faults = usable(made)
+    if not len(good):
+        raise EADError(f"nothing usable was made ({told(faults)}).")
+    records = dict(zip(good.properties["id"].tolist(), sdf_records(good), strict=True))
+    found = [records.get(number) for number in made.properties["id"].tolist()]
     return pd.DataFrame(
         {
             "id": made.properties["id"],
-            "smiles": [record.identity.smiles or None for record in records],
-            "sdf": [record.text for record in records],
+            "smiles": [record.identity.smiles or None if record else None for record in found],
+            "sdf": [record.text if record else "" for record in found],
             "calls": made.properties["nfe"],
         }
     )

@@ -20,6 +20,7 @@ from mlflow.tracking import MlflowClient
 from ead_core.errors import CheckpointError, OutputError, one_line
 from ead_core.files import user_cache, write_aside
 from ead_core.training.checkpoint import WEIGHTS
+from ead_platform.credentials import hide_credentials
 from ead_platform.settings import Settings
 from ead_platform.store import StoreError, open_store
 from ead_platform.training_runs import CHECKPOINT
@@ -110,7 +111,8 @@ def _found(address: str, client: MlflowClient) -> Found:
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
-        raise CheckpointError(f"the store has no {address} ({str(error).rstrip('.')}).") from error
+        reason = hide_credentials(one_line(error), client.tracking_uri)
+        raise CheckpointError(f"the store has no {address} ({reason}).") from error
     raise CheckpointError(
         f"'{address}' must look like models:/ead-qm9@champion, models:/ead-qm9/3 or runs:/RUN_ID[/{CHECKPOINT}]."
     )
@@ -168,7 +170,8 @@ def _download(found: Found, target: str, settings: Settings) -> str:
     try:
         return mlflow.artifacts.download_artifacts(found.source, dst_path=target, tracking_uri=settings.tracking_uri)
     except MlflowException as error:
-        raise CheckpointError(f"{found.pinned} has no checkpoint that can be fetched ({one_line(error)}).") from error
+        reason = hide_credentials(one_line(error), settings.tracking_uri)
+        raise CheckpointError(f"{found.pinned} has no checkpoint that can be fetched ({reason}).") from error
 
 
 def store_cache(settings: Settings) -> Path:

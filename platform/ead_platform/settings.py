@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         tracking_uri: MLflow store, from MLFLOW_TRACKING_URI or `mlflow.db` in the starting folder.
         artifact_root: where a new local experiment keeps files; None when the store decides.
-        ray_address: from RAY_ADDRESS; None starts a private local cluster.
+        ray_address: from RAY_ADDRESS; None, and `local`, start a private cluster.
         inside_job: whether this process is the driver of a submitted Ray job.
     """
 
@@ -33,11 +33,11 @@ class Settings:
     def from_environment(cls) -> "Settings":
         """Settings of the process as it was started."""
         folder = Path.cwd()
-        given = os.environ.get("MLFLOW_TRACKING_URI")
+        given, ray_address = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("RAY_ADDRESS")
         return cls(
             tracking_uri=given or f"sqlite:///{folder / 'mlflow.db'}",
             artifact_root=None if given else (folder / "mlruns").as_uri(),
-            ray_address=os.environ.get("RAY_ADDRESS"),
+            ray_address=None if ray_address == "local" else ray_address,  # as Ray takes it
             inside_job="RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ,
         )
 

@@ -1,16 +1,16 @@
 """The folder of a generation: numbered shards, and `index.json`, which says what was asked and what is finished.
 
 Shard k holds the molecules with the ids k·S … (k+1)·S − 1. A shard counts as finished when the index lists it and the
-file still has the listed SHA-256; everything else is made again, which gives the same bytes.
+file still has the listed SHA-256; everything else is made again, which gives the same bytes. An index that is lost or
+damaged is rebuilt from the shards.
 """
 
 import contextlib
 import fcntl
 import hashlib
-import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,19 @@ from ead_core.data.formats import check_output
 from ead_core.errors import ConfigError, OutputError
 from ead_core.files import write_aside
 from ead_platform.locks import lock_file
+from ead_platform.shard_index import (
+    INDEX,
+    PARQUET,
+    SDF,
+    SHARD_FILE,
+    DamagedIndexError,
+    Entry,
+    Index,
+    decode_index,
+    rebuild_index,
+)
 
-VERSION = 1
-INDEX, LOCK = "index.json", ".lock"
-PARQUET, SDF = ".parquet", ".sdf.gz"
+LOCK = ".lock"
 MOST_SHARDS = 100_000  # numbers have five digits, so that the order of the names is the order of the molecules
 _UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
 
@@ -58,20 +67,11 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A finished file as the index lists it; `seconds` made it, `nfe` is the mean per molecule (parquet only)."""
+class Cost:
+    """Means per molecule: network calls, and seconds as far as they are known (else NaN)."""
 
-    name: str
-    rows: int
-    sha256: str
+    nfe: float
     seconds: float
-    nfe: float | None = None
-
-    @cached_property
-    def line(self) -> str:
-        """The entry as JSON, kept because the index is rewritten after every shard."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return json.dumps({name: value for name, value in values.items() if value is not None})
 
 
 class ShardFolder:
@@ -82,17 +82,19 @@ class ShardFolder:
         question: everything that the molecules depend on, as JSON values, with `checkpoint` (only a name) and
             `fingerprint` of the model.
 
+    Attributes:
+        rebuilt: what happened to the index, for people; '' if nothing did.
+
     Raises:
         OutputError: a place that cannot be written, other people's files, or shards of another question.
     """
 
     def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
         self.path = path
-        self.num = 0
+        self.rebuilt = ""
         self._question = dict(question)
-        self._entries: dict[str, Entry] = {}
         check_output(path / f"shard{PARQUET}")
-        self._read()
+        self._index = self._read()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -102,36 +104,59 @@ class ShardFolder:
             OutputError: another run is at work here, or the folder cannot be written.
         """
         with _locked(self.path / LOCK) as alone:
-            self._read()  # another run may have ended since
+            self._index = self._read()  # another run may have ended since
             for path in self.path.glob(f"{_UNFINISHED}*") if alone else ():
                 path.unlink(missing_ok=True)
             yield
 
     @property
+    def num(self) -> int:
+        """Molecules that the folder is to have."""
+        return self._index.num
+
+    @property
     def molecules(self) -> list[Entry]:
         """The finished shards in their order."""
-        return self._sorted(PARQUET)
+        return self._index.of_kind(PARQUET)
 
     @property
     def rows(self) -> int:
         """Molecules in the finished shards."""
         return sum(entry.rows for entry in self.molecules)
 
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many of them are unusable, by reason."""
+        counts: dict[str, int] = {}
+        for entry in self.molecules:
+            for reason, count in entry.faults.items():
+                counts[reason] = counts.get(reason, 0) + count
+        return counts
+
+    @property
+    def cost(self) -> Cost:
+        """Of the molecules in the finished shards, at least one."""
+        timed = [entry for entry in self.molecules if entry.seconds is not None]
+        seconds = sum(entry.seconds or 0 for entry in timed) / sum(entry.rows for entry in timed) if timed else math.nan
+        return Cost(sum(entry.rows * (entry.nfe or 0) for entry in self.molecules) / self.rows, seconds)
+
     def left(self, shards: list[Shard], sdf: bool) -> list[Task]:
         """What has to be made so that `shards` are complete; their files are read and compared with the index.
 
-        Molecules that are already there beyond those asked for are kept. A folder with SDF files gets them for all
-        its shards, `sdf` or not.
+        Molecules that are already there beyond those asked for are kept, and the folder is mended up to the last of
+        them. A folder with SDF files gets them for all its shards, `sdf` or not.
+
+        Raises:
+            OutputError: the index cannot be written.
         """
-        sdf = sdf or bool(self._sorted(SDF))
-        self.num = max(sum(shard.rows for shard in shards), self.rows)
+        sdf, size = sdf or any(self.path.glob(f"shard-*{SDF}")), self._question["shard_size"]
+        last = max((_number(entry.name) * size + entry.rows for entry in self.molecules), default=0)
+        self._index = replace(self._index, num=max(sum(shard.rows for shard in shards), last))
         self._write_index()
-        tasks = (self._task(shard, sdf) for shard in shards)
+        tasks = (self._task(shard, sdf) for shard in shards_of(self.num, size))
         return [task for task in tasks if task is not None]
 
     def _task(self, shard: Shard, sdf: bool) -> Task | None:
-        known = self._entries.get(shard.name + PARQUET)
-        shard = Shard(shard.number, shard.first, max(shard.rows, known.rows if known else 0))
         fault = self._fault(shard.name + PARQUET, shard.rows)
         if fault is not None:
             return Task(shard, True, sdf, fault)
@@ -139,10 +164,11 @@ class ShardFolder:
         return None if fault is None else Task(shard, False, True, fault)
 
     def _fault(self, name: str, rows: int) -> str | None:
-        """Why a file must be made: '' if the index does not list it; None if it is complete."""
-        entry = self._entries.get(name)
+        """Why a file must be made: '' if it never was finished; None if it is complete."""
+        entry = self._index.entries.get(name)
         if entry is None:
-            return ""
+            there = self.rebuilt and name.endswith(PARQUET) and (self.path / name).exists()
+            return f"{name} is damaged" if there else ""
         if entry.rows < rows:
             return f"{name} has {entry.rows} of {rows} molecules"
         try:
@@ -156,30 +182,30 @@ class ShardFolder:
         """The parquet file of a finished shard."""
         return (self.path / (shard.name + PARQUET)).read_bytes()
 
-    def add(self, shard: Shard, files: Mapping[str, bytes], seconds: float, nfe: float | None) -> None:
-        """Write the files of a shard by their endings, then the index that lists them.
+    def add(
+        self,
+        shard: Shard,
+        files: Mapping[str, bytes],
+        seconds: float,
+        nfe: float | None,
+        faults: Mapping[str, int] | None = None,
+    ) -> None:
+        """Write the files of a shard by their endings, then the index that lists them (see `Entry`).
 
         Raises:
             OutputError: a file cannot be written, for example because the disk is full.
         """
+        entries = dict(self._index.entries)
         for ending, content in files.items():
             name = shard.name + ending
             self._write(name, content)
-            digest = hashlib.sha256(content).hexdigest()
-            self._entries[name] = Entry(name, shard.rows, digest, round(seconds, 3), nfe if ending == PARQUET else None)
+            entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), round(seconds, 3))
+            entries[name] = replace(entry, nfe=nfe, faults=faults or {}) if ending == PARQUET else entry
+        self._index = replace(self._index, entries=entries)
         self._write_index()
 
-    def _sorted(self, ending: str) -> list[Entry]:
-        return [entry for name, entry in sorted(self._entries.items()) if name.endswith(ending)]
-
     def _write_index(self) -> None:
-        """One line per file: readable, and fast to write for thousands of them."""
-        head = {"version": VERSION, "question": self._question, "num": self.num}
-        fields = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
-        for key, ending in (("shards", PARQUET), ("sdf", SDF)):
-            lines = ",\n".join(f"  {entry.line}" for entry in self._sorted(ending))
-            fields.append(f' "{key}": [\n{lines}\n ]')
-        self._write(INDEX, ("{\n" + ",\n".join(fields) + "\n}\n").encode())
+        self._write(INDEX, self._index.encode())
 
     def _write(self, name: str, content: bytes) -> None:
         try:
@@ -188,22 +214,41 @@ class ShardFolder:
         except OSError as error:
             raise OutputError(f"cannot write {self.path / name}: {error.strerror or error}.") from error
 
-    def _read(self) -> None:
-        if not (self.path / INDEX).exists():
-            names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
-            if any(name != LOCK and not name.startswith(_UNFINISHED) for name in names):  # a run may die that early
-                raise OutputError(f"{self.path} is not empty and holds no {INDEX} of shards; choose another --out.")
-            return
+    def _read(self) -> Index:
+        self.rebuilt = ""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        self._refuse_links(names)
+        if all(name == LOCK or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
+            return Index(self._question)
+        found = self._stored() if INDEX in names else None
+        if found is None:
+            found = self._recover("damaged" if INDEX in names else "missing")
+        self._compare(found.question)
+        return replace(found, question=self._question)
+
+    def _refuse_links(self, names: list[str]) -> None:
+        for name in names:
+            if (name in (INDEX, LOCK) or SHARD_FILE.fullmatch(name)) and (self.path / name).is_symlink():
+                raise OutputError(f"{self.path / name} is a link; the files of a generation must lie in its folder.")
+
+    def _stored(self) -> Index | None:
+        """The index in its file; None if that is damaged."""
         try:
-            stored = json.loads((self.path / INDEX).read_text())
-            version, question = stored["version"], dict(stored["question"])
-            entries = [Entry(**fields) for fields in (*stored["shards"], *stored["sdf"])]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.path / INDEX} is no index of shards; choose another --out.") from error
-        if version != VERSION:
-            raise OutputError(f"{self.path / INDEX} has version {version}; this program continues {VERSION}.")
-        self._compare(question)
-        self._entries = {entry.name: entry for entry in entries}
+            return decode_index((self.path / INDEX).read_bytes(), self.path / INDEX)
+        except OSError as error:
+            raise OutputError(f"cannot read {self.path / INDEX}: {error.strerror or error}.") from error
+        except DamagedIndexError:
+            return None
+
+    def _recover(self, state: str) -> Index:
+        """The index from the shards; its file may be missing or damaged."""
+        found = rebuild_index(self.path)
+        if found is None and state == "missing":
+            raise OutputError(f"{self.path} is not empty and holds no {INDEX} of shards; choose another --out.")
+        if found is None:
+            raise OutputError(f"{self.path / INDEX} is no index of shards; choose another --out.")
+        self.rebuilt = f"{INDEX} is {state}; it is rebuilt from the undamaged shards ({len(found.entries)})"
+        return found
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         """OutputError that names the first difference; the name of a checkpoint is none."""
@@ -228,6 +273,11 @@ def shards_of(num: int, size: int) -> list[Shard]:
     if count > MOST_SHARDS:
         raise ConfigError(f"{num} molecules in shards of {size} are {count} shards; at most {MOST_SHARDS} are allowed.")
     return [Shard(number, number * size, min(size, num - number * size)) for number in range(count)]
+
+
+def _number(name: str) -> int:
+    """Of a shard, from the name of a file."""
+    return int(name.removeprefix("shard-").partition(".")[0])
 
 
 @contextlib.contextmanager

@@ -22,14 +22,15 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from ead_core.config import read_mapping
 from ead_core.errors import EADError, one_line
+from ead_platform.auth_token import keep_token_private, stored_token, token_refused
+from ead_platform.credentials import hide_credentials
 from ead_platform.revision import VARIABLE, revision
 
 ANSWER_SECONDS = 10
 START_SECONDS = 60
 NOBODY_YET = "No available agent"
 RUNTIME_ENV = Path("platform") / "clusters" / "runtime_env.yaml"
-TOKEN_FILE = Path("~/.ray/auth_token")
-PASSED_ON = ("MLFLOW_TRACKING_URI",)
+STORE = "MLFLOW_TRACKING_URI"
 CLIENT_ERRORS = (RuntimeError, ValueError, TypeError, OSError, ClientError, RayError)  # Ray's client has no base class
 
 
@@ -66,6 +67,7 @@ def submit(address: str, command: list[str], working_dir: Path) -> Job:
     if not command:
         raise EADError("no command given; end with what to run, as in submit.py -- python platform/jobs/generate.py …")
     environment = runtime_env(working_dir)
+    keep_token_private()
     headers = _introduce(address)
     # Ray lets RAY_ADDRESS, which a sweep may need, win over the address it is given; only this variable is stronger.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
@@ -82,13 +84,14 @@ def runtime_env(working_dir: Path) -> dict[str, Any]:
     """The job's environment for Ray: the checkout's definition and revision, and the tracking store of this shell.
 
     Raises:
-        EADError: `working_dir` is no checkout of this repository, or the definition is malformed.
+        EADError: `working_dir` is no checkout of this repository, the definition is malformed, or the address of the
+            store holds a password.
     """
     definition = working_dir / RUNTIME_ENV
     if not definition.is_file():
         raise EADError(f"--working-dir {working_dir} is no checkout of this repository: it has no {RUNTIME_ENV}.")
     environment = read_mapping(definition, "a Ray runtime environment")
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    passed_on = _tracking_store()
     if commit := revision(working_dir / "ead_core"):
         passed_on[VARIABLE] = commit
     return {
@@ -96,6 +99,17 @@ def runtime_env(working_dir: Path) -> dict[str, Any]:
         "env_vars": {**(environment.get("env_vars") or {}), **passed_on},
         "working_dir": str(working_dir.absolute()),
     }
+
+
+def _tracking_store() -> dict[str, str]:
+    """The variable that names it, if it is set."""
+    address = os.environ.get(STORE)
+    if address and hide_credentials(address) != address:
+        raise EADError(
+            f"{STORE} holds a password, and everybody who sees the cluster's jobs sees their environment; leave it out "
+            "and give it to the nodes, as PGPASSWORD (PostgreSQL) or MLFLOW_TRACKING_PASSWORD (a server of MLflow's)."
+        )
+    return {} if address is None else {STORE: address}
 
 
 def _enter(client: JobSubmissionClient, entrypoint: str, environment: dict[str, Any]) -> str:
@@ -155,7 +169,7 @@ def _introduce(address: str) -> dict[str, str]:
         EADError: a malformed address, nobody there, something other than Ray, or a token missing or wrong.
     """
     _check_address(address)
-    token = _token()
+    token = stored_token()
     # With an empty header Ray's client does not insist on a token just because RAY_AUTH_MODE asks for one.
     headers = {"Authorization": f"Bearer {token}" if token else ""}
     try:
@@ -164,7 +178,7 @@ def _introduce(address: str) -> dict[str, str]:
                 return headers
     except HTTPError as error:
         if error.code in (401, 403):
-            raise EADError(_token_refused(address, token)) from error
+            raise EADError(token_refused(address, token)) from error
     except OSError as error:
         reason = one_line(getattr(error, "reason", error))
         raise EADError(f"no Ray cluster answers at {address} ({reason}); start one, or give its --address.") from error
@@ -181,34 +195,6 @@ def _check_address(address: str) -> None:
         usable = False
     if not usable:
         raise EADError(f"--address {address} must look like http://127.0.0.1:8265, where the cluster's dashboard is.")
-
-
-def _token() -> str | None:
-    """The token, from where Ray itself takes it and in the same order."""
-    if given := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return given
-    try:
-        return _token_file().read_text().strip() or None
-    except OSError:
-        return None
-
-
-def _token_file() -> Path:
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN_FILE).expanduser()
-
-
-def _token_refused(address: str, token: str | None) -> str:
-    """What to do about a 401 or 403."""
-    if token is None:
-        return (
-            f"the cluster at {address} demands a token and there is none here: copy the cluster's {TOKEN_FILE} to "
-            f"{_token_file()}, or set RAY_AUTH_TOKEN to what `ray get-auth-token` prints there."
-        )
-    origin = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN", "").strip() else str(_token_file())
-    return (
-        f"the cluster at {address} demands another token than the one in {origin}; `ray get-auth-token`, where the "
-        "cluster was started, prints the right one."
-    )
 
 
 def _refusal(working_dir: Path, error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from ead_platform.addresses import accept_addresses
-from ead_platform.cluster import actors_that_fit, ray_session, require_cpus
+from ead_platform.cluster import actors_that_fit, expect_cluster, ray_session, require_cpus
 from ead_platform.generation import Plan
 from ead_platform.generation_report import GenerationConsole
 from ead_platform.settings import Settings
@@ -32,7 +32,7 @@ def generate(
     out: Annotated[Path, typer.Option(help="Folder for the shards; one of an earlier run is continued.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
     num: Annotated[int, typer.Option(help="Molecules in all; more than there are continues the folder.")] = 1000,
-    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-small",
+    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
     shard_size: Annotated[
         int, typer.Option(help="Molecules per file; only they share batches, so few are slow.")
     ] = 256,
@@ -51,6 +51,7 @@ def generate(
     accept_addresses()
     place = Settings.from_environment()
     path = place.output_folder(out)
+    expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}

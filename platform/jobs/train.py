@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ead_platform.cluster import ray_session
+from ead_platform.cluster import expect_cluster, ray_session
 from ead_platform.final_card import has_card, write_card
 from ead_platform.recipe import Recipe
 from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
@@ -38,6 +38,7 @@ def train(
 ) -> None:
     """Train a model with data-parallel workers; the same command continues an interrupted run."""
     settings = Settings.from_environment()
+    expect_cluster(settings)
     original = find_original(settings, reproduce) if reproduce else None
     job = _repetition(original, arguments or [], settings) if original else _recipe(arguments or [], settings)
     require_storage(job)

@@ -1,17 +1,23 @@
 """The plan of a generation with targets, without a cluster: what it asks, makes and refuses."""
 
+import gzip
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from ead_platform.generation import PARQUET, Plan, ShardMaker, _decoded, shard_molecules
+import torch
+from ead_platform.generation import PARQUET, SDF, Plan, ShardMaker, shard_molecules
+from ead_platform.generation_report import GenerationConsole
 from ead_platform.shards import ShardFolder, Task, shards_of
 from ead_platform.training import PUBLISHED
 
 from ead_core.config import SamplerConfig
+from ead_core.data.frames import read_frame
+from ead_core.data.parquet import load_parquet, parquet_entries
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.generation import sample
-from ead_core.errors import OutputError
+from ead_core.errors import EADError, OutputError
 from ead_core.training.checkpoint import PRIOR, load_checkpoint
 
 SYNCHRONOUS = SamplerConfig(policy="synchronous")
@@ -48,7 +54,7 @@ def test_a_folder_belongs_to_its_targets_and_guidance_or_to_none(plan, tmp_path,
             ShardFolder(path, second.question())
 
 
-def test_shards_are_the_molecules_of_sample_with_what_was_asked(plan):
+def test_shards_are_the_molecules_of_sample_with_what_was_asked(plan, tmp_path):
     plan = replace(plan, targets=TARGETS)
     whole = sample(plan.checkpoint, 5, 1, targets=TARGETS, policy="synchronous")
     for shard in shards_of(5, 3):
@@ -58,7 +64,8 @@ def test_shards_are_the_molecules_of_sample_with_what_was_asked(plan):
         assert np.array_equal(made.num_atoms, whole.num_atoms[rows])
         assert np.array_equal(made.properties["target_gap"], whole.properties["target_gap"][rows])
     files = ShardMaker(plan).make(Task(shards_of(5, 3)[0], True, True, ""), None).files
-    read = _decoded(files[PARQUET]).properties
+    (tmp_path / "shard.parquet").write_bytes(files[PARQUET])
+    read = load_parquet(tmp_path / "shard.parquet").molecules.properties
     assert read["target_atoms_C"].tolist() == [2.0] * 3
     assert read["warning"].tolist() == [""] * 3
 
@@ -72,3 +79,49 @@ def test_the_plan_refuses_targets_that_some_row_cannot_have(plan):
 
 def test_what_a_training_publishes_includes_the_table():
     assert PRIOR in PUBLISHED
+
+
+@pytest.fixture
+def broken(plan):
+    """A plan whose model has damaged weights: all it makes is NaN."""
+    parameter = next(plan.checkpoint.denoiser.parameters())
+    with torch.no_grad():
+        parameter.view(-1)[0] = torch.nan
+    return plan
+
+
+NO_NUMBER = "a coordinate is not a finite number"
+
+
+def test_unusable_molecules_are_counted_and_never_written_as_sdf(broken, tmp_path):
+    made = ShardMaker(broken).make(Task(shards_of(5, 3)[0], True, True, ""), None)
+    assert made.faults == {NO_NUMBER: 3}
+    (tmp_path / "shard.parquet").write_bytes(made.files[PARQUET])
+    assert json.loads(parquet_entries(tmp_path / "shard.parquet")["ead.shard"])["faults"] == {NO_NUMBER: 3}
+    assert read_frame(tmp_path / "shard.parquet")["id"].tolist() == [0, 1, 2]  # every id has its row
+    assert gzip.decompress(made.files[SDF]) == b""
+
+
+def test_a_generation_says_what_is_unusable_and_fails_if_all_is(plan, broken, tmp_path, capsys):
+    folder = ShardFolder(tmp_path / "out", plan.question())
+    first, last = folder.left(shards_of(5, 3), False)
+    folder.add(first.shard, {PARQUET: b"x"}, 1.0, 40.0, {NO_NUMBER: 3})
+    console = GenerationConsole(folder, plan)
+    with pytest.raises(EADError, match="nothing usable was made in "):
+        console.summary()
+    folder.add(last.shard, {PARQUET: b"x"}, 1.0, 40.0)
+    console.summary()
+    told = capsys.readouterr().out.replace("\n", " ")
+    assert f"3 of the 3 molecules are unusable (3 of them: {NO_NUMBER})" in told
+    assert f"3 of the 5 molecules are unusable (3 of them: {NO_NUMBER}); SDF files leave them out." in told
+
+
+def test_a_rebuilt_index_is_announced(plan, tmp_path, capsys):
+    made = ShardMaker(plan).make(Task(shards_of(3, 3)[0], True, False, ""), None)
+    (tmp_path / "shard-00000.parquet").write_bytes(made.files[PARQUET])
+    folder = ShardFolder(tmp_path, plan.question())
+    GenerationConsole(folder, plan).announce(folder.left(plan.shards(), False))
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "index.json is missing; it is rebuilt from the undamaged shards (1).",
+        "3 of 5 molecules are there already",
+    ]

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ead_platform.shards import INDEX, PARQUET, SDF, Shard, ShardFolder, shards_of
+from ead_platform.shard_index import INDEX, PARQUET, SDF
+from ead_platform.shards import Shard, ShardFolder, shards_of
 
 from ead_core.errors import ConfigError, OutputError
 
@@ -58,7 +59,7 @@ def test_a_finished_folder_has_nothing_left_and_says_all_in_its_index(tmp_path):
     folder = finished(tmp_path / "a" / "b", 10, sdf=True)
     assert left(folder, 10) == []
     index = json.loads((folder.path / INDEX).read_text())
-    assert index["version"] == 1
+    assert index["version"] == 2
     assert index["question"] == QUESTION
     assert index["num"] == 10
     assert [(row["name"], row["rows"]) for row in index["shards"]] == [
@@ -161,7 +162,7 @@ def test_a_renamed_checkpoint_is_the_same_question(tmp_path):
         ("shard-00000.parquet", "x", "is not empty and holds no index.json of shards"),
         (INDEX, "not JSON", "is no index of shards"),
         (INDEX, '["of something else"]', "is no index of shards"),
-        (INDEX, '{"version": 2, "question": {}, "shards": [], "sdf": []}', "has version 2; this program continues 1"),
+        (INDEX, '{"version": 1, "question": {}, "shards": [], "sdf": []}', "has version 1; this program continues 2"),
     ],
 )
 def test_other_peoples_files_are_refused_and_untouched(tmp_path, name, text, sentence):

@@ -118,6 +118,19 @@ def test_the_job_carries_the_command_the_import_path_the_revision_and_the_tracki
     assert job.ray_command("stop") == f"RAY_API_SERVER_ADDRESS={cluster.address} ray job stop one"
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://ead:secret@host/runs", "https://token@mlflow.org", "http://h:5000/?password=secret", "http://u:p@h"],
+)
+def test_a_password_of_the_tracking_store_never_travels_with_a_job(dashboard, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    cluster = dashboard()
+    told = refusal(cluster.address)
+    assert told.startswith("MLFLOW_TRACKING_URI holds a password")
+    assert uri not in told
+    assert cluster.authorizations == []
+
+
 def test_a_token_is_sent_from_where_ray_would_take_it(dashboard, monkeypatch, tmp_path):
     cluster = dashboard()
     (tmp_path / ".ray").mkdir()
