@@ -6,9 +6,12 @@ SMILES are those of EDM's validity: with hydrogens, of the largest piece. A mole
 
 import json
 import math
-from typing import Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ead_core.data.formats import encode_molecules
 from ead_core.data.properties import unit_of
@@ -28,8 +31,13 @@ MEDIA_TYPES = {
 _RECORD_END = "$$$$\n"
 
 
-def as_json(molecules: MoleculeSet, model: str) -> Molecules:
-    """Everything about the molecules; positions to 10⁻⁶ Å."""
+def diverged(molecules: MoleculeSet) -> NDArray[np.bool_]:
+    """Which molecules [M] have a position that is no number, since the network has diverged."""
+    return ~np.logical_and.reduceat(np.isfinite(molecules.positions).all(axis=1), molecules.offsets[:-1])
+
+
+def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = ()) -> Molecules:
+    """Everything about the molecules; positions to 10⁻⁶ Å. `missing` are the ids of those that have diverged."""
     records = encode_molecules(molecules, ".sdf").decode().split(_RECORD_END)
     ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
     asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
@@ -42,14 +50,14 @@ def as_json(molecules: MoleculeSet, model: str) -> Molecules:
                 id=ids[index],
                 smiles=smiles,
                 elements=[element_symbol(number) for number in charges],
-                positions=[[_finite(x) for x in row] for row in positions.astype(np.float64).round(6).tolist()],
+                positions=positions.astype(np.float64).round(6).tolist(),
                 sdf=records[index] + _RECORD_END,
                 nfe=nfe[index],
                 targets={name.removeprefix(TARGET): _finite(values[index]) for name, values in asked.items()},
                 warning=str(warnings[index]) or None,
             )
         )
-    return Molecules(molecules=made, model=model)
+    return Molecules(molecules=made, model=model, diverged=list(missing))
 
 
 def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> bytes:
@@ -66,7 +74,6 @@ def describe(border: Border) -> ModelDescription:
     config = checkpoint.config
     own = config.sampler.model_dump(exclude={"batch_size", "memory_budget", "precision"})
     followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
-    card = find_checkpoint(settings.checkpoint) / CARD
     return ModelDescription(
         name=checkpoint.name,
         elements=[element_symbol(number) for number in checkpoint.statistics.atom_numbers],
@@ -78,8 +85,15 @@ def describe(border: Border) -> ModelDescription:
         ],
         sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
-        card=json.loads(card.read_text())["rows"] if card.is_file() else [],
+        card=_measured(find_checkpoint(settings.checkpoint) / CARD),
     )
+
+
+def _measured(card: Path) -> list[dict[str, Any]]:
+    """The rows of a card of measured settings; a card of another kind, as `ead evaluate` writes, has none."""
+    content = json.loads(card.read_text()) if card.is_file() else {}
+    rows: list[dict[str, Any]] = content.get("rows", []) if isinstance(content, dict) else []
+    return rows
 
 
 def _finite(value: float) -> float | None:

@@ -26,9 +26,11 @@ class ServeSettings(Section):
         max_waiting: requests that wait for a replica before further ones are turned away with 503; a replica
             itself holds up to twice `batch_molecules`.
         max_network_calls: refuse settings under which a molecule may need more calls of the network.
+        max_request_calls: refuse requests whose molecules may together need more of them.
+        max_seconds: after which a request that is not finished gets 504; a client may ask for less.
     """
 
-    checkpoint: str = "qm9-small"
+    checkpoint: str = "qm9-deep"
     replicas: int = Field(1, ge=1)
     threads: int = Field(1, ge=1)
     num_gpus: float = Field(0, ge=0)
@@ -36,6 +38,8 @@ class ServeSettings(Section):
     batch_molecules: int = Field(64, ge=1)
     max_waiting: int = Field(64, ge=1)
     max_network_calls: int = Field(12_000, ge=2)
+    max_request_calls: int = Field(100_000, ge=2)
+    max_seconds: float = Field(600, gt=0, le=86_400)
 
     @classmethod
     def model_validate(cls, obj: Any, **_: Any) -> Self:

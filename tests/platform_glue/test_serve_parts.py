@@ -33,7 +33,8 @@ from serve.answers import as_json, as_text, describe
 from serve.app import api
 from serve.limits import Border, RefusalError, worst_calls
 from serve.model import _lasting
-from serve.problems import FAILED, explain_problems
+from serve.problems import explain_problems
+from serve.replies import FAILED
 from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings
 
