@@ -1,22 +1,22 @@
-"""Joining a Ray cluster, or starting a private one."""
+"""Joining a Ray cluster, or starting a private one that nobody reaches from outside this machine."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 import ead_core
 import ead_platform
 from ead_core.errors import EADError, one_line
+from ead_platform.auth_token import keep_token_private
+from ead_platform.knocking import require_cluster
 from ead_platform.settings import Settings
 
-KNOCK_SECONDS = 10
-TOKEN_HINT = "if it demands a token, set RAY_AUTH_MODE=token"
 OBJECT_STORE_BYTES = 400_000_000
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -29,39 +29,59 @@ def ray_session(settings: Settings) -> Iterator[None]:
     own environment provides it.
 
     Raises:
-        EADError: no cluster answers, or the address is none.
+        EADError: no cluster answers, or it will not have us.
     """
-    try:
-        _knock(settings.ray_address or "")
-        _connect(settings)
-    except (OSError, AuthenticationError) as error:  # ConnectionError included, which a wrong token ends in
-        place = f"RAY_ADDRESS={settings.ray_address}"
-        raise EADError(f"no Ray cluster answers at {place} ({one_line(error)}); {TOKEN_HINT}.") from error
-    except ValueError as error:  # such as the http address that jobs are submitted to
-        raise EADError(f"RAY_ADDRESS={settings.ray_address} cannot be used: {one_line(error)}.") from error
+    if settings.inside_job:
+        join("auto")
+    elif settings.ray_address:
+        packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
+        # Ray's own helpers look for "the" cluster of the machine, which may have several, unless they are told.
+        environment = {"py_modules": packages, "env_vars": {"RAY_ADDRESS": settings.ray_address}}
+        join(settings.ray_address, runtime_env=environment)
+    else:
+        start_private()
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """OSError if nobody listens at `host:port`; Ray itself would try for minutes and then end the process."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+def join(address: str, **options: Any) -> None:
+    """Connect to a running cluster.
+
+    Args:
+        address: as in RAY_ADDRESS.
+        options: of `ray.init`.
+
+    Raises:
+        EADError: it cannot be joined; known within 10 seconds.
+    """
+    keep_token_private()
+    require_cluster(address)
+    try:
+        ray.init(address=address, **{**QUIET, **options})
+    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:
+        raise EADError(f"the Ray cluster at RAY_ADDRESS={address} cannot be joined ({one_line(error)}).") from error
 
 
-def _connect(settings: Settings) -> None:
-    if settings.ray_address and not settings.inside_job:
-        packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
-        # Ray's own helpers look for "the" cluster of the machine, which may have several, unless they are told.
-        environment = {"py_modules": packages, "env_vars": {"RAY_ADDRESS": settings.ray_address}}
-        ray.init(address=settings.ray_address, runtime_env=environment, **QUIET)
-    elif settings.ray_address or settings.inside_job:
-        ray.init(address="auto", **QUIET)
-    else:
-        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
+def start_private(**options: Any) -> None:
+    """Start a cluster of this process's own, which listens on the loopback addresses only.
+
+    Ray takes the address of the network for its own wherever there is one, also if it is told 127.0.0.1, except on
+    systems where it knows no clusters; so it is told that this is one of them.
+
+    Args:
+        options: of `ray.init`.
+    """
+    keep_token_private(create=True)
+    several_machines = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        defaults = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, **QUIET}
+        ray.init(address="local", **{**defaults, **options})
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = several_machines
+    keep_token_private()
 
 
 def require_cpus(count: int, option: str) -> None:

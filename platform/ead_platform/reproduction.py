@@ -185,7 +185,7 @@ def judge(settings: Settings, original: Original, run_id: str) -> Verdict:
         then, now = _quality(client, original.run_id), _quality(client, run_id)
         common = sorted(then.keys() & now.keys())
         verdict = Verdict(weights, {k: (then[k], now[k]) for k in common if then[k] != now[k]}, len(common))
-    with lossy("the verdict"):
+    with lossy("the verdict", settings.tracking_uri):
         client.set_tag(run_id, "ead.reproduces", original.run_id)
         client.set_tag(run_id, "ead.verdict", verdict.sentence)
         client.log_metric(run_id, "reproduction/weights_difference", verdict.weights)

@@ -4,13 +4,11 @@ Ray Tune changes the working directory of its workers, so every path is made abs
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from ead_core.errors import OutputError
+from ead_platform.credentials import hide_credentials
 
 EXPERIMENT = "ead"
 
@@ -22,11 +20,11 @@ class Settings:
     Attributes:
         tracking_uri: MLflow store, from MLFLOW_TRACKING_URI or `mlflow.db` in the starting folder.
         artifact_root: where a new local experiment keeps files; None when the store decides.
-        ray_address: from RAY_ADDRESS; None starts a private local cluster.
+        ray_address: from RAY_ADDRESS; None, and `local`, start a private cluster.
         inside_job: whether this process is the driver of a submitted Ray job.
     """
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
     artifact_root: str | None
     ray_address: str | None
     inside_job: bool
@@ -35,11 +33,11 @@ class Settings:
     def from_environment(cls) -> "Settings":
         """Settings of the process as it was started."""
         folder = Path.cwd()
-        given = os.environ.get("MLFLOW_TRACKING_URI")
+        given, ray_address = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("RAY_ADDRESS")
         return cls(
             tracking_uri=given or f"sqlite:///{folder / 'mlflow.db'}",
             artifact_root=None if given else (folder / "mlruns").as_uri(),
-            ray_address=os.environ.get("RAY_ADDRESS"),
+            ray_address=None if ray_address == "local" else ray_address,  # as Ray takes it
             inside_job="RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ,
         )
 
@@ -64,10 +62,7 @@ class Settings:
     @property
     def shown_uri(self) -> str:
         """The tracking store's address without its password."""
-        try:
-            return make_url(self.tracking_uri).render_as_string(hide_password=True)
-        except (ArgumentError, ValueError):  # none of SQLAlchemy's, such as `databricks`
-            return self.tracking_uri
+        return hide_credentials(self.tracking_uri)
 
     @property
     def ui_hint(self) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ead_core.errors import EADError, one_line
+from ead_platform.credentials import hide_credentials
 from ead_platform.settings import EXPERIMENT, Settings
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
@@ -55,7 +56,8 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
         client = MlflowClient(settings.tracking_uri)
         yield client, _experiment_id(client, settings)
     except (*STORE_ERRORS, ImportError) as error:  # the latter without the extra `postgres`
-        raise StoreError(f"the MLflow store {settings.shown_uri} cannot be used ({one_line(error)}).") from error
+        reason = hide_credentials(one_line(error), settings.tracking_uri)
+        raise StoreError(f"the MLflow store {settings.shown_uri} cannot be used ({reason}).") from error
 
 
 def _knock(uri: str) -> None:
@@ -73,9 +75,10 @@ def _experiment_id(client: MlflowClient, settings: Settings) -> str:
 
 
 @contextmanager
-def lossy(what: str) -> Iterator[None]:
-    """A store that fails within the block costs `what`, not the training that is being recorded."""
+def lossy(what: str, address: str) -> Iterator[None]:
+    """A store, at an address, that fails within the block costs `what`, not the work that is being recorded."""
     try:
         yield
     except STORE_ERRORS as error:
-        warnings.warn(f"MLflow did not take {what} ({one_line(error)}).", stacklevel=3)
+        reason = hide_credentials(one_line(error), address)
+        warnings.warn(f"MLflow did not take {what} ({reason}).", stacklevel=3)

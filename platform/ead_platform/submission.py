@@ -22,13 +22,13 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from ead_core.config import read_mapping
 from ead_core.errors import EADError, one_line
+from ead_platform.auth_token import stored_token, token_refused
 from ead_platform.revision import VARIABLE, revision
 
 ANSWER_SECONDS = 10
 START_SECONDS = 60
 NOBODY_YET = "No available agent"
 RUNTIME_ENV = Path("platform") / "clusters" / "runtime_env.yaml"
-TOKEN_FILE = Path("~/.ray/auth_token")
 PASSED_ON = ("MLFLOW_TRACKING_URI",)
 CLIENT_ERRORS = (RuntimeError, ValueError, TypeError, OSError, ClientError, RayError)  # Ray's client has no base class
 
@@ -155,7 +155,7 @@ def _introduce(address: str) -> dict[str, str]:
         EADError: a malformed address, nobody there, something other than Ray, or a token missing or wrong.
     """
     _check_address(address)
-    token = _token()
+    token = stored_token()
     # With an empty header Ray's client does not insist on a token just because RAY_AUTH_MODE asks for one.
     headers = {"Authorization": f"Bearer {token}" if token else ""}
     try:
@@ -164,7 +164,7 @@ def _introduce(address: str) -> dict[str, str]:
                 return headers
     except HTTPError as error:
         if error.code in (401, 403):
-            raise EADError(_token_refused(address, token)) from error
+            raise EADError(token_refused(address, token)) from error
     except OSError as error:
         reason = one_line(getattr(error, "reason", error))
         raise EADError(f"no Ray cluster answers at {address} ({reason}); start one, or give its --address.") from error
@@ -181,34 +181,6 @@ def _check_address(address: str) -> None:
         usable = False
     if not usable:
         raise EADError(f"--address {address} must look like http://127.0.0.1:8265, where the cluster's dashboard is.")
-
-
-def _token() -> str | None:
-    """The token, from where Ray itself takes it and in the same order."""
-    if given := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return given
-    try:
-        return _token_file().read_text().strip() or None
-    except OSError:
-        return None
-
-
-def _token_file() -> Path:
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN_FILE).expanduser()
-
-
-def _token_refused(address: str, token: str | None) -> str:
-    """What to do about a 401 or 403."""
-    if token is None:
-        return (
-            f"the cluster at {address} demands a token and there is none here: copy the cluster's {TOKEN_FILE} to "
-            f"{_token_file()}, or set RAY_AUTH_TOKEN to what `ray get-auth-token` prints there."
-        )
-    origin = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN", "").strip() else str(_token_file())
-    return (
-        f"the cluster at {address} demands another token than the one in {origin}; `ray get-auth-token`, where the "
-        "cluster was started, prints the right one."
-    )
 
 
 def _refusal(working_dir: Path, error: Exception) -> str:

@@ -107,11 +107,11 @@ class TrainingTracker:
         """
         rest = dict(row)
         step, picture, self._about = int(rest.pop("step")), rest.pop("picture", None), rest.pop("about", self._about)
-        with lossy(f"the figures of step {step}"):
+        with lossy(f"the figures of step {step}", self.store):
             self._begin()
             self._log_numbers(rest, step)
         if picture is not None and self.run_id:
-            with lossy(f"the picture of step {step}"), tempfile.TemporaryDirectory() as folder:
+            with lossy(f"the picture of step {step}", self.store), tempfile.TemporaryDirectory() as folder:
                 file = Path(folder, f"step-{step:06d}.png")
                 file.write_bytes(picture)
                 self._client.log_artifact(self.run_id, str(file), SAMPLES)
@@ -137,12 +137,12 @@ class TrainingTracker:
         if self.run_id is None:
             return
         for path in sorted(checkpoint.iterdir()):
-            with lossy(path.name):
+            with lossy(path.name, self.store):
                 self._client.log_artifact(self.run_id, str(path), None if path.suffix == ".png" else CHECKPOINT)
-        with lossy(CURVES), tempfile.TemporaryDirectory() as folder:
+        with lossy(CURVES, self.store), tempfile.TemporaryDirectory() as folder:
             draw_curves(self._curves(self.run_id), Path(folder, CURVES))
             self._client.log_artifact(self.run_id, str(Path(folder, CURVES)))
-        with lossy("how the run ended"):
+        with lossy("how the run ended", self.store):
             self._client.set_terminated(self.run_id, status=status)
 
     def _curves(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -158,7 +158,7 @@ class TrainingTracker:
                 low, high = figure.interval or (None, None)
                 ends = {name: figure.value, f"{name}_low": low, f"{name}_high": high}
                 numbers |= {f"{CARD}/{end}": value for end, value in ends.items() if value is not None}
-        with lossy("the card"):
+        with lossy("the card", self.store):
             self._log_numbers(numbers, step)
             self._client.log_artifacts(self.open(), str(folder), CARD)
 
