@@ -4,11 +4,9 @@ SMILES are those of EDM's validity: with hydrogens, of the largest piece. A mole
 `null` in JSON, an empty first column in SMILES text.
 """
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.conditions import TARGET
 from ead_core.elements import element_symbol
 from ead_core.metrics.chemistry import smiles_of
-from ead_core.training.checkpoint import CARD, find_checkpoint
+from ead_core.training.checkpoint import find_checkpoint, measured_settings
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules
 
@@ -85,15 +83,8 @@ def describe(border: Border) -> ModelDescription:
         ],
         sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
-        card=_measured(find_checkpoint(settings.checkpoint) / CARD),
+        card=measured_settings(find_checkpoint(settings.checkpoint)),
     )
-
-
-def _measured(card: Path) -> list[dict[str, Any]]:
-    """The rows of a card of measured settings; a card of another kind, as `ead evaluate` writes, has none."""
-    content = json.loads(card.read_text()) if card.is_file() else {}
-    rows: list[dict[str, Any]] = content.get("rows", []) if isinstance(content, dict) else []
-    return rows
 
 
 def _finite(value: float) -> float | None:

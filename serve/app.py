@@ -15,7 +15,6 @@ from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from ead_core.training.checkpoint import load_checkpoint
 from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
 from serve.document import tailored
 from serve.limits import Border
@@ -96,7 +95,7 @@ class Api:
     def __init__(self, model: DeploymentHandle[Any], settings: ServeSettings) -> None:
         self._model = model
         self._settings = settings
-        self._border = Border(load_checkpoint(settings.checkpoint), settings)
+        self._border = Border(settings.load(), settings)
         self._description = describe(self._border)
         self._document = tailored(api.openapi(), self._border)
         self._pause = FIRST_PAUSE
@@ -171,31 +170,34 @@ def build(args: ServeSettings) -> Application:
         ClickException: no such checkpoint, or one that cannot be served within the limits.
     """
     with told_on_the_command_line():
-        settings = args.located()
-        Border(load_checkpoint(settings.checkpoint), settings)  # fails here rather than in every replica
+        return application(args)
+
+
+def application(wanted: ServeSettings) -> Application:
+    """The application, whose model is known to be there and within the limits.
+
+    Raises:
+        EADError: no such checkpoint, or one that cannot be served within the limits.
+    """
+    settings = wanted.located()
+    Border(settings.load(), settings)  # fails here rather than in every replica
     return compose(Sampling, settings)
-
-
-def environment_of(settings: ServeSettings) -> dict[str, Any]:
-    """Options by which replicas know the store of the checkpoint; none unless it is in the registry."""
-    if not settings.in_registry:
-        return {}
-    from ead_platform.settings import Settings
-
-    return {"runtime_env": {"env_vars": {"MLFLOW_TRACKING_URI": Settings.from_environment().tracking_uri}}}
 
 
 def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
     """The interface in front of replicas of `sampling`."""
-    environment = environment_of(settings)
     model = serve.deployment(
         name="Model",
         num_replicas=settings.replicas,
         max_ongoing_requests=2 * settings.batch_molecules,  # as many may wait in it as run
         max_queued_requests=settings.max_waiting,
-        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus, **environment},
+        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus},
         logging_config={"enable_access_log": False},  # the interface logs every request already
     )(sampling)
-    options = {"num_cpus": 0, **environment}
-    interface = serve.deployment(name="Api", max_ongoing_requests=MANY, ray_actor_options=options)(Api)
+    interface = serve.deployment(
+        name="Api",
+        num_replicas=settings.interfaces,
+        max_ongoing_requests=MANY,
+        ray_actor_options={"num_cpus": 0},
+    )(Api)
     return interface.bind(model.bind(settings), settings)

@@ -30,13 +30,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     _patience: TimerHandle | None = None
     _in_head, _head = True, 0  # whether the head is arriving, and how many bytes of it have
+    _heard = False  # anything since the last response
     _closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and wait for the first request."""
         super().connection_made(transport)
         own = transport.get_extra_info("socket")
-        if own is not None and hasattr(socket, "TCP_USER_TIMEOUT"):  # where it is missing, the system's own limit counts
+        if own is not None and hasattr(socket, "TCP_USER_TIMEOUT"):  # elsewhere the system's own limit counts
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * TAKE_SECONDS)
         self._wait()
 
@@ -51,6 +52,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self._patience is None and self._between_requests:
             self._wait()
+        self._heard = True
         self._head += len(data) if self._in_head else 0
         super().data_received(data)
         if self._in_head and self._head > LARGEST_HEAD:
@@ -85,6 +87,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, for as long as the server keeps connections alive."""
         super().on_response_complete()
+        self._heard = False
         if not self.transport.is_closing() and self._between_requests:
             self._take_place()
 
@@ -126,8 +129,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._closed or self.transport.is_closing():
             return
         self._closed = True
-        begun = self._head > 0 or not self._between_requests
-        if begun and (self._between_requests or not self.cycle.response_started):
+        if self._heard and (self._between_requests or not self.cycle.response_started):
             self.transport.write(_response(status, sentence))
         self.transport.close()
 

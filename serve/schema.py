@@ -69,7 +69,15 @@ class Body(BaseModel):
             return sent
         known = [field.alias or name for name, field in cls.model_fields.items()]
         unknown = islice((key for key in sent if key not in known), MOST_PROBLEMS)
-        return {key: sent[key] for key in [*known, *unknown] if key in sent}
+        return {key: _whole(sent[key]) for key in [*known, *unknown] if key in sent}
+
+
+def _whole(value: Any) -> Any:
+    """4.0 as 4: in JSON they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 def _at_most(most: int) -> BeforeValidator:
@@ -162,7 +170,7 @@ class MoleculesRequest(Body):
         le=MAX_SEED,
         description="0 to 2⁶³ − 1. Equal seeds give the molecules that `ead sample --seed` gives, to rounding.",
     )
-    sizes: Annotated[list[int], Field(max_length=MOST_SIZES)] | None = Field(
+    sizes: Annotated[list[Integer], Field(max_length=MOST_SIZES)] | None = Field(
         None,
         description="Atoms per molecule, hydrogens included, cycled through if there are fewer than `num`; each within "
         "`sizes` of `GET /v1/model`. Left out, they are drawn from the training data's histogram.",
@@ -181,9 +189,9 @@ class MoleculesRequest(Body):
     )
     timeout: float | None = Field(
         None,
-        gt=0,
-        description="Seconds after which to give up with 504, at most `limits.max_seconds` of `GET /v1/model`, which "
-        "is also what is left out.",
+        ge=1,
+        description="Seconds after which to give up with 504, from 1 to `limits.max_seconds` of `GET /v1/model`, which "
+        "counts if it is left out.",
     )
     format: Format = Field(
         "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."
