@@ -35,12 +35,9 @@ def _list_properties(statistics: "Statistics") -> None:
 
 
 def _list_quality(directory: Path) -> None:
-    from ead_core.documents import read_json
-    from ead_core.training.checkpoint import CARD
+    from ead_core.training.checkpoint import measured_settings
 
-    if not (directory / CARD).is_file():
-        return
-    for row in read_json(directory / CARD)["rows"]:
+    for row in measured_settings(directory):
         low, high = row["intervals"]["molecule_stability"]
         typer.echo(
             f"  {row['setting']:<28} molecule stability {100 * row['molecule_stability']:.1f} % "

@@ -4,11 +4,12 @@ SMILES are those of the whole perceived molecules. A molecule whose bonds cannot
 place: `null` in JSON, an empty first column in SMILES text.
 """
 
-import json
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ead_core.data.formats import encode_molecules
 from ead_core.data.properties import unit_of
@@ -17,7 +18,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.conditions import TARGET
 from ead_core.elements import element_symbol
 from ead_core.evaluation.identity import perceived_smiles
-from ead_core.training.checkpoint import CARD, find_checkpoint
+from ead_core.training.checkpoint import find_checkpoint, measured_settings
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules
 
@@ -28,8 +29,13 @@ MEDIA_TYPES = {
 }
 
 
-def as_json(molecules: MoleculeSet, model: str) -> Molecules:
-    """Everything about the molecules; positions to 10⁻⁶ Å."""
+def diverged(molecules: MoleculeSet) -> NDArray[np.bool_]:
+    """Which molecules [M] have a position that is no number, since the network has diverged."""
+    return ~np.logical_and.reduceat(np.isfinite(molecules.positions).all(axis=1), molecules.offsets[:-1])
+
+
+def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = ()) -> Molecules:
+    """Everything about the molecules; positions to 10⁻⁶ Å. `missing` are the ids of those that have diverged."""
     ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
     asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
     warnings = molecules.properties.get("warning", [""] * len(molecules))
@@ -41,14 +47,14 @@ def as_json(molecules: MoleculeSet, model: str) -> Molecules:
                 id=ids[index],
                 smiles=record.identity.smiles or None,
                 elements=[element_symbol(number) for number in charges],
-                positions=[[_finite(x) for x in row] for row in positions.astype(np.float64).round(6).tolist()],
+                positions=positions.astype(np.float64).round(6).tolist(),
                 sdf=record.text,
                 nfe=nfe[index],
                 targets={name.removeprefix(TARGET): _finite(values[index]) for name, values in asked.items()},
                 warning=str(warnings[index]) or None,
             )
         )
-    return Molecules(molecules=made, model=model)
+    return Molecules(molecules=made, model=model, diverged=list(missing))
 
 
 def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> bytes:
@@ -65,7 +71,6 @@ def describe(border: Border) -> ModelDescription:
     config = checkpoint.config
     own = config.sampler.model_dump(exclude={"batch_size", "memory_budget", "precision"})
     followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
-    card = find_checkpoint(settings.checkpoint) / CARD
     return ModelDescription(
         name=checkpoint.name,
         elements=[element_symbol(number) for number in checkpoint.statistics.atom_numbers],
@@ -77,7 +82,7 @@ def describe(border: Border) -> ModelDescription:
         ],
         sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
-        card=json.loads(card.read_text())["rows"] if card.is_file() else [],
+        card=measured_settings(find_checkpoint(settings.checkpoint)),
     )
 
 

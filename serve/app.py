@@ -1,29 +1,37 @@
 """The HTTP interface and the application: `serve run serve.app:build checkpoint=runs/mine max_molecules=16`."""
 
 import asyncio
+import logging
 import math
 import time
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from ead_core.training.checkpoint import load_checkpoint
-from serve.answers import MEDIA_TYPES, as_json, as_text, describe
+from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
+from serve.document import tailored
 from serve.limits import Border
 from serve.model import Made, Sampling
-from serve.problems import busy, explain_problems, failed
-from serve.schema import Health, ModelDescription, Molecules, MoleculesRequest, Problem
+from serve.problems import explain_problems
+from serve.reception import LARGEST_BODY, READ_SECONDS, Reception
+from serve.replies import busy, failed, problem
+from serve.schema import Format, Health, Mistakes, ModelDescription, Molecules, MoleculesRequest, Problem
 from serve.settings import ServeSettings, told_on_the_command_line
 
-MANY = 1000  # far more than the model takes in, so that health checks and refusals never queue behind molecules
-LARGEST_BODY = 100_000  # bytes
+logger = logging.getLogger("ray.serve")
+
+MANY = 2000  # far more than the model and the reception take in, so that health checks and refusals never queue
 FIRST_PAUSE = 5.0  # seconds to wait when busy, until the first answer shows how long one takes
+UNAVAILABLE = "The model is not available."
+LATE = "The molecules were not finished after {:g} seconds; ask for fewer, or for fewer network calls."
+ALL_DIVERGED = "The network diverged for every molecule with these settings; its positions are no numbers."
 
 GENERATED: dict[int | str, dict[str, Any]] = {
     200: {
@@ -34,15 +42,27 @@ GENERATED: dict[int | str, dict[str, Any]] = {
             "X-Batch-Requests": {
                 "description": "Most requests that shared a network call with it, this one included.",
                 "schema": {"type": "integer"},
-            }
+            },
+            "X-Diverged": {
+                "description": "Molecules that are left out because the network has diverged; usually 0.",
+                "schema": {"type": "integer"},
+            },
         },
     },
-    500: {"model": Problem, "description": "The server failed; its log says why."},
+    408: {"model": Problem, "description": f"The request did not arrive within {READ_SECONDS:g} seconds."},
+    413: {"model": Problem, "description": f"The body has more than {LARGEST_BODY:,} bytes."},
+    422: {
+        "model": Mistakes,
+        "description": "The body is no request, a value is outside its range, or settings do not fit each other, the "
+        "model or the limits of the service (`GET /v1/model`); the first twenty mistakes, each with its place.",
+    },
+    500: {"model": Problem, "description": "The server failed, and its log says why; or all molecules diverged."},
     503: {
         "model": Problem,
         "description": "Too many requests are waiting, or the model is not available.",
         "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
     },
+    504: {"model": Problem, "description": "The molecules were not finished within `timeout`."},
 }
 
 api = FastAPI(
@@ -50,8 +70,9 @@ api = FastAPI(
     description="Molecules from a diffusion model in which every atom carries its own noise level. Requests share "
     "network calls, and each gets the same molecules as if it were alone, to rounding.",
     version="1",
-    max_body_size=LARGEST_BODY,
+    openapi_url=None,  # the document depends on the model, see below
 )
+api.add_middleware(Reception)
 explain_problems(api)
 
 
@@ -73,35 +94,61 @@ class Api:
 
     def __init__(self, model: DeploymentHandle[Any], settings: ServeSettings) -> None:
         self._model = model
-        self._border = Border(load_checkpoint(settings.checkpoint), settings)
+        self._settings = settings
+        self._border = Border(settings.load(), settings)
         self._description = describe(self._border)
+        self._document = tailored(api.openapi(), self._border)
         self._pause = FIRST_PAUSE
 
     @api.post("/v1/molecules", response_model=Molecules, responses=GENERATED, tags=["molecules"])
     async def molecules(self, wanted: MoleculesRequest) -> Response:
         """Generate molecules."""
         request = self._border.admit(wanted)
+        patience = wanted.timeout or self._settings.max_seconds
         start = time.monotonic()
+        answer = self._model.generate.remote(request)
         try:
-            made: Made | None = await self._model.generate.remote(request)
+            made: Made | None = await asyncio.wait_for(answer, patience)
         except BackPressureError:
             return busy("Too many requests are waiting.", math.ceil(self._pause))
         except (DeploymentUnavailableError, RayActorError):
-            return busy("The model is not available.", math.ceil(self._pause))
+            return busy(UNAVAILABLE, math.ceil(self._pause))
+        except TimeoutError:
+            answer.cancel()
+            return problem(504, LATE.format(patience))
         if made is None:
             return failed()
         self._pause = time.monotonic() - start
-        headers = {"X-Batch-Requests": str(made.companions)}
-        if wanted.format == "json":
-            body = await asyncio.to_thread(as_json, made.molecules, self._description.name)
-            return JSONResponse(body.model_dump(), headers=headers)
-        text = await asyncio.to_thread(as_text, made.molecules, wanted.format)
-        return Response(text, media_type=MEDIA_TYPES[wanted.format], headers=headers)
+        return await asyncio.to_thread(self._told, made, wanted.format)
+
+    def _told(self, made: Made, kind: Format) -> Response:
+        """The answer with the molecules that have not diverged."""
+        lost = diverged(made.molecules)
+        if lost.all():
+            return problem(500, ALL_DIVERGED)
+        molecules, missing = made.molecules.select(~lost), made.molecules.properties["id"][lost].tolist()
+        if missing:
+            logger.warning("%d of %d molecules diverged.", len(missing), len(lost))
+        headers = {"X-Batch-Requests": str(made.companions), "X-Diverged": str(len(missing))}
+        if kind == "json":
+            body = as_json(molecules, self._description.name, missing)
+            return Response(body.model_dump_json(), media_type="application/json", headers=headers)
+        return Response(as_text(molecules, kind), media_type=MEDIA_TYPES[kind], headers=headers)
 
     @api.get("/v1/model", tags=["model"])
     async def model(self) -> ModelDescription:
         """The model: elements, sizes, measured quality, default sampler settings, and the limits of the service."""
         return self._description
+
+    @api.get("/openapi.json", include_in_schema=False)
+    async def document(self) -> JSONResponse:
+        """What this service accepts and answers."""
+        return JSONResponse(self._document)
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs(self, request: Request) -> HTMLResponse:
+        """The document as a page."""
+        return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}/openapi.json", title=api.title)
 
     @api.get("/v1/health/live", tags=["health"])
     async def live(self) -> Health:
@@ -123,31 +170,34 @@ def build(args: ServeSettings) -> Application:
         ClickException: no such checkpoint, or one that cannot be served within the limits.
     """
     with told_on_the_command_line():
-        settings = args.located()
-        Border(load_checkpoint(settings.checkpoint), settings)  # fails here rather than in every replica
+        return application(args)
+
+
+def application(wanted: ServeSettings) -> Application:
+    """The application, whose model is known to be there and within the limits.
+
+    Raises:
+        EADError: no such checkpoint, or one that cannot be served within the limits.
+    """
+    settings = wanted.located()
+    Border(settings.load(), settings)  # fails here rather than in every replica
     return compose(Sampling, settings)
-
-
-def environment_of(settings: ServeSettings) -> dict[str, Any]:
-    """Options by which replicas know the store of the checkpoint; none unless it is in the registry."""
-    if not settings.in_registry:
-        return {}
-    from ead_platform.settings import Settings
-
-    return {"runtime_env": {"env_vars": {"MLFLOW_TRACKING_URI": Settings.from_environment().tracking_uri}}}
 
 
 def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
     """The interface in front of replicas of `sampling`."""
-    environment = environment_of(settings)
     model = serve.deployment(
         name="Model",
         num_replicas=settings.replicas,
         max_ongoing_requests=2 * settings.batch_molecules,  # as many may wait in it as run
         max_queued_requests=settings.max_waiting,
-        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus, **environment},
+        ray_actor_options={"num_cpus": settings.threads, "num_gpus": settings.num_gpus},
         logging_config={"enable_access_log": False},  # the interface logs every request already
     )(sampling)
-    options = {"num_cpus": 0, **environment}
-    interface = serve.deployment(name="Api", max_ongoing_requests=MANY, ray_actor_options=options)(Api)
+    interface = serve.deployment(
+        name="Api",
+        num_replicas=settings.interfaces,
+        max_ongoing_requests=MANY,
+        ray_actor_options={"num_cpus": 0},
+    )(Api)
     return interface.bind(model.bind(settings), settings)

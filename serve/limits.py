@@ -7,7 +7,7 @@ import re
 
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.policy import Asynchronous, Manual
+from ead_core.diffusion.policy import Asynchronous, Manual, Policy, Synchronous
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.requests import Request, of_largest, prepare, sampler_config
 from ead_core.errors import ConfigError, EADError
@@ -43,11 +43,12 @@ class Border:
         self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
         process, _ = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler)))
         calls = worst_calls(process, self.sizes.largest, guided=True)
-        if calls > settings.max_network_calls:
-            raise ConfigError(
-                f"max_network_calls must be at least {calls}, which a molecule may need with the checkpoint's own "
-                f"settings, not {settings.max_network_calls}."
-            )
+        for limit in ("max_network_calls", "max_request_calls"):
+            if calls > getattr(settings, limit):
+                raise ConfigError(
+                    f"{limit} must be at least {calls}, which a molecule may need with the checkpoint's own "
+                    f"settings, not {getattr(settings, limit)}."
+                )
 
     def admit(self, wanted: MoleculesRequest) -> Request:
         """The engine's request for a client's body.
@@ -56,6 +57,7 @@ class Border:
             RefusalError: a value outside its range.
         """
         self._check_num(wanted.num)
+        self._check_timeout(wanted.timeout)
         sizes = self._sizes(wanted)
         try:
             settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
@@ -63,18 +65,23 @@ class Border:
             sampler = sampler_config(self.checkpoint, settings)
             request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
             process, start = prepare(self.checkpoint, request)
+            self._check_atoms(int(start.sizes.max()))
+            self._check_cost(request, process, int(start.sizes.max()))
         except TargetError as error:
             raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
         except ConfigError as error:
             raise RefusalError(_location(str(error)), str(error)) from error
-        self._check_atoms(int(start.sizes.max()))
-        self._check_cost(process, int(start.sizes.max()), targets is not None)
         return request
 
     def _check_num(self, num: int) -> None:
         most = self.settings.max_molecules
         if not 1 <= num <= most:
             raise RefusalError(("body", "num"), f"must be between 1 and {most}, not {num}.")
+
+    def _check_timeout(self, seconds: float | None) -> None:
+        most = self.settings.max_seconds
+        if seconds is not None and seconds > most:
+            raise RefusalError(("body", "timeout"), f"must be at most {most:g} seconds, not {seconds:g}.")
 
     def _sizes(self, wanted: MoleculesRequest) -> tuple[int, ...] | priors.SizeRange | None:
         """The sizes that a body asks for, one way or the other."""
@@ -116,31 +123,51 @@ class Border:
                 ("body", "targets"), f"must bring at most {self.sizes.largest} atoms, as in training, not {largest}."
             )
 
-    def _check_cost(self, process: Process, largest: int, guided: bool) -> None:
-        calls, most = worst_calls(process, largest, guided), self.settings.max_network_calls
-        guidance = "sampler.guidance, " if guided and process.guidance else ""
+    def _check_cost(self, request: Request, process: Process, largest: int) -> None:
+        guided = request.targets is not None and process.guidance > 0
+        calls = worst_calls(process, largest, guided)
+        knobs = f"{'sampler.guidance, ' if guided else ''}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+        most, budget = self.settings.max_network_calls, self.settings.max_request_calls
         if calls > most:
             raise RefusalError(
                 ("body", "sampler"),
                 f"a molecule may need {calls} network calls with these settings, and at most {most} are served; "
-                f"lower {guidance}sampler.max_pauses, sampler.async_ratio or sampler.steps.",
+                f"lower {knobs}.",
+            )
+        if request.num * calls > budget:
+            raise RefusalError(
+                ("body", "num"),
+                f"{request.num} molecules that may need {calls} network calls each are more than the {budget} calls "
+                f"of one request; ask for at most {budget // calls} with these settings, or lower {knobs}.",
             )
 
 
 def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
     """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding.
 
-    At most all of them twice, if it has targets (`guided`) and there is guidance.
+    Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
+    level beyond, which the first atom on its way there, or the last after it, cannot skip.
+
+    Raises:
+        ConfigError: a policy whose pauses nothing is known of.
     """
-    rungs = len(process.grid) - 1
-    match process.policy:
+    calls = len(process.grid) + _most_pauses(process.policy, largest)
+    if not guided or not process.guidance:
+        return calls
+    beyond = int((process.scale(process.grid) == 0).sum())
+    return 2 * calls - beyond if beyond < len(process.grid) else calls
+
+
+def _most_pauses(policy: Policy, largest: int) -> int:
+    """Most iterations in which a molecule of `largest` atoms may wait for some of them."""
+    match policy:
         case Asynchronous(start=start, max_pauses=pauses):
-            waits = start * pauses
+            return start * pauses
         case Manual(lag=lag, group_size=size):
-            waits = lag * ((largest - 1) // size)
-        case _:
-            waits = 0
-    return (rungs + waits + 1) * (2 if guided and process.guidance else 1)
+            return lag * ((largest - 1) // size)
+        case Synchronous():
+            return 0
+    raise ConfigError(f"sampler.policy: the calls of {type(policy).__name__} are not bounded, so it is not served.")
 
 
 def _location(sentence: str) -> Location:

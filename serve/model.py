@@ -9,7 +9,6 @@ from ead_core.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.engine import Engine
 from ead_core.diffusion.requests import Request
-from ead_core.training.checkpoint import load_checkpoint
 from serve.settings import ServeSettings
 
 logger = logging.getLogger("ray.serve")
@@ -50,7 +49,7 @@ class Sampling:
 
     def __init__(self, settings: ServeSettings) -> None:
         tune_cpu(settings.threads)
-        self._checkpoint = load_checkpoint(settings.checkpoint)
+        self._checkpoint = settings.load()
         self._checkpoint.denoiser.to("cuda" if settings.num_gpus else "cpu")
         self._settings = settings
         self._thread = ThreadPoolExecutor(1)

@@ -1,20 +1,24 @@
-"""What a client is told when it gets no molecules: 422, 500 and 503 with JSON bodies."""
+"""What a client is told of a mistake of its own: 422 with FastAPI's structure, small and quickly made."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serve.limits import RefusalError
-from serve.schema import MoleculesRequest, SamplerSettings
+from serve.replies import failed
+from serve.schema import MOST_PROBLEMS, MoleculesRequest, SamplerSettings
 
-FAILED = "The molecules could not be generated; the server's log says why."
-_PARTS = ("type", "loc", "msg")
+LONGEST_SENTENCE, LONGEST_KEY = 600, 60  # characters
+LARGEST_ANSWER = 9_000  # bytes
 
 
 def explain_problems(api: FastAPI) -> None:
@@ -25,19 +29,18 @@ def explain_problems(api: FastAPI) -> None:
     api.add_exception_handler(Exception, _on_failure)
 
 
-def failed() -> Response:
-    """500: nothing the client could do about it."""
-    return JSONResponse({"detail": FAILED}, status_code=500)
-
-
-def busy(sentence: str, seconds: int) -> Response:
-    """503 with the seconds after which to try again."""
-    return JSONResponse({"detail": sentence}, status_code=503, headers={"Retry-After": str(seconds)})
-
-
 async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _unprocessable({**found, "msg": _sentence(found)} for found in error.errors())
+    return _unprocessable(_explained(error.errors()))
+
+
+def _explained(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Errors with our sentences; the known keys are listed once."""
+    lists: set[str] = set()
+    for error in errors:
+        sentence, semicolon, known = _sentence(error).partition("; known are ")
+        yield {**error, "msg": sentence if known in lists else f"{sentence}{semicolon}{known}"}
+        lists |= {known} - {""}
 
 
 async def _on_refusal(_: Request, error: Exception) -> Response:
@@ -58,9 +61,19 @@ async def _on_failure(_: Request, error: Exception) -> Response:
 
 
 def _unprocessable(errors: Iterable[Mapping[str, Any]]) -> Response:
-    """422 in FastAPI's structure, without an echo of the input: NaN or half a surrogate pair cannot be sent back."""
-    detail = [{part: error[part] for part in _PARTS} for error in errors]
-    return Response(json.dumps({"detail": detail}), status_code=422, media_type="application/json")
+    """422 with the first errors, without an echo of the input: NaN or half a surrogate pair cannot be sent back."""
+    told: list[str] = []
+    for error in islice(errors, MOST_PROBLEMS):
+        location = [_cut(part, LONGEST_KEY) if isinstance(part, str) else part for part in error["loc"]]
+        text = json.dumps({"type": error["type"], "loc": location, "msg": _cut(error["msg"], LONGEST_SENTENCE)})
+        if told and sum(map(len, told)) + len(text) > LARGEST_ANSWER:
+            break
+        told.append(text)
+    return Response(f'{{"detail": [{", ".join(told)}]}}', status_code=422, media_type="application/json")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -80,13 +93,14 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 def _range(key: object) -> str:
     """The accepted range of a field of a request, where it has one."""
-    field: dict[str, Any] = {**_properties(MoleculesRequest), **_properties(SamplerSettings)}.get(key, {})
+    field: dict[str, Any] = _properties(MoleculesRequest).get(key) or _properties(SamplerSettings).get(key, {})
     for kind in field.get("anyOf", [field]):
         if "minimum" in kind and "maximum" in kind:
             return f"; accepted are {kind['minimum']} to {kind['maximum']}"
     return ""
 
 
-def _properties(model: type[MoleculesRequest] | type[SamplerSettings]) -> dict[Any, dict[str, Any]]:
+@cache
+def _properties(model: type[BaseModel]) -> dict[Any, dict[str, Any]]:
     properties: dict[Any, dict[str, Any]] = model.model_json_schema()["properties"]
     return properties

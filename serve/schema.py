@@ -1,14 +1,29 @@
 """Bodies of requests and answers, as they stand in the OpenAPI document."""
 
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from ead_core.config import SamplerConfig
 from ead_core.data.targets import TargetError, bounds
 from ead_core.noise import MAX_SEED
+from ead_core.sections import Rate
 
 Format = Literal["json", "sdf", "xyz", "smiles"]
+
+MOST_PROBLEMS = 20  # reported of one body; looking at thousands would keep everybody else waiting
+MOST_SIZES, MOST_RATES, MOST_TARGETS = 1000, 1000, 50
+LONGEST_NAME = 100  # characters of a property
 
 MEANINGS = {
     "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD, `random` a control.",
@@ -42,11 +57,49 @@ def _as_documented(schema: dict[str, Any]) -> None:
         entry["description"] = MEANINGS[name]
 
 
-class SamplerSettings(SamplerConfig):
+class Body(BaseModel):
+    """An object sent by a client; unknown keys are refused, and no more than the first of them looked at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, sent: Any) -> Any:
+        if not isinstance(sent, dict):
+            return sent
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        unknown = islice((key for key in sent if key not in known), MOST_PROBLEMS)
+        return {key: _whole(sent[key]) for key in [*known, *unknown] if key in sent}
+
+
+def _whole(value: Any) -> Any:
+    """4.0 as 4: in JSON they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+
+
+def _at_most(most: int) -> BeforeValidator:
+    """Refuses a longer one before its entries are looked at, which pydantic does for lists alone."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, tuple | dict) and len(value) > most:
+            raise ValueError(f"must have at most {most} entries, not {len(value)}")
+        return value
+
+    return BeforeValidator(short)
+
+
+class SamplerSettings(Body, SamplerConfig):
     """Sampler settings under the dotted keys of recipes; what is left out is the checkpoint's own."""
 
     model_config = ConfigDict(
         alias_generator=lambda name: f"sampler.{name}", strict=True, json_schema_extra=_as_documented
+    )
+
+    advance_rate: Annotated[tuple[Rate, ...], _at_most(MOST_RATES)] = Field(
+        SamplerConfig.model_fields["advance_rate"].default, min_length=1, max_length=MOST_RATES
     )
 
     # The server's business, hence no keys of a request:
@@ -54,15 +107,18 @@ class SamplerSettings(SamplerConfig):
     memory_budget: ClassVar[float]  # type: ignore[misc]
     precision: ClassVar[str]  # type: ignore[misc]
 
+    @field_validator("guidance_levels", mode="before")
+    @classmethod
+    def _pair(cls, levels: Any) -> Any:
+        return tuple(levels) if isinstance(levels, list) else levels  # JSON knows no tuples
+
     def changes(self) -> dict[str, Any]:
         """The given settings, without prefix."""
         return self.model_dump(exclude_unset=True)
 
 
-class SizeRange(BaseModel):
+class SizeRange(Body):
     """A range of atoms per molecule, hydrogens included."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     smallest: int
     largest: int
@@ -82,13 +138,13 @@ _PAIR = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems"
 Wish = Annotated[float | list[float], PlainValidator(_wish), WithJsonSchema({"anyOf": [{"type": "number"}, _PAIR]})]
 
 
-class MoleculesRequest(BaseModel):
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+
+
+class MoleculesRequest(Body):
     """Which molecules to generate."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
         json_schema_extra={
             "examples": [
                 {"num": 2, "seed": 0},
@@ -114,7 +170,7 @@ class MoleculesRequest(BaseModel):
         le=MAX_SEED,
         description="0 to 2⁶³ − 1. Equal seeds give the molecules that `ead sample --seed` gives, to rounding.",
     )
-    sizes: list[int] | None = Field(
+    sizes: Annotated[list[Integer], Field(max_length=MOST_SIZES)] | None = Field(
         None,
         description="Atoms per molecule, hydrogens included, cycled through if there are fewer than `num`; each within "
         "`sizes` of `GET /v1/model`. Left out, they are drawn from the training data's histogram.",
@@ -122,7 +178,7 @@ class MoleculesRequest(BaseModel):
     size_range: SizeRange | None = Field(
         None, description="Instead of `sizes`: draw them from the part of the histogram within this range."
     )
-    targets: dict[str, Wish] | None = Field(
+    targets: Annotated[dict[Name, Wish], Field(max_length=MOST_TARGETS), _at_most(MOST_TARGETS)] | None = Field(
         None,
         description="What the molecules shall have: a value, or [low, high] from which one is drawn as training has "
         "them, by property of `properties` of `GET /v1/model` and in its unit. What is left out is open.",
@@ -130,6 +186,12 @@ class MoleculesRequest(BaseModel):
     sampler: SamplerSettings = Field(
         default_factory=SamplerSettings,
         description="Changes to the checkpoint's sampler settings, e.g. `sampler.async_ratio`.",
+    )
+    timeout: float | None = Field(
+        None,
+        ge=1,
+        description="Seconds after which to give up with 504, from 1 to `limits.max_seconds` of `GET /v1/model`, which "
+        "counts if it is left out.",
     )
     format: Format = Field(
         "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."
@@ -145,9 +207,7 @@ class Molecule(BaseModel):
         "its bonds cannot be perceived from its geometry."
     )
     elements: list[str] = Field(description="Element symbols of the N atoms.")
-    positions: list[list[float | None]] = Field(
-        description="N rows of x, y, z in Å; null where the network has diverged."
-    )
+    positions: list[list[float]] = Field(description="N rows of x, y, z in Å.")
     sdf: str = Field(
         description="The molecule as a record of an SDF, with perceived bonds and charges; its field "
         "`warning` says what is wrong with it."
@@ -162,6 +222,9 @@ class Molecules(BaseModel):
 
     molecules: list[Molecule]
     model: str = Field(description="Name of the checkpoint.")
+    diverged: list[int] = Field(
+        description="Ids of molecules that are left out because the network has diverged: they have no positions."
+    )
 
 
 class Limits(BaseModel):
@@ -169,6 +232,8 @@ class Limits(BaseModel):
 
     max_molecules: int = Field(description="Most molecules in one request.")
     max_network_calls: int = Field(description="Most network calls that the settings may let a molecule take.")
+    max_request_calls: int = Field(description="Most network calls that all molecules of a request may take.")
+    max_seconds: float = Field(description="Seconds after which a request that is not finished is given up.")
     batch_molecules: int = Field(description="Most molecules of all requests that run at once.")
     max_waiting: int = Field(description="Requests that wait for a replica before further ones get 503.")
 
@@ -209,3 +274,17 @@ class Problem(BaseModel):
     """Why there is no answer."""
 
     detail: str
+
+
+class Mistake(BaseModel):
+    """What is wrong at one place of a body."""
+
+    type: str = Field(description="A word for programs.")
+    loc: list[str | int] = Field(description="The place, from `body` inwards.")
+    msg: str = Field(description="A sentence that says what is accepted.")
+
+
+class Mistakes(BaseModel):
+    """Why a body is not accepted."""
+
+    detail: list[Mistake] = Field(max_length=MOST_PROBLEMS)

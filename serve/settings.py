@@ -1,16 +1,17 @@
 """The arguments of the service, given as `key=value` to `serve run` or under `args` in a Serve config file."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 import click
-from pydantic import Field
+from pydantic import Field, PrivateAttr, SecretStr
 
 from ead_core.config import Section, validate
 from ead_core.errors import EADError
 from ead_core.training.addresses import scheme_of
-from ead_core.training.checkpoint import PRETRAINED, find_checkpoint
+from ead_core.training.checkpoint import PRETRAINED, Checkpoint, find_checkpoint, load_checkpoint
 
 
 class ServeSettings(Section):
@@ -19,6 +20,7 @@ class ServeSettings(Section):
     Attributes:
         checkpoint: bundled name, checkpoint folder, or address such as models:/ead-qm9@champion.
         replicas: copies of the model; each takes its own requests.
+        interfaces: copies of what checks requests and writes answers; with two nobody waits when one is lost.
         threads: CPUs and torch threads of a replica. On busy cores more than one may be slower than one.
         num_gpus: GPUs of a replica, as in Ray; above 0 the model runs on the first.
         max_molecules: most molecules in one request.
@@ -26,16 +28,24 @@ class ServeSettings(Section):
         max_waiting: requests that wait for a replica before further ones are turned away with 503; a replica
             itself holds up to twice `batch_molecules`.
         max_network_calls: refuse settings under which a molecule may need more calls of the network.
+        max_request_calls: refuse requests whose molecules may together need more of them.
+        max_seconds: after which a request that is not finished gets 504; a client may ask for less.
     """
 
-    checkpoint: str = "qm9-small"
+    checkpoint: str = "qm9-deep"
     replicas: int = Field(1, ge=1)
+    interfaces: int = Field(1, ge=1)
     threads: int = Field(1, ge=1)
     num_gpus: float = Field(0, ge=0)
     max_molecules: int = Field(32, ge=1)
     batch_molecules: int = Field(64, ge=1)
     max_waiting: int = Field(64, ge=1)
     max_network_calls: int = Field(12_000, ge=2)
+    max_request_calls: int = Field(100_000, ge=2)
+    max_seconds: float = Field(600, gt=0, le=86_400)
+
+    # Where replicas find an address; not in their environment, which Ray shows, since it may hold a password.
+    _store: SecretStr | None = PrivateAttr(None)
 
     @classmethod
     def model_validate(cls, obj: Any, **_: Any) -> Self:
@@ -62,10 +72,19 @@ class ServeSettings(Section):
             from ead_platform.resolver import pinned
             from ead_platform.settings import Settings
 
-            return self.model_copy(update={"checkpoint": pinned(self.checkpoint, Settings.from_environment())})
+            store = Settings.from_environment()
+            fixed = self.model_copy(update={"checkpoint": pinned(self.checkpoint, store)})
+            fixed._store = SecretStr(store.tracking_uri)
+            return fixed
         directory = find_checkpoint(self.checkpoint).absolute()
         checkpoint = self.checkpoint if directory.parent == PRETRAINED else str(directory)
         return self.model_copy(update={"checkpoint": checkpoint})
+
+    def load(self) -> Checkpoint:
+        """The checkpoint, in any process that these settings have been handed to."""
+        if self._store is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = self._store.get_secret_value()
+        return load_checkpoint(self.checkpoint)
 
 
 @contextmanager

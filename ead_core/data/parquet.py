@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ead_core.containers import open_table, readable_parquet
 from ead_core.data.columns import NO_SCALAR, Misfit
 from ead_core.data.records import Named, Skipped
+from ead_core.data.seal import BLANK, KEY, check_seal, seal
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tables import listed, table_properties, whole_or_zero
 from ead_core.errors import DataError

@@ -2,14 +2,14 @@
 
 Levels are per atom, so a molecule that has just begun and one that is nearly clean fit into one call. Molecules join
 when there is room and leave when they are clean, whatever the others do, and each is the one it would be alone (to
-rounding): all of its noise is keyed by its own seed, id and iteration.
+rounding): all of its noise is keyed by its own seed, id and iteration. Where there is not room for all, requests take
+turns, so that none waits for the end of another.
 
 Legend: B molecules, N padded atoms.
 """
 
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -36,6 +36,8 @@ from ead_core.precision import computed
 from ead_core.training.checkpoint import Checkpoint
 
 Observer = Callable[[Cohort, SamplerState], None]  # molecules before a move, and their state after it
+TURN = 1024  # molecules times network calls that a request is served before others come first
+LOOK = 16  # steps after which turns are looked at while molecules wait
 
 
 class Engine:
@@ -68,8 +70,9 @@ class Engine:
         # Of requests in work, so that those with equal settings share cohorts.
         self._processes: WeakValueDictionary[tuple[SamplerConfig, bool], Process] = WeakValueDictionary()
         self._orders: dict[int, Order] = {}
-        self._arrived: deque[Order] = deque()
+        self._arrived = False  # whether there are requests that have never been looked at
         self._cancelled: set[int] = set()
+        self._served: list[tuple[Order, int]] = []  # requests with molecules in the calls, and how many
         self._batches: list[list[Cohort]] = []
         self._quiet = 0  # calls before a molecule can have become clean
         self._clock = 0.0  # seconds that a molecule running from the start would have been charged
@@ -125,9 +128,11 @@ class Engine:
             targets `target_…` and `warning` (conditions.py).
         """
         start = time.perf_counter()
-        if self._quiet == 0 or self._cancelled or (self._arrived and self._occupied() < self.batch_size):
+        if self._quiet == 0 or self._cancelled or self._arrived:
             self._arrange()
         self._quiet -= 1
+        for order, count in self._served:
+            order.served += count
         molecules, decoded = self._occupied(), []
         for batch in self._batches:
             for number, (cohort, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
@@ -154,8 +159,9 @@ class Engine:
         ticket, labels = next(self._tickets), np.zeros(len(sizes), LABEL)
         labels["ticket"], labels["place"], labels["size"] = ticket, np.arange(len(sizes)), sizes
         order = Order(process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment)
+        order.served = min((other.served for other in list(self._orders.values())), default=0)
         self._orders[ticket] = order
-        self._arrived.append(order)
+        self._arrived = True
         return ticket
 
     def _cohorts(self) -> Iterable[Cohort]:
@@ -170,8 +176,8 @@ class Engine:
 
     def _arrange(self) -> None:
         """Let molecules leave, begin, and meet others of their size; without guidance only here the host waits."""
-        cohorts = self._without_cancelled()
-        cohorts += self._begin(self.batch_size - sum(len(cohort.labels) for cohort in cohorts))
+        self._arrived = False
+        cohorts = self._seated(self._without_cancelled())
         alike: dict[tuple[int, bool], list[Cohort]] = {}
         soonest = []
         for cohort in cohorts:
@@ -183,25 +189,43 @@ class Engine:
                     alike.setdefault((id(cohort.process), clean), []).append(replace(cohort.select(rows), clean=clean))
         # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
         self._quiet = min(soonest, default=1)
+        orders = list(self._orders.values())
+        if len(orders) > 1 and sum(order.unmade for order in orders) > self.batch_size:
+            self._quiet = min(self._quiet, LOOK)
         self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
 
-    def _begin(self, room: int) -> list[Cohort]:
-        """The next molecules that wait, first come first served."""
-        begun = []
-        while room and self._arrived:
-            begun.append(self._arrived[0].take(room, self._clock))
-            room -= len(begun[-1].labels)
-            if not len(self._arrived[0].waiting):
-                self._arrived.popleft()
-        return begun
+    def _seated(self, cohorts: list[Cohort]) -> list[Cohort]:
+        """Who runs next: molecules in excess of their request's places rest, and others take the empty ones."""
+        places = self._places()
+        self._served = [(self._orders[ticket], count) for ticket, count in places.items() if count]
+        staying = []
+        for cohort in cohorts:
+            stays = np.ones(len(cohort.labels), dtype=bool)
+            for ticket in np.unique(cohort.labels["ticket"]).tolist():
+                rows = np.flatnonzero(cohort.labels["ticket"] == ticket)
+                excess = rows[places[ticket] :]
+                places[ticket] -= len(rows) - len(excess)
+                if len(excess):
+                    stays[excess] = False
+                    self._orders[ticket].rest(cohort.select(excess), self._clock)
+            staying += [cohort.select(np.flatnonzero(stays))] if stays.any() else []
+        joining = [self._orders[ticket].take(room, self._clock) for ticket, room in places.items()]
+        return [*staying, *itertools.chain.from_iterable(joining)]
+
+    def _places(self) -> dict[int, int]:
+        """Molecules of each request that may run: all of those served least, in the order in which they came."""
+        places, room = {}, self.batch_size
+        orders = list(self._orders.items())  # another thread may submit meanwhile
+        for ticket, order in sorted(orders, key=lambda item: (item[1].served // TURN, item[0])):
+            places[ticket] = min(room, order.unmade)
+            room -= places[ticket]
+        return places
 
     def _without_cancelled(self) -> list[Cohort]:
         cohorts = list(self._cohorts())
         while self._cancelled:
             ticket = self._cancelled.pop()
-            order = self._orders.pop(ticket, None)
-            if order is not None and order in self._arrived:
-                self._arrived.remove(order)
+            self._orders.pop(ticket, None)
             kept = [cohort.select(np.flatnonzero(cohort.labels["ticket"] != ticket)) for cohort in cohorts]
             cohorts = [cohort for cohort in kept if len(cohort.labels)]
         return cohorts

@@ -124,6 +124,19 @@ def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
     write_sealed(directory / WEIGHTS, weights, {"format": FORMAT})
 
 
+def measured_settings(directory: Path) -> list[dict[str, Any]]:
+    """What was measured of a checkpoint, a row per sampler setting; nothing where no such card is.
+
+    The card that `ead evaluate` writes has the same name and no rows.
+    """
+    try:
+        content = json.loads((directory / CARD).read_text())
+    except (OSError, ValueError):
+        return []
+    rows = content.get("rows") if isinstance(content, dict) else None
+    return rows if isinstance(rows, list) else []
+
+
 def bundled() -> list[str]:
     """Names of the checkpoints that come with the package."""
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{WEIGHTS}"))

@@ -153,6 +153,18 @@ def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatc
     assert "molecule stability 50.0 % (40.0–60.0), 1234 network calls" in listing
 
 
+@pytest.mark.parametrize(
+    "card", ['{"protocols": {}, "rows": null}', '{"name": "mine"}', "[]", '"rows"', "", "{", "\xff"]
+)
+def test_models_lists_a_checkpoint_beside_a_card_of_another_kind(ead, make_checkpoint, card):
+    """`ead evaluate --out` into the folder writes such a card."""
+    folder = make_checkpoint()
+    (folder / "card.json").write_bytes(card.encode("latin-1"))
+    code, listing, _ = ead("models", folder)
+    assert code == 0
+    assert listing.splitlines() == [str(folder)]
+
+
 def test_models_tells_what_can_be_asked_and_in_which_unit(ead, conditional):
     code, listing, _ = ead("models", conditional)
     lines = listing.splitlines()

@@ -1,6 +1,8 @@
 """The registry on a real SQLite store: versions, verdicts, the way back, addresses with and without the store."""
 
 import importlib
+import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,6 @@ from ead_core.diffusion.generation import sample
 from ead_core.errors import CheckpointError, ConfigError, EADError
 from ead_core.evaluation.card import Card
 from ead_core.training.checkpoint import load_checkpoint, new_denoiser, save_recipe, save_weights
-from serve.app import environment_of
 from serve.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -369,11 +370,18 @@ def test_the_core_finds_the_champion_through_the_entry_point(champion, registry)
 def test_the_service_and_a_training_pin_the_version_of_today(champion, registry, store, tmp_path):
     located = ServeSettings(checkpoint=champion).located()
     assert located.checkpoint == registry.address(1)
-    assert environment_of(located)["runtime_env"]["env_vars"] == {"MLFLOW_TRACKING_URI": store.tracking_uri}
-    assert environment_of(ServeSettings()) == {}
     (tmp_path / "x.npz").touch()
     recipe = Recipe(data={"path": str(tmp_path / "x.npz")}, training={"initial": champion})
     assert recipe.located("x", store).training.initial == registry.address(1)
+
+
+def test_replicas_find_the_store_of_the_service_and_nobody_else_sees_it(champion, registry, store, monkeypatch):
+    located = ServeSettings(checkpoint=champion).located()
+    assert store.tracking_uri not in f"{located!r} {located} {located.model_dump()}"
+    handed_over = pickle.loads(pickle.dumps(located))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")
+    assert handed_over.load().name == f"{registry.name}-v1"
+    assert os.environ["MLFLOW_TRACKING_URI"] == store.tracking_uri
 
 
 def test_mlflow_loads_a_version_and_gives_the_molecules_of_the_core(champion):

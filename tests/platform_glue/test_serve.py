@@ -20,7 +20,7 @@ from ead_core.elements import element_symbol
 from ead_core.evaluation.identity import perceived_smiles
 from serve.app import build, compose
 from serve.model import Sampling
-from serve.problems import FAILED
+from serve.replies import FAILED
 from serve.settings import ServeSettings
 
 pytestmark = pytest.mark.ray

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,11 +30,14 @@ from ead_core.diffusion.state import initial_state
 from ead_core.errors import CheckpointError, ConfigError
 from ead_core.molecules import size_mask
 from ead_core.training.checkpoint import load_checkpoint
-from serve.answers import as_json, as_text, describe
+from serve.__main__ import KEEP_ALIVE_SECONDS
+from serve.answers import as_json, as_text, describe, diverged
 from serve.app import api
 from serve.limits import Border, RefusalError, worst_calls
 from serve.model import _lasting
-from serve.problems import FAILED, explain_problems
+from serve.problems import explain_problems
+from serve.proxies import ENVIRONMENT
+from serve.replies import FAILED
 from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings
 
@@ -94,6 +98,8 @@ def test_the_config_file_has_the_defaults():
     assert application["args"] == ServeSettings().model_dump()
     assert application["import_path"] == "serve.app:build"
     assert config["http_options"]["host"] == "127.0.0.1"
+    assert config["controller_options"]["runtime_env"]["env_vars"] == ENVIRONMENT
+    assert config["http_options"]["keep_alive_timeout_s"] == KEEP_ALIVE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -205,6 +211,29 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
     assert complete(tiny, state, process).properties["nfe"].max() == worst_calls(process, 6)
 
 
+def test_a_policy_of_which_nothing_is_known_is_not_served(tiny):
+    process = replace(build_process(tiny, tiny.config.sampler, 6), policy=object())
+    with pytest.raises(ConfigError, match="the calls of object are not bounded"):
+        worst_calls(process, 6)
+
+
+@pytest.mark.parametrize(
+    ("limit", "place", "sentence"),
+    [
+        ({"max_request_calls": 300}, "num", "ask for at most 2 with these settings, or lower sampler.max_pauses"),
+        ({"max_network_calls": 121, "max_request_calls": 121}, "num", "ask for at most 1 with these settings"),
+    ],
+)
+def test_the_calls_of_all_molecules_of_a_request_are_bounded(tiny, tiny_checkpoint, limit, place, sentence):
+    border = Border(tiny, ServeSettings(checkpoint=str(tiny_checkpoint), **{**LIMITS, **limit}))
+    with pytest.raises(RefusalError) as raised:
+        border.admit(wanted(num=8))
+    assert raised.value.location == ("body", place)
+    assert sentence in str(raised.value)
+    most = int(str(raised.value).split("at most ")[1].split()[0])
+    assert border.admit(wanted(num=most, sizes=[6])).num == most
+
+
 @pytest.mark.parametrize("settings", [{"policy": "synchronous"}, {"policy": "manual", "group_size": 1}])
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
@@ -288,6 +317,20 @@ def test_the_limit_counts_the_calls_of_guidance(asked):
     assert worst_calls(process, 6) == 41
 
 
+@pytest.mark.parametrize("levels", [(0.0, 0.5), (0.25, 0.5), (0.6, 1.0), (0.01, 0.02)])
+@pytest.mark.parametrize("policy", ["synchronous", "manual", "adaptive", "random"])
+def test_the_limit_counts_second_calls_within_the_levels_of_guidance_alone(asked, levels, policy):
+    settings = {"policy": policy, "guidance": 1.0, "guidance_levels": levels, "max_pauses": 3}
+    config = asked.checkpoint.config.sampler.model_copy(update={**settings, "advance_rate": (0.2,)})
+    process = build_process(asked.checkpoint, config, 6)
+    made = fulfil(asked.checkpoint, Request(3, config, sizes=(6,), targets=Targets.of({"gap": 6000})))
+    worst, unguided = worst_calls(process, 6, guided=True), worst_calls(process, 6)
+    assert made.properties["nfe"].max() <= worst <= 2 * unguided
+    assert worst < 2 * unguided
+    if policy == "synchronous":
+        assert set(made.properties["nfe"]) == {worst}
+
+
 def test_the_description_says_what_can_be_asked(asked, border):
     assert [entry.model_dump() for entry in describe(asked).properties] == [
         {"name": "gap", "unit": "meV", "smallest": 4000, "largest": 8000},
@@ -312,24 +355,24 @@ def test_molecules_are_answered_with_what_was_asked_and_a_warning(asked):
 
 @pytest.fixture
 def two_molecules():
-    """Methane, and five carbons whose places are no numbers."""
+    """Methane, and five carbons on one spot, which are no molecule."""
     d = 0.629
     methane = [[0, 0, 0], [d, d, d], [d, -d, -d], [-d, d, -d], [-d, -d, d]]
-    nowhere = np.full((5, 3), np.nan)
+    nowhere = np.zeros((5, 3))
     numbers = {"id": np.array([0, 1]), "nfe": np.array([41, 43])}
     return MoleculeSet.from_lists([np.array([6, 1, 1, 1, 1]), np.full(5, 6)], [np.array(methane), nowhere], numbers)
 
 
 def test_json_has_everything_and_null_where_there_is_nothing(two_molecules):
-    body = as_json(two_molecules, "tiny")
+    body = as_json(two_molecules, "tiny", missing=[7])
     good, bad = json.loads(body.model_dump_json())["molecules"]
     assert good["smiles"] == "C"
     assert good["elements"] == ["C", "H", "H", "H", "H"]
     assert good["positions"][1] == [0.629, 0.629, 0.629]
     assert (good["id"], good["nfe"], body.model) == (0, 41, "tiny")
     assert Chem.MolFromMolBlock(good["sdf"], removeHs=False).GetNumAtoms() == 5
+    assert body.diverged == [7]
     assert bad["smiles"] is None
-    assert bad["positions"] == [[None] * 3] * 5
     assert good["sdf"] + bad["sdf"] == as_text(two_molecules, "sdf").decode()
 
 
@@ -338,12 +381,20 @@ def test_smiles_text_keeps_the_place_of_a_molecule_without_one(two_molecules):
     assert as_text(two_molecules, "xyz").decode().splitlines()[:2] == ["5", "id=0 nfe=41"]
 
 
+def test_molecules_that_have_diverged_are_found(two_molecules):
+    assert diverged(two_molecules).tolist() == [False, False]
+    two_molecules.positions[7, 1] = np.inf
+    two_molecules.positions[0, 2] = np.nan
+    assert diverged(two_molecules).tolist() == [True, True]
+    assert diverged(two_molecules.select([1])).tolist() == [True]
+
+
 def test_the_description_shows_what_the_sampler_does_by_default(border):
     told = describe(border)
     assert told.elements == ["H", "C", "O"]
     assert told.parameters == sum(p.numel() for p in border.checkpoint.denoiser.parameters())
     assert (told.sizes.smallest, told.sizes.largest) == (4, 6)
-    assert told.limits.model_dump() == {**LIMITS, "max_waiting": 64}
+    assert told.limits.model_dump() == {**LIMITS, "max_waiting": 64, "max_request_calls": 100_000, "max_seconds": 600}
     assert told.sampler["sampler.steps"] == 40
     assert told.sampler["sampler.interval"] == 8
     assert border.admit(wanted(sampler=told.sampler)).num == 4
@@ -353,6 +404,13 @@ def test_the_description_shows_what_the_sampler_does_by_default(border):
 def test_the_description_of_the_bundled_model_has_its_card():
     told = describe(Border(load_checkpoint("qm9-small"), ServeSettings()))
     assert "synchronous" in [row["setting"] for row in told.card]
+
+
+@pytest.mark.parametrize("card", ['{"protocols": {}}', "[]", "{", '{"rows": 3}'])
+def test_a_card_of_another_kind_beside_the_model_is_no_hindrance(tiny_checkpoint, tmp_path, card):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
+    (folder / "card.json").write_text(card)
+    assert describe(Border(load_checkpoint(folder), ServeSettings(checkpoint=str(folder)))).card == []
 
 
 def test_a_failure_outside_the_model_is_a_sentence_too():

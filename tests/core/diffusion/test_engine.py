@@ -124,6 +124,67 @@ def test_requests_are_served_in_the_order_in_which_they_came(checkpoint):
     assert ended == [{tickets[0]}, set(tickets[1:3]), {tickets[3]}]
 
 
+def giant(checkpoint, num=2, seed=0):
+    """A request whose molecules take five times as many calls as others."""
+    slow = config(checkpoint, policy="random", async_ratio=1.0, advance_rate=0.01, max_pauses=4)
+    return Request(num, slow, seed, sizes=(6,))
+
+
+@pytest.fixture
+def short_turns(monkeypatch):
+    monkeypatch.setattr("ead_core.diffusion.engine.TURN", 10)
+    monkeypatch.setattr("ead_core.diffusion.engine.LOOK", 2)
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_small_request_does_not_wait_for_the_end_of_giants(checkpoint):
+    engine = Engine(checkpoint, 4, 1.0)
+    giants = [engine.submit(giant(checkpoint, 3, seed)) for seed in range(3)]
+    for _ in range(20):
+        engine.step()
+    small = engine.submit(Request(1, config(checkpoint, policy="synchronous"), sizes=(6,)))
+    steps, done = 0, {}
+    while small not in done:
+        done |= engine.step()
+        steps += 1
+    assert steps < STEPS + 1 + 10
+    assert set(done) == {small}
+    assert same(done[small], fulfil(checkpoint, Request(1, config(checkpoint, policy="synchronous"), sizes=(6,))))
+    for ticket in giants:
+        engine.cancel(ticket)
+    assert engine.step() == {}
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_giants_are_served_alike_and_end_as_if_they_were_alone(checkpoint):
+    engine, requests = Engine(checkpoint, 2, 1.0), [giant(checkpoint, 2, seed) for seed in range(2)]
+    tickets = [engine.submit(request) for request in requests]
+    shares, done = dict.fromkeys(tickets, 0), {}
+    while engine.busy:
+        done |= engine.step()
+        if not done:
+            for ticket in engine.running:
+                shares[ticket] += 1
+    assert max(shares.values()) < 1.5 * min(shares.values())
+    for request, ticket in zip(requests, tickets, strict=True):
+        assert same(done[ticket], fulfil(checkpoint, request))
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_newcomer_is_not_served_before_those_that_have_worked_long(checkpoint):
+    """It takes part like the others from now on, so that a stream of newcomers stops nobody."""
+    engine = Engine(checkpoint, 1, 1.0)
+    first = engine.submit(giant(checkpoint, 1))
+    for _ in range(50):
+        engine.step()
+    second = engine.submit(giant(checkpoint, 1, seed=1))
+    turns = []
+    for _ in range(40):
+        engine.step()
+        turns.append(engine.running)
+    assert turns.count({first}) == turns.count({second}) == 20
+
+
 def test_resumed_molecules_end_as_if_they_had_not_been_interrupted(checkpoint):
     """From the start, from the middle, and from clean states, which only need decoding."""
     settings = config(checkpoint, policy="adaptive", async_ratio=0.5)
@@ -166,8 +227,10 @@ def test_an_idle_engine_does_nothing(checkpoint, calls):
 
 
 def test_the_seconds_of_all_molecules_add_up_to_the_work(checkpoint, monkeypatch):
-    """On a clock that ticks once per look, each step takes a second, shared by who runs."""
+    """On a clock that ticks once per look, each step takes a second, shared by who runs, whoever rests meanwhile."""
     ticks = iter(range(10**6))
+    monkeypatch.setattr("ead_core.diffusion.engine.TURN", 5)
+    monkeypatch.setattr("ead_core.diffusion.engine.LOOK", 2)
     monkeypatch.setattr("ead_core.diffusion.engine.time.perf_counter", lambda: float(next(ticks)))
     engine, done, steps = Engine(checkpoint, 3, 1.0), {}, 0
     for seed in range(3):

@@ -1,0 +1,74 @@
+"""The OpenAPI document of one service: what this model and these limits accept, not what any might."""
+
+from copy import deepcopy
+from typing import Any
+
+from ead_core.data.properties import counted_element
+from ead_core.data.targets import LARGEST
+from serve.limits import Border
+from serve.schema import MOST_SIZES
+
+JsonSchema = dict[str, Any]
+LARGEST_EXACT = 2**53 - 1  # many programs round the integers beyond in JSON, so the document does not offer them
+
+
+def tailored(document: JsonSchema, border: Border) -> JsonSchema:
+    """The document with the ranges of the service in it, and without what its model does not take."""
+    document = deepcopy(document)
+    schemas = document["components"]["schemas"]
+    _tailor_request(schemas["MoleculesRequest"], border)
+    known = sorted(border.checkpoint.statistics.sizes)
+    schemas["SizeRange"]["anyOf"] = [
+        {"properties": {"smallest": {"maximum": size}, "largest": {"minimum": size}}} for size in known
+    ]
+    _tailor_sampler(schemas["SamplerSettings"]["properties"], border)
+    return document
+
+
+def _tailor_request(schema: JsonSchema, border: Border) -> None:
+    fields, settings, sizes = schema["properties"], border.settings, border.sizes
+    fields["num"] |= {"minimum": 1, "maximum": settings.max_molecules}
+    fields["seed"]["maximum"] = LARGEST_EXACT
+    _not_null(fields["timeout"])["maximum"] = settings.max_seconds
+    if border.checkpoint.atom_types.has_dummies:
+        del fields["sizes"], fields["size_range"]
+    else:
+        size = {"type": "integer", "minimum": sizes.smallest, "maximum": sizes.largest}
+        most = min(MOST_SIZES, settings.max_molecules)
+        _not_null(fields["sizes"]).update(minItems=1, maxItems=most, items=size)
+        kinds = {"sizes": {"type": "array"}, "size_range": {"type": "object"}}
+        schema["not"] = {"properties": kinds, "required": list(kinds)}
+    properties = border.checkpoint.statistics.properties
+    if not properties:
+        del fields["targets"]
+        return
+    targets = _not_null(fields["targets"])
+    targets.pop("propertyNames", None)
+    wishes = {name: _wish(name, sizes.largest) for name in properties}
+    targets |= {"additionalProperties": False, "properties": wishes}
+
+
+def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
+    config = border.checkpoint.config
+    _not_null(fields["sampler.steps"])["maximum"] = config.diffusion.steps
+    if config.diffusion.interval:
+        _not_null(fields["sampler.interval"])["maximum"] = 2 * config.diffusion.interval
+    else:
+        fields["sampler.policy"]["enum"] = ["synchronous"]
+    if not border.checkpoint.statistics.properties:
+        del fields["sampler.guidance"], fields["sampler.guidance_levels"]
+
+
+def _wish(name: str, most_atoms: int) -> JsonSchema:
+    """A value or two of a property; atoms are counted in whole numbers."""
+    number: JsonSchema = {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST}
+    if counted_element(name) is not None:
+        number = {"type": "integer", "minimum": 0, "maximum": most_atoms}
+    pair = {"type": "array", "items": number, "minItems": 2, "maxItems": 2, "description": "From low to high."}
+    return {"anyOf": [number, pair]}
+
+
+def _not_null(field: JsonSchema) -> JsonSchema:
+    """The schema of a field that may also be null."""
+    found: JsonSchema = next(kind for kind in field["anyOf"] if kind.get("type") != "null")
+    return found

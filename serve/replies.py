@@ -1,0 +1,23 @@
+"""Short JSON answers of a status and a sentence; without the science, so that Ray Serve's proxies can give them too."""
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse, Response
+
+FAILED = "The molecules could not be generated; the server's log says why."
+UNAVAILABLE = "The service is not available."
+
+
+def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Why there is no answer."""
+    return JSONResponse({"detail": sentence}, status_code=status, headers=dict(headers or {}))
+
+
+def failed() -> Response:
+    """500: nothing the client could do about it."""
+    return problem(500, FAILED)
+
+
+def busy(sentence: str, seconds: int) -> Response:
+    """503 with the seconds after which to try again."""
+    return problem(503, sentence, {"Retry-After": str(seconds)})

@@ -1,0 +1,381 @@
+"""The service as an ASGI application with its model in the same process: what rough clients get."""
+
+import asyncio
+import json
+import threading
+import time
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray import serve
+
+from serve.app import ALL_DIVERGED, Api, api
+from serve.model import Sampling
+from serve.reception import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Reception
+from serve.settings import ServeSettings
+
+CPU_SECONDS, ANSWER_BYTES = 0.05, 10_000
+JSON = [(b"content-type", b"application/json")]
+
+
+class Handle:
+    """What Ray Serve gives the interface of its model, without Ray."""
+
+    def __init__(self, sampling):
+        self.generate, self._sampling = self, sampling
+
+    def remote(self, request):
+        return asyncio.ensure_future(self._sampling.generate(request))
+
+
+class Answer:
+    def __init__(self, sent):
+        self.status = sent[0]["status"]
+        self.headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        self.body = b"".join(message.get("body", b"") for message in sent[1:])
+
+    def json(self):
+        return json.loads(self.body, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+
+async def ask(app, path, body=None, parts=None, method="POST", client="192.0.2.1"):
+    """An answer of an ASGI application; `parts` are awaitables or bytes that arrive one after the other."""
+    arriving = list(parts if parts is not None else [body] if body is not None else [])
+    headers = [*JSON, (b"content-length", str(len(body)).encode())] if body is not None else JSON
+    headers = [*headers, (b"transfer-encoding", b"chunked")] if parts is not None else headers
+    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+    sent = []
+
+    async def receive():
+        if not arriving:
+            await asyncio.Event().wait()
+        part = arriving.pop(0)
+        part = part if isinstance(part, bytes) else await part
+        return {"type": "http.request", "body": part, "more_body": bool(arriving)}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({**scope, "client": (client, 1)}, receive, send)
+    return Answer(sent)
+
+
+@asynccontextmanager
+async def service(settings, sampling=Sampling):
+    interface = Api.__base__(Handle(sampling(settings)), settings)  # the class without what Ray Serve adds to it
+    with pytest.MonkeyPatch.context() as patch:  # by this the routes find their instance in a replica
+        patch.setattr(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=interface))
+        yield api
+
+
+def served(settings, *bodies, sampling=Sampling):
+    """Answers to molecules asked for at once."""
+
+    async def run():
+        async with service(settings, sampling) as app:
+            encoded = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
+            return await asyncio.gather(*(ask(app, "/v1/molecules", body) for body in encoded))
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def settings(tiny_checkpoint):
+    return ServeSettings(checkpoint=str(tiny_checkpoint), max_molecules=8, max_network_calls=400)
+
+
+@pytest.fixture
+def conditional(conditional_checkpoint):
+    return ServeSettings(checkpoint=str(conditional_checkpoint), max_molecules=8, max_network_calls=400)
+
+
+# --- answers
+
+
+def test_molecules_are_answered(settings):
+    answer, text = served(settings, {"num": 2, "sizes": [4]}, {"num": 2, "sizes": [4], "format": "smiles"})
+    assert (answer.status, text.status) == (200, 200)
+    assert [molecule["id"] for molecule in answer.json()["molecules"]] == [0, 1]
+    assert answer.json()["diverged"] == []
+    assert answer.headers["x-diverged"] == "0"
+    assert len(text.body.splitlines()) == 2
+
+
+# --- the document
+
+
+def documented(settings):
+    async def run():
+        async with service(settings) as app:
+            return await ask(app, "/openapi.json", method="GET"), await ask(app, "/docs", method="GET")
+
+    document, page = asyncio.run(run())
+    assert b"/openapi.json" in page.body
+    return document.json()["components"]["schemas"]
+
+
+def test_the_document_has_the_limits_of_this_model(settings, conditional):
+    request, sampler = (documented(settings)[name]["properties"] for name in ("MoleculesRequest", "SamplerSettings"))
+    assert (request["num"]["minimum"], request["num"]["maximum"]) == (1, 8)
+    assert request["sizes"]["anyOf"][0]["items"] == {"type": "integer", "minimum": 4, "maximum": 6}
+    assert request["sizes"]["anyOf"][0]["maxItems"] == 8
+    assert request["timeout"]["anyOf"][0]["maximum"] == 600
+    assert "targets" not in request
+    assert "sampler.guidance" not in sampler
+    assert sampler["sampler.steps"]["anyOf"][0]["maximum"] == 40
+    assert sampler["sampler.interval"]["anyOf"][0]["maximum"] == 16
+    targets = documented(conditional)["MoleculesRequest"]["properties"]["targets"]["anyOf"][0]
+    assert set(targets["properties"]) == {"gap", "atoms_C"}
+    assert targets["properties"]["atoms_C"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 6}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"num": 2.0, "seed": 3.0, "sizes": [4.0, 6.0]},
+        {"sizes": None, "size_range": None, "targets": None, "timeout": None},
+        {"size_range": {"smallest": -7, "largest": 10**20}},
+        {"seed": 2**53 - 1, "timeout": 600, "format": "xyz"},
+        {"sampler": {"sampler.steps": 20.0, "sampler.advance_rate": [0.5, 1], "sampler.guidance_levels": [0.1, 0.5]}},
+        {"sampler": {"sampler.interval": None, "sampler.steps": None, "sampler.async_ratio": 0}},
+    ],
+)
+def test_what_the_document_allows_is_accepted(settings, body):
+    """Cases that schemathesis found, or that have the same cause."""
+    (answer,) = served(settings, {"num": 1, **body})
+    assert answer.status == 200, answer.body
+
+
+# --- one body cannot block everybody
+
+
+def nested(depth, inner="1"):
+    return ("[" * depth + inner + "]" * depth).encode()
+
+
+def keys(count, value="1", name="k{}"):
+    return ", ".join(f'"{name.format(number)}": {value}' for number in range(count))
+
+
+ROUGH = {
+    "sizes of text": b'{"sizes": [' + b", ".join([b'"x"'] * 16_000) + b"]}",
+    "sizes of objects": b'{"sizes": [' + b",".join([b"{}"] * 30_000) + b"]}",
+    "wrong sizes": b'{"sizes": [' + b",".join([b'"x"'] * 1000) + b"]}",
+    "unknown keys": f"{{{keys(7000)}}}".encode(),
+    "unknown sampler keys": f'{{"sampler": {{{keys(7000)}}}}}'.encode(),
+    "nearly known sampler keys": f'{{"sampler": {{{keys(3500, name="sampler.steps{}")}}}}}'.encode(),
+    "unknown targets": f'{{"targets": {{{keys(7000)}}}}}'.encode(),
+    "fifty wrong targets": f'{{"targets": {{{keys(50, value="[]")}}}}}'.encode(),
+    "unknown keys of a range": f'{{"size_range": {{{keys(7000)}}}}}'.encode(),
+    "rates of text": b'{"sampler": {"sampler.advance_rate": [' + b",".join([b'"x"'] * 16_000) + b"]}}",
+    "wrong rates": b'{"sampler": {"sampler.advance_rate": [' + b",".join([b"2"] * 1000) + b"]}}",
+    "levels of text": b'{"sampler": {"sampler.guidance_levels": [' + b",".join([b'"x"'] * 16_000) + b"]}}",
+    "a long key": b'{"' + b"x" * 80_000 + b'": 1}',
+    "a long key of astral letters": b'{"sampler": {"' + b"\\ud83d\\ude00" * 7000 + b'": 1}}',
+    "twenty long keys": f"{{{keys(20, name='k{}' + '😀' * 900)}}}".encode(),
+    "a long target": b'{"targets": {"' + b"x" * 80_000 + b'": 1}}',
+    "a long target of quotes": b'{"targets": {"' + b'\\"' * 40 + b'": 1}}',
+    "a long format": b'{"format": "' + b"x" * 80_000 + b'"}',
+    "a long policy": b'{"sampler": {"sampler.policy": "' + b"\xc3\xa9" * 40_000 + b'"}}',
+    "a number of digits": b'{"num": ' + b"9" * 4000 + b"}",
+    "a size of digits": b'{"sizes": [' + b"9" * 4000 + b"]}",
+    "depth 100": b'{"sizes": ' + nested(100) + b"}",
+    "depth 900": b'{"targets": {"gap": ' + nested(900) + b"}}",
+    "depth 40,000": nested(40_000),
+    "depth of objects": b'{"sampler": ' * 7000 + b"1" + b"}" * 7000,
+    "a deep rate": b'{"sampler": {"sampler.advance_rate": ' + nested(700) + b"}}",
+    "a wide value": b'{"seed": {' + keys(7000).encode() + b"}}",
+    "one list": b"[" + b",".join([b"1"] * 40_000) + b"]",
+    "commas": b"," * 90_000,
+    "brackets": b"{" * 90_000,
+    "half a pair": b'{"\\ud800": 1, "sampler": {"\\udfff": 1}}',
+    "not a number": b'{"timeout": NaN, "seed": Infinity}',
+    "no timeout": b'{"timeout": 0}',
+    "a long timeout": b'{"timeout": 1e308}',
+    "a timeout beyond numbers": b'{"timeout": 1e999}',
+    "more than a request may cost": b'{"num": 8, "sizes": [6], "sampler": {"sampler.max_pauses": 40}}',
+}
+
+
+@pytest.mark.parametrize("kind", ["settings", "conditional"])
+def test_any_refusal_is_quick_and_short(request, kind):
+    settings = request.getfixturevalue(kind).model_copy(update={"max_request_calls": 2000})
+
+    async def run():
+        async with service(settings) as app:
+            await ask(app, "/v1/molecules", b'{"num": 0}')
+            for name, body in ROUGH.items():
+                start = time.process_time()
+                answer = await ask(app, "/v1/molecules", body)
+                spent = time.process_time() - start
+                assert answer.status == 422, name
+                assert spent < CPU_SECONDS, (name, spent)
+                assert len(answer.body) < ANSWER_BYTES, (name, len(answer.body))
+                detail = answer.json()["detail"]
+                assert 1 <= len(detail) <= 20, name
+                assert all(set(mistake) == {"type", "loc", "msg"} for mistake in detail), name
+                assert {mistake["loc"][0] for mistake in detail} == {"body"}, name
+
+    asyncio.run(run())
+
+
+def test_the_first_twenty_mistakes_are_reported_and_known_keys_once(settings):
+    (answer,) = served(settings, {"sampler": {f"k{number}": 1 for number in range(30)}})
+    detail = answer.json()["detail"]
+    assert [mistake["loc"][-1] for mistake in detail] == [f"k{number}" for number in range(20)]
+    assert "known are sampler.policy" in detail[0]["msg"]
+    assert {mistake["msg"] for mistake in detail[1:]} == {"Unknown key"}
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings):
+    large, exact = b" " * (LARGEST_BODY + 1), b'{"num": 0}'.ljust(LARGEST_BODY)
+    assert [answer.status for answer in served(settings, large, exact)] == [413, 422]
+
+    async def stream():
+        async with service(settings) as app:
+            return await ask(app, "/v1/molecules", parts=[b" " * 60_000, b" " * 60_000, b" " * 60_000])
+
+    assert asyncio.run(stream()).json() == {"detail": TOO_LARGE}
+
+
+# --- nobody waits for those who do not finish
+
+
+async def never():
+    await asyncio.Event().wait()
+
+
+def test_a_body_that_does_not_arrive_in_time_is_given_up():
+    async def run():
+        app = Reception(None, seconds=0.05)
+        return await asyncio.gather(*(ask(app, "/", parts=[b"{", never()]) for _ in range(20)))
+
+    for answer in asyncio.run(run()):
+        assert (answer.status, answer.json()) == (408, {"detail": TOO_SLOW})
+        assert answer.headers["connection"] == "close"
+
+
+def test_two_thousand_unfinished_bodies_of_one_client_keep_nobody_waiting(settings):
+    async def run():
+        async with service(settings) as app:
+            rough = [asyncio.create_task(ask(app, "/v1/molecules", parts=[b"{", never()])) for _ in range(2000)]
+            await asyncio.sleep(0)
+            start = time.monotonic()
+            alive = await ask(app, "/v1/health/live", method="GET")
+            refused = await ask(app, "/v1/molecules", b'{"num": 0}')
+            other = await ask(app, "/v1/molecules", b'{"num": 1, "sizes": [4]}', client="192.0.2.2")
+            waited = time.monotonic() - start
+            given_up = sum(task.done() for task in rough)
+            for task in rough:
+                task.cancel()
+            return alive, refused, other, given_up, waited
+
+    alive, refused, other, given_up, waited = asyncio.run(run())
+    assert (alive.status, refused.status, other.status) == (200, 422, 200)
+    assert given_up >= 2000 - 256
+    assert waited < 5
+
+
+# --- nobody waits behind a giant
+
+
+def test_a_small_request_is_answered_while_giants_go_on(settings, monkeypatch):
+    monkeypatch.setattr("ead_core.diffusion.engine.TURN", 64)
+    settings = settings.model_copy(update={"batch_molecules": 4, "max_network_calls": 5000})
+    slow = {
+        "sampler.policy": "random",
+        "sampler.advance_rate": 0.01,
+        "sampler.max_pauses": 99,
+        "sampler.async_ratio": 1,
+    }
+
+    async def run():
+        async with service(settings) as app:
+            giant = json.dumps({"num": 4, "sizes": [6], "sampler": slow}).encode()
+            giants = [asyncio.create_task(ask(app, "/v1/molecules", giant)) for _ in range(3)]
+            await asyncio.sleep(0.2)
+            small = await ask(app, "/v1/molecules", b'{"num": 1, "sizes": [4]}')
+            finished = [task.done() for task in giants]
+            for task in giants:
+                task.cancel()
+            await asyncio.gather(*giants, return_exceptions=True)
+            return small, finished
+
+    small, finished = asyncio.run(run())
+    assert small.status == 200
+    assert finished == [False] * 3
+
+
+def test_the_cost_of_a_request_is_bounded_and_the_refusal_says_what_fits(settings):
+    limited = settings.model_copy(update={"max_request_calls": 500})
+    (refused,) = served(limited, {"num": 8, "sizes": [6]})
+    (mistake,) = refused.json()["detail"]
+    assert mistake["loc"] == ["body", "num"]
+    most = int(mistake["msg"].split("ask for at most ")[1].split()[0])
+    fits, still_refused = served(limited, {"num": most, "sizes": [6]}, {"num": most + 1, "sizes": [6]})
+    assert (fits.status, still_refused.status) == (200, 422)
+
+
+class Still(Sampling):
+    """A model that stands still."""
+
+    gone = threading.Event()
+
+    def step(self):
+        time.sleep(0.02)
+        return {}
+
+    async def generate(self, request):
+        try:
+            return await super().generate(request)
+        finally:
+            Still.gone.set()
+            self._engine = self._idle_engine()
+
+
+def test_a_request_that_is_not_finished_in_time_is_given_up(settings):
+    start = time.monotonic()
+    (answer,) = served(settings, {"num": 1, "timeout": 1}, sampling=Still)
+    assert answer.status == 504
+    assert "not finished after 1 seconds" in answer.json()["detail"]
+    assert Still.gone.is_set()
+    assert time.monotonic() - start < 10
+    (refused,) = served(settings, {"num": 1, "timeout": 601})
+    assert refused.json()["detail"][0]["loc"] == ["body", "timeout"]
+
+
+# --- molecules that are none
+
+
+class Diverging(Sampling):
+    """A model that loses molecules of odd id."""
+
+    lost = staticmethod(lambda ids: ids % 2 == 1)
+
+    def step(self):
+        done = super().step()
+        for molecules in done.values():
+            molecules.positions[np.repeat(self.lost(molecules.properties["id"]), molecules.num_atoms)] = np.nan
+        return done
+
+
+class Lost(Diverging):
+    lost = staticmethod(lambda ids: ids >= 0)
+
+
+@pytest.mark.parametrize("kind", ["json", "sdf", "xyz", "smiles"])
+def test_diverged_molecules_are_counted_and_left_out(settings, kind):
+    (answer,) = served(settings, {"num": 3, "sizes": [4], "format": kind}, sampling=Diverging)
+    assert answer.status == 200
+    assert answer.headers["x-diverged"] == "1"
+    assert b"nan" not in answer.body.lower()
+    if kind == "json":
+        assert [molecule["id"] for molecule in answer.json()["molecules"]] == [0, 2]
+        assert answer.json()["diverged"] == [1]
+
+
+def test_an_answer_without_any_molecule_is_a_failure(settings):
+    (answer,) = served(settings, {"num": 2}, sampling=Lost)
+    assert (answer.status, answer.json()) == (500, {"detail": ALL_DIVERGED})
