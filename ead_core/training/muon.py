@@ -1,7 +1,7 @@
 """Muon with float32 arithmetic on matrices of equal shape at once.
 
-torch's own orthogonalises one matrix after another in bfloat16, which CPUs without instructions for it compute twenty
-times slower than float32: three quarters of a training step (docs/decisions/001-muon.md).
+torch's own orthogonalises one matrix after another in bfloat16, which it multiplies twenty times slower than float32 on
+CPUs without AVX-512: three quarters of a training step (docs/decisions/001-muon.md).
 """
 
 from collections.abc import Iterable
