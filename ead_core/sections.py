@@ -63,7 +63,8 @@ class TrainingConfig(Section):
     `objective` is `denoise` for a generator; `predict` trains a judge, which tells the properties of `conditioning`
     from finished molecules (ead_core/judge). The learning rate warms up, stays, and falls to zero over the last
     `decay_fraction` of `steps`. `initial` names a checkpoint whose weights a new run starts from. `batch_size` counts
-    the molecules of all workers together. Levels are drawn as T u^level_power: above 1, low ones more often. In a share
+    the molecules of all workers together. Levels are drawn as T u^level_power: above 1, low ones more often; a share
+    `level_focus` of them is drawn around 0.28 T, where elements are decided (docs/results/re-entry.md). In a share
     `fragments` of the batches a connected part of every molecule is held clean, so that the model learns to complete
     it. `precision` is explained in precision.py. `other_data` lets a run go on with other molecules than it began with.
     """
@@ -81,6 +82,7 @@ class TrainingConfig(Section):
     weight_decay: float = Field(1e-12, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     level_power: float = Field(1.0, ge=0.2, le=5)
+    level_focus: float = Field(0.0, ge=0, le=1)
     fragments: float = Field(0.0, ge=0, le=1)
     ema_decay: float = Field(0.9995, ge=0, lt=1)
     seed: int = Field(0, ge=0)

@@ -3,6 +3,7 @@
 Legend: B molecules, N padded atoms, F features. All randomness comes from the generator that is passed in.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from ead_core.config import DiffusionConfig
 from ead_core.diffusion.gauge import Gauge
+
+FOCUS, FOCUS_WIDTH = 0.28, 0.5  # median of t*/T where elements are decided, and deviation of its logit
 
 DUMMY_SHARE = 0.5  # of the dummies have a level of their own kind, so that they learn to appear late
 
@@ -42,6 +45,7 @@ def draw_levels(
     generator: torch.Generator | None,
     power: float = 1.0,
     dummies: Tensor | None = None,
+    focus: float = 0.0,
 ) -> Tensor:
     """Levels [B, N] = clamp(t* + δ_i, 0, T) with t* ~ U{0..T} per molecule and δ_i per atom (Algorithm 1).
 
@@ -55,11 +59,16 @@ def draw_levels(
         power: t* is the whole part of (T + 1) u^power for a uniform u, so that above 1 low levels are drawn more
             often than the paper's uniform ones (docs/results/training-choices.md).
         dummies: [B, N] slots without an atom; half of them follow `dummy_rule`.
+        focus: the share of molecules whose t* / T is drawn from a logit-normal around 0.28 instead.
     """
     steps, interval = diffusion.steps, diffusion.interval
     batch, device = mask.shape[0], mask.device
-    drawn = torch.rand((batch, 1), generator=generator, device=device, dtype=torch.float64)
-    base = (drawn**power * (steps + 1)).long()
+    drawn = torch.rand((batch, 1), generator=generator, device=device, dtype=torch.float64) ** power
+    if focus:
+        chosen = torch.rand((batch, 1), generator=generator, device=device) < focus
+        normals = torch.randn((batch, 1), generator=generator, device=device, dtype=torch.float64)
+        drawn = torch.where(chosen, torch.sigmoid(math.log(FOCUS / (1 - FOCUS)) + FOCUS_WIDTH * normals), drawn)
+    base = (drawn * (steps + 1)).long()
     spread = torch.full_like(base, interval)
     if diffusion.offset_mode == "scaled":
         spread = torch.randint(0, interval + 1, (batch, 1), generator=generator, device=device)

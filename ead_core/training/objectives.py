@@ -56,7 +56,7 @@ class Denoising(Objective):
         """See `Objective`."""
         diffusion, training = self.config.diffusion, self.config.training
         dummies = batch.types == 0 if self.atom_types.has_dummies else None
-        levels = draw_levels(batch.mask, diffusion, generator, training.level_power, dummies)
+        levels = draw_levels(batch.mask, diffusion, generator, training.level_power, dummies, training.level_focus)
         state = batch.state(self.atom_types).to(weight_type(training.precision))
         held = self._held(batch, generator)
         if held is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.config import TrainingConfig
+from ead_core.training.muon import Muon
 
 SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs more than it gives
 
@@ -31,7 +32,7 @@ class Optimizer:
         ]
         if matrices:
             rate, decay = config.muon_learning_rate, config.weight_decay
-            self._parts.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay))
+            self._parts.append(Muon(matrices, lr=rate, weight_decay=decay))
         self._peaks = [part.param_groups[0]["lr"] for part in self._parts]
 
     def step(self, factor: float) -> None:

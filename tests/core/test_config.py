@@ -52,6 +52,8 @@ def test_sections_cannot_be_changed(config):
         ("sampler.advance_rate=[0.5, fast]", "sampler.advance_rate.1: must be a valid number"),
         ("sampler.advance_rate=[]", "sampler.advance_rate: "),
         ("sampler.history_window=two", "sampler.history_window: must be a valid integer"),
+        ("training.level_focus=1.5", "training.level_focus: must be less than or equal to 1, not 1.5."),
+        ("training.level_focus=often", "training.level_focus: must be a valid number"),
         ("sampler.guidance=-1", "sampler.guidance: must be greater than or equal to 0, not -1."),
         (
             "conditioning.properties=[gap, mu, gap]",

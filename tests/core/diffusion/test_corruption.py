@@ -43,6 +43,34 @@ def test_levels_follow_their_power(power):
     assert set(levels.unique().tolist()) == set(range(10))
 
 
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("focus", [0.25, 0.5, 1])
+def test_a_share_of_the_levels_is_logit_normal_around_the_focus(power, focus):
+    """P(t* < k) = (1 − f) u^(1 / power) + f Φ((logit u − logit 0.28) / 0.5), u = k / (T + 1)."""
+    levels = draw_levels(torch.ones(100_000, 1, dtype=torch.bool), diffusion(0), generator(), power, focus=focus)
+    below = torch.tensor([10, 100, 200, 250, 281, 300, 400, 600, 900])
+    u = below.double() / 1001
+    normal = torch.special.ndtr((u.logit() - torch.tensor(0.28).double().logit()) / 0.5)
+    expected = (1 - focus) * u ** (1 / power) + focus * normal
+    assert (levels < below).double().mean(dim=0).tolist() == pytest.approx(expected.tolist(), abs=0.006)
+    assert int(levels.min()) >= 0
+    assert int(levels.max()) <= 1000
+
+
+def test_without_focus_the_draws_are_what_they_were():
+    """The first level of published runs: ⌊(T + 1) u²⌋ of the generator's first uniforms."""
+    mask = torch.ones(50, 1, dtype=torch.bool)
+    uniform = torch.rand((50, 1), generator=generator(), dtype=torch.float64)
+    assert torch.equal(draw_levels(mask, diffusion(0), generator(), 2, focus=0.0), (uniform**2 * 1001).long())
+
+
+def test_the_focus_moves_whole_molecules():
+    """Its levels spread within the interval as all others do."""
+    levels = draw_levels(torch.ones(2000, 20, dtype=torch.bool), diffusion(29), generator(), focus=1.0)
+    spread = levels.max(1).values - levels.min(1).values
+    assert 30 < int(spread.min()) <= int(spread.max()) <= 58
+
+
 def test_offsets_are_uniform_and_symmetric():
     levels = draw_levels(torch.ones(40_000, 2, dtype=torch.bool), diffusion(5), generator())
     inner = levels[(levels > 20).all(1) & (levels < 980).all(1)]
