@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from ead_core.config import SamplerConfig, parse_overrides, read_mapping
 from ead_core.console import OVERWRITE, progress_bar, tell
 from ead_core.errors import ConfigError, EADError, told_in_one_sentence
 from ead_core.files import check_not_lost
+
+if TYPE_CHECKING:
+    from ead_core.data.store import MoleculeSet
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 SAMPLER_KEYS = "Sampler keys, with their defaults before a checkpoint's own: " + "; ".join(
@@ -77,14 +80,11 @@ def sample(
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
 ) -> None:
     """Generate molecules with a trained model."""
-    import numpy as np
-
-    from ead_core.cpu import hardware, tune_cpu
-    from ead_core.data.formats import check_output, write_molecules
+    from ead_core.cpu import tune_cpu
+    from ead_core.data.formats import check_output
     from ead_core.data.fragment_file import read_fragment
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
-    from ead_core.data.usable import told, usable
     from ead_core.diffusion.conditions import check_sizes_seen, warnings_before
     from ead_core.diffusion.generation import fulfil
     from ead_core.diffusion.recorder import Recorder, check_traceable
@@ -120,20 +120,30 @@ def sample(
         molecules = fulfil(model, request, progress, recorder)
     if best_of:
         molecules = choose(molecules, candidates, chooser)
+    _deliver(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")
+    if record and recorder:
+        keep_recording(recorder, molecules, record, model, seed, chosen)
+
+
+def _deliver(molecules: "MoleculeSet", out: Path, selection: str) -> None:
+    """Write the usable ones, and say what they cost and what became of the others (EADError if none is usable)."""
+    import numpy as np
+
+    from ead_core.cpu import hardware
+    from ead_core.data.formats import write_molecules
+    from ead_core.data.usable import told, usable
+
     good, faults = usable(molecules)
     if not len(good):
-        raise EADError(f"none of the {num} molecules is usable ({told(faults)}), so nothing is written.")
+        raise EADError(f"none of the {len(molecules)} molecules is usable ({told(faults)}), so nothing is written.")
     if faults:
-        typer.echo(f"warning: {faults.total()} of {num} molecules are left out ({told(faults)}).", err=True)
+        typer.echo(f"warning: {faults.total()} of {len(molecules)} molecules are left out ({told(faults)}).", err=True)
     made_on = {"hardware": np.full(len(good), hardware())}  # without it the seconds mean little
     notes = write_molecules(replace(good, properties={**good.properties, **made_on}), out)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
-    selection = f"; a selection, each the best of {best_of} candidates" if best_of else ""
     cost = f"{nfe:.0f} network calls and {seconds:.2f} s per molecule"
     typer.echo(f"{len(good)} molecules → {out} ({cost}){selection}", err=True)
     tell(notes)
-    if record and recorder:
-        keep_recording(recorder, molecules, record, model, seed, chosen)
 
 
 @app.command()
