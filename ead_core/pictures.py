@@ -5,18 +5,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
 
 from ead_core.data.molecule import Molecule
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import OutputError
 from ead_core.evaluation.identity import identify, kekulised
 from ead_core.files import write_aside
+from ead_core.looks import ball_radius, colour_of
 from ead_core.metrics.stability import stability
 
-COLOURS = {1: "#f2f2f2", 6: "#4d4d4d", 7: "#3050f8", 8: "#e8270f", 9: "#70c050", 16: "#e0c000", 17: "#1fb01f"}
-OTHER_COLOUR = "#c080c0"
-BALL = 0.55  # of the covalent radius
 PANEL_INCHES = 1.9
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -28,7 +25,7 @@ def check_picture(path: Path) -> None:
 
 
 def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -> None:
-    """Write a picture (format by extension) of all molecules, each marked as stable or not.
+    """Write a picture (format by extension) of all molecules, each with its id and formula, and whether it is stable.
 
     Bonds are perceived ones, or those of the published distance table where perception fails; stability is EDM's.
 
@@ -55,10 +52,10 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
         panel.set_axis_off()
         panel.set_aspect("equal")
     for index, panel in enumerate(axes[: len(molecules)]):
-        _draw(panel, molecules[index])
-        panel.set_title(
-            "stable" if stable[index] else "unstable", fontsize=8, color="0.2" if stable[index] else "#b00020"
-        )
+        molecule = molecules[index]
+        _draw(panel, molecule)
+        told = f"{molecule.known.get('id', index)} · {molecule.formula}\n{'stable' if stable[index] else 'unstable'}"
+        panel.set_title(told, fontsize=8, color="0.2" if stable[index] else "#b00020")
     with write_aside(path) as aside:
         figure.savefig(aside, dpi=110)
 
@@ -68,18 +65,14 @@ def _draw(panel: Any, molecule: Molecule) -> None:
     from matplotlib.patches import Circle
 
     charges, flat = molecule.charges, _flattest_view(molecule.positions)
-    table = Chem.GetPeriodicTable()
     for bond in kekulised(identify(molecule).mol).GetBonds():
         order = round(bond.GetBondTypeAsDouble())
         _draw_bond(panel, flat[bond.GetBeginAtomIdx()], flat[bond.GetEndAtomIdx()], order)
+    radii = [ball_radius(number) for number in charges]
     for atom in np.argsort(flat[:, 2]):
-        radius = BALL * table.GetRcovalent(int(charges[atom]))
-        colour = COLOURS.get(int(charges[atom]), OTHER_COLOUR)
-        depth = 10 + 2 * flat[atom, 2]
-        panel.add_patch(
-            Circle((flat[atom, 0], flat[atom, 1]), radius, facecolor=colour, edgecolor="k", linewidth=0.6, zorder=depth)
-        )
-    reach = np.abs(flat[:, :2]).max() + 0.5
+        place, look = (flat[atom, 0], flat[atom, 1]), {"facecolor": colour_of(charges[atom]), "edgecolor": "k"}
+        panel.add_patch(Circle(place, radii[atom], linewidth=0.6, zorder=10 + 2 * flat[atom, 2], **look))
+    reach = np.abs(flat[:, :2]).max() + max(radii) + 0.1
     panel.set_xlim(-reach, reach)
     panel.set_ylim(-reach, reach)
 
