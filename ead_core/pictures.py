@@ -43,7 +43,7 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
 
     columns = min(columns, len(molecules))
     rows = -(-len(molecules) // columns)
-    layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0.03, wspace=0, hspace=0)
     figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout=layout)
     FigureCanvasAgg(figure)
     stable = stability(molecules).stable
