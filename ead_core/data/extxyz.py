@@ -4,6 +4,7 @@
 each has; `Lattice="ax ay az bx by bz cx cy cz"` and `pbc="T T F"` say in which directions the atoms are repeated.
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ _UNIT = re.compile(
 _RESERVED = ("properties", "lattice", "pbc")
 _ELEMENTS = ("species", "symbols", "symbol", "element", "elements", "z", "numbers", "atomic_numbers", "atomic_number")
 _POSITIONS = ("pos", "position", "positions", "coords", "coordinates")
-_PERIODIC_CELL = "a periodic cell, left out, so that each molecule is read by itself"
+_PERIODIC_CELL = "left out: a periodic cell, without which each molecule is read"
 _GAP = 3.0  # Å; atoms of neighbouring images that are nearer may be bonded
 
 PLAIN = "species:S:1:pos:R:3"
@@ -86,6 +87,7 @@ def _unquoted(word: str) -> str:
         return re.sub(r"\\(.)", r"\1", word[1:-1])
 
 
+@functools.lru_cache(maxsize=64)
 def layout_of(columns: str) -> Layout:
     """Where the columns of `Properties=` put element and position.
 

@@ -1,7 +1,6 @@
 """Molecule records on their way from a file into a set: good ones are joined, bad ones named and counted."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.columns import Misfit, make_columns
+from ead_core.data.columns import Misfit, cells_of, make_columns
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.errors import DataError
 
@@ -126,15 +125,10 @@ def property_name(name: str) -> str:
 def records_of(molecules: MoleculeSet) -> Iterator[Record]:
     """The molecules one by one, each with those of its scalar properties that are known (not NaN, not '')."""
     arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
-    scalars = {name: values.tolist() for name, values in arrays.items() if values.ndim == 1}
+    scalars = {name: cells_of(values) for name, values in arrays.items() if values.ndim == 1}
     for index, (start, stop) in enumerate(itertools.pairwise(molecules.offsets)):
-        values = {name: column[index] for name, column in scalars.items()}
-        known = {name: value for name, value in values.items() if _is_known(value)}
+        known = {name: cells[index] for name, cells in scalars.items() if cells[index] is not None}
         yield Record(molecules.charges[start:stop], molecules.positions[start:stop], known)
-
-
-def _is_known(value: Property) -> bool:
-    return value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
 def _columns(records: list[Record]) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:
