@@ -123,8 +123,8 @@ def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bo
             An array of more than one axis stays as it is.
         typed: the source tells text from numbers, so that text that looks like a number is text.
     """
-    if _is_plain_array(name, values):
-        return Column(np.asarray(values))
+    if isinstance(values, np.ndarray) and _is_plain(name, values):
+        return Column(values.astype(np.int64) if values.ndim == 1 and values.dtype.kind in "iu" else values)
     cells = [_cell(value) for value in values]
     nested = [cell for cell in cells if not isinstance(cell, Cell | None)]
     scalars: list[Cell | None] = [cell if isinstance(cell, Cell) else None for cell in cells]
@@ -188,11 +188,10 @@ def fit_cell(value: object, kind: type[int] | type[float] | type[str]) -> int | 
     return int(plain) if float(plain).is_integer() and -(2**63) <= plain < 2**63 else None
 
 
-def _is_plain_array(name: str, values: object) -> bool:
-    """Whether nothing can be wrong with it."""
-    if not isinstance(values, np.ndarray):
-        return False
-    return values.ndim > 1 or (name not in TEXT_PROPERTIES and (values.dtype == np.int64 or values.dtype.kind == "f"))
+def _is_plain(name: str, values: NDArray[Any]) -> bool:
+    """Whether nothing can be wrong with an array, be it for its type or for its axes."""
+    numbers = values.dtype.kind == "f" or (values.dtype.kind in "iu" and values.dtype != np.uint64)
+    return values.ndim > 1 or (numbers and name not in TEXT_PROPERTIES)
 
 
 def _agree(arrays: Sequence[NDArray[Any]]) -> bool:
