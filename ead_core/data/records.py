@@ -1,7 +1,7 @@
 """Molecule records on their way from a file into a set: good ones are joined, bad ones named and counted."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -117,9 +117,12 @@ def screen(found: Named) -> ReadReport:
     return ReadReport(molecules.select(good), skipped, names=names, misfits=found.misfits)
 
 
-def property_name(name: str) -> str:
-    """A name under which a property can be stored beside the core arrays."""
-    return f"{name}_" if name in RESERVED else name
+def property_name(name: str, others: Container[str] = ()) -> str:
+    """A name under which a property can be stored beside the core arrays, and beside other properties."""
+    stored = name or "unnamed"
+    while stored in RESERVED or (stored != name and stored in others):
+        stored += "_"
+    return stored
 
 
 def records_of(molecules: MoleculeSet) -> Iterator[Record]:
@@ -135,4 +138,4 @@ def _columns(records: list[Record]) -> tuple[dict[str, NDArray[Any]], tuple[Misf
     """The union of what is known of them, and what did not fit."""
     names = dict.fromkeys(name for record in records for name in record.properties)
     arrays, misfits = make_columns({name: [record.properties.get(name) for record in records] for name in names})
-    return {property_name(name): values for name, values in arrays.items()}, misfits
+    return {property_name(name, arrays): values for name, values in arrays.items()}, misfits

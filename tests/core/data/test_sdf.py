@@ -51,6 +51,7 @@ def properties(report: ReadReport) -> dict[str, list]:
         (">  <limit>\n>10000\n\n>  <mu>\n1.69\n\n", {"limit": ">10000", "mu": 1.69}),
         (">  <a<b> (7)\nx\n\n> 25 <mu> (REG)\n1.69\n\n", {"a<b": "x", "mu": 1.69}),
         (">  <SMILES>\nO\n\n>  <Name>\n123\n\n", {"smiles": "O", "name": "123"}),
+        (">  <charges>\n1\n\n>  <charges_>\n2\n\n>  <>\n3\n\n", {"charges__": 1, "charges_": 2, "unnamed": 3}),
         (">  <empty>\n\n>  <mu>\n1.69\n\n", {"empty": None, "mu": 1.69}),
         (">  <code>\n007\n\n>  <id>\n12_3\n\n", {"code": "007", "id": "12_3"}),
         ("not a field\n>  <mu>\n 1.69 \n\n", {"mu": 1.69}),

@@ -42,6 +42,7 @@ def assert_water(report: ReadReport) -> None:
         ("species:S:1:forces:R:3:pos:R:3", "{s} 0.1 -0.2 0.3 {x} {y} {z}"),
         ("species:S:1:masses:R:1:pos:R:3", "{s} 12.011 {x} {y} {z}"),
         ("pos:R:3:species:S:1", "{x} {y} {z} {s}"),
+        ('"species:S:1:pos:R:3"', "{s} {x} {y} {z}"),
         ("Z:I:1:pos:R:3", "{n} {x} {y} {z}"),
         ("tags:I:1:species:S:1:pos:R:3:charge:R:1", "7 {s} {x} {y} {z} -0.5"),
         ("numbers:I:1:species:S:1:pos:R:3", "{n} {s} {x} {y} {z}"),
@@ -84,7 +85,15 @@ def test_a_column_of_counters_is_not_taken_for_elements(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "comment", [f'{CELL} pbc="F F F"', 'pbc="F F F"', f"{CELL} pbc=[False, False, False]", 'pbc="0 0 0"']
+    "comment",
+    [
+        f'{CELL} pbc="F F F"',
+        'pbc="F F F"',
+        f"{CELL} pbc=[False, False, False]",
+        'pbc="0 0 0"',
+        "pbc=FFF",
+        "lattice=diamond",
+    ],
 )
 def test_a_cell_that_is_not_repeated_is_no_matter(tmp_path, comment):
     report = read(tmp_path, frame(comment))
@@ -92,7 +101,9 @@ def test_a_cell_that_is_not_repeated_is_no_matter(tmp_path, comment):
     assert report.misfits == ()
 
 
-@pytest.mark.parametrize("comment", [CELL, f'{CELL} pbc="T T T"', f'{CELL} pbc="T F F"', 'pbc="T T T"', "pbc=T"])
+@pytest.mark.parametrize(
+    "comment", [CELL, f'{CELL} pbc="T T T"', f'{CELL} pbc="T F F"', 'pbc="T T T"', "pbc=T", CELL.lower()]
+)
 def test_a_molecule_in_a_periodic_box_is_read_and_told(tmp_path, comment):
     report = read(tmp_path, frame(comment))
     assert_water(report)
@@ -106,6 +117,7 @@ def test_a_molecule_in_a_periodic_box_is_read_and_told(tmp_path, comment):
         ('Lattice="2.8 0 0 0 2.8 0 0 0 2.8" pbc="T T T"', "it is periodic and reaches its own images"),
         ('Lattice="20 0 0 0 4 0 0 0 20"', "it is periodic"),
         ('Lattice="20 0 0 0 20 0 0 0 2" pbc="F F T"', "it is periodic"),
+        ("Lattice=[[20, 0, 0], [0, 4, 0], [0, 0, 20]]", "it is periodic"),
         ('Lattice="1 2 3"', "its Lattice must be nine numbers, not '1 2 3'"),
         ('Lattice="1 0 0 1 0 0 0 0 1"', "its Lattice has no volume"),
         ('pbc="yes no"', "its pbc must be three of T and F, not 'yes no'"),
