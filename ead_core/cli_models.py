@@ -1,6 +1,5 @@
 """`ead models`: what there is, how good it was measured to be, and what can be asked of it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,11 +35,12 @@ def _list_properties(statistics: "Statistics") -> None:
 
 
 def _list_quality(directory: Path) -> None:
+    from ead_core.documents import read_json
     from ead_core.training.checkpoint import CARD
 
     if not (directory / CARD).is_file():
         return
-    for row in json.loads((directory / CARD).read_text())["rows"]:
+    for row in read_json(directory / CARD)["rows"]:
         low, high = row["intervals"]["molecule_stability"]
         typer.echo(
             f"  {row['setting']:<28} molecule stability {100 * row['molecule_stability']:.1f} % "

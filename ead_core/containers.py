@@ -63,8 +63,12 @@ class StoredArray:
 
 
 @contextlib.contextmanager
-def open_arrays(path: Path) -> Iterator[dict[str, StoredArray]]:
+def open_arrays(path: Path, kind: str = ".npz file") -> Iterator[dict[str, StoredArray]]:
     """The arrays of an `.npz` file by name, to be read within the block.
+
+    Args:
+        path: of the file.
+        kind: what it should be, for errors.
 
     Raises:
         DataError: it does not exist, is no such file or damaged, or would be larger than `limits` allow.
@@ -83,12 +87,12 @@ def open_arrays(path: Path) -> Iterator[dict[str, StoredArray]]:
                 stack.callback(array.close)
             yield arrays
     except _BROKEN as error:
-        raise DataError(f"{path} is not a readable .npz file ({one_line(error)}).") from error
+        raise DataError(f"{path} is not a readable {kind} ({one_line(error)}).") from error
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path, kind: str = ".npz file") -> dict[str, NDArray[Any]]:
     """All arrays of an `.npz` file in memory; errors as of `open_arrays`."""
-    with open_arrays(path) as arrays:
+    with open_arrays(path, kind) as arrays:
         return {name: array.whole() for name, array in arrays.items()}
 
 

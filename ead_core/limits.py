@@ -16,8 +16,7 @@ NAME = 255  # characters of the name of a property, or of a file in an archive
 HEADER = MiB  # bytes of what an archive says of a member, such as a long name
 
 DOCUMENT = 64 * MiB  # bytes of a JSON document, a list or a table of targets
-ITEMS = 10_000_000  # values of a JSON document
+ITEMS = 10_000_000  # values of JSON
 RECIPE = MiB  # bytes of YAML, which is slow to read
-RECIPE_ITEMS = 100_000  # values of YAML once its aliases are filled in
-ALIASES = 10  # of YAML; each level of them multiplies
-DEPTH = 100  # lists and mappings within each other, in JSON and YAML
+RECIPE_ITEMS = 100_000  # values of YAML once its references are written out
+DEPTH = 100  # lists and mappings of JSON within each other

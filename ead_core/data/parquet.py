@@ -148,10 +148,10 @@ def _properties(table: pa.Table) -> tuple[dict[str, NDArray[Any]], tuple[Misfit,
         kind = table[name].type
         if name in _CORE:
             continue
-        if _PANDAS_INDEX.fullmatch(name):
+        if is_row_label(name):
             left.append(Misfit(name, _ROW_LABELS, table.num_rows, str(kind)))
             continue
-        values = None if pa.types.is_nested(kind) else _values(_in_one_piece(table[name]))
+        values = values_of(table[name])
         if values is None:
             left.append(Misfit(listed([name]), NO_SCALAR, table.num_rows, str(kind)))
         else:
@@ -160,9 +160,16 @@ def _properties(table: pa.Table) -> tuple[dict[str, NDArray[Any]], tuple[Misfit,
     return properties, (*left, *misfits)
 
 
-def _values(column: pa.Array) -> Any:
-    """A column as an array if it is one of int64 or floats, else as Python values; None if these cannot hold it."""
-    kind = column.type
+def is_row_label(name: str) -> bool:
+    """Whether a column of this name holds the labels of rows that pandas adds."""
+    return _PANDAS_INDEX.fullmatch(name) is not None
+
+
+def values_of(column: pa.ChunkedArray) -> Any:
+    """A column as an array of int64 or floats, else as Python values; None if it is nested, or these cannot hold it."""
+    column, kind = _in_one_piece(column), column.type
+    if pa.types.is_nested(kind):
+        return None
     if pa.types.is_floating(kind) or (pa.types.is_signed_integer(kind) and not column.null_count):
         values = column.to_numpy(zero_copy_only=False)
         return values if values.dtype.kind == "f" else values.astype(np.int64)

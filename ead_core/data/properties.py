@@ -28,6 +28,7 @@ class Unit:
 
 HARTREE = Unit("meV", 27211.386)
 AS_IN_THE_DATA = Unit("")
+_MEV_PER = {"eV": 1e3, "Hartree": HARTREE.factor, "kcal/mol": 43.36410, "kJ/mol": 10.36427, "cm⁻¹": 0.1239842}
 UNITS = {
     "gap": HARTREE,
     "homo": HARTREE,
@@ -190,6 +191,20 @@ def parse_formula(formula: str) -> dict[int, int]:
     if not parts or "".join(symbol + count for symbol, count in parts) != formula:
         raise DataError(f"'{formula}' is no formula such as C7H10O2.")
     return counts
+
+
+def meant_in(name: str, value: float, low: float, high: float) -> str:
+    """Another unit in which a value would lie between the bounds, and the value in the border unit; '' if there is none.
+
+    Args:
+        name: of the property.
+        value: in the border unit, as it was understood.
+        low, high: bounds in the border unit.
+    """
+    for unit, factor in _MEV_PER.items() if unit_of(name) == HARTREE else ():
+        if low <= factor * value <= high:
+            return f"in {unit} it would be {shown(name, factor * value)}"
+    return ""
 
 
 def shown(name: str, *values: float) -> str:

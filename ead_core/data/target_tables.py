@@ -1,20 +1,28 @@
 """Targets as a user writes them: on the command line, as a composition, and in a table with a row per molecule."""
 
-import warnings
+import csv
+import math
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from ead_core.containers import open_table
+from ead_core.data.numerals import parse_number
+from ead_core.data.parquet import is_row_label, values_of
 from ead_core.data.properties import count_name, parse_formula
+from ead_core.data.tables import listed
 from ead_core.data.targets import OPEN, TargetError, Targets, parse_targets
-from ead_core.errors import DataError
+from ead_core.data.texts import at_most, open_text
+from ead_core.errors import DataError, one_line
+from ead_core.limits import DOCUMENT
 
 SIZE_COLUMN = "num_atoms"
 EXTENSIONS = (".parquet", ".csv")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_EMPTY = ("", "nan", "na", "n/a", "#n/a", "null", "none")  # as pandas reads them
 
 
 def gather_targets(
@@ -59,51 +67,83 @@ def read_targets(path: Path) -> Targets:
     """A table of targets: a row per molecule, a column per property, and perhaps `num_atoms`; empty or NaN is open.
 
     Args:
-        path: `.parquet` or `.csv`.
+        path: `.parquet`, or `.csv` with a header, commas between cells and decimal points.
 
     Raises:
-        DataError: the file cannot be read, has no row, or a cell that is no number.
+        DataError: the file cannot be read, has no row, a column without a name or twice, or a cell that is no number.
     """
-    table = _read(path)
-    table.columns = [str(name).strip() for name in table.columns]
-    if not len(table):
-        raise DataError(f"{path} has no rows; a table of targets has one per molecule.")
-    if table.columns.duplicated().any():
-        raise DataError(f"{path} has two columns '{table.columns[table.columns.duplicated()][0]}'.")
-    numbers = {name: _numbers(table[name], path) for name in table.columns}
-    sizes = numbers.pop(SIZE_COLUMN, None)
-    columns = [[OPEN if np.isnan(value) else (value, value) for value in values] for values in numbers.values()]
-    rows = tuple(zip(*columns, strict=True)) if columns else ((),) * len(table)
-    return Targets(tuple(numbers), rows, () if sizes is None else _whole(sizes, path))
-
-
-def _read(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path} is of an unknown kind; a table of targets must end in {' or '.join(EXTENSIONS)}.")
+    names, rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    if not rows:
+        raise DataError(f"{path} has no rows; a table of targets has one per molecule.")
+    _check_names(names, path)
+    columns = {
+        name: [_number(cell, name, number, path) for number, cell in enumerate(cells, start=1)]
+        for name, cells in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    sizes = columns.pop(SIZE_COLUMN, None)
+    wishes = [[OPEN if math.isnan(value) else (value, value) for value in values] for values in columns.values()]
+    targets = tuple(zip(*wishes, strict=True)) if wishes else ((),) * len(rows)
+    return Targets(tuple(columns), targets, () if sizes is None else _whole(sizes, path))
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows, each as wide as the header; lines without anything are passed over."""
     try:
-        if path.suffix.lower() == ".csv":
-            with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-                return pd.read_csv(path, skipinitialspace=True, index_col=False)
-        frame: pd.DataFrame = pq.read_table(path).to_pandas()
-        return frame
-    except OSError as error:
-        raise DataError(f"table {path} cannot be read ({error.strerror or error}).") from error
-    except pd.errors.ParserWarning as error:
-        raise DataError(f"table {path} cannot be read (a row has more cells than the header).") from error
-    except (ValueError, pa.ArrowException) as error:
-        raise DataError(f"table {path} cannot be read ({str(error).splitlines()[0].rstrip('.')}).") from error
+        with open_text(path) as lines:
+            cells = csv.reader(at_most(DOCUMENT, lines, str(path)), skipinitialspace=True, strict=True)
+            header, *rows = [row for row in cells if any(map(str.strip, row))] or [[]]
+    except csv.Error as error:
+        raise DataError(f"table {path} cannot be read ({one_line(error)}).") from error
+    if not header:
+        raise DataError(f"table {path} cannot be read (No columns to parse from file).")
+    names = [name.strip() for name in header]
+    separator = next((told for mark, told in _SEPARATORS.items() if any(mark in name for name in header)), None)
+    if separator:
+        raise DataError(f"table {path} is separated by {separator}; write commas between cells and decimal points.")
+    if any(len(row) > len(names) for row in rows):
+        raise DataError(f"table {path} cannot be read (a row has more cells than the header).")
+    return names, [row + [""] * (len(names) - len(row)) for row in rows]
 
 
-def _numbers(column: "pd.Series[float]", path: Path) -> list[float]:
-    """The cells of a column, NaN where they are empty."""
-    empty = column.isna() | (column.astype(str).str.strip() == "")
-    values = pd.to_numeric(column, errors="coerce").astype(np.float64).to_numpy()
-    wrong = np.flatnonzero(~np.isfinite(values) & ~empty.to_numpy())
-    if column.dtype == bool or len(wrong):
-        row = int(wrong[0]) if len(wrong) else 0
-        cell = f"'{column.iloc[row]}' (row {row + 1})"
-        raise DataError(f"column '{column.name}' of {path} must hold numbers, not {cell}.")
-    return [float(value) for value in values]
+def _read_parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
+    if not path.exists():
+        raise DataError(f"table {path} cannot be read (No such file or directory).")
+    with open_table(path) as file:
+        names = [name for name in file.schema_arrow.names if not is_row_label(name)]
+        _check_names(names, path)
+        table = file.read(names)
+    columns = [values_of(table[name]) for name in names]
+    nested = [name for name, values in zip(names, columns, strict=True) if values is None]
+    if nested:
+        raise DataError(f"column '{listed(nested[:1])}' of {path} must hold numbers, not {table[nested[0]].type}.")
+    return [name.strip() for name in names], [list(row) for row in zip(*columns, strict=True)]
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    for number, name in enumerate(names):
+        if not name:
+            raise DataError(
+                f"column {number + 1} of {path} has no name; every column must be a property (pandas: index=False)."
+            )
+        if name in names[:number]:
+            raise DataError(f"{path} has two columns '{listed([name])}'.")
+
+
+def _number(cell: object, name: str, row: int, path: Path) -> float:
+    """A cell as a number, NaN if it is empty."""
+    value: object = cell
+    if cell is None or (isinstance(cell, str) and cell.strip().lower() in _EMPTY):
+        return math.nan
+    if isinstance(cell, str):
+        value = parse_number(cell.strip())
+    if isinstance(value, Decimal | np.generic):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+        shown = f"'{listed([str(cell)])}' (row {row})"
+        raise DataError(f"column '{listed([name])}' of {path} must hold numbers, not {shown}.")
+    return float(value)
 
 
 def _whole(sizes: list[float], path: Path) -> tuple[int | None, ...]:

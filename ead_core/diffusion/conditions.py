@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ead_core.data.labels import PropertyStatistics
 from ead_core.data.priors import SizeRange, draw_sizes, repeat_sizes
-from ead_core.data.properties import shown
+from ead_core.data.properties import meant_in, shown
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.context import encode
@@ -164,5 +164,7 @@ def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str
         beyond = np.array([[not seen.covers(value) for value in pair] for pair in ends])
         if beyond.any():
             rows = f" ({beyond.any(axis=1).sum()} of {len(ends)} rows)" if len(ends) > 1 else ""
-            told.append(f"target {outside(name, float(ends[beyond][0]), seen)}{rows}.")
+            value = float(ends[beyond][0])
+            hint = meant_in(name, value, seen.smallest, seen.largest)
+            told.append(f"target {outside(name, value, seen)}{rows}{f'; {hint}' if hint else ''}.")
     return told

@@ -7,8 +7,6 @@ Legend: M molecules, N atoms of one, F its frames.
 """
 
 import itertools
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.containers import load_arrays
 from ead_core.data.records import HEAVIEST
 from ead_core.elements import element_symbol
 from ead_core.errors import DataError, OutputError
@@ -158,19 +157,14 @@ def load_trace(path: Path | str) -> Trace:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"trace {path} does not exist.")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "format" not in arrays or str(arrays["format"]) != FORMAT:
-                raise DataError(
-                    f"{path} is not a trace of this version; `ead sample … --trace {path.name}` writes one."
-                )
-            needed = ("title", *_PER_MOLECULE, *_PER_ATOM)
-            missing = [name for name in needed if name not in arrays]
-            if missing:
-                raise DataError(f"trace {path} lacks the array(s) {', '.join(missing)}.")
-            loaded = {name: np.asarray(arrays[name]) for name in needed}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable trace ({error}).") from error
+    arrays = load_arrays(path, "trace")
+    if "format" not in arrays or str(arrays["format"]) != FORMAT:
+        raise DataError(f"{path} is not a trace of this version; `ead sample … --trace {path.name}` writes one.")
+    needed = ("title", *_PER_MOLECULE, *_PER_ATOM)
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise DataError(f"trace {path} lacks the array(s) {', '.join(missing)}.")
+    loaded = {name: arrays[name] for name in needed}
     try:
         return Trace(str(loaded["title"]), tuple(_cut(loaded)))
     except DataError as error:

@@ -1,7 +1,6 @@
 """The evaluation card of a set of molecules: one document with everything that was measured, and what it rests on."""
 
 import datetime
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ead_core.documents import read_json
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
@@ -92,7 +92,7 @@ class Card:
             DataError: another kind of file, or of another version.
         """
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path)
             if stored["schema_version"] != SCHEMA_VERSION:
                 raise DataError(f"{path} is a card of version {stored['schema_version']}, not {SCHEMA_VERSION}.")
             sections = {

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ead_core.containers import open_table
 from ead_core.errors import DataError
 
 Progress = Callable[[int], object]
@@ -67,4 +68,5 @@ class Columns:
         return pq.read_table(self._path, filters=[("number", "in", numbers.tolist())]).to_pandas()
 
     def _column(self, name: str) -> Any:
-        return self._file.read(columns=[name])[name]
+        with open_table(self._path, [name]) as file:
+            return file.read([name])[name]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ead_core.containers import load_arrays
+from ead_core.documents import parse_json
 from ead_core.errors import DataError
 from ead_core.evaluation.moments import Moments
 from ead_core.evaluation.scaffolds import Scaffolds
@@ -90,9 +92,8 @@ class Tally:
             DataError: another kind of file.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                counts = json.loads(str(stored[COUNTS]))
-                arrays = {name: stored[name] for name in stored.files if name != COUNTS}
+            arrays = load_arrays(path)
+            counts = parse_json(str(arrays.pop(COUNTS)), str(path))
             if (number := counts["version"]) not in READABLE:
                 raise DataError(f"{path} is a tally of version {number}; this program reads {READABLE}.")
             return cls._restored(counts, arrays)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.documents import read_json
 from ead_core.errors import CheckpointError, one_line
 from ead_core.files import write_aside
 
@@ -78,7 +79,7 @@ def load_calibration(directory: Path, weights: str) -> Calibration:
     if not path.is_file():
         raise CheckpointError(f"{directory} has not been calibrated yet; `ead train` does it when it evaluates.")
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
+        document: dict[str, Any] = read_json(path)
         calibration = {name: Errors(**values) for name, values in document["properties"].items()}
         of = document["weights"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
