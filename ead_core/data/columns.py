@@ -31,12 +31,12 @@ NUMERIC_PROPERTIES = (  # numbers even where most cells are none
     TOTAL_CHARGE,
 )
 IDENTIFIERS = ("id", "index", "seed")  # True and False are none
-NO_NUMBER = "no number, counts as unknown"
-KEPT_AS_TEXT = "no number, so that the column is kept as text"
+NO_NUMBER = "not readable as a number, left unknown"
+KEPT_AS_TEXT = "not readable as a number, so the column is kept as text"
 NO_SCALAR = "not a single value, left out"
-NO_TOTAL_CHARGE = "no whole number, so that the column is not taken for total charges"
-CONTRADICTION = "not the total charge that the record states elsewhere, which counts"
-TOO_LONG = "a text too long to be kept, counts as unknown"
+NO_TOTAL_CHARGE = "not a whole number, so the column is not used as total charges"
+CONTRADICTION = "in contradiction to the total charge that the record states elsewhere, which is used"
+TOO_LONG = "too long, left unknown"
 _WIDEST = 2**26  # characters of a fixed-width text array that are always allowed
 _WASTE = 8  # how much larger than its texts a greater one may be
 _CHARGE_NAMES = (
@@ -66,7 +66,7 @@ class Misfit:
 
     Attributes:
         column: its name.
-        reason: what such a value is and what became of it.
+        reason: what is wrong with them and what became of them, to stand behind `3 values`.
         count: how many there are.
         example: one of them.
     """
@@ -79,7 +79,8 @@ class Misfit:
     @property
     def sentence(self) -> str:
         """For people."""
-        return f"property '{self.column}': {self.count:,} × {self.reason} ({self.example})."
+        values = "value" if self.count == 1 else "values"
+        return f"property '{self.column}': {self.count:,} {values} {self.reason} (e.g. {self.example})."
 
 
 class Column(NamedTuple):
@@ -122,8 +123,8 @@ def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bo
             An array of more than one axis stays as it is.
         typed: the source tells text from numbers, so that text that looks like a number is text.
     """
-    if _is_plain_array(name, values):
-        return Column(np.asarray(values))
+    if isinstance(values, np.ndarray) and _is_plain(name, values):
+        return Column(values.astype(np.int64) if values.ndim == 1 and values.dtype.kind in "iu" else values)
     cells = [_cell(value) for value in values]
     nested = [cell for cell in cells if not isinstance(cell, Cell | None)]
     scalars: list[Cell | None] = [cell if isinstance(cell, Cell) else None for cell in cells]
@@ -158,6 +159,17 @@ def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:
     return values != "" if values.dtype.kind in "UO" else np.ones(len(values), dtype=bool)
 
 
+def cells_of(values: NDArray[Any]) -> list[Any]:
+    """The values of a column [M] as Python's scalars, None where unknown.
+
+    Integers that `make_column` made floats because there are unknown ones among them are integers again.
+    """
+    known = known_values(values)
+    whole = values.dtype.kind == "f" and not known.all() and bool((values[known] == np.round(values[known])).all())
+    cells = [int(cell) if whole and np.isfinite(cell) else cell for cell in values.tolist()]
+    return [cell if there else None for cell, there in zip(cells, known.tolist(), strict=True)]
+
+
 def fit_cell(value: object, kind: type[int] | type[float] | type[str]) -> int | float | str | None:
     """A value for a column whose type is given, None if it is unknown or would have to be changed.
 
@@ -176,11 +188,10 @@ def fit_cell(value: object, kind: type[int] | type[float] | type[str]) -> int | 
     return int(plain) if float(plain).is_integer() and -(2**63) <= plain < 2**63 else None
 
 
-def _is_plain_array(name: str, values: object) -> bool:
-    """Whether nothing can be wrong with it."""
-    if not isinstance(values, np.ndarray):
-        return False
-    return values.ndim > 1 or (name not in TEXT_PROPERTIES and (values.dtype == np.int64 or values.dtype.kind == "f"))
+def _is_plain(name: str, values: NDArray[Any]) -> bool:
+    """Whether nothing can be wrong with an array, be it for its type or for its axes."""
+    numbers = values.dtype.kind == "f" or (values.dtype.kind in "iu" and values.dtype != np.uint64)
+    return values.ndim > 1 or (numbers and name not in TEXT_PROPERTIES)
 
 
 def _agree(arrays: Sequence[NDArray[Any]]) -> bool:

@@ -4,6 +4,7 @@
 each has; `Lattice="ax ay az bx by bz cx cy cz"` and `pbc="T T F"` say in which directions the atoms are repeated.
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -19,17 +20,23 @@ from ead_core.errors import DataError
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _KEY = rf"(?P<key>{_QUOTED}|[^\s=\"'{{}}\[\]]+)"
 _NUMBER_IN_A_LIST = r"[+-]?[0-9.]+(?:[eEdD][+-]?[0-9]+)?(?=[,;]\s*[^\s=]+\s*=)"  # charge=1,energy=-40.5
-_VALUE = rf"(?P<value>(?:{_QUOTED}|'[^']*'|\{{[^}}]*\}}|\[[^\]]*\])(?=[\s,;]|$)|{_NUMBER_IN_A_LIST}|\S+)"
+_VALUE = (
+    rf"(?P<value>(?:{_QUOTED}|'[^']*'|\{{[^}}]*\}}|\[(?:[^\[\]]|\[[^\]]*\])*\])(?=[\s,;]|$)|{_NUMBER_IN_A_LIST}|\S+)"
+)
 _ENTRY = re.compile(rf"{_KEY}\s*=\s*{_VALUE}")
 _UNIT = re.compile(
     r"\s*(?:(?:m|k)?eV|Hartrees?|Ha|E_?h|a\.?u\.?|k?cal(?:/mol)?|k?J(?:/mol)?|Ry(?:dberg)?|D(?:ebye)?|bohr\S*|Å\S*|A\^\d"
     r"|Ang\S*|cm\S*|GHz|MHz|K|e)(?=[\s,;)]|$)",
     re.IGNORECASE,
 )
-_RESERVED = ("properties", "lattice", "pbc")
+_RESERVED = {  # keys, in other cases only where the value looks like theirs
+    "Properties": re.compile(r".*:[SRIL]:[0-9]"),
+    "Lattice": re.compile(r"[\s\[{]*[-+.0-9]"),
+    "pbc": re.compile(r"[\s\[{]*[TtFf01]"),
+}
 _ELEMENTS = ("species", "symbols", "symbol", "element", "elements", "z", "numbers", "atomic_numbers", "atomic_number")
 _POSITIONS = ("pos", "position", "positions", "coords", "coordinates")
-_PERIODIC_CELL = "a periodic cell, left out, so that each molecule is read by itself"
+_PERIODIC_CELL = "left out: a periodic cell, without which each molecule is read"
 _GAP = 3.0  # Å; atoms of neighbouring images that are nearer may be bonded
 
 PLAIN = "species:S:1:pos:R:3"
@@ -64,8 +71,16 @@ def parse_comment(comment: str) -> Comment:
     for found in _ENTRY.finditer(comment):
         unit = _UNIT.match(comment, found.end())
         entries[_unquoted(found["key"]).lstrip(",;")] = _value(found["value"], unit[0] if unit else "")
-    reserved = {name.lower(): entries.pop(name) for name in list(entries) if name.lower() in _RESERVED}
-    return Comment(entries, reserved.get("properties"), reserved.get("lattice", ""), reserved.get("pbc", ""))
+    columns, lattice, pbc = (_taken(entries, key) for key in _RESERVED)
+    return Comment(entries, columns, lattice or "", pbc or "")
+
+
+def _taken(entries: dict[str, str], reserved: str) -> str | None:
+    """The value of a reserved key, which is no property."""
+    for name, value in entries.items():
+        if name == reserved or (name.lower() == reserved.lower() and _RESERVED[reserved].match(value)):
+            return entries.pop(name)
+    return None
 
 
 def _value(word: str, unit: str) -> str:
@@ -86,6 +101,7 @@ def _unquoted(word: str) -> str:
         return re.sub(r"\\(.)", r"\1", word[1:-1])
 
 
+@functools.lru_cache(maxsize=64)
 def layout_of(columns: str) -> Layout:
     """Where the columns of `Properties=` put element and position.
 
@@ -128,7 +144,8 @@ def periodic_cell(comment: Comment, positions: NDArray[Any]) -> tuple[Misfit, ..
 
 def _repeated(comment: Comment) -> list[bool]:
     """In which directions; a cell that does not say so is repeated in all."""
-    words = re.findall(r"[^\s,\[\]{}]+", comment.pbc) or ["T" if comment.lattice else "F"]
+    words = list(comment.pbc) if re.fullmatch("[TF]{3}", comment.pbc) else re.findall(r"[^\s,\[\]{}]+", comment.pbc)
+    words = words or ["T" if comment.lattice else "F"]
     known: Mapping[str, bool] = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
     if len(words) not in (1, 3) or not all(word.lower() in known for word in words):
         raise DataError(f"its pbc must be three of T and F, not '{comment.pbc[:40]}'.")

@@ -169,8 +169,8 @@ def _nothing_usable(source: Path, report: ReadReport) -> str:
 
 
 def _without(report: ReadReport, numbers: set[int], source: Path) -> ReadReport:
-    index = report.molecules.properties.get("index")
-    if index is None:
+    index = np.asarray(report.molecules.properties.get("index", ""))
+    if index.dtype.kind not in "iuf" or index.ndim != 1:
         raise DataError(f"{source} has no GDB9 numbers (property 'index'), so the exclusion list cannot be used.")
     keep = ~np.isin(index, list(numbers))
     if not keep.any():

@@ -16,7 +16,10 @@ def parse_float(word: str) -> float:
     """A coordinate, be its exponent Fortran's (`1.5D-06`) or Mathematica's (`1.5*^-6`); ValueError if it is none."""
     if "_" in word or not word.isascii():
         raise ValueError(f"could not convert string to float: '{word}'")
-    return float(_EXPONENTS.sub("e", _WIDE_EXPONENT.sub(r"\1e\2", word)))
+    try:
+        return float(word)
+    except ValueError:
+        return float(_EXPONENTS.sub("e", _WIDE_EXPONENT.sub(r"\1e\2", word)))
 
 
 def parse_number(text: str) -> int | float | None:

@@ -194,7 +194,7 @@ def parse_formula(formula: str) -> dict[int, int]:
 
 
 def meant_in(name: str, value: float, low: float, high: float) -> str:
-    """Another unit in which a value would lie between the bounds, and the value in the border unit; '' if there is none.
+    """Another unit in which a value lies between the bounds, and the value in the border unit; '' if there is none.
 
     Args:
         name: of the property.

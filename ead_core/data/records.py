@@ -1,15 +1,14 @@
 """Molecule records on their way from a file into a set: good ones are joined, bad ones named and counted."""
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.columns import Misfit, make_columns
+from ead_core.data.columns import Misfit, cells_of, make_columns
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.errors import DataError
 
@@ -118,27 +117,25 @@ def screen(found: Named) -> ReadReport:
     return ReadReport(molecules.select(good), skipped, names=names, misfits=found.misfits)
 
 
-def property_name(name: str) -> str:
-    """A name under which a property can be stored beside the core arrays."""
-    return f"{name}_" if name in RESERVED else name
+def property_name(name: str, others: Container[str] = ()) -> str:
+    """A name under which a property can be stored beside the core arrays, and beside other properties."""
+    stored = name or "unnamed"
+    while stored in RESERVED or (stored != name and stored in others):
+        stored += "_"
+    return stored
 
 
 def records_of(molecules: MoleculeSet) -> Iterator[Record]:
     """The molecules one by one, each with those of its scalar properties that are known (not NaN, not '')."""
     arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
-    scalars = {name: values.tolist() for name, values in arrays.items() if values.ndim == 1}
+    scalars = {name: cells_of(values) for name, values in arrays.items() if values.ndim == 1}
     for index, (start, stop) in enumerate(itertools.pairwise(molecules.offsets)):
-        values = {name: column[index] for name, column in scalars.items()}
-        known = {name: value for name, value in values.items() if _is_known(value)}
+        known = {name: cells[index] for name, cells in scalars.items() if cells[index] is not None}
         yield Record(molecules.charges[start:stop], molecules.positions[start:stop], known)
-
-
-def _is_known(value: Property) -> bool:
-    return value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
 def _columns(records: list[Record]) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:
     """The union of what is known of them, and what did not fit."""
     names = dict.fromkeys(name for record in records for name in record.properties)
     arrays, misfits = make_columns({name: [record.properties.get(name) for record in records] for name in names})
-    return {property_name(name): values for name, values in arrays.items()}, misfits
+    return {property_name(name, arrays): values for name, values in arrays.items()}, misfits

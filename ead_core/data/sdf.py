@@ -24,7 +24,7 @@ _FIELD = re.compile(r">[^<]*<(.*)>")
 _MOLFILE_END = "M  END"
 _HEADER_LINES = 4  # of a molfile, the first of which is a title of any kind
 _SMALL_SYMBOL = re.compile(r"^((?=[-+ \d.]).{31}|M  V30 \d+ )([a-z]{1,2})(?=\s|$)", re.MULTILINE)
-_GIVEN_TWICE = "given twice in a record, of which the last value counts"
+_GIVEN_TWICE = "left out: the record gives another one under the same name"
 
 
 def unparsed_sdf(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:

@@ -90,18 +90,17 @@ def _record(frame: Frame) -> Record:
 
 
 def _atoms(lines: list[str], first_line: int, columns: str | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
-    layout = layout_of(PLAIN if columns is None else columns)
+    width, place, first = layout = layout_of(PLAIN if columns is None else columns)
     charges, positions = [], []
     for number, line in enumerate(lines, start=first_line):
         words = line.split()
-        if columns is not None and len(words) != layout.width:
-            raise DataError(f"line {number} must have the {layout.width} columns of its Properties, not {len(words)}.")
+        if columns is not None and len(words) != width:
+            raise DataError(f"line {number} must have the {width} columns of its Properties, not {len(words)}.")
         try:
-            x, y, z = (parse_float(word) for word in words[layout.position : layout.position + 3])
-            element = words[layout.element]
+            x, y, z = map(parse_float, words[first : first + 3])
+            charges.append(_charge(words[place]))
         except (ValueError, IndexError) as error:
             raise DataError(f"line {number} must be '{_shape(layout)}', not '{line.strip()[:40]}'.") from error
-        charges.append(_charge(element))
         positions.append((x, y, z))
     if columns is None and len(charges) > _FEW and charges == list(range(1, len(charges) + 1)):
         raise DataError("its first column counts the atoms, where their elements should be.")

@@ -39,6 +39,28 @@ def test_prepare_reports_what_it_skips(tmp_path: Path) -> None:
     assert not listing.exists()
 
 
+def test_prepare_and_info_tell_which_cells_are_no_numbers_and_which_units_are_odd(tmp_path: Path) -> None:
+    source = tmp_path / "a.xyz"
+    source.write_text(
+        "".join(WATER.replace("3\n\n", f"3\ngap={gap} charge={n}\n") for n, gap in enumerate(["6.8", "7", "0,3"]))
+    )
+    for text in (run("prepare", source, "--out", tmp_path / "a.npz").stdout, run("info", source).stdout):
+        assert "property 'gap': 1 value not readable as a number, left unknown (e.g. '0,3')." in text
+        assert "gap: 2 of 2 values (6.8 to 7) are far from" in text
+        assert "are they in eV?" in text
+    assert read_molecules(tmp_path / "a.npz").molecules.properties["formal_charge"].tolist() == [0, 1, 2]
+
+
+def test_reasons_are_grouped(tmp_path: Path) -> None:
+    source = tmp_path / "a.xyz"
+    bad = [WATER.replace("O ", symbol) for symbol in ("Xx ", "Yy ", "Zz ")] + [WATER.replace("0.1173", "nan")]
+    source.write_text(WATER + "".join(bad))
+    text = run("prepare", source, "--out", tmp_path / "a.npz").stdout
+    assert "4 bad records skipped" in text
+    assert "  3 × … is not an element symbol.\n  1 × a coordinate is not a finite number.\n" in text
+    assert "3 of 5 records skipped: 'Xx' is not an element symbol (a.xyz, molecule 2" in run("info", source).stdout
+
+
 def test_prepare_excludes(tmp_path: Path) -> None:
     molecules = MoleculeSet(np.ones(3), np.ones(3), np.zeros((3, 3)), {"index": np.array([4, 5, 6])})
     save_npz(molecules, tmp_path / "a.npz")

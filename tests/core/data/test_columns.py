@@ -93,9 +93,9 @@ def test_text_of_a_source_with_types_is_text_but_for_the_known_numbers():
 
 
 def test_one_giant_text_does_not_widen_all_the_others():
-    texts = ["short"] * 100_000 + ["x" * 1_000_000]
+    texts = ["short"] * 5_000 + ["x" * 1_000_000]
     column = make_column("log", texts)
-    assert column.values.nbytes < 10_000_000
+    assert column.values.nbytes < 1_000_000
     assert (column.values[0], column.values[-1]) == ("short", "")
     assert [(misfit.reason, misfit.count) for misfit in column.misfits] == [(TOO_LONG, 1)]
     assert make_column("log", texts[-3:]).values[-1] == texts[-1]

@@ -125,6 +125,23 @@ class TestSeededSplit:
         assert [len(side) for side in sides] == [40, 5, 5]
         assert len(set.union(*sides)) == 50
 
+    @pytest.mark.parametrize(
+        "names", [["CCO", "CCN"] + [""] * 18, [7.0, 8.0] + [np.nan] * 18, [""] * 20, [np.nan] * 20]
+    )
+    def test_molecules_without_a_name_are_groups_of_their_own(self, names: list[str]) -> None:
+        split = split_indices(hydrogens(20, molecule=np.array(names)), "seeded", 0)
+        assert [len(part) for part in (split.train, split.valid, split.test)] == [16, 2, 2]
+        assert_partition(split, 20)
+
+    def test_other_arrays_are_no_names(self) -> None:
+        matrix = split_indices(hydrogens(20, molecule=np.ones((20, 3))), "seeded", 0)
+        np.testing.assert_array_equal(matrix.test, split_indices(hydrogens(20), "seeded", 0).test)
+
+    def test_text_numbers_make_no_published_split(self) -> None:
+        index = np.arange(TestPublishedSplit.TOTAL).astype(str)
+        with pytest.raises(DataError, match="needs QM9's"):
+            split_indices(hydrogens(len(index), index=index), "published")
+
 
 class TestStatistics:
     MOLECULES = MoleculeSet(np.array([3, 2, 3]), np.array([8, 1, 1, 9, 1, 1, 1, 8]), np.zeros((8, 3)))

@@ -167,6 +167,14 @@ class TestGdb9:
             read_molecules(source, exclude=put(tmp_path, "prose.txt", "nothing here\n3rd molecule\n"))
         with pytest.raises(DataError, match=r"w\.xyz has no GDB9 numbers \(property 'index'\), so"):
             read_molecules(put(tmp_path, "w.xyz", WATER), exclude=numbers)
+        with pytest.raises(DataError, match=r"t\.xyz has no GDB9 numbers"):
+            read_molecules(put(tmp_path, "t.xyz", WATER.replace("3\n\n", "3\nindex=gdb3\n")), exclude=numbers)
+
+    def test_several_molecules_in_a_file_and_a_list_that_an_editor_saved(self, tmp_path: Path) -> None:
+        listed = tmp_path / "list.txt"
+        listed.write_bytes("\ufeff21\r\n58\r\n".encode())
+        report = read_molecules(put(tmp_path, "a.xyz", gdb9(21) + gdb9(22) + gdb9(58)), exclude=listed)
+        assert report.molecules.properties["index"].tolist() == [22]
 
 
 EXCLUDED = "      3     O     O    1.5\n     61   NC(=N)C=O   5.631463"

@@ -37,6 +37,19 @@ def test_conformers_share_their_half_and_nameless_molecules_are_told_by_their_at
     assert 90 < in_half(nameless, "first", 0).sum() < 150
 
 
+def test_molecules_without_a_name_have_halves_of_their_own(labelled):
+    names = np.array(["drug"] * 40 + [""] * 200)
+    first = in_half(replace(labelled, properties={"molecule": names}), "first", 0)
+    assert len(set(first[:40])) == 1
+    assert 70 < first[40:].sum() < 130
+    nameless = in_half(replace(labelled, properties={}), "first", 0)
+    assert np.array_equal(first[40:], nameless[40:])
+    numbers = np.where(names == "", np.nan, 7.0)
+    assert np.array_equal(in_half(replace(labelled, properties={"index": numbers}), "first", 0)[40:], nameless[40:])
+    matrix = replace(labelled, properties={"molecule": np.ones((240, 2))})
+    assert np.array_equal(in_half(matrix, "first", 0), nameless)
+
+
 def test_measured_properties_of_the_other_half_are_unknown_and_atoms_are_counted_in_all(labelled):
     whole = labels_of(labelled, conditioning("alpha", "mu", "atoms_O"), 0)
     half = labels_of(labelled, conditioning("alpha", "mu", "atoms_O", half="second"), 0)

@@ -7,6 +7,7 @@ from ead_core.data.properties import (
     count_atoms,
     counted_element,
     from_border,
+    implausible,
     parse_formula,
     property_values,
     shown,
@@ -72,3 +73,52 @@ def test_formulas():
 def test_values_for_people_have_their_unit():
     assert shown("alpha", 28.860000610351562, 110.76000213623047) == "28.86 to 110.76 bohr³"
     assert shown("mine", 3.0) == "3"
+
+
+ETHANOL = {
+    "gap": 0.333,
+    "homo": -0.262,
+    "lumo": 0.071,
+    "zpve": 0.08,
+    "alpha": 31.3,
+    "Cv": 14.6,
+    "U0": -154.97,
+    "mu": 1.5,
+}
+
+
+def ethanol(**values: float) -> MoleculeSet:
+    """Two molecules, of which the other has nothing known."""
+    columns = {name: np.array([value, np.nan]) for name, value in values.items()}
+    return MoleculeSet([9, 3], [6, 6, 8, *[1] * 6, 8, 1, 1], np.zeros((12, 3)), columns)
+
+
+def test_values_in_their_unit_are_no_matter():
+    assert implausible(ethanol(**ETHANOL)) == []
+    assert implausible(ethanol(mine=1e9, strange=-3.0)) == []
+    assert implausible(MoleculeSet([1], [1], np.zeros((1, 3)), {"gap": np.array(["6.8 eV"])})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "unit"),
+    [
+        ("gap", 27.2114, "eV"),
+        ("gap", 27211.4, "meV"),
+        ("gap", 627.5, "kcal/mol"),
+        ("homo", 27.2114, "eV"),
+        ("lumo", 27.2114, "eV"),
+        ("zpve", 627.5, "kcal/mol"),
+        ("U0", 27.2114, "eV"),
+        ("U0", 2625.5, "kcal/mol or kJ/mol"),
+        ("alpha", 0.1482, "Å³"),
+        ("Cv", 4.184, "J/mol/K"),
+        ("gap", -1.0, ""),
+        ("mu", -1.0, ""),
+        ("U0", 0.005, ""),
+    ],
+)
+def test_values_in_another_unit_are_told(name, factor, unit):
+    (sentence,) = implausible(ethanol(**{name: ETHANOL[name] * factor}))
+    assert sentence.startswith(f"{name}: 1 of 1 values ({ETHANOL[name] * factor:.4g}) are far from")
+    assert any(f"are they in {other}?" in sentence for other in unit.split(" or ")) if unit else "?" not in sentence
+    assert implausible(ethanol(**{name: ETHANOL[name] * factor}), ["other"]) == []

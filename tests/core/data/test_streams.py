@@ -1,6 +1,7 @@
 """Files read a few records at a time hold what they hold when read whole, in bounded memory, and are parsed once."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ from ead_core.data import sdf
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
 from ead_core.data.streams import batches, molecules_at, read_batches
-from ead_core.errors import DataError
+from ead_core.errors import DataError, Note
 from ead_core.evaluation.run import count_records
 
 
@@ -126,6 +127,36 @@ def test_sdf_is_read_in_batches(tmp_path):
     assert [len(report.molecules) for report in read_batches([tmp_path / "some.sdf"], 2)] == [2, 1]
     found = molecules_at([tmp_path / "some.sdf"], [2, 0, 77])
     assert {number: len(molecule) for number, molecule in found.items()} == {0: 5, 2: 9}
+
+
+SIZED_WATER = "3\n{}\nO 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692\n"
+
+
+@pytest.mark.parametrize(
+    ("comments", "expected"),
+    [
+        (["n=1", "n=2", "n=x", "n=3", "m=1"], [1, 2, np.nan, 3, np.nan]),
+        (["n=1", "n=2", "", "", ""], [1, 2, np.nan, np.nan, np.nan]),
+        (["", "", "", "", "n=0.5"], [np.nan] * 4 + [0.5]),
+        (["n=1", "n=2", "n=a", "n=b", "n=c"], ["1", "2", "a", "b", "c"]),
+        (["n=007", "n=12", "n=13", "n=14", ""], ["007", "12", "13", "14", ""]),
+        (["n=5", "n=6", "n=99999999999999999999", "n=7", ""], ["5", "6", "99999999999999999999", "7", ""]),
+    ],
+)
+def test_columns_that_change_from_batch_to_batch_are_joined_as_if_read_whole(tmp_path, comments, expected):
+    path = tmp_path / "some.xyz"
+    path.write_text("".join(map(SIZED_WATER.format, comments)))
+    with warnings.catch_warnings(action="ignore", category=Note):
+        joined = MoleculeSet.concatenate([part.molecules for part in read_batches([path], 2)])
+    for properties in (joined.properties, read_molecules(path).molecules.properties):
+        np.testing.assert_array_equal(properties["n"], np.array(expected))
+
+
+def test_values_that_do_not_fit_the_joined_column_are_told(tmp_path):
+    path = tmp_path / "some.xyz"
+    path.write_text("".join(map(SIZED_WATER.format, ["n=1", "n=2", "n=x"])))
+    with pytest.warns(Note, match="property 'n': 1 value not readable as a number, left unknown"):
+        MoleculeSet.concatenate([part.molecules for part in read_batches([path], 2)])
 
 
 def test_a_folder_without_molecules_is_told(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ead_core.data.formats import write_molecules
@@ -17,7 +18,7 @@ from ead_core.evaluation.evaluate import evaluate, evaluate_files
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.reference import load_known, load_reference
 from ead_core.evaluation.run import Plan, measure_files
-from ead_core.evaluation.table import TABLE
+from ead_core.evaluation.table import SCHEMA, TABLE
 from ead_core.evaluation.tally import Tally
 from ead_core.metrics.published import published_card, training_smiles
 
@@ -45,6 +46,31 @@ def card(mixture, tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     save_npz(mixture, folder / "mixture.npz")
     return evaluate(folder / "mixture.npz", "qm9", out=folder / "out", plan=Plan(workers=1)), folder / "out"
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        (np.array([1.0, np.nan]), [1, None]),
+        (np.array([1.5, 2.0]), [None, 2]),
+        (np.array(["007", "ZINC1"]), [None, None]),
+        (np.array([True, False]), [None, None]),
+        (np.array([2**64 - 1, 5], dtype=np.uint64), [None, 5]),
+        (np.ones((2, 3)), [None, None]),
+        (np.array([3, 4], dtype=np.int8), [3, 4]),
+    ],
+)
+def test_what_does_not_fit_the_table_is_unknown(make_set, ids, kept):
+    texts = {"name": np.array([1.0, 2.5]), "molecule": np.array([7, 8]), "seconds": np.array(["3 s", "2"])}
+    molecules = make_set("O", "C", id=ids, seed=ids, index=ids, **texts, formal_charge=ids if ids.ndim > 1 else [0, 0])
+    rows = measure_chunk(Chunk(0, molecules, np.ones(2, dtype=bool)), Measures(frozenset(), 60)).rows
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    assert all(table[name].to_pylist() == kept for name in ("id", "seed", "index"))
+    assert [table[name].to_pylist() for name in ("name", "molecule", "seconds")] == [
+        ["1", "2.5"],
+        ["7", "8"],
+        [None] * 2,
+    ]
 
 
 def test_published_figures_are_those_of_the_published_protocol(card, mixture):
