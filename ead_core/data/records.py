@@ -1,8 +1,6 @@
 """Molecule records on their way from a file into a set: good ones are joined, bad ones named and counted."""
 
-import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -111,20 +109,6 @@ def screen(found: Named) -> ReadReport:
 def property_name(name: str) -> str:
     """A name under which a property can be stored beside the core arrays."""
     return f"{name}_" if name in RESERVED else name
-
-
-def records_of(molecules: MoleculeSet) -> Iterator[Record]:
-    """The molecules one by one, each with those of its scalar properties that are known (not NaN, not '')."""
-    arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
-    scalars = {name: values.tolist() for name, values in arrays.items() if values.ndim == 1}
-    for index, (start, stop) in enumerate(itertools.pairwise(molecules.offsets)):
-        values = {name: column[index] for name, column in scalars.items()}
-        known = {name: value for name, value in values.items() if _is_known(value)}
-        yield Record(molecules.charges[start:stop], molecules.positions[start:stop], known)
-
-
-def _is_known(value: Property) -> bool:
-    return value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
 def _columns(records: list[Record]) -> dict[str, NDArray[Any]]:
