@@ -159,15 +159,10 @@ def known_values(values: NDArray[Any]) -> NDArray[np.bool_]:
     return values != "" if values.dtype.kind in "UO" else np.ones(len(values), dtype=bool)
 
 
-def cells_of(values: NDArray[Any]) -> list[Any]:
-    """The values of a column [M] as Python's scalars, None where unknown.
-
-    Integers that `make_column` made floats because there are unknown ones among them are integers again.
-    """
+def are_integers(values: NDArray[Any]) -> bool:
+    """Whether a column [M] of floats holds integers that are floats only because there are unknown ones among them."""
     known = known_values(values)
-    whole = values.dtype.kind == "f" and not known.all() and bool((values[known] == np.round(values[known])).all())
-    cells = [int(cell) if whole and np.isfinite(cell) else cell for cell in values.tolist()]
-    return [cell if there else None for cell, there in zip(cells, known.tolist(), strict=True)]
+    return values.dtype.kind == "f" and not known.all() and bool((values[known] == np.round(values[known])).all())
 
 
 def fit_cell(value: object, kind: type[int] | type[float] | type[str]) -> int | float | str | None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ead_core.data.columns import TOTAL_CHARGE
 from ead_core.elements import element_symbol, hill_formula
 
+_WHOLE = ("formal_charge", "id", "index", "seed")  # floats only where some are unknown
+
 
 @dataclass(frozen=True, eq=False)
 class Molecule:
@@ -53,15 +55,15 @@ class Molecule:
     def known(self) -> dict[str, int | float | str]:
         """Its scalar properties as plain values, without what is unknown (NaN, '' or None)."""
         scalars = {name: value for name, value in self.properties.items() if np.ndim(value) == 0}
-        return {name: _plain(value) for name, value in scalars.items() if _is_known(value)}
+        return {name: _plain(name, value) for name, value in scalars.items() if _is_known(value)}
 
 
 def _is_known(value: Any) -> bool:
     return value not in (None, "", b"") and not (isinstance(value, float) and math.isnan(value))
 
 
-def _plain(value: Any) -> int | float | str:
-    if isinstance(value, bool):
+def _plain(name: str, value: Any) -> int | float | str:
+    if isinstance(value, bool) or (name in _WHOLE and isinstance(value, float) and value.is_integer()):
         return int(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")

@@ -1,14 +1,14 @@
 """Molecule records on their way from a file into a set: good ones are joined, bad ones named and counted."""
 
 import itertools
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.columns import Misfit, cells_of, make_columns
+from ead_core.data.columns import Misfit, make_columns
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.errors import DataError
 
@@ -123,15 +123,6 @@ def property_name(name: str, others: Container[str] = ()) -> str:
     while stored in RESERVED or (stored != name and stored in others):
         stored += "_"
     return stored
-
-
-def records_of(molecules: MoleculeSet) -> Iterator[Record]:
-    """The molecules one by one, each with those of its scalar properties that are known (not NaN, not '')."""
-    arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
-    scalars = {name: cells_of(values) for name, values in arrays.items() if values.ndim == 1}
-    for index, (start, stop) in enumerate(itertools.pairwise(molecules.offsets)):
-        known = {name: cells[index] for name, cells in scalars.items() if cells[index] is not None}
-        yield Record(molecules.charges[start:stop], molecules.positions[start:stop], known)
 
 
 def _columns(records: list[Record]) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.containers import load_arrays
-from ead_core.data.columns import join_columns
+from ead_core.data.columns import are_integers, join_columns
 from ead_core.data.molecule import Molecule
 from ead_core.errors import DataError, note
 from ead_core.files import write_aside
@@ -80,7 +80,14 @@ class MoleculeSet:
         charges, positions = self.molecule(index)
         values = {name: np.asarray(column)[index] for name, column in self.properties.items()}
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
-        return Molecule(charges, positions, plain)
+        whole = {name: int(plain[name]) for name in self._integers if np.isfinite(plain[name])}
+        return Molecule(charges, positions, {**plain, **whole})
+
+    @cached_property
+    def _integers(self) -> tuple[str, ...]:
+        """Names of the properties whose values are integers, though some are unknown."""
+        arrays = {name: np.asarray(values) for name, values in self.properties.items()}
+        return tuple(name for name, values in arrays.items() if values.ndim == 1 and are_integers(values))
 
     def _repr_html_(self) -> str:
         """A table of the first molecules, which notebooks show."""

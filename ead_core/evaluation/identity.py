@@ -12,8 +12,8 @@ from ead_core.evaluation.perception import PerceptionError, perceive
 from ead_core.metrics.chemistry import molecule_by_table
 
 _IMPLIED = Chem.RemoveHsParameters()
-_IMPLIED.removeDefiningBondStereo = True  # the side of the hydrogen of C=N-H is not worth an explicit hydrogen
-_IMPLIED.showWarnings = False
+_IMPLIED.removeDefiningBondStereo = True  # type: ignore[assignment]  # C=N-H is not worth an explicit hydrogen
+_IMPLIED.showWarnings = False  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)

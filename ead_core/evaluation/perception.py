@@ -95,8 +95,8 @@ def _by_table(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
 
 def _ordered(connected: Chem.Mol, charge: int) -> Chem.Mol:
     """Orders for the charge, of nitro groups as RDKit finds them for two electrons more each: N([O-])[O-]."""
-    if connected.GetNumAtoms() == 1:
-        return _lone_atom(connected, charge)
+    if connected.GetNumAtoms() == 1 and charge:
+        return _lone_ion(connected, charge)
     if connected.HasSubstructMatch(_PHOSPHORUS_OF_FOUR):
         with contextlib.suppress(ValueError):
             return _with_phosphonium(connected, charge)
@@ -111,15 +111,15 @@ def _ordered(connected: Chem.Mol, charge: int) -> Chem.Mol:
     return _nitro_rewritten(_with_orders(connected, charge - 2 * nitro))
 
 
-def _lone_atom(bare: Chem.Mol, charge: int) -> Chem.Mol:
-    """A noble gas or an ion of one atom (ValueError if it would have unpaired electrons)."""
+def _lone_ion(bare: Chem.Mol, charge: int) -> Chem.Mol:
+    """An atom with the whole charge (ValueError if it would have unpaired electrons)."""
     mol = Chem.Mol(bare)
     (atom,) = mol.GetAtoms()
     atom.SetFormalCharge(charge)
     atom.SetNoImplicit(True)
     Chem.SanitizeMol(mol)
     if atom.GetNumRadicalElectrons():
-        raise ValueError(f"a lone atom of {atom.GetSymbol()} with charge {charge} has unpaired electrons")
+        raise ValueError(f"a lone ion of {atom.GetSymbol()} with charge {charge} has unpaired electrons")
     return mol
 
 
@@ -138,7 +138,7 @@ def _with_phosphonium(connected: Chem.Mol, charge: int) -> Chem.Mol:
     atoms = [match[0] for match in mol.GetSubstructMatches(_PHOSPHORUS_OF_FOUR)]
     for atom in atoms:
         mol.GetAtomWithIdx(atom).SetAtomicNum(7)
-    mol = Chem.RWMol(_with_orders(mol, charge))
+    mol = Chem.RWMol(_ordered(mol, charge))
     for atom in atoms:
         mol.GetAtomWithIdx(atom).SetAtomicNum(15)
     Chem.SanitizeMol(mol)

@@ -61,6 +61,12 @@ def test_reasons_are_grouped(tmp_path: Path) -> None:
     assert "3 of 5 records skipped: 'Xx' is not an element symbol (a.xyz, molecule 2" in run("info", source).stdout
 
 
+def test_prepare_says_what_rdkit_cannot_read(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.xyz", tmp_path / "a.sdf"
+    source.write_text(WATER + WATER.replace("3\n", "4\n", 1) + "H 0.0 0.0 1.0773\n")
+    assert "note: of 2 molecules 1 have bonds of a distance table" in run("prepare", source, "--out", out).stderr
+
+
 def test_prepare_excludes(tmp_path: Path) -> None:
     molecules = MoleculeSet(np.ones(3), np.ones(3), np.zeros((3, 3)), {"index": np.array([4, 5, 6])})
     save_npz(molecules, tmp_path / "a.npz")

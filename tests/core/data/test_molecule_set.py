@@ -33,6 +33,7 @@ def test_an_index_gives_a_molecule(molecules):
     assert water.known == {"id": 5, "good": 0}
     assert repr(molecules[-1]) == repr(molecules[np.int64(2)]) == "Molecule(Ne, 1 atoms)"
     assert water.total_charge == 0
+    assert str(molecules[0].known["formal_charge"]) == "0"  # a float in its column, where another is unknown
 
 
 @pytest.mark.parametrize("index", [3, -4])

@@ -18,9 +18,9 @@ SMILES = [
     *("[NH3+]CC(=O)[O-]", "C[N+](C)(C)[O-]", "CN=[N+]=[N-]", "C=[N+]=[N-]", "[C-]#[N+]C", "C[N+](=O)[O-]"),
     *("[O-][n+]1ccccc1", "O=[N+]([O-])c1ccccc1", "C=[N+](C)[O-]", "OB(O)c1ccccc1", "CB(O)O", "[C-]#[O+]"),
     *("CS(N)(=O)=O", "CS(C)(=O)=O", "CS(C)=O", "COP(=O)(OC)OC", "CP(C)(C)=O", "C=P(C)(C)C", "O=P1(O)OCCO1"),
-    *("C[NH3+]", "[NH4+]", "C[N+](C)(C)C", "C[P+](C)(C)C", "C[P+](c1ccccc1)(c1ccccc1)c1ccccc1", "C[S+](C)C"),
-    *("CC(=O)[O-]", "CS(=O)(=O)[O-]", "COP(=O)([O-])[O-]", "[OH3+]", "[OH-]", "NC(N)=[NH2+]", "c1cc[nH+]cc1"),
-    *("C[C+](C)C", "[CH3-]", "F[B-](F)(F)F", "[Na+]", "[Cl-]", "[H+]", "[He]", "C[Si](C)(C)C", "CI", "C[SeH]"),
+    *("C[NH3+]", "[NH4+]", "C[N+](C)(C)C", "C[P+](C)(C)CC[N+](=O)[O-]", "C[P+](c1ccccc1)(c1ccccc1)c1ccccc1"),
+    *("C[S+](C)C", "CC(=O)[O-]", "CS(=O)(=O)[O-]", "COP(=O)([O-])[O-]", "[OH3+]", "[OH-]", "NC(N)=[NH2+]"),
+    *("c1cc[nH+]cc1", "C[C+](C)C", "[CH3-]", "F[B-](F)(F)F", "[Na+]", "[Cl-]", "[H+]", "C[Si](C)(C)C", "CI", "C[SeH]"),
     *("C/C=C/C", r"C/C=C\C", "F/C=C/Cl", "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CC[S@](C)=O", "C[C@H]1C[C@@H]1O"),
 ]
 
