@@ -35,12 +35,20 @@ def find_overlap(charges: NDArray[Any], positions: NDArray[Any]) -> Overlap | No
     nearest = (np.inf, 0, 0)
     for start in range(0, len(reach), _ROWS):
         rows = slice(start, start + _ROWS)
-        squared = sum((places[rows, None, axis] - places[None, start:, axis]) ** 2 for axis in range(3))
+        squared = _squared_distances(places[rows], places[start:])
         squared[squared >= (reach[rows, None] + reach[None, start:]) ** 2] = np.inf
-        squared[np.tri(*squared.shape, dtype=bool)] = np.inf  # each pair once, no atom with itself
+        squared[np.tri(*squared.shape, dtype=np.bool_)] = np.inf  # each pair once, no atom with itself
         first, second = divmod(int(squared.argmin()), squared.shape[1])
         nearest = min(nearest, (float(squared[first, second]), start + first, start + second))
     if nearest[0] == np.inf:
         return None
     atoms = " and ".join(f"{element_symbol(charges[atom])}{atom + 1}" for atom in nearest[1:])
     return Overlap(atoms, nearest[0] ** 0.5)
+
+
+def _squared_distances(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, m] in Å², an axis at a time, which needs a third of the memory."""
+    squared = np.zeros((len(some), len(others)))
+    for axis in range(3):
+        squared += (some[:, None, axis] - others[None, :, axis]) ** 2
+    return squared

@@ -60,7 +60,7 @@ def usual_valencies(counts: Mapping[tuple[str, Valency], int] | None) -> Valency
     """
     seen = valency_table(counts or {})
     known = {element_of(kind) for kind in seen}
-    return seen | {kind: valencies for kind, valencies in USUAL.items() if element_of(kind) not in known}
+    return {**seen, **{kind: written for kind, written in USUAL.items() if element_of(kind) not in known}}
 
 
 def in_ions(table: ValencyTable) -> ValencyTable:
