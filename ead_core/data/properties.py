@@ -113,7 +113,7 @@ def parse_formula(formula: str) -> dict[int, int]:
 
 
 def meant_in(name: str, value: float, low: float, high: float) -> str:
-    """Another unit in which a value would lie between the bounds, and the value in the border unit; '' if there is none.
+    """What a value would be if it were given in another unit than the border unit, '' if none puts it between bounds.
 
     Args:
         name: of the property.
@@ -122,7 +122,7 @@ def meant_in(name: str, value: float, low: float, high: float) -> str:
     """
     for unit, factor in _MEV_PER.items() if unit_of(name) == HARTREE else ():
         if low <= factor * value <= high:
-            return f"in {unit} it would be {shown(name, factor * value)}"
+            return f"{value:.6g} {unit} would be {shown(name, factor * value)}"
     return ""
 
 
