@@ -78,7 +78,7 @@ def open_arrays(path: Path, kind: str = ".npz file") -> Iterator[dict[str, Store
     try:
         with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
             infos = {info.filename: info for info in archive.infolist() if info.filename.endswith(_ENDING)}
-            _check_growth(path, sum(info.file_size for info in infos.values()))
+            check_growth(path, sum(info.file_size for info in infos.values()))
             arrays = {}
             for name, info in infos.items():
                 if info.compress_type not in _METHODS:
@@ -111,7 +111,7 @@ def open_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pq.
         metadata = pq.read_metadata(path)
         texts = [name for name, kind in _leaves(metadata).items() if kind == "BYTE_ARRAY"]
         with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
-            _check_growth(path, _memory(metadata, columns))
+            check_growth(path, _memory(metadata, columns))
             yield file
 
 
@@ -141,6 +141,7 @@ def _memory(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> int:
     return total
 
 
-def _check_growth(path: Path, unpacked: int) -> None:
-    if unpacked > max(ALWAYS, GROWTH * path.stat().st_size):
+def check_growth(path: Path, unpacked: int, always: int = ALWAYS) -> None:
+    """Raise DataError if a file needs too many bytes in memory, more than `always` and many times its size."""
+    if unpacked > max(always, GROWTH * path.stat().st_size):
         raise DataError(f"{path} unpacks to more than {GROWTH} times its size, the most that is read.")

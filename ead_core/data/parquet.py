@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ead_core.containers import open_table, readable_parquet
+from ead_core.containers import check_growth, open_table, readable_parquet
 from ead_core.data.columns import NO_SCALAR, Misfit
 from ead_core.data.records import Named, Skipped
 from ead_core.data.seal import BLANK, KEY, check_seal, seal
@@ -18,6 +19,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.tables import listed, table_properties, whole_or_zero
 from ead_core.errors import DataError
 from ead_core.files import write_aside
+from ead_core.limits import TEXTS
 
 _CORE = ("elements", "positions")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
@@ -49,7 +51,9 @@ def load_parquet(path: Path) -> Named:
         DataError: not a parquet file, without the two columns, with two of one name, transposed, or beyond `limits`.
     """
     with open_table(path, columns := _wanted(path)) as file:
-        return molecules_of(file.read(columns), path)
+        table = file.read(columns)
+    check_growth(path, sum(map(_room, table.columns)), TEXTS)
+    return molecules_of(table, path)
 
 
 def parquet_batches(path: Path, size: int) -> Iterator[pa.Table]:
@@ -183,6 +187,14 @@ def values_of(column: pa.ChunkedArray) -> Any:
         return [None if place is None else distinct[place] for place in column.indices.to_pylist()]
     except (pa.ArrowException, ValueError, OverflowError):  # a date of the year 30,000
         return None
+
+
+def _room(column: pa.ChunkedArray) -> int:
+    """Bytes of a column of texts as NumPy holds it, 0 of other columns."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    lengths = (pc.max(pc.binary_length(chunk.dictionary)).as_py() for chunk in column.chunks if len(chunk.dictionary))
+    return 4 * len(column) * max((length or 0 for length in lengths), default=0)
 
 
 def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:

@@ -203,7 +203,7 @@ def meant_in(name: str, value: float, low: float, high: float) -> str:
     """
     for unit, factor in _MEV_PER.items() if unit_of(name) == HARTREE else ():
         if low <= factor * value <= high:
-            return f"in {unit} it would be {shown(name, factor * value)}"
+            return f"{value:.6g} {unit} would be {shown(name, factor * value)}"
     return ""
 
 

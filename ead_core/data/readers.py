@@ -96,5 +96,5 @@ def _archived(path: Path) -> list[Outcome]:
     del left[""]
     if not kind:
         raise DataError(f"{path} holds no {', '.join(TEXTS)} file with a molecule.")
-    tell_left(path, kind, len(found), dict(sorted(left.items())))
+    tell_left(path, kind, len(found), left)
     return [outcome for name in sorted(found, key=natural_key) for outcome in found[name]]

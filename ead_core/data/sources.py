@@ -59,9 +59,9 @@ def tell_left(source: Path, kind: str, count: int, left: Mapping[str, int]) -> N
         count: of files of this kind.
         left: how many were not read, by what they are.
     """
-    others = [f"{number:,} {what}" for what, number in left.items() if number]
+    others = [f"{what} ({number:,})" for what, number in sorted(left.items()) if number]
     if others:
-        note(f"of {source} only the {kind} files are read ({count:,}); left out are {', '.join(others)}.")
+        note(f"of {source} only the {kind} files are read ({count:,}); left out: {', '.join(others)}.")
 
 
 def _of_folder(folder: Path) -> list[Path]:
