@@ -76,8 +76,9 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditio
     if not 0 <= request.first <= MAX_SEED - request.num:
         raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
     if request.fragment is not None:
+        sizes = around(checkpoint, request.fragment, request.sizes)
         request.fragment.check()
-        request = replace(request, sizes=around(checkpoint, request.fragment, request.sizes))
+        request = replace(request, sizes=sizes)
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
     largest = int(start.sizes.max())
     molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
