@@ -1,1 +1,1 @@
-"""The HTTP service on Ray Serve: `serve run serve.app:build`."""
+"""The HTTP service on Ray Serve: `python -m serve`."""

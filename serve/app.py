@@ -1,4 +1,4 @@
-"""The HTTP interface and the application: `serve run serve.app:build checkpoint=runs/mine max_molecules=16`."""
+"""The HTTP interface and the application, for `python -m serve`, `serve run` and `serve deploy`."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ logger = logging.getLogger("ray.serve")
 MANY = 2000  # far more than the model and the reception take in, so that health checks and refusals never queue
 FIRST_PAUSE = 5.0  # seconds to wait when busy, until the first answer shows how long one takes
 UNAVAILABLE = "The model is not available."
-LATE = "The molecules were not finished after {:g} seconds; ask for fewer, or for fewer network calls."
+LATE = "The molecules were not finished after {:g} s; ask for fewer, or for fewer network calls."
 ALL_DIVERGED = "The network diverged for every molecule with these settings; its positions are no numbers."
 
 GENERATED: dict[int | str, dict[str, Any]] = {

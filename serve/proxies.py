@@ -56,4 +56,5 @@ def _is_rays(message: Message) -> bool:
     """Whether an answer begins that Ray Serve gives in place of the service, whose failures are JSON."""
     if message["type"] != "http.response.start" or message["status"] < 500:
         return False
-    return dict(message["headers"]).get(b"content-type", b"").startswith(b"text/plain")
+    headers: dict[bytes, bytes] = dict(message["headers"])
+    return headers.get(b"content-type", b"").startswith(b"text/plain")

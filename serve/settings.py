@@ -1,4 +1,4 @@
-"""The arguments of the service, given as `key=value` to `serve run` or under `args` in a Serve config file."""
+"""The arguments of the service, given as `key=value` to `python -m serve` or under `args` in a Serve config file."""
 
 import os
 from collections.abc import Iterator

@@ -339,7 +339,7 @@ def test_a_request_that_is_not_finished_in_time_is_given_up(settings):
     start = time.monotonic()
     (answer,) = served(settings, {"num": 1, "timeout": 1}, sampling=Still)
     assert answer.status == 504
-    assert "not finished after 1 seconds" in answer.json()["detail"]
+    assert "not finished after 1 s;" in answer.json()["detail"]
     assert Still.gone.is_set()
     assert time.monotonic() - start < 10
     (refused,) = served(settings, {"num": 1, "timeout": 601})
