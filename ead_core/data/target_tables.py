@@ -84,7 +84,7 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".csv":
             with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
                 return pd.read_csv(path, skipinitialspace=True, index_col=False)
-        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        frame: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
         return frame
     except OSError as error:
         raise DataError(f"table {path} cannot be read ({error.strerror or error}).") from error

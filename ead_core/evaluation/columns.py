@@ -1,6 +1,7 @@
 """The table of an evaluation, a column at a time, so that a million molecules need little memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,13 @@ class Columns:
         path: of the table.
 
     Raises:
-        DataError: not a table of an evaluation.
+        DataError: not a table of an evaluation, or a damaged one; also when it is read.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._file = pq.ParquetFile(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a readable table of an evaluation.") from error
         self._path = path
+        with self._reading():
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -64,7 +63,17 @@ class Columns:
 
     def rows(self, numbers: NDArray[Any]) -> pd.DataFrame:
         """Whole rows; the others are passed over without being held."""
-        return pq.read_table(self._path, filters=[("number", "in", numbers.tolist())]).to_pandas()
+        chosen = [("number", "in", numbers.tolist())]
+        with self._reading():
+            return pq.read_table(self._path, filters=chosen, page_checksum_verification=True).to_pandas()
 
     def _column(self, name: str) -> Any:
-        return self._file.read(columns=[name])[name]
+        with self._reading():
+            return self._file.read(columns=[name])[name]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:  # a page without the checksum that it carries is among them
+            raise DataError(f"{self._path} is not a readable table of an evaluation.") from error
