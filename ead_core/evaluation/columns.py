@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ead_core.containers import open_table
-from ead_core.errors import DataError
+from ead_core.containers import open_table, readable_parquet
 from ead_core.evaluation.identity import without_stereo
 
 Progress = Callable[[int], object]
@@ -25,18 +24,16 @@ class Columns:
         path: of the table.
 
     Raises:
-        DataError: not a table of an evaluation.
+        DataError: not a table of an evaluation, or a damaged one; also when it is read.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._file = pq.ParquetFile(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a readable table of an evaluation.") from error
         self._path = path
+        with open_table(path, ()) as file:
+            self._length = int(file.metadata.num_rows)
 
     def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        return self._length
 
     def flags(self, name: str) -> NDArray[np.bool_]:
         """What is true; unknown counts as false."""
@@ -67,7 +64,9 @@ class Columns:
 
     def rows(self, numbers: NDArray[Any]) -> pd.DataFrame:
         """Whole rows; the others are passed over without being held."""
-        return pq.read_table(self._path, filters=[("number", "in", numbers.tolist())]).to_pandas()
+        chosen = [("number", "in", numbers.tolist())]
+        with readable_parquet(self._path):
+            return pq.read_table(self._path, filters=chosen, page_checksum_verification=True).to_pandas()
 
     def _column(self, name: str) -> Any:
         with open_table(self._path, [name]) as file:

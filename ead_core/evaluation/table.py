@@ -56,14 +56,18 @@ class Parts:
         """Keep a part."""
         tally.save(self._folder / f"{number:06d}.npz")
         with write_aside(self._table(number)) as aside:
-            pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), aside)  # what a row lacks is null
+            table = pa.Table.from_pylist(list(rows), schema=SCHEMA)  # what a row lacks is null
+            pq.write_table(table, aside, write_page_checksum=True)
 
     def join(self, folder: Path, further: Sequence[Row] = ()) -> Tally:
         """Write all rows, and further ones, to one file of a folder, and the sum of the tallies to another."""
         total = Tally()
-        with write_aside(folder / TABLE) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
+        with (
+            write_aside(folder / TABLE) as aside,
+            pq.ParquetWriter(aside, SCHEMA, write_page_checksum=True) as writer,
+        ):
             for number in self._numbers():
-                writer.write_table(pq.read_table(self._table(number), schema=SCHEMA))
+                writer.write_table(pq.read_table(self._table(number), schema=SCHEMA, page_checksum_verification=True))
                 total.add(Tally.load(self._folder / f"{number:06d}.npz"))
             writer.write_table(pa.Table.from_pylist(list(further), schema=SCHEMA))
         total.save(folder / TALLY)

@@ -32,6 +32,7 @@ from ead_platform.shard_index import (
 
 LOCK = ".lock"
 MOST_SHARDS = 100_000  # numbers have five digits, so that the order of the names is the order of the molecules
+MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
 _UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
 
 
@@ -233,10 +234,11 @@ class ShardFolder:
 
     def _stored(self) -> Index | None:
         """The index in its file; None if that is damaged."""
+        file = self.path / INDEX
         try:
-            return decode_index((self.path / INDEX).read_bytes(), self.path / INDEX)
+            return decode_index(file.read_bytes(), file) if file.stat().st_size < MOST_BYTES else None
         except OSError as error:
-            raise OutputError(f"cannot read {self.path / INDEX}: {error.strerror or error}.") from error
+            raise OutputError(f"cannot read {file}: {error.strerror or error}.") from error
         except DamagedIndexError:
             return None
 

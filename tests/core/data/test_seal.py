@@ -11,6 +11,7 @@ from ead_core.data.parquet import load_parquet, molecules_of, parquet_batches, p
 from ead_core.data.seal import KEY, check_seal
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
+from ead_core.evaluation.columns import Columns
 
 SIZES = [5, 6, 7]
 
@@ -138,3 +139,17 @@ def test_pandas_is_not_given_damaged_nor_missing_files(file, tmp_path):
         read_frame(tmp_path / "empty")
     with pytest.raises(DataError, match="is not a readable parquet file"):
         read_frame(tmp_path / "none.parquet")
+
+
+def test_a_flipped_bit_in_the_table_of_an_evaluation_is_noticed(tmp_path):
+    """Its pages have checksums."""
+    path = tmp_path / "per_molecule.parquet"
+    values = np.random.default_rng(0).normal(size=1000)
+    pq.write_table(pa.table({"strain": values}), path, write_page_checksum=True, compression="none")
+    content, place = path.read_bytes(), path.read_bytes().index(values[500:501].tobytes())
+    assert Columns(path).numbers("strain").tolist() == values.tolist()
+    path.write_bytes(flipped(content, 8 * place + 3))
+    columns = Columns(path)
+    for read in (lambda: columns.numbers("strain"), lambda: columns.rows(np.array([1]))):
+        with pytest.raises(DataError, match="is not a readable table of an evaluation"):
+            read()
