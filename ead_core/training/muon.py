@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
         for matrix in matrices:
             self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
         buffers = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
-        gradients = [matrix.grad for matrix in matrices]
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         torch._foreach_lerp_(buffers, gradients, 1 - kept)
         return torch.stack(gradients).lerp(torch.stack(buffers), kept)
 
