@@ -151,5 +151,5 @@ def test_a_flipped_bit_in_the_table_of_an_evaluation_is_noticed(tmp_path):
     path.write_bytes(flipped(content, 8 * place + 3))
     columns = Columns(path)
     for read in (lambda: columns.numbers("strain"), lambda: columns.rows(np.array([1]))):
-        with pytest.raises(DataError, match="is not a readable table of an evaluation"):
+        with pytest.raises(DataError, match="is not a readable parquet file"):
             read()
