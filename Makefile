@@ -28,8 +28,8 @@ setup: .venv/installed
 sweep: setup  ## the main job: about ten minutes on two cores; options through SWEEP_ARGS="--trials 20 …"
 	$(BIN)/python tune/sweep_async_ratio.py --out runs/sweep-$$(date +%Y%m%d-%H%M%S) $(SWEEP_ARGS)
 
-serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="checkpoint=runs/mine max_molecules=16"
-	$(BIN)/serve run --address $${RAY_ADDRESS:-local} serve.app:build $(SERVE_ARGS)
+serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="--port 8001 checkpoint=runs/mine"
+	$(BIN)/python -m serve $(SERVE_ARGS)
 
 test: lint  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests

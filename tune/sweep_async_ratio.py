@@ -57,7 +57,7 @@ def sweep(
     trials: Annotated[int, typer.Option(min=2, help="Settings to try, the two reference points included.")] = 8,
     samples: Annotated[int, typer.Option(min=2, help="Molecules per setting, and again to confirm the best.")] = 128,
     out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path("runs/sweep"),
-    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-small",
+    checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
     space: Annotated[Path | None, typer.Option(help="YAML with lists of choices per sampler key.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise and of the search.")] = 0,

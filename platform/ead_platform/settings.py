@@ -65,8 +65,6 @@ class Settings:
         return hide_credentials(self.tracking_uri)
 
     @property
-    def ui_hint(self) -> str:
-        """How to open the MLflow pages of this store."""
-        if self.tracking_uri.startswith("http"):
-            return self.shown_uri
+    def ui_command(self) -> str:
+        """What serves the MLflow pages of a store that is no server itself."""
         return f"mlflow ui --backend-store-uri {self.shown_uri} --host 127.0.0.1"

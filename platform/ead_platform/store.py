@@ -21,6 +21,7 @@ from ead_platform.credentials import hide_credentials
 from ead_platform.settings import EXPERIMENT, Settings
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+LOCAL_PAGES = "http://127.0.0.1:5000"  # of `make ui`
 DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 MANNERS = {  # unless the user says otherwise; a wrong address must not cost minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -55,6 +56,18 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
         mlflow.set_tracking_uri(settings.tracking_uri)
         client = MlflowClient(settings.tracking_uri)
         yield client, _experiment_id(client, settings)
+
+
+def where_to_compare(settings: Settings) -> str:
+    """How to see the runs of a store; MLflow's front page opens another view, hence the whole address."""
+    try:
+        with open_store(settings) as (_, experiment):
+            page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    except EADError:
+        page = ""
+    if settings.tracking_uri.startswith("http"):
+        return f"compare the runs at {settings.shown_uri.rstrip('/')}{page}"
+    return f"compare the runs: `make ui`, or {settings.ui_command}; then open {LOCAL_PAGES}{page}"
 
 
 @contextmanager

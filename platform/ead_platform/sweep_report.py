@@ -18,7 +18,7 @@ from ead_core.console import progress_bar
 from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
 from ead_platform.search import TUNE
 from ead_platform.settings import Settings
-from ead_platform.store import StoreError
+from ead_platform.store import StoreError, where_to_compare
 from ead_platform.sweep_tracking import SweepTracker
 from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
 
@@ -123,7 +123,7 @@ class SweepConsole:
         figures = {f"confirmed_{key}": value for key, value in confirmed.items()}
         self._finish({f"best_{RANKED_BY}": table[RANKED_BY].tolist()[0], **figures}, files)
         self._console.print(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {files[2]}")
-        self._console.print(f"compare the runs with `make ui`, or: {self._settings.ui_hint}")
+        self._console.print(where_to_compare(self._settings), markup=False, soft_wrap=True)
         if errors:
             self._tell_failures(errors)
         self._console.print(verdict(confirmed))

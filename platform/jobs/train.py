@@ -15,7 +15,7 @@ from ead_platform.final_card import has_card, write_card
 from ead_platform.recipe import Recipe
 from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
 from ead_platform.settings import Settings
-from ead_platform.store import open_store
+from ead_platform.store import open_store, where_to_compare
 from ead_platform.training import TrainingRun, only_training, require_capacity, require_same_run, require_storage
 from ead_platform.training_tracking import TrainingTracker
 from ray.train import TrainingFailedError
@@ -52,7 +52,7 @@ def train(
         except KeyboardInterrupt:
             typer.echo("\nStopped; the same command goes on.", err=True)
             sys.exit(INTERRUPTED)
-    typer.echo(f"compare the runs with `make ui`, or: {settings.ui_hint}", err=True)
+    typer.echo(where_to_compare(settings), err=True)
     if original and steps == job.training.steps:
         _tell_verdict(settings, original, tracker)
 

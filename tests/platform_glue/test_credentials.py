@@ -64,7 +64,7 @@ def test_settings_and_their_errors_show_no_password(tmp_path):
     address = "postgresql://ead:hunter2@127.0.0.1:1/mlflow"
     settings = Settings(address, None, None, False)
     assert settings.shown_uri == "postgresql://ead:***@127.0.0.1:1/mlflow"
-    assert "hunter2" not in repr(settings) + settings.ui_hint
+    assert "hunter2" not in repr(settings) + settings.ui_command
     with pytest.raises(StoreError, match=r"^the MLflow store postgresql://ead:\*\*\*@") as error, open_store(settings):
         pass
     assert "hunter2" not in str(error.value)
