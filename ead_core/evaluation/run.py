@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ead_core.cpu import available_cores
 from ead_core.data.records import ReadReport
-from ead_core.data.streams import BATCH, batches, molecule_files
+from ead_core.data.sources import molecule_files
+from ead_core.data.streams import BATCH, batches
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import CHEAP, DEAR, WHOLE, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
