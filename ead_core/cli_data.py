@@ -29,11 +29,11 @@ Out = Annotated[Path, typer.Option(help="Output file: .npz, .parquet, .xyz, .sdf
 
 @data_app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="File, folder of .xyz files or archive.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="File, or a folder or an archive of files.")],
     out: Out,
     exclude: Annotated[Path | None, typer.Option(help="Text file of GDB9 numbers to leave out.")] = None,
 ) -> None:
-    """Convert molecules (.npz .parquet .sdf .sdf.gz .xyz GDB9 .tar.bz2 …), leaving out bad ones."""
+    """Convert molecules (.npz .parquet .sdf .mol .xyz GDB9 .gz .tar.bz2 .zip …), leaving out bad ones."""
     from ead_core.data.formats import check_output, read_molecules
 
     check_output(out)

@@ -36,8 +36,9 @@ class StoredArray:
         name = info.filename.removesuffix(_ENDING)
         if self.dtype.hasobject:
             raise ValueError(f"its array '{name}' holds Python objects")
-        claimed, there = math.prod(self.shape) * self.dtype.itemsize, info.file_size - self._file.tell()
-        if claimed != there or (not claimed and math.prod(self.shape)):
+        count: int = math.prod(map(int, self.shape))
+        claimed, there = count * self.dtype.itemsize, info.file_size - self._file.tell()
+        if claimed != there or (not claimed and count):
             raise ValueError(f"its array '{name}' claims to be {self.dtype} {self.shape} but has {there:,} bytes")
         self._in_rows = not (by_columns and len(self.shape) > 1)
         self._rest: NDArray[Any] | None = None  # of an array that does not lie there row by row

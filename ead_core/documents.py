@@ -39,17 +39,15 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 def _check_shape(document: Any, told: str) -> None:
     """Raise DataError if values lie deeper than DEPTH, or are more than ITEMS."""
-    level, count = [document], 1
+    level, count = [document], 0
     for _ in range(DEPTH + 1):
-        inner: list[Any] = []
-        for value in level:
-            if isinstance(value, dict | list):
-                inner.extend(value.values() if isinstance(value, dict) else value)
-        level, count = inner, count + len(inner)
+        level = [value for value in level if isinstance(value, dict | list)]
         if not level:
             return
+        count += sum(map(len, level))
         if count > ITEMS:
             raise DataError(f"{told} holds more than {ITEMS:,} values, the most for a document.")
+        level = [item for value in level for item in (value.values() if isinstance(value, dict) else value)]
     raise DataError(_too_deep(told))
 
 

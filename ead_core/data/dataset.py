@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ead_core.data.columns import known_values
 from ead_core.data.labels import Labels, PropertyStatistics, summarise
+from ead_core.data.sources import molecule_files
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
 
@@ -205,6 +206,9 @@ def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels
 
 
 def file_sha256(path: Path | str) -> str:
-    """SHA-256 of a file's content, by which a checkpoint recognises its training data."""
-    with Path(path).open("rb") as file:
+    """SHA-256 by which a checkpoint recognises its training data: of a file's content, or of those of a folder."""
+    path = Path(path)
+    if path.is_dir():
+        return hashlib.sha256(" ".join(map(file_sha256, molecule_files(path))).encode()).hexdigest()
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -74,28 +74,29 @@ def _named(title: str, first: int, atoms: _Atoms, columns: dict[str, NDArray[Any
 def _layout(arrays: Arrays, path: Path) -> _Layout:
     """How the molecules of a file lie in it; the arrays that hold them are taken out of `arrays`."""
     if set(CORE_ARRAYS) <= arrays.keys() and len(arrays["positions"].shape) != 3:
-        return _Ragged(*(arrays.pop(name) for name in CORE_ARRAYS), path)
+        return _Ragged(arrays.pop("num_atoms"), arrays.pop("charges"), arrays.pop("positions"), path)
     positions = _first(arrays, _POSITIONS, lambda shape: len(shape) == 3 and shape[2] == 3)
-    if positions is None:
+    if not positions:
         raise DataError(_no_layout(arrays, path))
-    molecules, largest = positions.shape[:2]
+    molecules, largest, _ = arrays[positions].shape
     rows = ((molecules, largest), (molecules, largest, 1))
     charges = _first(arrays, _NUMBERS, lambda shape: shape in (*rows, (largest,)))
     charges = charges or _first(arrays, ("charges",), lambda shape: shape in rows)
-    if charges is None:
+    if not charges:
         raise DataError(_no_layout(arrays, path))
-    return _Rows(positions, charges, _first(arrays, _SIZES, lambda shape: shape == (molecules,)))
+    num_atoms = _first(arrays, _SIZES, lambda shape: shape == (molecules,))
+    return _Rows(arrays.pop(positions), arrays.pop(charges), arrays.pop(num_atoms, None))
 
 
-def _first(arrays: Arrays, names: Sequence[str], fits: Callable[[tuple[int, ...]], bool]) -> StoredArray | None:
-    name = next((name for name in names if name in arrays and fits(arrays[name].shape)), None)
-    return arrays.pop(name) if name else None
+def _first(arrays: Arrays, names: Sequence[str], fits: Callable[[tuple[int, ...]], bool]) -> str:
+    """The first name of an array whose shape fits, '' if there is none."""
+    return next((name for name in names if name in arrays and fits(arrays[name].shape)), "")
 
 
 def _no_layout(arrays: Arrays, path: Path) -> str:
     for name in _POSITIONS:
         shape = arrays[name].shape if name in arrays else ()
-        if len(shape) == 3 and shape[1] == 3:
+        if len(shape) == 3 and shape[1] == 3 != shape[2]:
             return f"array '{name}' of {path} must be [molecules, atoms, 3], not {list(shape)}."
     missing = [name for name in CORE_ARRAYS if name not in arrays]
     shapes = listed([f"{name} {list(array.shape)}" for name, array in arrays.items()])

@@ -143,9 +143,8 @@ def _check_not_transposed(positions: _Lists, sizes: NDArray[np.int64], path: Pat
     transposed = (sizes != 3) & (sizes > 0) & (lists == 3) & (others == 0)
     if transposed.any():
         size = sizes[np.flatnonzero(transposed)[0]]
-        raise DataError(
-            f"column 'positions' of {path} holds 3 lists of {size} coordinates instead of {size} lists of 3."
-        )
+        shape = f"3 lists of {size} coordinates instead of {size} lists of 3"
+        raise DataError(f"column 'positions' of {path} is transposed: it holds {shape}.")
 
 
 def _properties(table: pa.Table) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:

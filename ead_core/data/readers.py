@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from rdkit import rdBase
+
 from ead_core.data.archives import archive_of, members
 from ead_core.data.npz_stream import npz_batches
 from ead_core.data.parquet import load_parquet, molecules_of, parquet_batches
@@ -89,7 +91,8 @@ def _archived(path: Path) -> list[Outcome]:
                 left[kind] += len(found)
                 kind, found = own, {}
             told = f"{path}: {member.path}"
-            outcomes = [parse() for parse in _cut(member.name, text_lines(member.content, told))]
+            with rdBase.BlockLogs():
+                outcomes = [parse() for parse in _cut(member.name, text_lines(member.content, told))]
             found.setdefault(member.path, []).extend(outcomes)
         else:
             left[own] += 1

@@ -18,7 +18,7 @@ from ead_core.errors import DataError, one_line
 from ead_core.limits import ALWAYS, DOCUMENT, GROWTH, LINE, RECORD, MiB
 
 UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
-PACKINGS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+PACKINGS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
 }
@@ -86,7 +86,7 @@ def text_lines(file: IO[bytes], told: str) -> Iterator[str]:
     zeros = head.count(0)
     if head.startswith(_OTHER_UNICODE) or len(head) / 3 < zeros < len(head):
         raise DataError(f"{told} is UTF-16 or UTF-32 text; save it as UTF-8.")
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=_FALLBACK)  # type: ignore[type-var]
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=_FALLBACK)
     for number, line in enumerate(iter(functools.partial(text.readline, LINE + 1), ""), start=1):
         if len(line) > LINE:
             raise DataError(f"line {number} of {told} is longer than {LINE:,} characters, the most for a line.")

@@ -117,7 +117,8 @@ def test_a_folder_is_read_in_one_kind_and_in_natural_order(tmp_path):
         write_molecules(part, tmp_path / f"shard-{number}.parquet")
         write_molecules(part, tmp_path / f"shard-{number}.sdf.gz")
     (tmp_path / "index.json").write_text("{}")
-    reports = list(read_batches([tmp_path], 1))
+    with pytest.warns(Note, match=r"only the \.parquet files are read \(2\); left out: \.sdf \(2\)"):
+        reports = list(read_batches([tmp_path], 1))
     assert [report.names[0] for report in reports][::2] == ["shard-9.parquet, row 1", "shard-10.parquet, row 1"]
     assert len(reports) == 4
 
