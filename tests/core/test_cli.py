@@ -179,7 +179,7 @@ def test_models_tells_what_can_be_asked_and_in_which_unit(ead, conditional):
 def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path):
     model, fast = conditional, ("sampler.policy=synchronous", "sampler.guidance=1")
     code, _, told = ead("sample", model, "--num", 3, "--target", "alpha=30", "--target", "gap=5000:6000", *fast)
-    assert (code, told.count("\n")) == (0, 1)
+    assert (code, told.count("\n"), told.count("note: of 3 molecules")) == (0, 2, 1)
     assert "3 molecules → out.sdf (42 network calls" in told
     text = (tmp_path / "out.sdf").read_text()
     assert text.count("<target_alpha>") == text.count("<target_gap>") == 3
