@@ -25,6 +25,7 @@ def compare(
     from ead_core.evaluation.compare import load_evaluated, side_by_side
     from ead_core.evaluation.report import CARD
     from ead_core.files import check_writable, write_aside
+    from ead_core.markdown import as_text, table
 
     if len(cards) < 2:
         raise DataError("a comparison needs at least two cards.")
@@ -39,9 +40,8 @@ def compare(
                 evaluated.append(_evaluated([path], reference, workers, Path(scratch, str(number))))
         rows = side_by_side(evaluated)
     if out:
-        lines = ["| " + " | ".join(cells) + " |" for cells in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
         with write_aside(out) as aside:
-            aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            aside.write_text(table([[as_text(cell) for cell in row] for row in rows]) + "\n", encoding="utf-8")
     _show(rows)
 
 

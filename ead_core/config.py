@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
 from ead_core.errors import ConfigError, one_line
@@ -22,6 +21,7 @@ from ead_core.sections import (
     Section,
     TrainingConfig,
 )
+from ead_core.strict_yaml import parse_yaml
 
 __all__ = [
     "ConditioningConfig",
@@ -113,10 +113,10 @@ def read_mapping(path: Path, content: str) -> dict[str, Any]:
         ConfigError: missing, unreadable, malformed, or no mapping.
     """
     try:
-        read = yaml.safe_load(path.read_text())
+        read = parse_yaml(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid YAML ({one_line(error)}).") from error
     if not isinstance(read, dict):
         raise ConfigError(f"{path} must hold {content}.")
@@ -135,9 +135,9 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"override '{item}' must have the form key=value, e.g. sampler.async_ratio=0.4.")
         try:
-            changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the value of override '{item}' cannot be read.") from error
+            changes[key.strip()] = parse_yaml(value)
+        except ValueError as error:
+            raise ConfigError(f"the value of override '{item}' cannot be read ({one_line(error)}).") from error
     return changes
 
 

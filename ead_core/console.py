@@ -15,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ead_core.notes import noted
+
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 
@@ -44,7 +46,7 @@ def progress_bar(
 
 
 class TrainingBar:
-    """Shows what a training reports: a bar on a terminal, a line a minute elsewhere, and every quality check.
+    """Shows what a training reports: a bar on a terminal, a line a minute elsewhere, every quality check and note.
 
     Args:
         steps: optimiser steps planned.
@@ -55,14 +57,21 @@ class TrainingBar:
         self._console = Console(stderr=True)
         self._bar = new_progress(self._console)
         self._said = time.monotonic()
+        self._notes = noted(self.say)
 
     def __enter__(self) -> "TrainingBar":
+        self._notes.__enter__()
         self._bar.start()
         self._task = self._bar.add_task("training", total=self._steps)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        self._notes.__exit__(None, None, None)
+
+    def say(self, note: str) -> None:
+        """Show a sentence beside the bar."""
+        self._console.print(note, markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         """Show one report of `fit`."""

@@ -21,6 +21,14 @@ class CheckpointError(EADError):
     """A checkpoint directory that is missing, incomplete, or of another version."""
 
 
+class DamagedFileError(EADError):
+    """A file whose content is no longer what was written."""
+
+
+class TrainingError(EADError):
+    """A training that cannot go on: its numbers are no longer finite."""
+
+
 class OutputError(EADError):
     """A place where results cannot be written."""
 

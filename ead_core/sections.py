@@ -65,7 +65,7 @@ class TrainingConfig(Section):
     `decay_fraction` of `steps`. `initial` names a checkpoint whose weights a new run starts from. `batch_size` counts
     the molecules of all workers together. Levels are drawn as T u^level_power: above 1, low ones more often. In a share
     `fragments` of the batches a connected part of every molecule is held clean, so that the model learns to complete
-    it. `precision` is explained in precision.py.
+    it. `precision` is explained in precision.py. `other_data` lets a run go on with other molecules than it began with.
     """
 
     objective: Literal["denoise", "predict"] = "denoise"
@@ -89,6 +89,7 @@ class TrainingConfig(Section):
     evaluate_molecules: int = Field(64, ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     threads: int | None = Field(None, ge=1)
+    other_data: bool = False
 
 
 class ConditioningConfig(Section):

@@ -7,20 +7,18 @@ Legend: R rows of the table, P properties.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
 
 from ead_core.data.labels import Labels
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, one_line
-from ead_core.files import write_aside
+from ead_core.errors import CheckpointError, DamagedFileError, one_line
+from ead_core.sealed import read_sealed, write_sealed
 
 FORMAT = "ead-prior-1"
 MOST_ROWS = 20_000
@@ -109,11 +107,11 @@ class JointPrior:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file (OutputError if the place cannot be written)."""
+        """Write a safetensors file with a checksum (OutputError if the place cannot be written)."""
         metadata = {"format": FORMAT, "names": json.dumps(self.names)}
-        tensors: Mapping[str, NDArray] = {"sizes": self.sizes, "values": self.values}
-        with write_aside(path) as aside:
-            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, aside, metadata)
+        arrays = {"sizes": self.sizes, "values": self.values}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        write_sealed(path, tensors, metadata)
 
     @classmethod
     def load(cls, path: Path) -> "JointPrior":
@@ -123,11 +121,9 @@ class JointPrior:
             CheckpointError: missing, corrupt, or of another version.
         """
         try:
-            with safe_open(path, "np") as file:
-                metadata = file.metadata() or {}
-            tensors = load_file(path)
-            prior = cls(tuple(json.loads(metadata["names"])), tensors["sizes"], tensors["values"])
-        except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
+            tensors, metadata = read_sealed(path)
+            prior = cls(tuple(json.loads(metadata["names"])), tensors["sizes"].numpy(), tensors["values"].numpy())
+        except (OSError, KeyError, ValueError, TypeError, DamagedFileError) as error:
             raise CheckpointError(f"{path.name} cannot be read ({one_line(error)}).") from error
         if metadata.get("format") != FORMAT or prior.values.shape != (len(prior.sizes), len(prior.names)):
             raise CheckpointError(f"{path.name} is no table of training molecules of this version.")

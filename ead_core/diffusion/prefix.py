@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.sampler import trajectory
 from ead_core.diffusion.state import SamplerState
-from ead_core.errors import DataError
-from ead_core.files import write_aside
+from ead_core.errors import DamagedFileError, DataError, one_line
+from ead_core.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -53,18 +51,15 @@ def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
         for name, tensor in vars(branch.state).items():
             tensors[f"{rung}.{name}"] = tensor.clone()
         metadata[str(rung)] = repr(branch.seconds)
-    with write_aside(path) as aside:
-        save_file(tensors, aside, metadata=metadata)
+    write_sealed(path, tensors, metadata)
 
 
 def load_branches(path: Path) -> dict[int, Branch]:
     """Read what `save_branches` wrote (DataError if it cannot be)."""
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"stored prefix {path} cannot be read ({error}).") from error
+        tensors, metadata = read_sealed(path)
+    except (OSError, DamagedFileError) as error:
+        raise DataError(f"stored prefix {path} cannot be read ({one_line(error)}); delete it.") from error
     branches = {}
     for rung, seconds in metadata.items():
         names = [key.removeprefix(f"{rung}.") for key in tensors if key.startswith(f"{rung}.")]

@@ -14,6 +14,7 @@ from ead_core.evaluation.report import write_report
 from ead_core.evaluation.run import Plan, measure_files
 from ead_core.evaluation.table import TABLE
 from ead_core.evaluation.tally import Tally
+from ead_core.markdown import printable
 
 
 def check_parts(parts: Collection[str]) -> None:
@@ -96,8 +97,8 @@ def evaluate_files(  # noqa: PLR0913
     measure_files(sources, folder, plan, reference, progress, total)
     tally = completed(folder, plan.parts, progress)
     columns = Columns(folder / TABLE)
-    about = {"sources": [str(path) for path in sources]}
-    card = make_card(name or sources[0].stem, columns, tally, plan, reference, known, about)
+    about = {"sources": [printable(str(path)) for path in sources]}
+    card = make_card(printable(name or sources[0].stem), columns, tally, plan, reference, known, about)
     if report:
         write_report(card, columns, tally, reference, sources, folder)
     return card

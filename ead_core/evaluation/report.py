@@ -9,6 +9,7 @@ from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.page import write_page
 from ead_core.evaluation.tally import Tally
 from ead_core.files import write_aside
+from ead_core.markdown import as_text, table
 
 CARD, TEXT, PAGE = "card.json", "card.md", "card.html"
 _MOST_PATTERNS = 15  # in the document
@@ -26,26 +27,29 @@ def write_report(
 
 
 def to_markdown(card: Card) -> str:
-    """Headings and tables."""
-    parts = [f"# {card.name}", f"{card.attempts:,} molecules; 95 % intervals."]
+    """Headings and tables; names and reasons are shown as they are, whatever signs they hold."""
+    parts = [f"# {as_text(card.name)}", f"{card.attempts:,} molecules; 95 % intervals."]
     for section, figures in card.sections.items():
-        lines = ["| | | |", "|---|---|---|"]
-        lines += [f"| {figure.title} | {figure.shown()} | {coverage(figure)} |" for figure in figures.values()]
-        parts += [f"## {TITLES[section]}", "\n".join(lines)]
+        rows = [[figure.title, figure.shown(), coverage(figure)] for figure in figures.values()]
+        parts += [f"## {TITLES[section]}", table([["", "", ""], *rows])]
     if card.patterns:
-        lines = ["| pattern | W₁ | seen | in the reference |", "|---|---|---|---|"]
-        lines += [
-            f"| {row.kind} `{row.pattern}` | {row.distance:.4g} | {row.seen:,} | {row.reference:,} |"
+        rows = [
+            [f"{row.kind} `{row.pattern}`", f"{row.distance:.4g}", f"{row.seen:,}", f"{row.reference:,}"]
             for row in card.patterns[:_MOST_PATTERNS]
         ]
-        parts += ["## What is furthest from the reference, by weight", "\n".join(lines)]
+        heading = ["pattern", "W₁", "seen", "in the reference"]
+        parts += ["## What is furthest from the reference, by weight", table([heading, *rows])]
     if card.failures:
-        lines = ["| molecules | reason |", "|---|---|"]
-        lines += [f"| {count:,} | {reason} |" for reason, count in card.failures.items()]
-        parts += ["## Not measured, or bonds not perceived", "\n".join(lines)]
-    parts += [f"Note: {note}" for note in card.about.get("notes", [])]
+        rows = [[f"{count:,}", as_text(reason)] for reason, count in card.failures.items()]
+        parts += ["## Not measured, or bonds not perceived", table([["molecules", "reason"], *rows])]
+    return "\n\n".join([*parts, *_circumstances(card)]) + "\n"
+
+
+def _circumstances(card: Card) -> list[str]:
+    """What the molecules were made on, and what they were measured with."""
+    parts = [f"Note: {as_text(note)}" for note in card.about.get("notes", [])]
     if "hardware" in card.about:
-        parts.append(f"Made on {', '.join(card.about['hardware'])}.")
-    about = ", ".join(f"{package} {number}" for package, number in card.about["versions"].items())
-    parts.append(f"Measured with {about}; sources: {', '.join(card.about.get('sources', []))}.")
-    return "\n\n".join(parts) + "\n"
+        parts.append(f"Made on {as_text(', '.join(card.about['hardware']))}.")
+    versions = ", ".join(f"{package} {number}" for package, number in card.about["versions"].items())
+    sources = as_text(", ".join(card.about.get("sources", [])))
+    return [*parts, f"Measured with {versions}; sources: {sources}."]

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ead_core.config import Config, validate
@@ -26,6 +24,8 @@ from ead_core.files import write_aside
 from ead_core.molecules import DUMMY, AtomTypes
 from ead_core.networks.denoiser import Denoiser, build_denoiser
 from ead_core.networks.predictor import Predictor, build_predictor
+from ead_core.sealed import read_sealed, write_sealed
+from ead_core.strict_yaml import parse_yaml
 from ead_core.training.addresses import fetch, scheme_of
 
 FORMAT = "ead-checkpoint-1"
@@ -119,9 +119,8 @@ def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: 
 
 
 def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write model.safetensors."""
-    with write_aside(directory / WEIGHTS) as aside:
-        save_file({name: w.contiguous() for name, w in weights.items()}, aside, metadata={"format": FORMAT})
+    """Write model.safetensors, with a checksum."""
+    write_sealed(directory / WEIGHTS, weights, {"format": FORMAT})
 
 
 def bundled() -> list[str]:
@@ -170,15 +169,16 @@ def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, De
     """
     directory = find_checkpoint(name_or_path)
     try:
-        config = validate(Config, yaml.safe_load((directory / CONFIG).read_text()))
+        config = validate(Config, parse_yaml((directory / CONFIG).read_bytes()))
         statistics = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
-        with safe_open(directory / WEIGHTS, "pt") as file:
-            version = (file.metadata() or {}).get("format", "unknown")
-        weights = load_file(directory / WEIGHTS)
-    except (OSError, EADError, ValueError, TypeError, yaml.YAMLError, SafetensorError) as error:
+        weights, metadata = read_sealed(directory / WEIGHTS)
+    except (OSError, EADError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
+    version = metadata.get("format", "unknown")
     if version != FORMAT:
         raise CheckpointError(f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'.")
+    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise CheckpointError(f"checkpoint {directory} has weights that are no finite numbers ({broken[0]}).")
     _check_properties(directory, config, statistics)
     network = new_network(config, statistics)
     try:

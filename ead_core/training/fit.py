@@ -6,6 +6,7 @@ interrupted continues bit for bit.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,20 @@ from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.context import encode
-from ead_core.errors import DataError
+from ead_core.errors import DataError, TrainingError
+from ead_core.locks import only_writer
 from ead_core.training.checkpoint import save_recipe, save_weights
 from ead_core.training.interrupt import stop_on_signal
 from ead_core.training.monitor import Clock
 from ead_core.training.parallel import Workers
-from ead_core.training.progress import load_progress, save_progress
+from ead_core.training.progress import data_digest, load_progress, save_progress
 from ead_core.training.trainer import Trainer, rate_factor
 
 Report = Callable[[Mapping[str, Any]], None]
 Evaluate = Callable[[Any, int], Mapping[str, float]]  # of the averaged network, a denoiser or a predictor
 Published = Callable[[Path], None]
 LOG_SECONDS = 2.0
+IN_USE = "another training is writing to {}; wait for it, or choose another folder."
 
 
 def fit(
@@ -48,7 +51,7 @@ def fit(
         config: the recipe.
         molecules: training split, with the properties that the recipe conditions on.
         statistics: saved with the checkpoint; of these molecules and their labels.
-        directory: becomes a checkpoint directory; a run found in it is continued.
+        directory: becomes a checkpoint directory; a run found in it is continued. Its first worker keeps others out.
         report: receives a dictionary of numbers every few seconds and at every evaluation, on all workers at the
             same steps.
         evaluate: called on all workers with the averaged network and the step, every `training.evaluate_every` steps
@@ -59,48 +62,109 @@ def fit(
         The checkpoint directory.
 
     Raises:
-        CheckpointError: `directory` holds a run of another model, or `training.initial` does not fit the recipe.
+        CheckpointError: `directory` holds a run of another model or on other data, or `training.initial` does not fit
+            the recipe.
         DataError: an element outside the statistics' vocabulary, or a property that molecules or statistics lack.
-        OutputError: `directory` cannot be written or its disk is full; the last checkpoint is still there.
+        OutputError: `directory` cannot be written, its disk is full, or another process trains in it; the last
+            checkpoint is still there.
+        TrainingError: the loss or a gradient is no finite number; the last checkpoint is still there.
     """
-    training = config.training
     workers = Workers.joined()
-    trainer = Trainer.create(config, statistics, workers)
-    resumed = load_progress(directory, trainer, statistics)
-    batches, prior = _material(trainer, molecules, statistics)
-    workers.led(lambda: save_recipe(directory, config, statistics, prior))
-    if not resumed:
-        save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
-    clock, started = Clock(training.max_seconds, trainer.seconds), trainer.step
-    saved, ended = time.monotonic(), False
-    with stop_on_signal() as stop:
-        while trainer.step < training.steps and not ended:
-            trainer.advance(batches.batch(trainer.step).to(workers.device))
-            trainer.seconds = clock.total()
-            if evaluate is not None and _evaluation_is_due(trainer):
-                _report_window(trainer, clock, batches, report)
-                with trainer.averaged() as averaged:
-                    report({"step": trainer.step, **evaluate(averaged, trainer.step)})
-                clock.reported()  # the time of an evaluation is not training's
-            if not workers.meet(trainer.step):
-                continue
-            ended, reporting, saving = workers.agree(
-                stop.is_set() or clock.over(),
-                clock.since_report() >= LOG_SECONDS,
-                time.monotonic() - saved >= training.checkpoint_seconds,
-            )
-            if reporting:
-                _report_window(trainer, clock, batches, report)
-            if saving:
-                save(directory, trainer)
-                published(directory)
-                saved = time.monotonic()
-    if trainer.window.molecules:
-        _report_window(trainer, clock, batches, report)
-    if trainer.step > started:
-        save(directory, trainer)
-        published(directory)
+    with ExitStack() as held:
+        workers.led(lambda: held.enter_context(only_writer(directory, IN_USE.format(directory))))
+        trainer = Trainer.create(config, statistics, workers)
+        trainer.data = data_digest(molecules, statistics)
+        resumed = workers.together(lambda: load_progress(directory, trainer, statistics))
+        batches, prior = _material(trainer, molecules, statistics)
+        workers.led(lambda: save_recipe(directory, config, statistics, prior))
+        if not resumed:
+            save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
+        _Sitting(trainer, batches, directory, report, evaluate, published).train()
     return directory
+
+
+class _Sitting:
+    """From where a run stands to its end, its time limit or a signal; see `fit`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: TrainingBatches,
+        directory: Path,
+        report: Report,
+        evaluate: Evaluate | None,
+        published: Published,
+    ) -> None:
+        self._trainer, self._batches, self._directory = trainer, batches, directory
+        self._report, self._evaluate, self._published = report, evaluate, published
+        self._clock = Clock(trainer.config.training.max_seconds, trainer.seconds)
+        self._saved, self._kept = time.monotonic(), trainer.step  # when, and which step
+
+    def train(self) -> None:
+        """Train, report and save."""
+        trainer, ended = self._trainer, False
+        with stop_on_signal() as stop:
+            while trainer.step < trainer.config.training.steps and not ended:
+                trainer.advance(self._batches.batch(trainer.step).to(trainer.workers.device))
+                trainer.seconds = self._clock.total()
+                if self._evaluate is not None and _evaluation_is_due(trainer):
+                    self._report_window()
+                    with trainer.averaged() as averaged:
+                        self._report({"step": trainer.step, **self._evaluate(averaged, trainer.step)})
+                    self._clock.reported()  # the time of an evaluation is not training's
+                if trainer.workers.meet(trainer.step):
+                    ended = self._meet(stop.is_set())
+        if trainer.window.molecules:
+            self._report_window()
+        if trainer.step > self._kept:
+            self._save()
+
+    def _meet(self, stopped: bool) -> bool:
+        """Report and save if any worker finds that it is time to; whether the sitting is over."""
+        training = self._trainer.config.training
+        ended, reporting, saving = self._trainer.workers.agree(
+            stopped or self._clock.over(),
+            self._clock.since_report() >= LOG_SECONDS,
+            time.monotonic() - self._saved >= training.checkpoint_seconds,
+        )
+        if reporting and self._trainer.window.molecules:
+            self._report_window()
+        if saving:
+            self._save()
+        return ended
+
+    def _save(self) -> None:
+        save(self._directory, self._trainer)
+        self._published(self._directory)
+        self._saved, self._kept = time.monotonic(), self._trainer.step
+
+    def _report_window(self) -> None:
+        """Report what has been since the last report (TrainingError on all workers if it was not finite)."""
+        trainer, window = self._trainer, self._trainer.window
+        trainer.workers.together(self._require_finite)
+        rate = window.molecules / self._clock.since_report()
+        self._clock.reported()
+        self._report(
+            {
+                "step": trainer.step,
+                "epoch": trainer.step / self._batches.per_epoch,
+                "seconds": trainer.seconds,
+                "learning_rate": trainer.config.training.learning_rate * rate_factor(trainer.config, trainer.step),
+                "molecules_per_second": rate,
+                **window.drain(),
+            }
+        )
+
+    def _require_finite(self) -> None:
+        trainer = self._trainer
+        broken = trainer.window.first_broken()
+        if broken is not None:
+            step = trainer.step - len(trainer.window) + broken + 1
+            rate = trainer.config.training.learning_rate
+            raise TrainingError(
+                f"the loss or its gradient is no finite number at step {step}; {self._directory} keeps the state of "
+                f"step {self._kept}. Try a lower training.learning_rate than {rate:g}, or look for broken molecules."
+            )
 
 
 def _material(
@@ -131,9 +195,12 @@ def save(directory: Path, trainer: Trainer) -> None:
 
     Raises:
         OutputError: on all workers, there is no room; the state before is still there.
+        TrainingError: on all workers, the weights are not finite; likewise.
     """
 
     def write() -> None:
+        if not all(bool(weight.isfinite().all()) for weight in trainer.ema.weights.values()):
+            raise TrainingError(f"the weights are no finite numbers at step {trainer.step}; nothing is saved of it.")
         save_progress(directory, trainer)
         save_weights(directory, trainer.ema.weights)
 
@@ -143,19 +210,3 @@ def save(directory: Path, trainer: Trainer) -> None:
 def _evaluation_is_due(trainer: Trainer) -> bool:
     training = trainer.config.training
     return trainer.step % training.evaluate_every == 0 or trainer.step == training.steps
-
-
-def _report_window(trainer: Trainer, clock: Clock, batches: TrainingBatches, report: Report) -> None:
-    rate = trainer.window.molecules / clock.since_report()
-    clock.reported()
-    training = trainer.config.training
-    report(
-        {
-            "step": trainer.step,
-            "epoch": trainer.step / batches.per_epoch,
-            "seconds": trainer.seconds,
-            "learning_rate": training.learning_rate * rate_factor(trainer.config, trainer.step),
-            "molecules_per_second": rate,
-            **trainer.window.drain(),
-        }
-    )

@@ -24,6 +24,16 @@ class LossWindow:
         self._rows.append((losses, levels, norm))
         self.molecules += molecules
 
+    def __len__(self) -> int:
+        """Steps since the last report."""
+        return len(self._rows)
+
+    def first_broken(self) -> int | None:
+        """Which step since the last report was the first without a finite loss and gradient; None if all have them."""
+        sound = [losses.isfinite().all() & norm.isfinite() for losses, _, norm in self._rows]
+        broken = torch.stack(sound).logical_not().nonzero()
+        return int(broken[0]) if len(broken) else None
+
     def drain(self) -> dict[str, float]:
         """The means since the last call: loss, loss by noise band, gradient norm."""
         losses = torch.cat([row[0] for row in self._rows])

@@ -1,43 +1,51 @@
-"""The state a training run resumes from: one safetensors file beside the published weights.
+"""The state a training run resumes from: one safetensors file beside the published weights, and the one before it.
 
-Weights, averaged weights and optimiser state are stored with their parameter names; counters are metadata.
-A single file is replaced atomically, so a crash leaves the previous state intact.
+Weights, averaged weights and optimiser state are stored with their parameter names; counters are metadata. Files are
+replaced atomically and carry checksums, so a crash leaves the last state intact, and a damaged one is noticed.
 """
 
+import hashlib
 import json
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
-from ead_core.errors import CheckpointError, EADError, one_line
-from ead_core.files import write_aside
+from ead_core.data.store import MoleculeSet
+from ead_core.errors import CheckpointError, DamagedFileError, EADError, one_line
+from ead_core.files import PREFIX, write_aside
+from ead_core.locks import LOCK
+from ead_core.sealed import read_sealed, seal
+from ead_core.strict_yaml import parse_yaml
 from ead_core.training.checkpoint import CONFIG, STATISTICS
 
 if TYPE_CHECKING:
     from ead_core.training.trainer import Trainer
 
-PROGRESS = "training.safetensors"
+PROGRESS, BEFORE = "training.safetensors", "training.before.safetensors"
 OPTIMIZER_PREFIX = "optimizer."
+logger = logging.getLogger(__name__)
 
 
 def save_progress(directory: Path, trainer: "Trainer") -> None:
-    """Write everything that `load_progress` needs to continue bit for bit."""
+    """Write everything that `load_progress` needs to continue bit for bit; the state that was there is kept."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in trainer.network.named_parameters():
         tensors[f"weights.{name}"] = parameter.detach()
         tensors[f"ema.{name}"] = trainer.ema.weights[name]
     for name, value in trainer.optimizer.tensors():
         tensors[OPTIMIZER_PREFIX + name] = value
-    metadata = {"step": str(trainer.step), "seconds": repr(trainer.seconds)}
+    metadata = {"step": str(trainer.step), "seconds": repr(trainer.seconds), "data": trainer.data}
     with write_aside(directory / PROGRESS) as aside:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, metadata=metadata)
+        aside.write_bytes(seal(tensors, metadata))
+        if (directory / PROGRESS).exists():
+            os.replace(directory / PROGRESS, directory / BEFORE)
 
 
 def steps_done(directory: Path) -> int:
@@ -46,27 +54,92 @@ def steps_done(directory: Path) -> int:
         return int(file.metadata()["step"])
 
 
+def data_digest(molecules: MoleculeSet, statistics: Statistics) -> str:
+    """By which a run recognises what it learns from: the molecules in their order, and their labels as a whole."""
+    labels = json.dumps(statistics.to_json().get("properties"))
+    digest = hashlib.sha256(labels.encode())
+    for array in (molecules.num_atoms, molecules.charges, molecules.positions):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -> bool:
     """Continue the run in `directory` if there is one; False when there is nothing to continue.
 
+    A state that is damaged or missing is said to be so, and the one before it takes its place.
+
     Raises:
-        CheckpointError: the folder holds another model or other files, or the state is corrupt.
+        CheckpointError: the folder holds another model, a run on other data, or other files, or no state is whole.
     """
-    path = directory / PROGRESS
-    if not path.is_file():
-        if directory.is_dir() and any(directory.iterdir()):
+    if not any((directory / name).is_file() for name in (PROGRESS, BEFORE)):
+        if _holds_other_files(directory):
             raise CheckpointError(f"{directory} is not empty and holds no run to resume; choose another folder.")
         return False
     _check_same_model(directory, trainer.config, statistics)
+    path = directory / PROGRESS
     try:
-        with safe_open(path, "pt") as file:
-            counters = file.metadata()
-        tensors = load_file(path)
-        trainer.step, trainer.seconds = int(counters["step"]), float(counters["seconds"])
-        _restore(trainer, tensors)
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be resumed from ({one_line(error)}).") from error
+        _resume(path, trainer)
+    except DamagedFileError as error:
+        path = _resume_from_before(directory, trainer, error)
+    if trainer.workers.leads:
+        logger.info("%s: resuming at step %d of %d.", path, trainer.step, trainer.config.training.steps)
     return True
+
+
+def _holds_other_files(directory: Path) -> bool:
+    """Whether there is anything but what a run that died early leaves behind."""
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return any(name != LOCK and not name.startswith(PREFIX) for name in names)
+
+
+def _resume_from_before(directory: Path, trainer: "Trainer", damage: DamagedFileError) -> Path:
+    """Continue from the state before a damaged one, which it replaces; returns its place until then."""
+    newest, before = directory / PROGRESS, directory / BEFORE
+    if not before.is_file():
+        raise CheckpointError(f"{newest} cannot be resumed from ({one_line(damage)}).") from damage
+    try:
+        _resume(before, trainer)
+    except DamagedFileError as error:
+        both = f"{one_line(damage)}; {one_line(error)}"
+        raise CheckpointError(f"{directory} cannot be resumed from: both its states are damaged ({both}).") from error
+    if trainer.workers.leads:
+        logger.warning("%s; the run goes on from the state before it.", one_line(damage))
+    os.replace(before, newest)
+    return before
+
+
+def _resume(path: Path, trainer: "Trainer") -> None:
+    """Continue from one state.
+
+    Raises:
+        CheckpointError: it cannot be read, or was trained on other data.
+        DamagedFileError: it is missing or damaged.
+    """
+    try:
+        tensors, counters = read_sealed(path)
+        step, seconds = int(counters["step"]), float(counters["seconds"])
+        _check_data(path.parent, trainer, counters.get("data"))
+        _restore(trainer, tensors)
+    except FileNotFoundError as error:
+        raise DamagedFileError(f"{path} is missing.") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be resumed from ({error.strerror or error}).") from error
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise DamagedFileError(f"{path} is damaged: {one_line(error)}.") from error
+    trainer.step, trainer.seconds = step, seconds
+
+
+def _check_data(directory: Path, trainer: "Trainer", stored: str | None) -> None:
+    """Refuse other molecules than a state was trained on, or say so where they are wanted."""
+    if not stored or not trainer.data or stored == trainer.data:  # older states do not know
+        return
+    if not trainer.config.training.other_data:
+        raise CheckpointError(
+            f"{directory} holds a run on other training molecules; choose another folder, or go on with these by "
+            "training.other_data=true."
+        )
+    if trainer.workers.leads:
+        logger.warning("%s: the run goes on with other training molecules than before.", directory)
 
 
 @torch.no_grad()
@@ -106,8 +179,8 @@ def require_same_model(place: str, recipe: bytes, config: Config) -> None:
         CheckpointError: its recipe cannot be read, or the first key that differs.
     """
     try:
-        before = validate(Config, yaml.safe_load(recipe))
-    except (EADError, ValueError, TypeError, yaml.YAMLError) as error:
+        before = validate(Config, parse_yaml(recipe))
+    except (EADError, ValueError, TypeError) as error:
         raise _unreadable(place, error) from error
     old, new = before.flat(), config.flat()
     fixed = [

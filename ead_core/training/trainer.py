@@ -35,6 +35,7 @@ class Trainer:
         optimizer: over its parameters.
         ema: the averaged weights that a checkpoint publishes.
         objective: the loss.
+        data: digest of what it learns from; empty if nobody has said.
         step: optimiser steps done.
         seconds: wall clock spent training, over all sittings.
     """
@@ -46,6 +47,7 @@ class Trainer:
     optimizer: Optimizer
     ema: Ema
     objective: Objective
+    data: str = ""
     step: int = 0
     seconds: float = 0.0
     window: LossWindow = field(default_factory=LossWindow)

@@ -1,6 +1,7 @@
 """Pages that are a single file: a template in a common frame, its script, 3Dmol.js, and the data they show."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ def write_filled_page(name: str, contents: Mapping[str, str], path: Path | str) 
         "/* SCRIPT */": f"{name}.js",
     }
     page = _text(f"{name}.html")
-    for mark, text in {**{mark: _text(file) for mark, file in files.items()}, **contents}.items():
-        page = page.replace(mark, text)
+    for mark, file in files.items():
+        page = page.replace(mark, _text(file))
+    marks = re.compile("|".join(map(re.escape, contents)))  # all at once: a text may hold the mark of another
+    page = marks.sub(lambda mark: contents[mark[0]], page)
     with write_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")
 

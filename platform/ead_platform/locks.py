@@ -1,25 +1,14 @@
-"""Locks on files, which keep processes of a machine apart and which the system frees however a process ends."""
+"""Waiting for a lock on a file."""
 
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from ead_core.errors import OutputError
+from ead_core.locks import lock_file
 
-
-def lock_file(path: Path) -> IO[str]:
-    """The file that a lock is held on, made if it is missing; closing it gives the lock back.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+__all__ = ["held", "lock_file"]
 
 
 @contextmanager

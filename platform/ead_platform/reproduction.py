@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ead_core.config import parse_overrides, validate
+from ead_core.config import parse_overrides, read_mapping, validate
 from ead_core.data.dataset import file_sha256, resolve_data_path
 from ead_core.errors import ConfigError, DataError, EADError
 from ead_core.training.checkpoint import WEIGHTS
@@ -77,8 +76,8 @@ def find_original(settings: Settings, run: str) -> Original:
             raise EADError(f"MLflow knows no training '{run}'; --reproduce takes the name or the id of one.")
         _require_finished(client, found, run)
         with tempfile.TemporaryDirectory() as folder:
-            content = Path(client.download_artifacts(found.info.run_id, RECIPE, folder)).read_text()
-    recipe: Recipe = validate(Recipe, yaml.safe_load(content))
+            content = read_mapping(Path(client.download_artifacts(found.info.run_id, RECIPE, folder)), "a recipe")
+    recipe: Recipe = validate(Recipe, content)
     return Original(found.info.run_id, str(found.info.run_name), recipe, found.data.tags)
 
 

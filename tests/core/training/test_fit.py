@@ -226,15 +226,6 @@ def test_a_foreign_folder_is_refused_and_left_alone(run, tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0garbage!"], ids=["empty", "garbage"])
-def test_a_corrupt_state_is_one_sentence(run, content):
-    directory = run("run", {"training.steps": 1})
-    (directory / PROGRESS).write_bytes(content)
-    with pytest.raises(CheckpointError, match="cannot be resumed from") as error:
-        run("run")
-    assert "\n" not in str(error.value)
-
-
 def test_an_unreadable_recipe_of_a_run_is_one_sentence(run):
     directory = run("run", {"training.steps": 1})
     (directory / "config.yaml").write_text("data: [1\nnetwork: }")
