@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ead_core.errors import OutputError
-from ead_core.locks import try_lock
+from ead_core.locks import LOCK, try_lock
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PREFIX = ".writing-"  # of files that are being written: .writing-PROCESS-RANDOM.ending
@@ -67,6 +67,12 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 def check_writable(path: Path | str) -> None:
     """Raise, before any long work, the OutputError that writing a file at `path` would end in."""
     _writable_target(Path(path))
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether there is anything in a folder but what a run that was killed early leaves behind."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return any(name != LOCK and not name.startswith(PREFIX) for name in names)
 
 
 def _writable_target(path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from ead_platform.addresses import accept_addresses
 from ead_platform.cluster import ray_session, require_cpus
-from ead_platform.records import RANKED_BY, SweepFolder
+from ead_platform.records import RANKED_BY, SweepFolder, only_sweep
 from ead_platform.search import Search
 from ead_platform.settings import Settings
 from ead_platform.sweep_report import SweepConsole
@@ -79,14 +79,16 @@ def sweep(
         "fingerprint": campaign.fingerprint,
         **({"targets": targets.to_json()} if targets else {}),
     }
-    folder = SweepFolder(settings.output_folder(out), question, resume)
-    with ray_session(settings):
-        require_cpus(cpus_per_trial, "--cpus-per-trial")
-        tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
-        folder.remember_run(tracker.parent_id)
-        console = SweepConsole(folder, tracker, settings, list(choices), trials)
-        with console.closing():
-            run(campaign, choices, folder, console, trials)
+    path = settings.output_folder(out)
+    with only_sweep(path):
+        folder = SweepFolder(path, question, resume)
+        with ray_session(settings):
+            require_cpus(cpus_per_trial, "--cpus-per-trial")
+            tracker = SweepTracker(settings, folder.parent_run, f"sweep {campaign.checkpoint.name}", question)
+            folder.remember_run(tracker.parent_id)
+            console = SweepConsole(folder, tracker, settings, list(choices), trials)
+            with console.closing():
+                run(campaign, choices, folder, console, trials)
 
 
 def run(

@@ -19,8 +19,7 @@ from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DamagedFileError, EADError, one_line
-from ead_core.files import PREFIX, write_aside
-from ead_core.locks import LOCK
+from ead_core.files import holds_files, write_aside
 from ead_core.sealed import read_sealed, seal
 from ead_core.strict_yaml import parse_yaml
 from ead_core.training.checkpoint import CONFIG, STATISTICS
@@ -54,6 +53,15 @@ def steps_done(directory: Path) -> int:
         return int(file.metadata()["step"])
 
 
+def require_whole(directory: Path) -> None:
+    """Raise an EADError unless `directory` holds a run whose newest state and recipe are whole."""
+    try:
+        read_sealed(directory / PROGRESS)
+        _read_recipe(directory)
+    except OSError as error:
+        raise CheckpointError(f"{PROGRESS}: {error.strerror or error}.") from error
+
+
 def data_digest(molecules: MoleculeSet, statistics: Statistics) -> str:
     """By which a run recognises what it learns from: the molecules in their order, and their labels as a whole."""
     labels = json.dumps(statistics.to_json().get("properties"))
@@ -72,7 +80,7 @@ def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -
         CheckpointError: the folder holds another model, a run on other data, or other files, or no state is whole.
     """
     if not any((directory / name).is_file() for name in (PROGRESS, BEFORE)):
-        if _holds_other_files(directory):
+        if holds_files(directory):
             raise CheckpointError(f"{directory} is not empty and holds no run to resume; choose another folder.")
         return False
     _check_same_model(directory, trainer.config, statistics)
@@ -84,12 +92,6 @@ def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -
     if trainer.workers.leads:
         logger.info("%s: resuming at step %d of %d.", path, trainer.step, trainer.config.training.steps)
     return True
-
-
-def _holds_other_files(directory: Path) -> bool:
-    """Whether there is anything but what a run that died early leaves behind."""
-    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    return any(name != LOCK and not name.startswith(PREFIX) for name in names)
 
 
 def _resume_from_before(directory: Path, trainer: "Trainer", damage: DamagedFileError) -> Path:
@@ -153,14 +155,20 @@ def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
 
 def _check_same_model(directory: Path, config: Config, statistics: Statistics) -> None:
     """Network, process, optimiser, properties and elements must be those of the run; the rest may change."""
-    try:
-        recipe = (directory / CONFIG).read_bytes()
-        data = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
-    except (OSError, EADError, ValueError, TypeError) as error:
-        raise _unreadable(str(directory), error) from error
+    recipe, data = _read_recipe(directory)
     require_same_model(str(directory), recipe, config)
     if data.atom_numbers != statistics.atom_numbers:
         raise CheckpointError(f"{directory} holds a run on molecules of other elements; choose another folder.")
+
+
+def _read_recipe(directory: Path) -> tuple[bytes, Statistics]:
+    """The recipe of a run, which is known to be YAML, and the statistics of its data."""
+    try:
+        recipe = (directory / CONFIG).read_bytes()
+        parse_yaml(recipe)
+        return recipe, Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
+    except (OSError, EADError, ValueError, TypeError) as error:
+        raise _unreadable(str(directory), error) from error
 
 
 def _unreadable(place: str, error: Exception) -> CheckpointError:

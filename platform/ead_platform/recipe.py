@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ead_core.config import Config, Section
 from ead_core.data.dataset import resolve_data_path
-from ead_core.errors import DataError, EADError
+from ead_core.errors import DataError
 from ead_core.training.addresses import scheme_of
 from ead_platform.settings import Settings
 
@@ -77,9 +77,9 @@ class Recipe(Config):
         """Where the newest model is published, under a name that does not change."""
         return f"{self.place}/model"
 
-    def retold(self, error: EADError, folder: str) -> str:
+    def retold(self, sentence: str, folder: str) -> str:
         """What the core says of a folder, said of this run, whose place follows from its name."""
-        return str(error).replace(folder, self.place).replace("another folder", "another platform.name")
+        return sentence.replace(folder, self.place).replace("another folder", "another platform.name")
 
     def located(self, name: str, settings: Settings) -> "Recipe":
         """With absolute paths for what exists here, and `name` for a run that has none.

@@ -3,19 +3,30 @@
 `results.csv` is rewritten after every trial and is the one record that a resumed sweep trusts.
 """
 
+import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from ead_core.errors import EADError, OutputError
-from ead_core.files import write_aside
+from ead_core.errors import EADError, OutputError, one_line
+from ead_core.files import holds_files, write_aside
+from ead_core.locks import only_writer
+from ead_core.strict_yaml import parse_yaml
 
 QUESTION, RESULTS, BEST, PLOT = "sweep.json", "results.csv", "best.yaml", "sweep.png"
 RANKED_BY = "molecule_stability"
+
+
+@contextmanager
+def only_sweep(path: Path) -> Iterator[None]:
+    """Keep other sweeps out of a folder for the length of a block (OutputError if there is one)."""
+    with only_writer(path, f"another sweep is writing to {path}; wait for it, or choose another --out."):
+        yield
 
 
 class SweepFolder:
@@ -28,7 +39,7 @@ class SweepFolder:
 
     Raises:
         OutputError: the folder is in use and `resume` was not given.
-        EADError: it holds a sweep with other settings, or none.
+        EADError: it holds a sweep with other settings, or none, or its records are damaged.
     """
 
     def __init__(self, path: Path, question: Mapping[str, Any], resume: bool) -> None:
@@ -36,24 +47,20 @@ class SweepFolder:
         self.parent_run: str | None = None
         self.rows: list[dict[str, Any]] = []
         if not resume:
-            if path.is_dir() and any(path.iterdir()):
+            if holds_files(path):
                 raise OutputError(f"{path} is not empty; choose another --out, or continue it with --resume.")
         else:
             self._reopen(question)
         self._question = question
 
     def _reopen(self, question: Mapping[str, Any]) -> None:
-        try:
-            stored = json.loads((self.path / QUESTION).read_text())
-            self.parent_run = stored.pop("parent_run")
-        except (OSError, ValueError, KeyError) as error:
-            raise EADError(f"{self.path} holds no sweep to resume; leave out --resume to start one.") from error
+        stored = _read_question(self.path / QUESTION)
+        self.parent_run = stored.pop("parent_run")
         for key, value in question.items():
             if stored.get(key) != value:
                 raise EADError(f"{self.path} holds a sweep with {key}={stored.get(key)}, not {value}.")
         if (self.path / RESULTS).is_file():
-            table = pd.read_csv(self.path / RESULTS).sort_values("trial")
-            self.rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+            self.rows = _read_results(self.path / RESULTS, question.get("space", {}))
 
     def remember_run(self, run_id: str) -> None:
         """Store the question, and the MLflow parent run for a later --resume."""
@@ -85,3 +92,61 @@ class SweepFolder:
     def _write(self, table: pd.DataFrame) -> None:
         with write_aside(self.path / RESULTS) as aside:
             table.to_csv(aside, index=False)
+
+
+def _read_question(path: Path) -> dict[str, Any]:
+    """What a sweep asked (EADError if there is none, or it cannot be read)."""
+    try:
+        stored = json.loads(path.read_bytes())
+        return {**stored, "parent_run": str(stored["parent_run"])}
+    except FileNotFoundError as error:
+        raise EADError(f"{path.parent} holds no sweep to resume; leave out --resume to start one.") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EADError(
+            f"{path} is damaged ({one_line(error)}), so that the sweep cannot be resumed; what it found is in "
+            f"{RESULTS} beside it, and a new one needs another --out."
+        ) from error
+
+
+def _read_results(path: Path, space: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """The finished trials in their order, settings as the space has them (EADError if they cannot be read)."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [_row(fields, space) for fields in csv.DictReader(file, strict=True)]
+        if not rows:
+            raise ValueError("it holds no trial")
+        if len({row["trial"] for row in rows}) < len(rows):
+            raise ValueError("a trial occurs twice")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise EADError(
+            f"{path} is damaged ({one_line(error)}); mend or delete the line, or delete the file, and --resume makes "
+            "all trials again."
+        ) from error
+    return sorted(rows, key=lambda row: str(row["trial"]))
+
+
+def _row(fields: Mapping[str, str], space: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    if missing := {"trial", RANKED_BY, "nfe_per_molecule", *space} - fields.keys():
+        raise ValueError(f"there is no column {min(missing)}")
+    if None in fields or None in fields.values():
+        raise ValueError(f"the row of {fields['trial']} has not as many values as there are columns")
+    row: dict[str, Any] = {"trial": fields["trial"]}
+    for key, text in fields.items():
+        if key.startswith("sampler."):
+            row[key] = _setting(key, text, space.get(key))
+        elif key != "trial":
+            row[key] = float(text)
+    if row[RANKED_BY] != row[RANKED_BY]:
+        raise ValueError(f"{RANKED_BY} of {row['trial']} is unknown")
+    return row
+
+
+def _setting(key: str, text: str, choices: Sequence[Any] | None) -> Any:
+    """The choice that a text stands for; pandas writes whole numbers among others as 1.0."""
+    read = parse_yaml(text)
+    if choices is None:
+        return read
+    for choice in choices:
+        if text == str(choice) or read == choice:
+            return choice
+    raise ValueError(f"{key} is {text!r}, which is none of its choices")

@@ -17,6 +17,7 @@ from ray.tune.search.optuna import OptunaSearch
 Point = Mapping[str, Any]
 Finished = Callable[[dict[str, Any], dict[str, Any]], None]
 ATTEMPTS = 300
+TUNE = "tune"  # folder of Tune's own files
 
 
 class DistinctOptunaSearch(OptunaSearch):
@@ -121,7 +122,7 @@ class Search:
             tune.with_resources(trainable, {"cpu": self.cpus_per_trial}),
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials),
             run_config=tune.RunConfig(
-                name="tune", storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(finished)]
+                name=TUNE, storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(finished)]
             ),
         )
         results = tuner.fit()  # on Ctrl-C Tune ends in good order and returns what it has

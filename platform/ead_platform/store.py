@@ -50,11 +50,18 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
-    try:
+    with store_errors(settings):
         _knock(settings.tracking_uri)
         mlflow.set_tracking_uri(settings.tracking_uri)
         client = MlflowClient(settings.tracking_uri)
         yield client, _experiment_id(client, settings)
+
+
+@contextmanager
+def store_errors(settings: Settings) -> Iterator[None]:
+    """For the length of a block failures of the store become one sentence (StoreError) without its password."""
+    try:
+        yield
     except (*STORE_ERRORS, ImportError) as error:  # the latter without the extra `postgres`
         reason = hide_credentials(one_line(error), settings.tracking_uri)
         raise StoreError(f"the MLflow store {settings.shown_uri} cannot be used ({reason}).") from error

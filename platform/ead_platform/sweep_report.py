@@ -1,10 +1,12 @@
 """What a person sees of a sweep: progress, a line per trial, the ranking, the confirmation, and the plot."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -14,7 +16,9 @@ from rich.table import Table
 
 from ead_core.console import progress_bar
 from ead_platform.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
+from ead_platform.search import TUNE
 from ead_platform.settings import Settings
+from ead_platform.store import StoreError
 from ead_platform.sweep_tracking import SweepTracker
 from ead_platform.sweeping import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
 
@@ -37,6 +41,7 @@ class SweepConsole:
     ) -> None:
         self._folder, self._tracker, self._settings = folder, tracker, settings
         self._keys, self._trials = keys, trials
+        self._untracked: list[dict[str, Any]] = []
         self._console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
     @contextmanager
@@ -45,7 +50,7 @@ class SweepConsole:
         try:
             yield
         except KeyboardInterrupt:
-            self._tracker.finish({}, [], status="KILLED")
+            self._finish({}, [], "KILLED")
             self._console.print(
                 f"\nStopped; finished trials are kept. Continue with --out {self._folder.path} --resume"
             )
@@ -76,14 +81,38 @@ class SweepConsole:
         )
 
     def _track(self, row: dict[str, Any]) -> None:
-        figures = {key: value for key, value in row.items() if _is_figure(key)}
-        self._tracker.log_trial(row["trial"], {key: row[key] for key in self._keys}, figures)
+        """Write a trial to MLflow, after those that it has missed; a store that fails does not end the sweep."""
+        self._untracked.append(row)
+        try:
+            while self._untracked:
+                first = self._untracked[0]
+                figures = {key: value for key, value in first.items() if _is_figure(key)}
+                self._tracker.log_trial(first["trial"], {key: first[key] for key in self._keys}, figures)
+                self._untracked.pop(0)
+        except StoreError as error:
+            if len(self._untracked) == 1:
+                self._warn(f"{error} Trials go on; {RESULTS} has their results.")
+
+    def _finish(self, metrics: dict[str, float], files: list[Path], status: str = "FINISHED") -> None:
+        """Close the MLflow run, or say what it lacks."""
+        try:
+            self._tracker.finish(metrics, files, status)
+        except StoreError as error:
+            self._warn(str(error))
+        if self._untracked:
+            self._warn(
+                f"MLflow lacks {len(self._untracked)} of the trials; --resume writes them when the store is back."
+            )
+
+    def _warn(self, sentence: str) -> None:
+        self._console.print(sentence, style="yellow", markup=False)
 
     def summary(self, errors: list[str], campaign: Campaign) -> None:
         """Rank, confirm the best on fresh molecules, plot, and close the MLflow run; exit 1 if a trial failed."""
         if not self._folder.rows:
-            self._tracker.finish({}, [], status="FAILED")
-            self._fail(errors)
+            self._finish({}, [], "FAILED")
+            self._tell_failures(errors)
+            sys.exit(1)
         table = self._folder.close(self._keys)
         self._console.print(ranking(table, self._keys, campaign.samples))
         best = {key: table[key].tolist()[0] for key in self._keys}
@@ -91,19 +120,23 @@ class SweepConsole:
         plot = self._folder.path / PLOT
         draw(table, plot, campaign)
         files = [self._folder.path / RESULTS, self._folder.path / BEST, plot]
-        self._tracker.finish({f"best_{RANKED_BY}": table[RANKED_BY].tolist()[0], **confirmed}, files)
+        figures = {f"confirmed_{key}": value for key, value in confirmed.items()}
+        self._finish({f"best_{RANKED_BY}": table[RANKED_BY].tolist()[0], **figures}, files)
         self._console.print(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {files[2]}")
         self._console.print(f"compare the runs with `make ui`, or: {self._settings.ui_hint}")
         if errors:
-            self._fail(errors)
+            self._tell_failures(errors)
+        self._console.print(verdict(confirmed))
+        if errors:
+            sys.exit(1)
 
-    def _fail(self, errors: list[str]) -> NoReturn:
-        said = f" the first said:\n{errors[0]}" if errors else ""
-        self._console.print(f"{len(errors)} trials failed;{said}", style="red", markup=False)
-        sys.exit(1)
+    def _tell_failures(self, errors: list[str]) -> None:
+        which = f"{len(errors)} trials failed" if self._folder.rows else "all trials failed"
+        said = f"; the first said: {reason(errors[0])}" if errors else ", and none said why"
+        self._console.print(f"{which}{said} (whole messages: {self._folder.path / TUNE})", style="red", markup=False)
 
     def _confirm(self, best: dict[str, Any], campaign: Campaign) -> dict[str, float]:
-        """The best against the baseline on molecules that had no part in choosing it."""
+        """The best against the baseline on molecules that had no part in choosing it; nothing if it is the baseline."""
         if identity(best) == identity(SYNCHRONOUS):
             self._console.print("The synchronous baseline is best; there is nothing to confirm.")
             return {}
@@ -117,7 +150,25 @@ class SweepConsole:
             f"confirmed: stable {_percent(metrics, RANKED_BY)}, difference to synchronous {_difference(metrics)}, "
             f"{metrics['nfe_per_molecule']:.0f} calls"
         )
-        return {f"confirmed_{key}": value for key, value in metrics.items()}
+        return metrics
+
+
+def verdict(confirmed: Mapping[str, float]) -> str:
+    """Whether the best setting is better than synchronous sampling, from its figures on fresh molecules."""
+    if not confirmed:
+        return "No setting was better than synchronous sampling."
+    told = f"synchronous sampling: {_difference(confirmed)} points of stable molecules"
+    if confirmed[f"{RANKED_BY}_difference_low"] > 0:
+        return f"The best setting is better than {told}."
+    if confirmed[f"{RANKED_BY}_difference_high"] < 0:
+        return f"The best setting is worse than {told}, on molecules that had no part in choosing it."
+    return f"The best setting is not shown to be better than {told}, an interval that includes 0."
+
+
+def reason(message: str) -> str:
+    """Why a trial failed: the last line of its traceback, without the name of the exception if it is one of ours."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["nothing"]
+    return re.sub(r"^ead_\w+(\.\w+)*\.\w+: ", "", lines[-1])
 
 
 def ranking(table: pd.DataFrame, keys: list[str], samples: int) -> Table:

@@ -5,17 +5,21 @@ continues an interrupted run, on the same cluster or on another.
 """
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pyarrow import ArrowException
 from pyarrow.fs import FileSystem, copy_files
+from pydantic import SecretStr
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from ead_core.console import TrainingBar
 from ead_core.errors import CheckpointError, EADError, OutputError, one_line
+from ead_core.locks import only_writer
 from ead_core.training.checkpoint import CONFIG, PRIOR, STATISTICS, WEIGHTS
 from ead_core.training.progress import require_same_model
 from ead_core.training.session import PICTURE
@@ -95,6 +99,8 @@ class TrainingRun:
 
     def _hear(self, row: Row) -> None:
         self._newest = row.pop("checkpoint", self._newest)
+        for note in row.pop("notes", ()):
+            self._bar.say(note)
         if row:
             self._bar(row)
             self._tracker.log(row)
@@ -115,7 +121,7 @@ def ray_trainer(recipe: Recipe, mailbox: Mailbox, store: str) -> TorchTrainer:
     )
     return TorchTrainer(
         train_worker,
-        train_loop_config={"recipe": recipe.model_dump(), "store": store},
+        train_loop_config={"recipe": recipe.model_dump(), "store": SecretStr(store)},  # Ray's dashboard shows it
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=platform.gpus_per_worker > 0,
@@ -129,6 +135,18 @@ def ray_trainer(recipe: Recipe, mailbox: Mailbox, store: str) -> TorchTrainer:
             callbacks=callbacks,
         ),
     )
+
+
+@contextmanager
+def only_training(recipe: Recipe) -> Iterator[None]:
+    """Keep other trainings out of a run's place for the length of a block; object stores keep nobody out.
+
+    Raises:
+        OutputError: another process trains there.
+    """
+    refusal = f"another training is writing to {recipe.place}; wait for it, or choose another platform.name."
+    with nullcontext() if "://" in recipe.place else only_writer(Path(recipe.place), refusal):
+        yield
 
 
 def require_storage(recipe: Recipe) -> None:
@@ -159,7 +177,7 @@ def require_same_run(recipe: Recipe) -> None:
     try:
         require_same_model(recipe.place, published, recipe.core)
     except CheckpointError as error:
-        raise CheckpointError(recipe.retold(error, recipe.place)) from error
+        raise CheckpointError(recipe.retold(str(error), recipe.place)) from error
 
 
 def require_capacity(recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ from ead_core.cpu import tune_cpu
 from ead_core.data.dataset import Statistics
 from ead_core.diffusion.build import build_process
 from ead_core.errors import EADError, OutputError, one_line
+from ead_core.notes import noted
 from ead_core.training.checkpoint import Checkpoint, new_denoiser
 from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers
-from ead_core.training.progress import steps_done
+from ead_core.training.progress import BEFORE, steps_done
 from ead_core.training.session import PICTURE, Session, evaluation, prepare
 from ead_platform.addresses import accept_addresses
 from ead_platform.provenance import about_session, machine
 from ead_platform.recipe import Recipe
+from ead_platform.training_state import fetch_newest_whole
 
 
 def train_worker(job: dict[str, Any]) -> Any:
@@ -28,7 +30,7 @@ def train_worker(job: dict[str, Any]) -> Any:
     A user's mistake is an answer and not an exception, because Ray Train would try the same again.
     """
     accept_addresses()
-    os.environ["MLFLOW_TRACKING_URI"] = job["store"]
+    os.environ["MLFLOW_TRACKING_URI"] = job["store"].get_secret_value()
     recipe = Recipe(**job["recipe"])
     tune_cpu(recipe.training.threads or recipe.platform.cpus_per_worker)
     with tempfile.TemporaryDirectory(prefix="ead-") as scratch:
@@ -37,21 +39,23 @@ def train_worker(job: dict[str, Any]) -> Any:
 
 def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
     """The work itself, in an empty folder of this worker."""
-    before = ray.train.get_checkpoint()
-    if before is not None:
-        before.to_directory(directory)
     config, workers = recipe.core, Workers.joined()
+    notes: list[str] = []
 
     def published(directory: Path) -> None:
         workers.together(lambda: _publish(directory, recipe, workers.leads))
 
     try:
+        newest = ray.train.get_checkpoint()
+        if newest is not None:
+            notes += fetch_newest_whole(newest, directory, workers)
         session = workers.together(lambda: prepared(recipe))
-        report = reporter(about_session(config, session, workers.gather(machine())), directory / PICTURE)
+        report = reporter(about_session(config, session, workers.gather(machine())), directory / PICTURE, notes)
         check = evaluation(config, session, directory)
-        fit(config, session.train, session.statistics, directory, report, check, published)
+        with noted(lambda note: notes.append(recipe.retold(note, str(directory)))):
+            fit(config, session.train, session.statistics, directory, report, check, published)
     except EADError as error:
-        return {"refused": recipe.retold(error, str(directory))}
+        return {"refused": recipe.retold(str(error), str(directory))}
     return {"steps": steps_done(directory)} if workers.leads else {}
 
 
@@ -75,23 +79,27 @@ def _require_sampler(recipe: Recipe, statistics: Statistics) -> None:
 
 def _publish(directory: Path, recipe: Recipe, leads: bool) -> None:
     """Hand a checkpoint to Ray Train, which copies it into the storage (OutputError if there is no room)."""
+    (directory / BEFORE).unlink(missing_ok=True)  # the storage keeps the checkpoint before this one
     try:
         ray.train.report({}, checkpoint=ray.train.Checkpoint.from_directory(directory) if leads else None)
     except OSError as error:
         raise OutputError(f"cannot write a checkpoint to {recipe.place} ({one_line(error)}).") from error
 
 
-def reporter(about: Mapping[str, Any], picture: Path) -> Report:
+def reporter(about: Mapping[str, Any], picture: Path, notes: Sequence[str] = ()) -> Report:
     """Sends reports to the driver: the first with what the run rests on, those of a quality check with its picture.
 
     Args:
         about: of this run (provenance.py).
         picture: where the first worker's quality check draws what it has sampled.
+        notes: what there is to tell of its beginning by the time of the first report.
     """
     first: dict[str, Any] = {"about": dict(about)}
 
     def report(row: Mapping[str, Any]) -> None:
         checked = "molecule_stability" in row and picture.is_file()
+        if first and notes:
+            first["notes"] = list(notes)
         ray.train.report({**row, **first, **({"picture": picture.read_bytes()} if checked else {})})
         first.clear()
 

@@ -16,7 +16,7 @@ from ead_platform.recipe import Recipe
 from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
 from ead_platform.settings import Settings
 from ead_platform.store import open_store
-from ead_platform.training import TrainingRun, require_capacity, require_same_run, require_storage
+from ead_platform.training import TrainingRun, only_training, require_capacity, require_same_run, require_storage
 from ead_platform.training_tracking import TrainingTracker
 from ray.train import TrainingFailedError
 
@@ -41,15 +41,16 @@ def train(
     original = find_original(settings, reproduce) if reproduce else None
     job = _repetition(original, arguments or [], settings) if original else _recipe(arguments or [], settings)
     require_storage(job)
-    require_same_run(job)
-    tracker = TrainingTracker(settings, job)
-    try:
-        steps = _train(job, settings, tracker)
-        if steps == job.training.steps:
-            _evaluate(job, tracker)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped; the same command goes on.", err=True)
-        sys.exit(INTERRUPTED)
+    with only_training(job):
+        require_same_run(job)
+        tracker = TrainingTracker(settings, job)
+        try:
+            steps = _train(job, settings, tracker)
+            if steps == job.training.steps:
+                _evaluate(job, tracker)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped; the same command goes on.", err=True)
+            sys.exit(INTERRUPTED)
     typer.echo(f"compare the runs with `make ui`, or: {settings.ui_hint}", err=True)
     if original and steps == job.training.steps:
         _tell_verdict(settings, original, tracker)
