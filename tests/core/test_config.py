@@ -82,6 +82,19 @@ def test_a_wrong_override_is_one_sentence(config, override, sentence):
         ("hello", "must hold sections"),
         ("network: {kind: egnn}", "data: is required."),
         ("data: {path: a, pth: b}", "unknown configuration key 'data.pth'; did you mean data.path?"),
+        ("data: {path: a}\ndata: {path: b}", "the key 'data' is given twice, in line 1 and in line 2"),
+        ("data:\n  path: a\n  split: auto\n  path: b", "the key 'path' is given twice, in line 2 and in line 4"),
+        ("data: {path: a}\nplatform: {x: [{y: 1, y: 2}]}", "the key 'y' is given twice"),
+        ("data: {'path': a, path: b}", "the key 'path' is given twice"),
+        ("a: &a {b: *a}", "refers to itself"),
+        ("a: " + "[" * 5000, "is nested too deeply"),
+        (
+            "\n".join(f"a{n}: &a{n} [" + f"*a{n - 1}," * 9 * (n > 0) + "1]" for n in range(9)),
+            "more than 100,000 values",
+        ),
+        ("a: \x07", "is not valid YAML"),
+        ("a: !!python/object:os.system {}", "is not valid YAML"),
+        ("a: 2001-99-99", "is not valid YAML"),
     ],
 )
 def test_a_wrong_recipe_is_one_sentence(tmp_path, text, sentence):
@@ -112,3 +125,21 @@ def load_config_again(config):
 def test_an_advance_rate_is_a_number_or_a_list(text, rates):
     config = Config(data={"path": "x.npz"}).override(parse_overrides([f"sampler.advance_rate={text}"]))
     assert config.sampler.advance_rate == rates
+
+
+def test_a_merged_key_may_be_given_again(tmp_path):
+    text = "data: {path: x.npz}\ntraining: &few {steps: 5, seed: 1}\nsampler: {}\n"
+    (tmp_path / "recipe.yaml").write_text(text.replace("{steps", "{<<: {steps: 7, seed: 2}, steps"))
+    config = load_config(tmp_path / "recipe.yaml")
+    assert (config.training.steps, config.training.seed) == (5, 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_recipe_is_unicode(tmp_path, encoding):
+    (tmp_path / "recipe.yaml").write_text("data: {path: mélange.npz}", encoding=encoding)
+    assert load_config(tmp_path / "recipe.yaml").data.path == "mélange.npz"
+
+
+def test_an_override_with_a_key_given_twice_is_refused():
+    with pytest.raises(ConfigError, match="the key 'a' is given twice"):
+        parse_overrides(["sampler.x={a: 1, a: 2}"])
