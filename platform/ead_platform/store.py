@@ -51,6 +51,7 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # and prints what is raised as well
     with store_errors(settings):
         _knock(settings.tracking_uri)
         mlflow.set_tracking_uri(settings.tracking_uri)
@@ -76,8 +77,13 @@ def store_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (*STORE_ERRORS, ImportError) as error:  # the latter without the extra `postgres`
-        reason = hide_credentials(one_line(error), settings.tracking_uri)
+        reason = hide_credentials(_reason(error), settings.tracking_uri)
         raise StoreError(f"the MLflow store {settings.shown_uri} cannot be used ({reason}).") from error
+
+
+def _reason(error: Exception) -> str:
+    """What a database says, without the whole statement that it refused."""
+    return one_line(error).partition(" [SQL: ")[0]
 
 
 def _knock(uri: str) -> None:
@@ -100,5 +106,5 @@ def lossy(what: str, address: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        reason = hide_credentials(one_line(error), address)
+        reason = hide_credentials(_reason(error), address)
         warnings.warn(f"MLflow did not take {what} ({reason}).", stacklevel=3)
