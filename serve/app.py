@@ -114,7 +114,7 @@ class Api:
         except (DeploymentUnavailableError, RayActorError):
             return busy(UNAVAILABLE, math.ceil(self._pause))
         except TimeoutError:
-            answer.cancel()
+            answer.cancel()  # type: ignore[no-untyped-call]
             return problem(504, LATE.format(patience))
         if made is None:
             return failed()

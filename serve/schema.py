@@ -187,14 +187,14 @@ class MoleculesRequest(Body):
         default_factory=SamplerSettings,
         description="Changes to the checkpoint's sampler settings, e.g. `sampler.async_ratio`.",
     )
+    format: Format = Field(
+        "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."
+    )
     timeout: float | None = Field(
         None,
         ge=1,
         description="Seconds after which to give up with 504, from 1 to `limits.max_seconds` of `GET /v1/model`, which "
         "counts if it is left out.",
-    )
-    format: Format = Field(
-        "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."
     )
 
 
