@@ -110,7 +110,7 @@ class GenerationConsole:
             f"({cost.nfe:.0f} network calls{seconds} per molecule; "
             f"this run took {duration(time.monotonic() - self._start)})"
         )
-        bad = sum(faults.values())
+        bad = faults.total()
         if bad:
             self.say(f"{bad} of the {rows} molecules are unusable ({told(faults)}); SDF files leave them out.")
         if bad == rows:

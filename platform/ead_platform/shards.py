@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,13 +127,9 @@ class ShardFolder:
         return sum(entry.rows for entry in self.molecules)
 
     @property
-    def faults(self) -> dict[str, int]:
+    def faults(self) -> Counter[str]:
         """How many of them are unusable, by reason."""
-        counts: dict[str, int] = {}
-        for entry in self.molecules:
-            for reason, count in entry.faults.items():
-                counts[reason] = counts.get(reason, 0) + count
-        return counts
+        return sum((Counter(entry.faults) for entry in self.molecules), Counter())
 
     @property
     def cost(self) -> Cost:
