@@ -74,6 +74,8 @@ def read_targets(path: Path) -> Targets:
     """
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path} is of an unknown kind; a table of targets must end in {' or '.join(EXTENSIONS)}.")
+    if not path.exists():
+        raise DataError(f"table {path} cannot be read (No such file or directory).")
     names, rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     if not rows:
         raise DataError(f"{path} has no rows; a table of targets has one per molecule.")
@@ -108,8 +110,6 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
 
 
 def _read_parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
-    if not path.exists():
-        raise DataError(f"table {path} cannot be read (No such file or directory).")
     with open_table(path) as file:
         names = [name for name in file.schema_arrow.names if not is_row_label(name)]
         _check_names(names, path)

@@ -85,6 +85,16 @@ def test_a_table_has_a_row_per_molecule_and_empty_cells_are_open(tmp_path, endin
         ("", "table FILE cannot be read (No columns to parse from file)."),
         ("gap\n1\n2,3\n", "table FILE cannot be read ("),
         ("gap\n1,2\n3,4\n", "table FILE cannot be read (a row has more cells than the header)."),
+        ("gap;mu\n6500;1,0\n", "table FILE is separated by semicolons; write commas between cells and decimal points."),
+        ("gap\tmu\n6500\t1\n", "table FILE is separated by tabs;"),
+        ("gap|mu\n6500|1\n", "table FILE is separated by bars;"),
+        (",gap\n0,6500\n", "column 1 of FILE has no name; every column must be a property (pandas: index=False)."),
+        ("gap,\n6500,1\n", "column 2 of FILE has no name;"),
+        ("gap,gap\n1,2\n", "FILE has two columns 'gap'."),
+        ('gap\n"6,5"\n', "column 'gap' of FILE must hold numbers, not '6,5' (row 1)."),
+        ("gap\n1_000\n", "column 'gap' of FILE must hold numbers, not '1_000' (row 1)."),
+        ('gap\n"6500\n', "table FILE cannot be read (unexpected end of data)."),
+        ("gap\n" + "1" * 200_000 + "\n", "table FILE cannot be read (field larger than field limit (131072))."),
     ],
 )
 def test_a_wrong_table_is_one_sentence(tmp_path, content, sentence):
@@ -141,3 +151,10 @@ def test_targets_as_plain_values():
     assert many.to_json()["rows"] == 2
     assert many.to_json() != other.to_json()
     assert Targets((), ((),), (5,)).to_json() != Targets((), ((),), (6,)).to_json()
+
+
+def test_tables_in_any_encoding_with_quotes_and_blanks(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"gap", mu\r\n"6500", 1.5D0\r\n\r\nNaN\r\n')
+    targets = read_targets(tmp_path / "t.csv")
+    assert targets.names == ("gap", "mu")
+    assert np.array_equal(targets.arrays[0], [[6500, 1.5], [np.nan, np.nan]], equal_nan=True)
