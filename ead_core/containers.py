@@ -1,16 +1,14 @@
-"""`.npz` and `.parquet` files opened within limits: what their headers claim is compared with what they hold first."""
+"""`.npz` files opened within limits: what their headers claim is compared with what they hold first."""
 
 import contextlib
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ead_core.errors import DataError, one_line
@@ -48,7 +46,7 @@ class StoredArray:
         shape = (count, *self.shape[1:])
         if self._in_rows:
             content = self._file.read(math.prod(shape) * self.dtype.itemsize)
-            return np.frombuffer(content, self.dtype).reshape(shape) if content else np.zeros(shape, self.dtype)
+            return np.frombuffer(content, self.dtype).reshape(shape).copy() if content else np.zeros(shape, self.dtype)
         if self._rest is None:
             self._rest = np.frombuffer(self._file.read(), self.dtype).reshape(self.shape, order="F")
         found, self._rest = self._rest[:count], self._rest[count:]
@@ -95,51 +93,6 @@ def load_arrays(path: Path, kind: str = ".npz file") -> dict[str, NDArray[Any]]:
     """All arrays of an `.npz` file in memory; errors as of `open_arrays`."""
     with open_arrays(path, kind) as arrays:
         return {name: array.whole() for name, array in arrays.items()}
-
-
-@contextlib.contextmanager
-def open_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pq.ParquetFile]:
-    """A `.parquet` file, to be read within the block; text that repeats is kept once.
-
-    Args:
-        path: of the file.
-        columns: that will be read, with what is nested in them; None for all.
-
-    Raises:
-        DataError: it is no such file or damaged, or would be larger than `limits` allow.
-    """
-    with readable_parquet(path):
-        metadata = pq.read_metadata(path)
-        texts = [name for name, kind in _leaves(metadata).items() if kind == "BYTE_ARRAY"]
-        with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
-            check_growth(path, _memory(metadata, columns))
-            yield file
-
-
-@contextlib.contextmanager
-def readable_parquet(path: Path) -> Iterator[None]:
-    """Raise the DataError of whatever makes reading a parquet file fail within the block."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable parquet file ({one_line(error)[:200]}).") from error
-
-
-def _leaves(metadata: pq.FileMetaData) -> dict[str, str]:
-    """Physical type of every column that is not nested."""
-    columns = (metadata.schema.column(number) for number in range(metadata.num_columns))
-    return {column.name: column.physical_type for column in columns if column.path == column.name}
-
-
-def _memory(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> int:
-    """Bytes that columns need at least: values that are equal take hardly any room in the file."""
-    total = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            path = chunk.path_in_schema
-            if columns is None or any(path == name or path.startswith(f"{name}.") for name in columns):
-                total += max(chunk.total_uncompressed_size, 8 * chunk.num_values)
-    return total
 
 
 def check_growth(path: Path, unpacked: int, always: int = ALWAYS) -> None:

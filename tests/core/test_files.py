@@ -190,12 +190,12 @@ def test_standard_output_goes_on_where_it_was(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd"])
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd", "/proc/PID/fd"])
 def test_an_open_file_goes_on_where_it_was(tmp_path, folder):
     with (tmp_path / "file").open("w") as file:
         file.write("before ")
         file.flush()
-        put(f"{folder}/{file.fileno()}", "x")
+        put(f"{folder.replace('PID', str(os.getpid()))}/{file.fileno()}", "x")
         file.write(" after")
     assert (tmp_path / "file").read_text() == "before x after"
     assert names(tmp_path) == ["file"]

@@ -328,7 +328,7 @@ class TestFatal:
             read_molecules(tmp_path / "nope.sdf")
         with pytest.raises(DataError, match=r"empty\.xyz is empty"):
             read_molecules(put(tmp_path, "empty.xyz", ""))
-        with pytest.raises(DataError, match=r"holds no \.xyz file with a molecule"):
+        with pytest.raises(DataError, match=r"is a folder without molecule files"):
             read_molecules(tmp_path / "folder")
         with pytest.raises(DataError, match=r"blank\.xyz holds no molecule"):
             read_molecules(put(tmp_path, "blank.xyz", "\n\n"))

