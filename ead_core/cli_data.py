@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ead_core.console import new_progress, tell
+from ead_core.console import OVERWRITE, new_progress, tell
+from ead_core.files import check_not_lost
 
 if TYPE_CHECKING:
     from ead_core.data.losses import Losses
@@ -25,6 +26,7 @@ BAR_WIDTH = 40
 data_app = typer.Typer(help="Prepare, inspect and build molecule data.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="Output file: .npz, .parquet, .xyz, .sdf or .sdf.gz.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)]
 
 
 @data_app.command()
@@ -32,11 +34,13 @@ def prepare(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="File, or a folder or an archive of files.")],
     out: Out,
     exclude: Annotated[Path | None, typer.Option(help="Text file of GDB9 numbers to leave out.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert molecules (.npz .parquet .sdf .mol .xyz GDB9 .gz .tar.bz2 .zip …), leaving out bad ones."""
     from ead_core.data.formats import check_output, read_molecules
 
     check_output(out)
+    check_not_lost(out, overwrite)
     with _counter(f"reading {source.name}") as progress:
         report = read_molecules(source, exclude=exclude, progress=progress)
     _deliver(report, out)
@@ -69,6 +73,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     max_atoms: Annotated[int, typer.Option(min=1, help="Largest molecule, with hydrogens.")] = 29,
+    overwrite: Overwrite = False,
 ) -> None:
     """Build real molecules offline from the NCI compounds that come with RDKit (force-field geometries)."""
     from ead_core.cpu import available_cores
@@ -76,6 +81,7 @@ def demo(
     from ead_core.data.formats import check_output
 
     check_output(out)
+    check_not_lost(out, overwrite)
     with _counter("building molecules", num) as progress:
         report = build_demo(num, seed, workers or available_cores(), progress, max_atoms)
     _deliver(report, out)

@@ -24,7 +24,7 @@ from ead_core.parquet_files import open_table, readable_parquet
 
 _CORE = ("elements", "positions")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
-_ROW_LABELS = "row labels of pandas and are left out"
+_ROW_LABELS = "left out: row labels of pandas"
 
 
 class _Lists(NamedTuple):

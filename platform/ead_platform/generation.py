@@ -25,6 +25,7 @@ from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.data.usable import usable
+from ead_core.diffusion.conditions import check_sizes_seen
 from ead_core.diffusion.generation import fulfil
 from ead_core.diffusion.requests import Request, of_largest, prepare
 from ead_core.errors import ConfigError, one_line
@@ -66,8 +67,11 @@ class Plan:
     gpus: float
     targets: Targets | None = None
 
-    def check(self) -> None:
+    def check(self, beyond_training: bool = False) -> None:
         """Find before any work what would fail in the midst of it.
+
+        Args:
+            beyond_training: allow sizes that no training molecule has.
 
         Raises:
             ConfigError: a value out of range, or settings that do not fit the checkpoint.
@@ -79,7 +83,10 @@ class Plan:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes, self.targets)
         prepare(self.checkpoint, last)
-        prepare(self.checkpoint, of_largest(self.checkpoint, last))  # may occur in some shard
+        _, start = prepare(self.checkpoint, of_largest(self.checkpoint, last))  # may occur in some shard
+        if not beyond_training:
+            asked = self.sizes if isinstance(self.sizes, tuple) else ()
+            check_sizes_seen(self.checkpoint, np.array([*asked, *start.sizes]))
 
     def shards(self) -> list[Shard]:
         """All shards (ConfigError if they are too many)."""

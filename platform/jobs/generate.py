@@ -15,7 +15,7 @@ from ead_platform.generation_report import GenerationConsole
 from ead_platform.settings import Settings
 from ead_platform.shards import ShardFolder
 
-from ead_core.cli import sampler_settings
+from ead_core.cli import BEYOND_TRAINING, sampler_settings
 from ead_core.config import parse_overrides, read_mapping
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
@@ -43,6 +43,7 @@ def generate(
     targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets; rows are cycled.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
+    beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of an actor.")] = 1,
     gpus_per_actor: Annotated[float, typer.Option(help="Share of a GPU of an actor; 0 samples on the CPU.")] = 0,
@@ -60,7 +61,7 @@ def generate(
     config = sampler_config(model, chosen)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
     plan = Plan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted)
-    plan.check()
+    plan.check(beyond_training)
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
     shards = plan.shards()

@@ -36,7 +36,16 @@ pytestmark = pytest.mark.ray
 
 SCRIPT = Path(__file__).parents[2] / "platform" / "jobs" / "generate.py"
 NUM, SIZE, SEED = 76, 8, 5
-QUESTION = ("--shard-size", str(SIZE), "--seed", str(SEED), "--sizes", "4,6,9", "sampler.pause_mode=renoise")
+QUESTION = (
+    "--shard-size",
+    str(SIZE),
+    "--seed",
+    str(SEED),
+    "--sizes",
+    "4,6,9",
+    "--beyond-training",
+    "sampler.pause_mode=renoise",
+)
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +193,15 @@ def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, ru
         (["--gpus-per-actor", "2"], "--gpus-per-actor must be between 0 and 1"),
         (["--num", "200001", "--shard-size", "2"], "are 100001 shards; at most 100000 are allowed."),
         (["--sizes", "15,600"], "sizes must be between 1 and 512 atoms, not [600]."),
+        (["--sizes", "4,9"], "has learnt from molecules of 4 to 6 atoms, so 9 atoms are refused; --beyond-training"),
         (["--sizes", "a"], "--sizes must be whole numbers separated by commas"),
         (["--seed", "-1"], "seed must be between 0 and"),
         (["sampler.async_ratoi=0.1"], "did you mean sampler.async_ratio?"),
         (["training.steps=5"], "only sampler.* keys can be changed"),
-        (["--num", "1", "--sizes", "4,60", "sampler.policy=manual"], "spreads the 60 atoms over 11 steps"),
+        (
+            ["--num", "1", "--sizes", "4,60", "--beyond-training", "sampler.policy=manual"],
+            "spreads the 60 atoms over 11 steps",
+        ),
         (["--target", "gap=wide"], "target gap must be a number or low:high, not 'wide'."),
         (["--target", "gap=6500"], "was trained without properties (conditioning.properties), so it takes no targets."),
         (["--targets", "nothing.csv"], "table nothing.csv cannot be read (No such file or directory)."),

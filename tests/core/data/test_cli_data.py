@@ -35,7 +35,7 @@ def test_prepare_reports_what_it_skips(tmp_path: Path) -> None:
     assert len(read_molecules(out).molecules) == 2
 
     source.write_text(WATER)
-    assert "skipped" not in run("prepare", source, "--out", out).stdout
+    assert "skipped" not in run("prepare", source, "--out", out, "--overwrite").stdout
     assert not listing.exists()
 
 
@@ -65,6 +65,17 @@ def test_prepare_says_what_rdkit_cannot_read(tmp_path: Path) -> None:
     source, out = tmp_path / "a.xyz", tmp_path / "a.sdf"
     source.write_text(WATER + WATER.replace("3\n", "4\n", 1) + "H 0.0 0.0 1.0773\n")
     assert "note: of 2 molecules 1 have bonds of a distance table" in run("prepare", source, "--out", out).stderr
+
+
+def test_prepare_keeps_a_file_that_exists(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.xyz", tmp_path / "a.npz"
+    source.write_text(WATER)
+    out.write_text("dear to me")
+    with pytest.raises(OutputError, match="exists and is kept; --overwrite replaces it"):
+        run("prepare", source, "--out", out)
+    assert out.read_text() == "dear to me"
+    assert run("prepare", source, "--out", out, "--overwrite").exit_code == 0
+    assert len(read_molecules(out).molecules) == 1
 
 
 def test_prepare_excludes(tmp_path: Path) -> None:
