@@ -333,6 +333,20 @@ def test_gradients_are_clipped(make_trainer, molecules, monkeypatch):
     assert norms(0.01) == (pytest.approx(0.01, rel=1e-3), pytest.approx(reported))
 
 
+@pytest.mark.parametrize("focus", [0.0, 0.5, 1.0])
+def test_the_recipe_says_how_often_levels_near_the_focus_are_drawn(make_trainer, molecules, focus):
+    """Shares of T within 0.12 and 0.52: Φ(±2.1) of the logit-normal, √0.52 − √0.12 of the levels T u²."""
+    trainer = make_trainer({"training.level_power": 2, "training.level_focus": focus, "diffusion.interval": 0})
+    batch = TrainingBatches(molecules, trainer.atom_types, 24, 0).batch(0)
+    drawn = []
+    for _ in range(25):
+        drawn.append(trainer.losses(batch, torch.arange(24))[1])
+        trainer.step += 1
+    levels = torch.cat(drawn)
+    expected = focus * 0.97 + (1 - focus) * 0.375
+    assert float(((levels > 0.12) & (levels < 0.52)).double().mean()) == pytest.approx(expected, abs=0.06)
+
+
 def test_muon_gets_the_inner_matrices_and_adam_all_else(make_trainer):
     trainer = make_trainer(MUON)
     names = {id(parameter): name for name, parameter in trainer.network.named_parameters()}
