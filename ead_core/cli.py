@@ -28,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 SAMPLER_KEYS = "Sampler keys, with their defaults before a checkpoint's own: " + "; ".join(
     f"sampler.{name}={field.default}" for name, field in SamplerConfig.model_fields.items()
 )
-THREADS = 1  # several wait for each other on cores that have other work (docs/results/threads.md)
+THREADS = 1  # several wait for each other on cores that have other work
 
 
 def _version(asked: bool) -> None:

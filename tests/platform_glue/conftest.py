@@ -141,7 +141,7 @@ def sweep_command(cluster, tiny_checkpoint, tmp_path, store):
 @pytest.fixture
 def run_sweep(sweep_command):
     def run(*options):
-        return subprocess.run(**sweep_command(*options), capture_output=True, text=True, timeout=180, check=False)
+        return subprocess.run(**sweep_command(*options), capture_output=True, text=True, timeout=600, check=False)
 
     return run
 
@@ -185,7 +185,7 @@ def command(cluster, folder, store):
 def train(command):
     def train(*overrides, **arguments):
         return subprocess.run(
-            **command(*overrides, **arguments), capture_output=True, text=True, timeout=180, check=False
+            **command(*overrides, **arguments), capture_output=True, text=True, timeout=600, check=False
         )
 
     return train

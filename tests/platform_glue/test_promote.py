@@ -36,7 +36,7 @@ def run(environment, tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
