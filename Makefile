@@ -32,7 +32,7 @@ serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through S
 	$(BIN)/python -m serve $(SERVE_ARGS)
 
 test: lint  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests  # a process per core is enough
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ray tests
 
 lint: setup
