@@ -25,7 +25,7 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) $(PIP_ARGS) -e '.[platform,dev]'
 	touch $@
 
-sweep: setup  ## the main job: about ten minutes on two cores; options through SWEEP_ARGS="--trials 20 …"
+sweep: setup  ## the main job: about seven minutes on two cores; options through SWEEP_ARGS="--trials 20 …"
 	$(BIN)/python tune/sweep_async_ratio.py --out runs/sweep-$$(date +%Y%m%d-%H%M%S) $(SWEEP_ARGS)
 
 serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="--port 8001 checkpoint=runs/mine"
