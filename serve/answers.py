@@ -31,7 +31,7 @@ MEDIA_TYPES = {
 
 def diverged(molecules: MoleculeSet) -> NDArray[np.bool_]:
     """Which molecules [M] have a position that is no number, since the network has diverged."""
-    return ~np.logical_and.reduceat(np.isfinite(molecules.positions).all(axis=1), molecules.offsets[:-1])
+    return ~molecules.finite
 
 
 def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = ()) -> Molecules:

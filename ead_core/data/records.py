@@ -104,10 +104,9 @@ def screen(found: Named) -> ReadReport:
     molecules = found.molecules
     if not len(molecules):
         return ReadReport(molecules, found.skipped, misfits=found.misfits)
-    starts = molecules.offsets[:-1]
-    finite = np.logical_and.reduceat(np.isfinite(molecules.positions).all(axis=1), starts)
+    finite = molecules.finite
     known = (molecules.charges >= 1) & (molecules.charges <= HEAVIEST)
-    elements = np.logical_and.reduceat(known, starts)
+    elements = np.logical_and.reduceat(known, molecules.offsets[:-1])
     skipped = list(found.skipped)
     good = finite & elements
     for index in np.flatnonzero(~good):

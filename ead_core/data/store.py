@@ -100,6 +100,13 @@ class MoleculeSet:
         """[M + 1] index of each molecule's first atom, and the total."""
         return np.concatenate([[0], np.cumsum(self.num_atoms)])
 
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """Which molecules [M] have no coordinate that is infinite or no number."""
+        if not len(self):
+            return np.zeros(0, dtype=bool)
+        return np.asarray(np.logical_and.reduceat(np.isfinite(self.positions).all(axis=1), self.offsets[:-1]))
+
     def molecule(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Atomic numbers [N] and positions [N, 3] of one molecule."""
         start = int(self.offsets[:-1][index])
