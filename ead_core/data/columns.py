@@ -321,7 +321,8 @@ def _settle_charges(columns: dict[str, NDArray[Any]]) -> tuple[Misfit, ...]:
         wrong = _no_charges(values)
         if wrong.any() and (name != TOTAL_CHARGE or values.ndim > 1):
             misfits += _misfit(name, NO_TOTAL_CHARGE, values[wrong].tolist())
-            columns.pop(TOTAL_CHARGE if name == TOTAL_CHARGE else "", None)
+            if name == TOTAL_CHARGE:
+                del columns[name]
             continue
         misfits += _misfit(name, NO_NUMBER, values[wrong].tolist())
         values = np.where(wrong, np.nan, values)

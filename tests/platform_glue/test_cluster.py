@@ -191,6 +191,7 @@ def test_a_token_from_elsewhere_makes_none_at_home(monkeypatch, tmp_path):
 def test_a_home_that_cannot_be_written_is_no_obstacle(monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nowhere")
     keep_token_private(create=True)
+    assert auth_token.stored_token() is None
 
 
 def test_local_asks_for_a_private_cluster(monkeypatch):

@@ -112,6 +112,7 @@ def test_one_giant_text_does_not_widen_all_the_others():
         ({"charge": ["0.13", "1"]}, None, ["charge"], [NO_TOTAL_CHARGE]),
         ({"charge": [[1, 2], [3, 4]]}, None, [], [NO_SCALAR]),
         ({"charge": np.ones((2, 3))}, None, ["charge"], [NO_TOTAL_CHARGE]),
+        ({"charge": ["0.13", "1"], "": [5, 6]}, None, ["charge", ""], [NO_TOTAL_CHARGE]),
     ],
 )
 def test_the_total_charge_has_one_name_and_contradictions_are_told(values, charges, left, reasons):
