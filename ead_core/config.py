@@ -11,7 +11,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from ead_core.documents import read_bytes
 from ead_core.errors import ConfigError, one_line
+from ead_core.limits import RECIPE
 from ead_core.sections import (
     ConditioningConfig,
     DataConfig,
@@ -111,9 +113,10 @@ def read_mapping(path: Path, content: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: missing, unreadable, malformed, or no mapping.
+        DataError: it is larger than `limits.RECIPE`.
     """
     try:
-        read = parse_yaml(path.read_bytes())
+        read = parse_yaml(read_bytes(path, RECIPE))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

@@ -20,8 +20,10 @@ from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.documents import read_bytes, read_json
 from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.files import write_aside
+from ead_core.limits import RECIPE
 from ead_core.molecules import DUMMY, AtomTypes
 from ead_core.networks.denoiser import Denoiser, build_denoiser
 from ead_core.networks.predictor import Predictor, build_predictor
@@ -130,8 +132,8 @@ def measured_settings(directory: Path) -> list[dict[str, Any]]:
     The card that `ead evaluate` writes has the same name and no rows.
     """
     try:
-        content = json.loads((directory / CARD).read_text())
-    except (OSError, ValueError):
+        content = read_json(directory / CARD)
+    except (OSError, ValueError, EADError):
         return []
     rows = content.get("rows") if isinstance(content, dict) else None
     return rows if isinstance(rows, list) else []
@@ -184,8 +186,8 @@ def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, De
     """
     directory = find_checkpoint(name_or_path)
     try:
-        config = validate(Config, parse_yaml((directory / CONFIG).read_bytes()))
-        statistics = Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
+        config = validate(Config, parse_yaml(read_bytes(directory / CONFIG, RECIPE)))
+        statistics = Statistics.from_json(read_json(directory / STATISTICS))
         weights, metadata = read_sealed(directory / WEIGHTS)
     except (OSError, EADError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error

@@ -18,6 +18,7 @@ from torch import Tensor
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
+from ead_core.documents import read_json
 from ead_core.errors import CheckpointError, DamagedFileError, EADError, one_line
 from ead_core.files import holds_files, write_aside
 from ead_core.sealed import read_sealed, seal
@@ -166,7 +167,7 @@ def _read_recipe(directory: Path) -> tuple[bytes, Statistics]:
     try:
         recipe = (directory / CONFIG).read_bytes()
         parse_yaml(recipe)
-        return recipe, Statistics.from_json(json.loads((directory / STATISTICS).read_text()))
+        return recipe, Statistics.from_json(read_json(directory / STATISTICS))
     except (OSError, EADError, ValueError, TypeError) as error:
         raise _unreadable(str(directory), error) from error
 

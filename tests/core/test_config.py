@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ead_core.config import Config, load_config, parse_overrides
-from ead_core.errors import ConfigError
+from ead_core.errors import ConfigError, DataError
+from ead_core.limits import RECIPE
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -145,3 +146,9 @@ def test_a_recipe_is_unicode(tmp_path, encoding):
 def test_an_override_with_a_key_given_twice_is_refused():
     with pytest.raises(ConfigError, match="the key 'a' is given twice"):
         parse_overrides(["sampler.x={a: 1, a: 2}"])
+
+
+def test_a_recipe_without_end_is_refused(tmp_path):
+    (tmp_path / "endless.yaml").write_text("a: b\n" * (RECIPE // 5 + 1))
+    with pytest.raises(DataError, match=r"endless\.yaml is larger than 1 MiB"):
+        load_config(tmp_path / "endless.yaml")
