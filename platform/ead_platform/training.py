@@ -1,7 +1,7 @@
 """Data-parallel training on Ray Train: one run, from a recipe to a model in shared storage and a run in MLflow.
 
-A run is a name in a storage path. Ray Train finds its newest checkpoint there by itself, so that the same command
-continues an interrupted run, on the same cluster or on another.
+A run is a name in a storage path. Its newest whole checkpoint is found there, so that the same command continues an
+interrupted run, on the same cluster or on another.
 """
 
 import tempfile
@@ -26,6 +26,7 @@ from ead_core.training.session import PICTURE
 from ead_platform.cluster import actors_that_fit
 from ead_platform.recipe import Recipe
 from ead_platform.relay import Listener, Mailbox, Relay, Row
+from ead_platform.training_state import drop_damaged_list
 from ead_platform.training_tracking import TrainingTracker
 from ead_platform.training_worker import train_worker
 
@@ -72,6 +73,9 @@ class TrainingRun:
             KeyboardInterrupt: the user stopped it.
             ray.train.TrainingFailedError: workers failed more often than the recipe allows.
         """
+        damage = drop_damaged_list(self._recipe.place)
+        if damage:
+            self._bar.say(f"note: {damage}")
         mailbox = Mailbox()
         trainer = ray_trainer(self._recipe, mailbox, self._tracker.store)
         try:

@@ -46,9 +46,7 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
         workers.together(lambda: _publish(directory, recipe, workers.leads))
 
     try:
-        newest = ray.train.get_checkpoint()
-        if newest is not None:
-            notes += fetch_newest_whole(newest, directory, workers)
+        notes += fetch_newest_whole(recipe.place, directory, workers)
         session = workers.together(lambda: prepared(recipe))
         report = reporter(about_session(config, session, workers.gather(machine())), directory / PICTURE, notes)
         check = evaluation(config, session, directory)

@@ -1,5 +1,6 @@
 """A training on Ray goes on from the newest checkpoint that is whole; looked at without a cluster."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,9 +8,8 @@ import pytest
 import torch
 from ead_platform.recipe import Recipe
 from ead_platform.training import only_training
-from ead_platform.training_state import fetch_newest_whole
-from pyarrow.fs import LocalFileSystem
-from ray.train import Checkpoint
+from ead_platform.training_state import LIST, drop_damaged_list, fetch_newest_whole
+from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
@@ -45,15 +45,45 @@ def storage(three, tmp_path):
     return shutil.copytree(three, tmp_path / "storage")
 
 
-def fetched(storage, tmp_path, newest="checkpoint_2026-01-03"):
+def fetched(storage, tmp_path):
     """What is told, and the steps of what was fetched."""
-    told = fetch_newest_whole(Checkpoint(str(storage / newest), LocalFileSystem()), tmp_path / "worker", ALONE)
+    told = fetch_newest_whole(str(storage), tmp_path / "worker", ALONE)
     return told, steps_done(tmp_path / "worker")
 
 
 def test_the_newest_is_taken_if_it_is_whole(storage, tmp_path):
     assert fetched(storage, tmp_path) == ([], 3)
-    assert fetched(storage, tmp_path, "checkpoint_2026-01-02") == ([], 2)
+    shutil.rmtree(storage / "checkpoint_2026-01-03")
+    assert fetched(storage, tmp_path) == ([], 2)
+
+
+def test_where_there_is_no_checkpoint_nothing_is_fetched(tmp_path):
+    assert fetch_newest_whole(str(tmp_path / "new"), tmp_path / "worker", ALONE) == []
+    assert not (tmp_path / "worker").exists()
+
+
+def listing(*names):
+    return json.dumps({"checkpoint_results": [{"checkpoint_dir_name": name} for name in names]})
+
+
+def test_a_list_of_checkpoints_in_order_is_left_to_ray_train(storage):
+    assert drop_damaged_list(str(storage)) is None
+    (storage / LIST).write_text(listing("checkpoint_2026-01-02", "checkpoint_2026-01-03"))
+    assert drop_damaged_list(str(storage)) is None
+    assert (storage / LIST).exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", listing("checkpoint_2026-01-01", "checkpoint_2026-01-09")])
+def test_a_damaged_list_of_checkpoints_is_removed_with_a_sentence(storage, tmp_path, content):
+    (storage / LIST).write_text(content)
+    told = drop_damaged_list(str(storage))
+    assert str(told).startswith(f"Ray Train's list of checkpoints in {storage} is damaged or names")
+    assert not (storage / LIST).exists()
+    assert fetched(storage, tmp_path) == ([], 3)
+
+
+def test_ray_train_names_its_list_so():
+    assert CHECKPOINT_MANAGER_SNAPSHOT_FILENAME == LIST
 
 
 def damage_state(folder):
@@ -71,7 +101,6 @@ def damage_state(folder):
         lambda folder: (folder / "config.yaml").unlink(),
         lambda folder: (folder / "config.yaml").write_text("data: [1\n}"),
         lambda folder: (folder / "stats.json").write_text("{"),
-        shutil.rmtree,
     ],
 )
 def test_the_one_before_a_damaged_one_is_taken_and_it_is_told(storage, tmp_path, damage):
