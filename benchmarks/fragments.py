@@ -13,19 +13,20 @@ import numpy as np
 import typer
 from rdkit import Chem
 
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.chemistry.bare_molecules import molecule_by_table
+from ead_core.cli.console import progress_bar
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.intervals import wilson
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.fragments import Fragment
-from ead_core.diffusion.requests import Request, sampler_config
 from ead_core.errors import told_in_one_sentence
-from ead_core.metrics.chemistry import molecule_by_table, smiles_of
-from ead_core.metrics.intervals import wilson
-from ead_core.metrics.stability import stability
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.evaluation.smiles import smiles_of
+from ead_core.evaluation.stability import stability
+from ead_core.sampling.engine import Engine
+from ead_core.sampling.fragments import Fragment
+from ead_core.sampling.requests import Request, sampler_config
 
 FEWEST = 3  # heavy atoms that are kept
 FEW = {"steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}

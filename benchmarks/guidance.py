@@ -14,17 +14,17 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
+from ead_core.checkpoints.checkpoint import CARD, Checkpoint, find_checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.files import write_aside
 from ead_core.data.properties import unit_of
-from ead_core.diffusion.generation import sample
 from ead_core.errors import ConfigError, told_in_one_sentence
-from ead_core.files import write_aside
-from ead_core.judge.judge import Judge, load_judge
+from ead_core.evaluation.published import published_card
 from ead_core.judge.verdict import judged, to_json
-from ead_core.metrics.published import published_card
-from ead_core.pictures import check_picture
-from ead_core.training.checkpoint import CARD, Checkpoint, find_checkpoint, load_checkpoint
+from ead_core.pictures.molecules import check_picture
+from ead_core.prediction.judge import Judge, load_judge
+from ead_core.sampling.generation import sample
 
 SCALES = (0.0, 2.0, 5.0, 10.0)
 ALL = "all"

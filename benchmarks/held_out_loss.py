@@ -13,7 +13,8 @@ import torch
 import typer
 from torch import Tensor
 
-from ead_core.cpu import tune_cpu
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ead_core.common.cpu import tune_cpu
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
@@ -22,7 +23,6 @@ from ead_core.diffusion.corruption import corrupt, draw_levels
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.loss import noise_loss
 from ead_core.errors import told_in_one_sentence
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of t/T
 POWER = 2.0  # low levels are drawn more often: there the checkpoints differ

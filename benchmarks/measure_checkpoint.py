@@ -12,18 +12,18 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from ead_platform.cluster import ray_session
-from ead_platform.settings import Settings
-from ead_platform.sweeping import Campaign, measure, run_point_in_parallel, shared_prefix
+from ead_platform.cluster.session import ray_session
+from ead_platform.cluster.settings import Settings
+from ead_platform.sweep.study import Campaign, measure, run_point_in_parallel, shared_prefix
 
-from ead_core.console import progress_bar
+from ead_core.checkpoints.checkpoint import CARD, find_checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.common.files import write_aside
 from ead_core.data.dataset import split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.errors import told_in_one_sentence
-from ead_core.files import write_aside
-from ead_core.metrics.published import published_card, training_smiles
-from ead_core.pictures import draw_molecules
-from ead_core.training.checkpoint import CARD, find_checkpoint, load_checkpoint
+from ead_core.evaluation.published import published_card, training_smiles
+from ead_core.pictures.molecules import draw_molecules
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "synchronous": {"sampler.async_ratio": 0.0},

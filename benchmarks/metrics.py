@@ -16,9 +16,9 @@ import numpy as np
 from reference_metrics import protocol, stable_atoms, valid_smiles
 
 from ead_core.data.store import MoleculeSet, load_npz
-from ead_core.metrics.chemistry import smiles_of
-from ead_core.metrics.published import FRACTIONS, published_card
-from ead_core.metrics.stability import stability
+from ead_core.evaluation.published import FRACTIONS, published_card
+from ead_core.evaluation.smiles import smiles_of
+from ead_core.evaluation.stability import stability
 
 NOISE = 0.03  # Å; generated molecules have all outcomes, the data only one
 

@@ -22,14 +22,14 @@ import typer
 from molecule_size_report import draw, summary, table
 from molecule_size_worker import RECIPES, engine_of, untrained
 
-from ead_core.cpu import tune_cpu
+from ead_core.common.cpu import tune_cpu
 from ead_core.data.dataset import resolve_data_path
 from ead_core.data.formats import read_molecules
-from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.memory import molecules_per_call
 from ead_core.errors import told_in_one_sentence
-from ead_core.networks.native import VARIABLE
-from ead_core.pictures import check_picture
+from ead_core.networks.memory import molecules_per_call
+from ead_core.networks.native.library import VARIABLE
+from ead_core.pictures.molecules import check_picture
+from ead_core.sampling.engine import Engine
 
 SIZES = (10, 20, 30, 50, 75, 100, 130, 180)
 PEAK_SIZES = (10, 30, 100, 180)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.files import write_aside
+from ead_core.common.files import write_aside
 
 Rows = Sequence[dict[str, Any]]
 COLOURS = {"egnn": "#e07b00", "egnn_rbf": "#1f77b4", "egnn_vector": "#1a9850"}

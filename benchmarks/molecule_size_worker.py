@@ -10,12 +10,12 @@ import re
 import sys
 from pathlib import Path
 
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint, new_denoiser
+from ead_core.common.cpu import tune_cpu
 from ead_core.config import Config
-from ead_core.cpu import tune_cpu
-from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.memory import call_bytes, molecules_per_call
-from ead_core.diffusion.requests import Request, sampler_config
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint, new_denoiser
+from ead_core.networks.memory import call_bytes, molecules_per_call
+from ead_core.sampling.engine import Engine
+from ead_core.sampling.requests import Request, sampler_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = {"egnn": "qm9.yaml", "egnn_rbf": "qm9_small.yaml", "egnn_vector": "qm9_small.yaml"}

@@ -16,15 +16,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
-from ead_core.diffusion.generation import sample
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.files import write_aside
+from ead_core.common.intervals import paired_difference, wilson
 from ead_core.errors import ConfigError, told_in_one_sentence
-from ead_core.files import write_aside
-from ead_core.metrics.intervals import paired_difference, wilson
-from ead_core.metrics.published import published_card
-from ead_core.networks.native import VARIABLE
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.evaluation.published import published_card
+from ead_core.networks.native.library import VARIABLE
+from ead_core.sampling.generation import sample
 
 CHUNK = 200  # molecules; both precisions of one are made in turn, so that they see the same load
 PRECISIONS = ("fp32", "bf16")

@@ -14,7 +14,7 @@ import statistics
 
 from speed import TASKS, alternate, hardware, interval, start
 
-from ead_core.networks.native import VARIABLE
+from ead_core.networks.native.library import VARIABLE
 
 KINDS = {"fp32": ("fp32", "auto"), "bf16": ("bf16", "auto"), "bf16, edges too": ("bf16", "torch")}
 

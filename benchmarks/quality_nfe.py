@@ -14,14 +14,14 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from quality_nfe_report import draw, table
 
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
-from ead_core.diffusion.generation import sample
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.files import write_aside
 from ead_core.errors import told_in_one_sentence
-from ead_core.files import write_aside
-from ead_core.metrics.published import published_card
-from ead_core.pictures import check_picture
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.evaluation.published import published_card
+from ead_core.pictures.molecules import check_picture
+from ead_core.sampling.generation import sample
 
 STEPS = (10, 20, 50, 100, 250, 1000)
 SOLVERS = ("ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ead_core.files import write_aside
+from ead_core.common.files import write_aside
 
 Rows = Sequence[Mapping[str, Any]]
 COLUMNS = ("atom_stability", "molecule_stability", "validity", "validity_x_uniqueness")

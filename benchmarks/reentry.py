@@ -15,23 +15,23 @@ import numpy as np
 import torch
 import typer
 
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.intervals import wilson
 from ead_core.config import parse_overrides
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.build import build_process
-from ead_core.diffusion.generation import complete
+from ead_core.data.tensors import MoleculeBatch
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.state import SamplerState, initial_state
 from ead_core.errors import ConfigError, told_in_one_sentence
-from ead_core.metrics.chemistry import smiles_of
-from ead_core.metrics.intervals import wilson
-from ead_core.metrics.stability import stability
-from ead_core.molecules import MoleculeBatch
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.evaluation.smiles import smiles_of
+from ead_core.evaluation.stability import stability
+from ead_core.sampling.build import build_process
+from ead_core.sampling.generation import complete
+from ead_core.sampling.state import SamplerState, initial_state
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 1.0)  # of T
 

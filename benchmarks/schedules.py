@@ -20,23 +20,23 @@ import numpy as np
 import ray
 import torch
 import typer
-from ead_platform.cluster import ray_session
-from ead_platform.settings import Settings
-from ead_platform.sweeping import Bucket, Campaign, shared_prefix
+from ead_platform.cluster.session import ray_session
+from ead_platform.cluster.settings import Settings
+from ead_platform.sweep.study import Bucket, Campaign, shared_prefix
 from schedules_observed import Observed, advance_rates, joined
 from schedules_report import write_report
 from schedules_rows import SYNCHRONOUS, Row, main_rows, ratio_rows, window_rows
 
-from ead_core.cli import sampler_settings
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.cli.main import sampler_settings
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.files import write_aside
 from ead_core.config import parse_overrides
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.diffusion.generation import complete
-from ead_core.diffusion.prefix import Branch
 from ead_core.errors import ConfigError, told_in_one_sentence
-from ead_core.files import write_aside
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.sampling.generation import complete
+from ead_core.sampling.prefix import Branch
 
 Measured = dict[str, Any]
 TABLES = {"main": main_rows, "window": window_rows, "ratio": ratio_rows}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.diffusion.cohorts import Cohort
-from ead_core.diffusion.state import SamplerState
+from ead_core.sampling.micro_batches import Cohort
+from ead_core.sampling.state import SamplerState
 
 
 @dataclass

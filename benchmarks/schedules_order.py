@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from ead_core.chemistry.bare_molecules import molecule_by_table
+from ead_core.chemistry.elements import element_symbol
 from ead_core.data.store import MoleculeSet
-from ead_core.elements import element_symbol
-from ead_core.metrics.chemistry import molecule_by_table
-from ead_core.metrics.stability import stability
+from ead_core.evaluation.stability import stability
 
 CLASSES = (
     "H",

@@ -18,7 +18,7 @@ from schedules_rows import (
     window_name,
 )
 
-from ead_core.files import write_aside
+from ead_core.common.files import write_aside
 
 COLOURS = {
     "adaptive": "#1f77b4",

@@ -11,10 +11,10 @@ from schedules_order import CLASSES, order_of_settling
 from schedules_pictures import Point, draw_calls, draw_rows
 from schedules_rows import SYNCHRONOUS, Row
 
+from ead_core.common.files import write_aside
 from ead_core.data.store import MoleculeSet, load_npz
 from ead_core.errors import DataError
-from ead_core.files import write_aside
-from ead_core.metrics.published import PublishedCard, compare_published, published_card
+from ead_core.evaluation.published import PublishedCard, compare_published, published_card
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ead_core.cpu import hardware
+from ead_core.common.cpu import hardware
 
 WORKER = Path(__file__).with_name("speed_worker.py")
 TASKS = ("sampling", "training")

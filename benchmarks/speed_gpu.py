@@ -19,7 +19,7 @@ from reference_egnn import edge_list_egnn
 from speed import interval
 from speed_worker import BATCH, QM9, STEPS, recipe
 
-from ead_core.training.checkpoint import load_checkpoint, new_denoiser
+from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser
 
 ATOMS, PADDED = 19, 29  # EDM pads sampling to QM9's largest molecule
 CALLS = 20  # per round

@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from reference_egnn import edge_list_egnn
 
+from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser
+from ead_core.common.cpu import tune_cpu
 from ead_core.config import Config
-from ead_core.cpu import tune_cpu
 from ead_core.data.batching import TrainingBatches, size_buckets
 from ead_core.data.priors import draw_sizes
 from ead_core.data.store import MoleculeSet
+from ead_core.data.tensors import centre, size_mask
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.sampler import step
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.diffusion.state import initial_state
-from ead_core.molecules import centre, size_mask
-from ead_core.precision import computed
-from ead_core.training.checkpoint import load_checkpoint, new_denoiser
+from ead_core.networks.precision import computed
+from ead_core.sampling.sampler import step
+from ead_core.sampling.state import initial_state
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
 

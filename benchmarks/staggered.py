@@ -15,11 +15,11 @@ import time
 import torch
 from speed import interval
 
-from ead_core.cpu import tune_cpu
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.common.cpu import tune_cpu
 from ead_core.data.priors import draw_sizes
-from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.requests import Request, sampler_config
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.sampling.engine import Engine
+from ead_core.sampling.requests import Request, sampler_config
 
 CLIENTS, STEPS = 64, 100
 

@@ -20,7 +20,7 @@ import typer
 from mlflow.tracking import MlflowClient
 from speed import hardware, interval
 
-from ead_core.console import progress_bar
+from ead_core.cli.console import progress_bar
 from ead_core.errors import told_in_one_sentence
 
 ROOT = Path(__file__).parents[1]

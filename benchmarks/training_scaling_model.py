@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from ead_core.errors import told_in_one_sentence
-from ead_core.pictures import check_picture
+from ead_core.pictures.molecules import check_picture
 
 MIB = 2**20
 FIRST_BUCKET, BUCKET = 1 * MIB, 25 * MIB

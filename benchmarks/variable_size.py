@@ -14,16 +14,16 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from ead_core.console import progress_bar
-from ead_core.cpu import tune_cpu
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ead_core.cli.console import progress_bar
+from ead_core.common.cpu import tune_cpu
+from ead_core.common.files import write_aside
+from ead_core.common.intervals import distinct_shares
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.generation import sample
 from ead_core.errors import told_in_one_sentence
-from ead_core.files import write_aside
-from ead_core.metrics.intervals import distinct_shares
-from ead_core.metrics.published import PublishedCard, published_card
-from ead_core.pictures import check_picture
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
+from ead_core.evaluation.published import PublishedCard, published_card
+from ead_core.pictures.molecules import check_picture
+from ead_core.sampling.generation import sample
 
 RARE = 3  # of the largest sizes, and one beyond
 ENOUGH = 30  # valid molecules that a row needs to be compared by uniqueness

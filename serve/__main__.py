@@ -55,8 +55,8 @@ def require_free(host: str, port: int) -> None:
 def _serve(wanted: ServeSettings, host: str, port: int) -> None:
     """Start, say where, and wait for the end."""
     import ray
-    from ead_platform.addresses import accept_addresses
-    from ead_platform.settings import Settings
+    from ead_platform.cluster.settings import Settings
+    from ead_platform.registry.addresses import accept_addresses
     from ray import serve
     from ray.serve.config import ControllerOptions
 
@@ -81,7 +81,7 @@ def _serve(wanted: ServeSettings, host: str, port: int) -> None:
 
 
 def _connect(place: Any) -> None:
-    from ead_platform.cluster import join, start_private
+    from ead_platform.cluster.session import join, start_private
 
     options: dict[str, Any] = {"namespace": "serve", "log_to_driver": True}
     if place.joins_cluster:

@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.checkpoints.checkpoint import find_checkpoint, measured_settings
+from ead_core.chemistry.elements import element_symbol
+from ead_core.chemistry.identity import perceived_smiles
 from ead_core.data.formats import encode_molecules
 from ead_core.data.properties import unit_of
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.conditions import TARGET
-from ead_core.elements import element_symbol
-from ead_core.evaluation.identity import perceived_smiles
-from ead_core.training.checkpoint import find_checkpoint, measured_settings
+from ead_core.sampling.conditions import TARGET
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules
 

@@ -5,13 +5,13 @@ Everything is checked here, before the engine, so that no client can break the w
 
 import re
 
+from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.policy import Asynchronous, Manual, Policy, Synchronous
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.requests import Request, of_largest, prepare, sampler_config
 from ead_core.errors import ConfigError, EADError
-from ead_core.training.checkpoint import Checkpoint
+from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.schema import MoleculesRequest, SizeRange
 from serve.settings import ServeSettings
 

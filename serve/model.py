@@ -5,10 +5,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ead_core.cpu import tune_cpu
+from ead_core.common.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.requests import Request
+from ead_core.sampling.engine import Engine
+from ead_core.sampling.requests import Request
 from serve.settings import ServeSettings
 
 logger = logging.getLogger("ray.serve")

@@ -14,10 +14,10 @@ from pydantic import (
     model_validator,
 )
 
+from ead_core.common.noise import MAX_SEED
 from ead_core.config import SamplerConfig
+from ead_core.config.sections import Rate
 from ead_core.data.targets import TargetError, bounds
-from ead_core.noise import MAX_SEED
-from ead_core.sections import Rate
 
 Format = Literal["json", "sdf", "xyz", "smiles"]
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 import click
 from pydantic import Field, PrivateAttr, SecretStr
 
+from ead_core.checkpoints.addresses import scheme_of
+from ead_core.checkpoints.checkpoint import PRETRAINED, Checkpoint, find_checkpoint, load_checkpoint
 from ead_core.config import Section, validate
 from ead_core.errors import EADError
-from ead_core.training.addresses import scheme_of
-from ead_core.training.checkpoint import PRETRAINED, Checkpoint, find_checkpoint, load_checkpoint
 
 
 class ServeSettings(Section):
@@ -69,8 +69,8 @@ class ServeSettings(Section):
             CheckpointError: there is no such checkpoint.
         """
         if self.in_registry:
-            from ead_platform.resolver import pinned
-            from ead_platform.settings import Settings
+            from ead_platform.cluster.settings import Settings
+            from ead_platform.registry.resolver import pinned
 
             store = Settings.from_environment()
             fixed = self.model_copy(update={"checkpoint": pinned(self.checkpoint, store)})

@@ -52,7 +52,7 @@ def test_importing_the_package_has_no_side_effects(tmp_path):
 
 
 def test_what_measures_and_the_command_line_start_without_torch():
-    modules = "ead_core.cli, ead_core.evaluation.evaluate, ead_core.metrics.published"
+    modules = "ead_core.cli.main, ead_core.evaluation.evaluate, ead_core.evaluation.published"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

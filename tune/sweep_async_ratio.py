@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from ead_platform.addresses import accept_addresses
-from ead_platform.cluster import expect_cluster, ray_session, require_cpus
-from ead_platform.records import RANKED_BY, SweepFolder, only_sweep
-from ead_platform.search import Search
-from ead_platform.settings import Settings
-from ead_platform.sweep_report import SweepConsole
-from ead_platform.sweep_tracking import SweepTracker
-from ead_platform.sweeping import (
+from ead_platform.cluster.session import expect_cluster, ray_session, require_cpus
+from ead_platform.cluster.settings import Settings
+from ead_platform.registry.addresses import accept_addresses
+from ead_platform.sweep.records import RANKED_BY, SweepFolder, only_sweep
+from ead_platform.sweep.report import SweepConsole
+from ead_platform.sweep.search import Search
+from ead_platform.sweep.study import (
     SYNCHRONOUS,
     Campaign,
     branch_rungs,
@@ -27,13 +26,14 @@ from ead_platform.sweeping import (
     run_point,
     shared_prefix,
 )
+from ead_platform.sweep.tracking import SweepTracker
 from ray import tune
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.common.cpu import tune_cpu
 from ead_core.config import read_mapping
-from ead_core.cpu import tune_cpu
 from ead_core.data.targets import parse_targets
 from ead_core.errors import told_in_one_sentence
-from ead_core.training.checkpoint import load_checkpoint
 
 SPACE: dict[str, list[Any]] = {
     "sampler.async_ratio": [0.0, 0.05, 0.1, 0.2, 0.3, 0.4],

@@ -1,1 +1,1 @@
-"""Molecule files, the canonical store, splits, statistics and batches."""
+"""Molecules in files and in memory, their properties, and what training takes from them."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, Self
 
+from ead_core.common.limits import ALWAYS, GROWTH, HEADER
 from ead_core.data.texts import UNREADABLE, open_unpacked, packing_of, unpacked, unreadable
 from ead_core.errors import DataError
-from ead_core.limits import ALWAYS, GROWTH, HEADER
 
 ARCHIVES = {".tar": "", ".tar.gz": ".gz", ".tgz": ".gz", ".tar.bz2": ".bz2", ".tbz2": ".bz2", ".zip": ""}  # packings
 _EXTENDED = (

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ead_core.data.store import MoleculeSet
-from ead_core.molecules import AtomTypes, MoleculeBatch, centre, size_mask
+from ead_core.data.tensors import AtomTypes, MoleculeBatch, centre, size_mask
 
 
 class TrainingBatches:

@@ -8,14 +8,16 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.chemistry.electrons import TOTAL_CHARGE
+from ead_core.data.misfits import KEPT_AS_TEXT, NO_NUMBER, NO_SCALAR, TOO_LONG, Misfit, misfit
 from ead_core.data.numerals import exact, parse_number
+from ead_core.data.total_charges import charge_rank, settle_total_charge
 
 TEXT_PROPERTIES = (
     "smiles",
@@ -25,28 +27,13 @@ TEXT_PROPERTIES = (
     "warning",
     "hardware",
 )  # text even where it looks like numbers
-TOTAL_CHARGE = "formal_charge"
 NUMERIC_PROPERTIES = (  # numbers even where most cells are none
     *("rotA", "rotB", "rotC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv"),
     TOTAL_CHARGE,
 )
 IDENTIFIERS = ("id", "index", "seed")  # True and False are none
-NO_NUMBER = "not readable as a number, left unknown"
-KEPT_AS_TEXT = "not readable as a number, so the column is kept as text"
-NO_SCALAR = "not a single value, left out"
-NO_TOTAL_CHARGE = "not a whole number, so the column is not used as total charges"
-CONTRADICTION = "in contradiction to the total charge that the record states elsewhere, which is used"
-TOO_LONG = "too long, left unknown"
 _WIDEST = 2**26  # characters of a fixed-width text array that are always allowed
 _WASTE = 8  # how much larger than its texts a greater one may be
-_CHARGE_NAMES = (
-    "formalcharge",
-    "totalcharge",
-    "netcharge",
-    "pubchemtotalcharge",
-    "charge",
-)  # the first that is there counts
-_LARGEST_CHARGE = 1000
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _CODE = re.compile(r"[+-]?[0-9]+")
 _ALMOST = re.compile(
@@ -58,29 +45,6 @@ Cell = bool | int | float | str
 
 class Text(str):
     """A text that its source marks as one, by quotes for example, so that it is no number even if it looks like one."""
-
-
-@dataclass(frozen=True)
-class Misfit:
-    """Values that a column could not take as they are.
-
-    Attributes:
-        column: its name.
-        reason: what is wrong with them and what became of them, to stand behind `3 values`.
-        count: how many there are.
-        example: one of them.
-    """
-
-    column: str
-    reason: str
-    count: int
-    example: str
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        values = "value" if self.count == 1 else "values"
-        return f"property '{self.column}': {self.count:,} {values} {self.reason} (e.g. {self.example})."
 
 
 class Column(NamedTuple):
@@ -102,7 +66,7 @@ def make_columns(
     columns = {name: make_column(name, cells, typed=typed) for name, cells in values.items()}
     arrays = {name: column.values for name, column in columns.items() if column.values is not None}
     misfits = tuple(itertools.chain.from_iterable(column.misfits for column in columns.values()))
-    return arrays, misfits + _settle_charges(arrays)
+    return arrays, misfits + settle_total_charge(arrays)
 
 
 def known_name(name: str) -> str:
@@ -128,7 +92,7 @@ def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bo
     cells = [_cell(value) for value in values]
     nested = [cell for cell in cells if not isinstance(cell, Cell | None)]
     scalars: list[Cell | None] = [cell if isinstance(cell, Cell) else None for cell in cells]
-    misfits = _misfit(name, NO_SCALAR, nested)
+    misfits = misfit(name, NO_SCALAR, nested)
     if nested and all(cell is None for cell in scalars):
         return Column(None, misfits)
     found = _scalar_column(name, scalars, typed=typed)
@@ -238,7 +202,7 @@ def _scalar_column(name: str, cells: list[Cell | None], *, typed: bool) -> Colum
     if whole and numbers:
         return Column(np.array(numbers, dtype=np.int64))
     values = np.array([np.nan if number is None else number for number in fitting], dtype=np.float64)
-    return Column(values, _misfit(name, NO_NUMBER, wrong))
+    return Column(values, misfit(name, NO_NUMBER, wrong))
 
 
 def _number(name: str, cell: Cell | None, *, parse: bool) -> int | float | None:
@@ -251,7 +215,7 @@ def _number(name: str, cell: Cell | None, *, parse: bool) -> int | float | None:
 
 
 def _is_numeric_name(name: str) -> bool:
-    return name in NUMERIC_PROPERTIES or _charge_rank(name) is not None
+    return name in NUMERIC_PROPERTIES or charge_rank(name) is not None
 
 
 def _is_exact(number: float | None) -> bool:
@@ -292,7 +256,7 @@ def _text_column(name: str, cells: list[Cell | None], numbers: list[int | float 
             _ALMOST.fullmatch(text) is not None for text in wrong
         )
         if 2 * almost >= sum(map(bool, texts)):
-            misfits += _misfit(name, KEPT_AS_TEXT, wrong)
+            misfits += misfit(name, KEPT_AS_TEXT, wrong)
     return Column(array, misfits)
 
 
@@ -308,53 +272,4 @@ def _text_array(name: str, texts: list[str]) -> tuple[NDArray[Any], tuple[Misfit
     widest = int(lengths[allowed].max(initial=0))
     long = [text for text in texts if len(text) > widest]
     kept = [text if len(text) <= widest else "" for text in texts] if long else texts
-    return np.array(kept, dtype=f"<U{max(widest, 1)}"), _misfit(name, TOO_LONG, long)
-
-
-def _settle_charges(columns: dict[str, NDArray[Any]]) -> tuple[Misfit, ...]:
-    """Give the total charge, by whatever names it is known, its one name; what cannot be it keeps its own."""
-    names = sorted((name for name in columns if _charge_rank(name) is not None), key=lambda n: _charge_rank(n) or 0)
-    total: NDArray[Any] | None = None
-    misfits: tuple[Misfit, ...] = ()
-    for name in names:
-        values = columns[name]
-        wrong = _no_charges(values)
-        if wrong.any() and (name != TOTAL_CHARGE or values.ndim > 1):
-            misfits += _misfit(name, NO_TOTAL_CHARGE, values[wrong].tolist())
-            if name == TOTAL_CHARGE:
-                del columns[name]
-            continue
-        misfits += _misfit(name, NO_NUMBER, values[wrong].tolist())
-        values = np.where(wrong, np.nan, values)
-        if total is None:
-            total = values.astype(np.float64)
-        against = ~np.isnan(total) & ~np.isnan(values) & (total != values)
-        total = np.where(np.isnan(total), values, total)
-        misfits += _misfit(name, CONTRADICTION, values[against].astype(np.int64).tolist())
-        if not against.any():
-            del columns[name]
-    if total is not None:
-        columns[TOTAL_CHARGE] = total if np.isnan(total).any() else total.astype(np.int64)
-    return misfits
-
-
-def _charge_rank(name: str) -> int | None:
-    """The place of a name among those of the total charge."""
-    plain = re.sub(r"[\W_]+", "", name).lower()
-    return _CHARGE_NAMES.index(plain) if plain in _CHARGE_NAMES else None
-
-
-def _no_charges(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which known values [M] cannot be the charge of a molecule."""
-    if values.ndim > 1 or values.dtype.kind not in "if":
-        return np.array([str(value) != "" for value in values])
-    return ~np.isnan(values) & ((values != np.round(values)) | (np.abs(values) >= _LARGEST_CHARGE))
-
-
-def _misfit(name: str, reason: str, cells: Sequence[object]) -> tuple[Misfit, ...]:
-    return (Misfit(name, reason, len(cells), _shown(cells[0])),) if cells else ()
-
-
-def _shown(cell: object) -> str:
-    text = " ".join(str(cell)[:200].split())
-    return f"'{text[:40]}…'" if len(text) > 40 else f"'{text}'"
+    return np.array(kept, dtype=f"<U{max(widest, 1)}"), misfit(name, TOO_LONG, long)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.columns import Misfit, Text
+from ead_core.data.columns import Text
+from ead_core.data.misfits import Misfit
 from ead_core.data.numerals import parse_float, parse_number
 from ead_core.errors import DataError
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import rdBase
 
+from ead_core.common.files import check_writable
 from ead_core.data.gdb9 import read_exclusions
 from ead_core.data.names import fitting_names, renaming_notes
 from ead_core.data.parquet import write_parquet
@@ -21,7 +22,6 @@ from ead_core.data.sources import molecule_files
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.data.xyz_writer import write_xyz
 from ead_core.errors import DataError, OutputError
-from ead_core.files import check_writable
 
 Progress = Callable[[int], None]
 

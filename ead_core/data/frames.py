@@ -6,9 +6,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ead_core.common.parquet_files import readable_parquet
 from ead_core.data.seal import check_seal
 from ead_core.errors import DataError
-from ead_core.parquet_files import readable_parquet
 
 
 def read_frame(source: Path | str) -> pd.DataFrame:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ead_core.common.sealed import read_sealed, write_sealed
 from ead_core.data.labels import Labels
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DamagedFileError, one_line
-from ead_core.sealed import read_sealed, write_sealed
 
 FORMAT = "ead-prior-1"
 MOST_ROWS = 20_000

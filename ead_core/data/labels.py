@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.config.sections import ConditioningConfig
 from ead_core.data.columns import fit_cell
 from ead_core.data.properties import counted_element, property_values
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
-from ead_core.sections import ConditioningConfig
 
 Labels = Mapping[str, NDArray[np.float64]]  # [M] by property, in border units, NaN where unknown
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ead_core.data.columns import Misfit
+from ead_core.data.misfits import Misfit
 from ead_core.data.records import ReadReport, Skipped
 from ead_core.errors import note
 

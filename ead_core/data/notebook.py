@@ -5,9 +5,9 @@ import html
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from ead_core.data.molecule import Molecule
+from ead_core.chemistry.identity import identify
+from ead_core.chemistry.molecule import Molecule
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.identity import identify
 
 SHOWN = 8  # molecules; a drawing takes some milliseconds
 _PROPERTIES = 6  # columns beside those of every set

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.containers import StoredArray, open_arrays
+from ead_core.common.containers import StoredArray, open_arrays
 from ead_core.data.records import Named, Skipped
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.data.tables import listed, table_properties, whole_or_zero

@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ead_core.containers import check_growth
-from ead_core.data.columns import NO_SCALAR, Misfit
+from ead_core.common.containers import check_growth
+from ead_core.common.files import write_aside
+from ead_core.common.limits import TEXTS
+from ead_core.common.parquet_files import open_table, readable_parquet
+from ead_core.data.misfits import NO_SCALAR, Misfit
 from ead_core.data.records import Named, Skipped
 from ead_core.data.seal import BLANK, KEY, check_seal, seal
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tables import listed, table_properties, whole_or_zero
 from ead_core.errors import DataError
-from ead_core.files import write_aside
-from ead_core.limits import TEXTS
-from ead_core.parquet_files import open_table, readable_parquet
 
 _CORE = ("elements", "positions")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")

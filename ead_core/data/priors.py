@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ead_core.common.noise import Stream, uniform
 from ead_core.data.dataset import Statistics
 from ead_core.errors import ConfigError
-from ead_core.noise import Stream, uniform
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.records import HEAVIEST
+from ead_core.chemistry.elements import HEAVIEST, element_symbol
 from ead_core.data.store import MoleculeSet
-from ead_core.elements import element_symbol
 from ead_core.errors import DataError
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from rdkit import rdBase
 
+from ead_core.common.limits import NAME
 from ead_core.data.archives import archive_of, members
 from ead_core.data.npz_stream import npz_batches
 from ead_core.data.parquet import load_parquet, molecules_of, parquet_batches
@@ -17,7 +18,6 @@ from ead_core.data.sources import TEXTS, kind_of, preferred, tell_left
 from ead_core.data.texts import natural_key, open_text, text_lines
 from ead_core.data.xyz import unparsed_xyz
 from ead_core.errors import DataError
-from ead_core.limits import NAME
 
 Parse = Callable[[], Named]
 T = TypeVar("T")

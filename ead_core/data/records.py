@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.columns import Misfit, make_columns
+from ead_core.chemistry.elements import HEAVIEST
+from ead_core.data.columns import make_columns
+from ead_core.data.misfits import Misfit
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.errors import DataError
 
 Property = float | int | str
 
-HEAVIEST = 118  # the last element of the periodic table
 RESERVED = (*CORE_ARRAYS, "elements", "file", "allow_pickle")  # names that the stores use themselves
 
 

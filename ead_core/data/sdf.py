@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from rdkit import Chem, rdBase
 
-from ead_core.data.columns import CONTRADICTION, TOTAL_CHARGE, Misfit, known_name
+from ead_core.chemistry.electrons import TOTAL_CHARGE
+from ead_core.common.limits import RECORD
+from ead_core.data.columns import known_name
 from ead_core.data.drawings import is_drawing
+from ead_core.data.misfits import Misfit
 from ead_core.data.numerals import parse_number
 from ead_core.data.records import Property, Record, Unparsed, attempt
 from ead_core.data.texts import too_long
+from ead_core.data.total_charges import CONTRADICTION
 from ead_core.errors import DataError
-from ead_core.limits import RECORD
 
 _END = "$$$$"
 _FIELD = re.compile(r">[^<]*<(.*)>")

@@ -17,11 +17,11 @@ from typing import NamedTuple, TextIO
 import numpy as np
 from rdkit import Chem, rdBase
 
-from ead_core.data.molecule import Molecule
+from ead_core.chemistry.identity import Identity, denotes, identify, kekulised
+from ead_core.chemistry.molecule import Molecule
+from ead_core.common.files import write_aside
 from ead_core.data.names import fitting_names, renaming_notes
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.identity import Identity, denotes, identify, kekulised
-from ead_core.files import write_aside
 
 _END = "$$$$"
 _WIDEST = 9999.0  # Å, of a coordinate in V2000's ten columns

@@ -12,11 +12,11 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.containers import load_arrays
+from ead_core.chemistry.molecule import Molecule
+from ead_core.common.containers import load_arrays
+from ead_core.common.files import write_aside
 from ead_core.data.columns import are_integers, join_columns
-from ead_core.data.molecule import Molecule
 from ead_core.errors import DataError, note
-from ead_core.files import write_aside
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
 

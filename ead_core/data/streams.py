@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rdkit import rdBase
 
-from ead_core.data.molecule import Molecule
+from ead_core.chemistry.molecule import Molecule
 from ead_core.data.readers import is_text, table_batches, unparsed_records
 from ead_core.data.records import Named, ReadReport, Unparsed, assemble, screen
 from ead_core.data.sources import molecule_files

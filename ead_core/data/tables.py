@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.data.columns import NO_SCALAR, Misfit, make_columns
+from ead_core.common.limits import NAME
+from ead_core.data.columns import make_columns
+from ead_core.data.misfits import NO_SCALAR, Misfit
 from ead_core.data.records import property_name
-from ead_core.limits import NAME
 
 _SHOWN = 20  # names in a sentence
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ead_core.common.limits import DOCUMENT
+from ead_core.common.parquet_files import open_table
 from ead_core.data.numerals import parse_number
 from ead_core.data.parquet import is_row_label, values_of
 from ead_core.data.properties import count_name, parse_formula
@@ -16,8 +18,6 @@ from ead_core.data.tables import listed
 from ead_core.data.targets import OPEN, TargetError, Targets, parse_targets
 from ead_core.data.texts import at_most, open_text
 from ead_core.errors import DataError, one_line
-from ead_core.limits import DOCUMENT
-from ead_core.parquet_files import open_table
 
 SIZE_COLUMN = "num_atoms"
 EXTENSIONS = (".parquet", ".csv")

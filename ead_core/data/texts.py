@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from ead_core.common.limits import ALWAYS, DOCUMENT, GROWTH, LINE, RECORD, MiB
 from ead_core.errors import DataError, one_line
-from ead_core.limits import ALWAYS, DOCUMENT, GROWTH, LINE, RECORD, MiB
 
 UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 PACKINGS: dict[str, Callable[[IO[bytes]], Any]] = {

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.chemistry.elements import HEAVIEST, atomic_number
+from ead_core.common.limits import RECORD
 from ead_core.data.columns import known_name
 from ead_core.data.extxyz import PLAIN, Layout, layout_of, parse_comment, periodic_cell
 from ead_core.data.gdb9 import GDB9_MARK, gdb9_properties
 from ead_core.data.numerals import parse_float
-from ead_core.data.records import HEAVIEST, Record, Unparsed, attempt
+from ead_core.data.records import Record, Unparsed, attempt
 from ead_core.data.texts import too_long
-from ead_core.elements import atomic_number
 from ead_core.errors import DataError
-from ead_core.limits import RECORD
 
 _COUNT = re.compile(r"\s*[0-9]{1,9}\s*")
 _FEW = 3  # atoms whose numbers may well be 1, 2, 3

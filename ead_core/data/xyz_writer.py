@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ead_core.chemistry.elements import element_symbol
+from ead_core.common.files import write_aside
 from ead_core.data.names import fitting_names, renaming_notes
 from ead_core.data.store import MoleculeSet
-from ead_core.elements import element_symbol
-from ead_core.files import write_aside
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.:/()#@+-]*")
 _LINE_BREAKS = re.compile("[\x85\u2028\u2029]")  # to Python, beside those that JSON escapes

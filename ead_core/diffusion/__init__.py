@@ -1,1 +1,1 @@
-"""The diffusion process with a noise level per atom: schedule, corruption, loss, posterior, policy, sampler."""
+"""The mathematics: noise schedules, gauges, corruption, moves, and policies that decide which atoms move."""

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ead_core.data.tensors import about, centre, centre_state
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import about, centre, centre_state
 
 
 class Gauge(Protocol):

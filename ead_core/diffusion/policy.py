@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ead_core.common.noise import Stream, uniform
 from ead_core.diffusion.convergence import CONVERGENCE
-from ead_core.noise import Stream, uniform
 
 
 @dataclass(frozen=True)

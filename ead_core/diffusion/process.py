@@ -11,7 +11,7 @@ from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import Moves
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
-from ead_core.precision import DenoiserFunction
+from ead_core.networks.precision import DenoiserFunction
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Is a set of 3D molecules good? Measures per molecule, and one card of the whole."""
+"""How good molecules are, and how close to those of a reference: protocols, parts, cards."""

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ead_core.documents import read_json
+from ead_core.common.documents import read_json
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.chemistry.usual import USUAL, ValencyTable
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.usual import USUAL, ValencyTable
 
 Row = dict[str, Any]
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ead_core.evaluation.identity import without_stereo
-from ead_core.parquet_files import open_table, readable_parquet
+from ead_core.chemistry.identity import without_stereo
+from ead_core.common.parquet_files import open_table, readable_parquet
 
 Progress = Callable[[int], object]
 

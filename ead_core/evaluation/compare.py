@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.common.intervals import Interval, independent_difference, paired_difference
 from ead_core.errors import DataError
 from ead_core.evaluation.card import TITLES, Card
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.figure import Figure
 from ead_core.evaluation.report import CARD
 from ead_core.evaluation.table import TABLE
-from ead_core.metrics.intervals import Interval, independent_difference, paired_difference
 
 FLAGS = {  # figures that are shares of molecules, and the columns behind them
     "molecule_stability": "stable",

@@ -17,9 +17,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from ead_core.common.processes import end_with_parent
 from ead_core.errors import one_line
 from ead_core.evaluation.chunk import Chunk
-from ead_core.processes import end_with_parent
 
 SECONDS = 60.0  # for one molecule; a drug takes four of them with PoseBusters' full checks
 _TOO_LONG = 1  # exit code of a process whose molecule took too long

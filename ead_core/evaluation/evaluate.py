@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ead_core.common.markdown import printable
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card, make_card
 from ead_core.evaluation.chunk import Row
@@ -15,7 +16,6 @@ from ead_core.evaluation.report import write_report
 from ead_core.evaluation.run import Plan, measure_files
 from ead_core.evaluation.table import TABLE
 from ead_core.evaluation.tally import Tally
-from ead_core.markdown import printable
 
 
 def check_parts(parts: Collection[str]) -> None:

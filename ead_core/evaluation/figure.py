@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.common.intervals import Interval, distinct_interval, mean_interval, median_interval, wilson
 from ead_core.evaluation.columns import Columns
-from ead_core.metrics.intervals import Interval, distinct_interval, mean_interval, median_interval, wilson
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,21 @@ from typing import Any
 
 from rdkit import Chem
 
+from ead_core.chemistry.elements import element_symbol, hill_formula
+from ead_core.chemistry.identity import smiles_of
+from ead_core.chemistry.perception import PerceptionError, perceive
+from ead_core.chemistry.valency import in_ions, unusual_atoms, valencies
 from ead_core.data.columns import fit_cell
-from ead_core.data.electrons import even_electrons, net_charge, net_charges
+from ead_core.data.electrons import even_electrons, net_charges
 from ead_core.data.store import MoleculeSet
-from ead_core.elements import element_symbol, hill_formula
 from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
 from ead_core.evaluation.contained import time_limit
 from ead_core.evaluation.druglike import druglike
-from ead_core.evaluation.identity import smiles_of
-from ead_core.evaluation.perception import PerceptionError, perceive
 from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
+from ead_core.evaluation.smiles import assess
 from ead_core.evaluation.strain import relax
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.valency import in_ions, unusual_atoms, valencies
-from ead_core.metrics.chemistry import assess
 
 CARRIED: dict[str, type[int] | type[float] | type[str]] = {  # properties that the table keeps, as far as they fit
     **dict.fromkeys(("id", "seed", "index", "best_of"), int),
@@ -90,7 +90,7 @@ def _add_stages(found: Measured, chunk: Chunk, measures: Measures, stages: Seque
     for index, row in enumerate(found.rows):
         with time_limit(measures.seconds):
             try:
-                mol = perceive(*chunk.molecules.molecule(index), net_charge(chunk.molecules, index))
+                mol = perceive(*chunk.molecules.molecule(index), chunk.molecules[index].total_charge)
             except PerceptionError as error:
                 row.update({"perceived": False, "reason": str(error), "strict_valid": False})
                 continue

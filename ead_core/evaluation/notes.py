@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from ead_core.elements import atomic_number
+from ead_core.chemistry.bonds import PUBLISHED_ELEMENTS
+from ead_core.chemistry.elements import atomic_number
+from ead_core.chemistry.missing_atoms import NO_HYDROGENS
+from ead_core.chemistry.reasons import UNKNOWN_ELEMENT
 from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.frechet import frechet_note
-from ead_core.evaluation.missing_atoms import NO_HYDROGENS
-from ead_core.evaluation.reasons import UNKNOWN_ELEMENT
 from ead_core.evaluation.tally import Tally
-from ead_core.metrics.bonds import PUBLISHED_ELEMENTS
 
 
 def notes(columns: Columns, tally: Tally, parts: Collection[str], reference: Tally | None) -> list[str]:

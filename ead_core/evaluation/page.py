@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
-from ead_core.data.molecule import Molecule
+from ead_core.chemistry.identity import identify
+from ead_core.chemistry.molecule import Molecule
 from ead_core.data.streams import molecules_at
 from ead_core.evaluation.card import TITLES, Card, coverage
 from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.identity import identify
 from ead_core.evaluation.plots import distributions
 from ead_core.evaluation.tally import Tally
-from ead_core.viewer.template import as_data, write_filled_page
+from ead_core.pictures.template import as_data, write_filled_page
 
 SHOWN = 6  # molecules at either end
 

@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from ead_core.common.intervals import pooled_bootstrap
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.figure import Figure, Section, distinct, medians, share
-from ead_core.metrics.intervals import pooled_bootstrap
 
 _ENERGIES = {
     "strain": ("force-field strain, median", "kcal/mol"),

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from ead_core.common.files import user_cache
 from ead_core.errors import DataError
 from ead_core.evaluation.columns import Columns, Progress
 from ead_core.evaluation.frechet import activations
@@ -16,7 +17,6 @@ from ead_core.evaluation.scaffolds import Scaffolds
 from ead_core.evaluation.table import TABLE, TALLY, settings_key
 from ead_core.evaluation.tally import COUNTS, Tally
 from ead_core.evaluation.worth import scaffold_counts
-from ead_core.files import user_cache
 
 BUNDLED = Path(__file__).parent / "references"
 

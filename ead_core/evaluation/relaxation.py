@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from ead_core.cpu import available_cores
-from ead_core.data.electrons import net_charge
+from ead_core.chemistry.perception import PerceptionError, perceive
+from ead_core.common.cpu import available_cores
 from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.store import MoleculeSet
@@ -21,7 +21,6 @@ from ead_core.errors import DataError
 from ead_core.evaluation.chunk import UNREADABLE, Chunk, Row
 from ead_core.evaluation.contained import SECONDS, done_apart, time_limit
 from ead_core.evaluation.measure import carried
-from ead_core.evaluation.perception import PerceptionError, perceive
 from ead_core.evaluation.strain import Relaxed, relax
 
 FORCE_FIELD, GFN2 = "mmff", "gfn2"
@@ -65,7 +64,7 @@ def relax_chunk(chunk: Chunk, method: str, seconds: float) -> list[Moved]:
     found = []
     for index in range(len(chunk)):
         with time_limit(seconds):
-            found.append(_moved(*chunk.molecules.molecule(index), net_charge(chunk.molecules, index), method))
+            found.append(_moved(*chunk.molecules.molecule(index), chunk.molecules[index].total_charge, method))
     return found
 
 

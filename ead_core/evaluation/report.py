@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ead_core.common.files import write_aside
+from ead_core.common.markdown import as_text, table
 from ead_core.evaluation.card import TITLES, Card, coverage
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.page import write_page
 from ead_core.evaluation.tally import Tally
-from ead_core.files import write_aside
-from ead_core.markdown import as_text, table
 
 CARD, TEXT, PAGE = "card.json", "card.md", "card.html"
 _MOST_PATTERNS = 15  # in the document

@@ -11,7 +11,9 @@ import numpy as np
 import rdkit
 from numpy.typing import NDArray
 
-from ead_core.cpu import available_cores
+from ead_core.chemistry.usual import ValencyTable
+from ead_core.chemistry.valency import usual_valencies
+from ead_core.common.cpu import available_cores
 from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.sources import molecule_files
@@ -22,8 +24,6 @@ from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.usual import ValencyTable
-from ead_core.evaluation.valency import usual_valencies
 
 MEASURES_VERSION = 3  # raised when the same molecule gets another row, so that nothing old is taken for new
 DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")

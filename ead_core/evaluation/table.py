@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ead_core.common.files import write_aside
 from ead_core.evaluation.chunk import Row
 from ead_core.evaluation.tally import Tally
-from ead_core.files import write_aside
 
 TABLE, TALLY = "per_molecule.parquet", "tally.npz"
 _COLUMNS = {

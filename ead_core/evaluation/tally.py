@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ead_core.containers import load_arrays
-from ead_core.documents import parse_json
+from ead_core.chemistry.valency import ValencyCounts
+from ead_core.common.containers import load_arrays
+from ead_core.common.documents import parse_json
+from ead_core.common.files import write_aside
 from ead_core.errors import DataError
 from ead_core.evaluation.moments import Moments
 from ead_core.evaluation.scaffolds import Scaffolds
 from ead_core.evaluation.shapes import BINS, Shapes, add_shapes
-from ead_core.evaluation.valency import ValencyCounts
-from ead_core.files import write_aside
 
 VERSION = 2
 READABLE = (1, VERSION)  # the first had neither scaffolds nor activations

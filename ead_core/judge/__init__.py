@@ -1,1 +1,1 @@
-"""Telling the properties of finished molecules, and whether they are those that were asked for."""
+"""Whether molecules have the properties asked for, and which of several candidates comes closest."""

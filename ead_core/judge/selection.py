@@ -13,15 +13,15 @@ Legend: M molecules, N candidates for each.
 import numpy as np
 from numpy.typing import NDArray
 
+from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data.electrons import even_electrons
 from ead_core.data.properties import count_atoms, counted_element
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError
-from ead_core.diffusion.conditions import targets_of
 from ead_core.errors import ConfigError
-from ead_core.judge.judge import Judge, predict
-from ead_core.metrics.chemistry import smiles_of
-from ead_core.training.checkpoint import Checkpoint
+from ead_core.evaluation.smiles import smiles_of
+from ead_core.prediction.judge import Judge, predict
+from ead_core.sampling.conditions import targets_of
 
 SELECTED_BY, BEST_OF = "selected_by", "best_of"
 

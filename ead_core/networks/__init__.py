@@ -1,1 +1,1 @@
-"""Networks that predict noise: EDM's EGNN, its better conditioned variant, and the per-atom-time denoiser."""
+"""Equivariant networks, the denoiser and the predictor built on them, and their compiled operations."""

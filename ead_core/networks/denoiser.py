@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ead_core.config import NetworkConfig
-from ead_core.molecules import centre
+from ead_core.data.tensors import centre
 from ead_core.networks.egnn import Egnn
 from ead_core.networks.egnn_rbf import EgnnRbf
 from ead_core.networks.egnn_vector import EgnnVector

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, silu
 
-from ead_core.networks.native_edges import native_edge_network, native_suits
+from ead_core.networks.native.edges import native_edge_network, native_suits
+from ead_core.networks.precision import halved
 from ead_core.networks.radial import radial_basis, radial_basis_backward
-from ead_core.precision import halved
 
 silu_backward = torch.ops.aten.silu_backward
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
-from ead_core.precision import exactly
+from ead_core.networks.precision import exactly
 
 COORDS_RANGE = 15.0  # the released code passes the undivided range to every block
 

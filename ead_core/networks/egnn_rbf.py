@@ -14,11 +14,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ead_core.molecules import ONE_HOT_SCALE
+from ead_core.data.tensors import ONE_HOT_SCALE
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
+from ead_core.networks.precision import exactly
 from ead_core.networks.radial import RADIAL_BASIS
-from ead_core.precision import exactly
 
 TIME_FREQUENCIES = 8
 

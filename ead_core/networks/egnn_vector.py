@@ -12,12 +12,12 @@ functions.
 import torch
 from torch import Tensor, nn
 
-from ead_core.molecules import ONE_HOT_SCALE
+from ead_core.data.tensors import ONE_HOT_SCALE
 from ead_core.networks.egnn_rbf import TIME_FREQUENCIES, EdgeBlock, fourier_features, length, update_network
 from ead_core.networks.pairs import Pairs
+from ead_core.networks.precision import exactly
 from ead_core.networks.radial import RADIAL_BASIS
 from ead_core.networks.vector_edges import vector_edge_network
-from ead_core.precision import exactly
 
 LONGEST = 5.0  # Å; what a block sees of a vector is bounded, else blocks could multiply their errors without end
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ead_core.networks.edges import EdgeWeights, edge_network
-from ead_core.networks.native_vector_edges import native_suits, native_vector_edges
+from ead_core.networks.native.vector_edges import native_suits, native_vector_edges
 from ead_core.networks.pairs import Pairs
+from ead_core.networks.precision import exactly, halved
 from ead_core.networks.radial import RADIAL_BASIS
-from ead_core.precision import exactly, halved
 
 PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
 

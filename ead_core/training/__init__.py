@@ -1,1 +1,1 @@
-"""Training: the loop, the moving average, and checkpoints."""
+"""From a recipe and data to a checkpoint."""

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ead_core.checkpoints.checkpoint import save_recipe, save_weights
+from ead_core.common.locks import only_writer
 from ead_core.config import Config
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import Statistics
@@ -18,8 +20,6 @@ from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.context import encode
 from ead_core.errors import DataError, TrainingError
-from ead_core.locks import only_writer
-from ead_core.training.checkpoint import save_recipe, save_weights
 from ead_core.training.interrupt import stop_on_signal
 from ead_core.training.monitor import Clock
 from ead_core.training.parallel import Workers

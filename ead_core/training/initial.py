@@ -7,11 +7,11 @@ context channels of a conditional model, and the type of a dummy, which is the f
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
+from ead_core.data.tensors import AtomTypes
 from ead_core.errors import CheckpointError
-from ead_core.molecules import AtomTypes
-from ead_core.training.checkpoint import Checkpoint, load_checkpoint
 
 EMBED, READOUT = "network.embed", "network.readout"  # first and last layer of every network
 

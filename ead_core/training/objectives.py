@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from ead_core.config import Config
+from ead_core.data.tensors import AtomTypes, MoleculeBatch, about
 from ead_core.diffusion.context import hide
 from ead_core.diffusion.corruption import corrupt, draw_levels
-from ead_core.diffusion.fragments import draw_held
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
+from ead_core.diffusion.held_parts import draw_held
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import AtomTypes, MoleculeBatch, about
-from ead_core.precision import DenoiserFunction, weight_type
+from ead_core.networks.precision import DenoiserFunction, weight_type
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from ead_core.checkpoints.checkpoint import CONFIG, STATISTICS
+from ead_core.common.documents import read_json
+from ead_core.common.files import holds_files, write_aside
+from ead_core.common.sealed import read_sealed, seal
+from ead_core.common.strict_yaml import parse_yaml
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
-from ead_core.documents import read_json
 from ead_core.errors import CheckpointError, DamagedFileError, EADError, one_line
-from ead_core.files import holds_files, write_aside
-from ead_core.sealed import read_sealed, seal
-from ead_core.strict_yaml import parse_yaml
-from ead_core.training.checkpoint import CONFIG, STATISTICS
 
 if TYPE_CHECKING:
     from ead_core.training.trainer import Trainer

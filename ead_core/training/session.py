@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.config import Config
 from ead_core.data.dataset import (
     Statistics,
@@ -18,13 +19,12 @@ from ead_core.data.labels import labels_of
 from ead_core.data.losses import Losses
 from ead_core.data.properties import implausible
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.generation import sample
+from ead_core.data.tensors import AtomTypes
 from ead_core.errors import note
-from ead_core.metrics.stability import stability
-from ead_core.molecules import AtomTypes
+from ead_core.evaluation.stability import stability
 from ead_core.networks.denoiser import Denoiser
-from ead_core.pictures import draw_molecules
-from ead_core.training.checkpoint import Checkpoint
+from ead_core.pictures.molecules import draw_molecules
+from ead_core.sampling.generation import sample
 from ead_core.training.fit import Evaluate
 from ead_core.training.parallel import Workers
 
@@ -74,7 +74,7 @@ def evaluation(config: Config, session: Session, directory: Path | None) -> Eval
     """
     if config.training.objective == "denoise":
         return quality_check(config, session.statistics, directory)
-    from ead_core.judge.training import calibration_check
+    from ead_core.training.calibrating import calibration_check
 
     return calibration_check(config, session.statistics, session.valid, session.test, directory)
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ead_core.checkpoints.checkpoint import new_network, vocabulary
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
-from ead_core.molecules import AtomTypes, MoleculeBatch
+from ead_core.data.tensors import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
+from ead_core.networks.precision import DenoiserFunction, computed, weight_type
 from ead_core.networks.predictor import Predictor
-from ead_core.precision import DenoiserFunction, computed, weight_type
-from ead_core.training.checkpoint import new_network, vocabulary
 from ead_core.training.ema import Ema
 from ead_core.training.initial import initial_weights
 from ead_core.training.monitor import LossWindow

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ead_platform.addresses import accept_addresses
-from ead_platform.cluster import actors_that_fit, expect_cluster, ray_session, require_cpus
-from ead_platform.generation import Plan
-from ead_platform.generation_report import GenerationConsole
-from ead_platform.settings import Settings
-from ead_platform.shards import ShardFolder
+from ead_platform.cluster.session import actors_that_fit, expect_cluster, ray_session, require_cpus
+from ead_platform.cluster.settings import Settings
+from ead_platform.generation.report import GenerationConsole
+from ead_platform.generation.run import Plan
+from ead_platform.generation.shards import ShardFolder
+from ead_platform.registry.addresses import accept_addresses
 
-from ead_core.cli import BEYOND_TRAINING, sampler_settings
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.cli.main import BEYOND_TRAINING, sampler_settings
 from ead_core.config import parse_overrides, read_mapping
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
-from ead_core.diffusion.conditions import warnings_before
-from ead_core.diffusion.requests import sampler_config
 from ead_core.errors import ConfigError, told_in_one_sentence
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.sampling.conditions import warnings_before
+from ead_core.sampling.requests import sampler_config
 
 app = typer.Typer(pretty_exceptions_enable=False)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ead_platform.addresses import accept_addresses
-from ead_platform.examination import Examiner, Resources
-from ead_platform.gate import load_gate
-from ead_platform.generation_report import resumable
-from ead_platform.promotion import Promotion
-from ead_platform.promotion_report import PromotionConsole
-from ead_platform.registry import REFUSED, Registry
-from ead_platform.settings import Settings
+from ead_platform.cluster.settings import Settings
+from ead_platform.generation.report import resumable
+from ead_platform.registry.addresses import accept_addresses
+from ead_platform.registry.examination import Examiner, Resources
+from ead_platform.registry.gate import load_gate
+from ead_platform.registry.promotion import Promotion
+from ead_platform.registry.promotion_report import PromotionConsole
+from ead_platform.registry.versions import REFUSED, Registry
 
 from ead_core.errors import ConfigError, told_in_one_sentence
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ead_platform.submission import follow, submit
+from ead_platform.cluster.submission import follow, submit
 
 from ead_core.errors import told_in_one_sentence
 

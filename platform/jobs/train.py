@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ead_platform.cluster import expect_cluster, ray_session
-from ead_platform.final_card import has_card, write_card
-from ead_platform.recipe import Recipe
-from ead_platform.reproduction import Original, find_original, judge, other_code, repeated
-from ead_platform.settings import Settings
-from ead_platform.store import open_store, where_to_compare
-from ead_platform.training import TrainingRun, only_training, require_capacity, require_same_run, require_storage
-from ead_platform.training_tracking import TrainingTracker
+from ead_platform.cluster.session import expect_cluster, ray_session
+from ead_platform.cluster.settings import Settings
+from ead_platform.tracking.store import open_store, where_to_compare
+from ead_platform.training.final_card import has_card, write_card
+from ead_platform.training.recipe import Recipe
+from ead_platform.training.reproduction import Original, find_original, judge, other_code, repeated
+from ead_platform.training.run import TrainingRun, only_training, require_capacity, require_same_run, require_storage
+from ead_platform.training.tracking import TrainingTracker
 from ray.train import TrainingFailedError
 
-from ead_core.console import TrainingBar
+from ead_core.cli.console import TrainingBar
 from ead_core.errors import ConfigError, one_line, told_in_one_sentence
 
 INTERRUPTED, FAILED = 130, 1

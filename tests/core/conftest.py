@@ -1,19 +1,30 @@
 """Synthetic molecules and the smallest useful recipe, for all tests that train, store or sample."""
 
+import functools
+import itertools
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
-from ead_core.cli import main
-from ead_core.config import Config
+from ead_core.checkpoints.checkpoint import new_denoiser, save_recipe, save_weights
+from ead_core.cli.main import main
+from ead_core.config import Config, NetworkConfig
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.properties import count_atoms
-from ead_core.data.store import MoleculeSet
-from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
+from ead_core.data.store import MoleculeSet, load_npz
+from ead_core.diffusion.grid import sampling_grid
+from ead_core.diffusion.policy import Synchronous
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.networks.denoiser import build_denoiser
 
 TINY = {
     "network.hidden_features": 8,
@@ -140,3 +151,131 @@ def ead(monkeypatch, capsys, tmp_path):
     yield ead
     torch.set_float32_matmul_precision(precision)
     torch.set_num_threads(threads)
+
+
+FEATURES = 5
+
+
+@pytest.fixture(scope="session")
+def denoiser():
+    """Exact for Gaussian data of width 0.5, disturbed by an untrained equivariant network: tame, yet every atom
+    depends on every other.
+    """
+    torch.manual_seed(0)
+    config = NetworkConfig(kind="egnn_rbf", hidden_features=16, layers=2, edge_features=8, vectors=2)
+    network = build_denoiser(config, FEATURES, 1000).double()
+    for parameter in network.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    network.requires_grad_(False)
+    schedule = NoiseSchedule(1000)
+
+    def predict(z, levels, mask):
+        alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (schedule.alpha, schedule.sigma))
+        disturbance = network.to(z.dtype)(z, levels, mask)
+        return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * disturbance
+
+    return predict
+
+
+@pytest.fixture
+def make_process(denoiser):
+    def make(policy=None, steps=60, pause_mode="repeat", decision="own_noise", function=None, kind="even", **more):
+        return Process(
+            denoiser=function or denoiser,
+            schedule=NoiseSchedule(1000),
+            grid=sampling_grid(1000, steps, kind),
+            policy=policy or Synchronous(),
+            pause_mode=pause_mode,
+            decision=decision,
+            **more,
+        )
+
+    return make
+
+
+NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
+TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
+
+
+def line(*distances):
+    """Points on a line with the given gaps."""
+    return [[x, 0, 0] for x in np.cumsum([0, *distances])]
+
+
+BY_HAND = {
+    "methane": ("CHHHH", [[0, 0, 0], *(1.09 * TETRAHEDRON)]),
+    "carbon dioxide": ("OCO", line(1.1617, 1.1617)),  # C≡O ends at 1.16
+    "hydrogen cyanide": ("HCN", line(1.07, 1.15)),
+    "acetylene": ("HCCH", line(1.06, 1.20, 1.06)),
+    "carbonyl fluoride": ("COFF", [[0, 0, 0], [0, 1.18, 0], [1.08, -0.75, 0], [-1.08, -0.75, 0]]),
+    "water": ("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]),
+    "ammonia": ("NHHH", [[0, 0, 0], [0.94, 0, -0.38], [-0.47, 0.81, -0.38], [-0.47, -0.81, -0.38]]),
+    "hydrogen": ("HH", line(0.74)),
+    "formaldehyde": ("COHH", [[0, 0, 0], [0, 1.2, 0], [0.94, -0.59, 0], [-0.94, -0.59, 0]]),
+    "diazene": ("NNHH", [[0, 0, 0], [1.25, 0, 0], [-0.35, 0.97, 0], [1.6, -0.97, 0]]),
+    "hydrogen peroxide": ("OOHH", [[0, 0, 0], [1.45, 0, 0], [-0.17, 0.95, 0], [1.62, -0.95, 0]]),
+    "nitrogen": ("NN", line(1.10)),
+    "fluorine": ("FF", line(1.42)),
+    "hypofluorous acid": ("HOF", [[-0.2, 0.95, 0], [0, 0, 0], [1.44, 0, 0]]),
+}
+
+
+def build(formula, positions):
+    return np.array([NUMBERS[symbol] for symbol in formula]), np.array(positions, dtype=np.float32)
+
+
+def join(*molecules, properties=None):
+    charges, positions = zip(*molecules, strict=True)
+    return MoleculeSet.from_lists(charges, positions, properties)
+
+
+@pytest.fixture
+def by_hand():
+    return {name: build(*molecule) for name, molecule in BY_HAND.items()}
+
+
+@pytest.fixture
+def shaken():
+    """Each molecule 30 times with growing noise, so that every rule decides both ways."""
+    rng = np.random.default_rng(3)
+    molecules = []
+    for amplitude in np.linspace(0, 0.3, 30):
+        for charges, positions in itertools.starmap(build, BY_HAND.values()):
+            molecules.append((charges, positions + amplitude * rng.normal(size=positions.shape)))
+    return join(*molecules)
+
+
+@pytest.fixture(scope="session")
+def qm9():
+    """QM9 in the canonical store, from the folder EAD_DATA or from beside the project."""
+    beside = Path(__file__).parents[2].parent / "shared" / "data"
+    path = Path(os.environ.get("EAD_DATA", beside)) / "qm9.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not at hand")
+    data = load_npz(path)
+    return MoleculeSet(data.num_atoms, data.charges, data.positions)
+
+
+@functools.cache
+def embed(smiles):
+    """Atomic numbers and positions."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert AllChem.EmbedMolecule(mol, randomSeed=7) == 0
+    AllChem.MMFFOptimizeMolecule(mol, maxIters=2000)
+    numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
+    return numbers, mol.GetConformer().GetPositions().astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    return embed
+
+
+@pytest.fixture(scope="session")
+def make_set():
+    def make(*smiles, **properties):
+        pairs = [embed(one) for one in smiles]
+        values = {name: np.array(column) for name, column in properties.items()}
+        return MoleculeSet.from_lists([z for z, _ in pairs], [x for _, x in pairs], values)
+
+    return make

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ead_core import evaluate, load_checkpoint, read_molecules, sample
-from ead_core.training.checkpoint import CARD, PRETRAINED, WEIGHTS
+from ead_core.checkpoints.checkpoint import CARD, PRETRAINED, WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = "qm9-small"

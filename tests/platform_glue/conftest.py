@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from ead_platform.settings import Settings
+from ead_platform.cluster.settings import Settings
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
+from ead_core.checkpoints.checkpoint import new_denoiser, save_recipe, save_weights
 from ead_core.config import Config, load_config
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import PropertyStatistics
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.training.checkpoint import new_denoiser, save_recipe, save_weights
 from ead_core.training.fit import fit
 from ead_core.training.progress import PROGRESS
 from ead_core.training.session import prepare

@@ -12,10 +12,10 @@ import grpc
 import pytest
 import ray
 from ead_platform import auth_token, knocking
-from ead_platform.auth_token import keep_token_private, stored_token
-from ead_platform.cluster import expect_cluster, join, start_private
-from ead_platform.knocking import require_cluster
-from ead_platform.settings import Settings
+from ead_platform.cluster.auth_token import keep_token_private, stored_token
+from ead_platform.cluster.knocking import require_cluster
+from ead_platform.cluster.session import expect_cluster, join, start_private
+from ead_platform.cluster.settings import Settings
 from ray._private import ray_constants, services
 from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
 
@@ -241,8 +241,8 @@ def test_a_program_refuses_an_address_at_its_start_but_not_inside_a_job(inside_j
 
 PRIVATE = """
 import psutil
-from ead_platform.cluster import ray_session
-from ead_platform.settings import Settings
+from ead_platform.cluster.session import ray_session
+from ead_platform.cluster.settings import Settings
 with ray_session(Settings.from_environment()):
     for member in (psutil.Process(), *psutil.Process().children(recursive=True)):
         for each in member.net_connections("inet"):

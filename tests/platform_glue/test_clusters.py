@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ead_platform.submission import RUNTIME_ENV
+from ead_platform.cluster.submission import RUNTIME_ENV
 from jsonschema import ValidationError
 from mlflow.cli import server as mlflow_server
 from ray._private.runtime_env.packaging import create_package

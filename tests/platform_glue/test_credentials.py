@@ -1,9 +1,9 @@
 """No password of an address reaches a message, whatever the address looks like and whoever writes the message."""
 
 import pytest
-from ead_platform.credentials import hide_credentials
-from ead_platform.settings import Settings
-from ead_platform.store import StoreError, open_store
+from ead_platform.cluster.credentials import hide_credentials
+from ead_platform.cluster.settings import Settings
+from ead_platform.tracking.store import StoreError, open_store
 
 
 @pytest.mark.parametrize(

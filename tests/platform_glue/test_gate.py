@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ead_platform.gate import METRICS, GateConfig, Outcomes, decide, load_gate
-from ead_platform.recipe import Recipe
+from ead_platform.registry.gate import METRICS, GateConfig, Outcomes, decide, load_gate
+from ead_platform.training.recipe import Recipe
 
+from ead_core.common.intervals import two_sided, wilson
 from ead_core.config import load_config
 from ead_core.errors import ConfigError
-from ead_core.metrics.intervals import two_sided, wilson
 
 OPEN = {"gain": {}, "floor": {}, "max_calls_ratio": 100}
 

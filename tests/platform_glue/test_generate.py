@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from ead_platform import cluster as cluster_module
-from ead_platform import generation
-from ead_platform.generation import Crew, GenerationError, Made, Plan
-from ead_platform.generation_report import GenerationConsole, duration
-from ead_platform.settings import Settings
-from ead_platform.shards import INDEX, ShardFolder, Task, shards_of
+from ead_platform.cluster import session as cluster_module
+from ead_platform.cluster.settings import Settings
+from ead_platform.generation import run as generation
+from ead_platform.generation.report import GenerationConsole, duration
+from ead_platform.generation.run import Crew, GenerationError, Made, Plan
+from ead_platform.generation.shards import INDEX, ShardFolder, Task, shards_of
 from ray.exceptions import ActorDiedError
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.chemistry.identity import perceived_smiles
+from ead_core.common.cpu import tune_cpu
 from ead_core.config import SamplerConfig
-from ead_core.cpu import tune_cpu
 from ead_core.data.formats import encode_molecules
 from ead_core.data.parquet import load_parquet
-from ead_core.diffusion.generation import sample
 from ead_core.errors import ConfigError, EADError
-from ead_core.evaluation.identity import perceived_smiles
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.sampling.generation import sample
 
 pytestmark = pytest.mark.ray
 

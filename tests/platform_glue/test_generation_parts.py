@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ead_platform.generation import PARQUET, SDF, Plan, ShardMaker, shard_molecules
-from ead_platform.generation_report import GenerationConsole
-from ead_platform.shards import ShardFolder, Task, shards_of
-from ead_platform.training import PUBLISHED
+from ead_platform.generation.report import GenerationConsole
+from ead_platform.generation.run import PARQUET, SDF, Plan, ShardMaker, shard_molecules
+from ead_platform.generation.shards import ShardFolder, Task, shards_of
+from ead_platform.training.run import PUBLISHED
 
+from ead_core.checkpoints.checkpoint import PRIOR, load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.frames import read_frame
 from ead_core.data.parquet import load_parquet, parquet_entries
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.generation import sample
 from ead_core.errors import EADError, OutputError
-from ead_core.training.checkpoint import PRIOR, load_checkpoint
+from ead_core.sampling.generation import sample
 
 SYNCHRONOUS = SamplerConfig(policy="synchronous")
 TARGETS = Targets.of({"gap": (5000, 7000), "atoms_C": 2})

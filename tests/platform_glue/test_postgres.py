@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ead_platform.provenance import DATA_TAG
-from ead_platform.recipe import Recipe
-from ead_platform.reproduction import find_original
-from ead_platform.settings import Settings
-from ead_platform.store import open_store
-from ead_platform.sweep_tracking import SweepTracker
-from ead_platform.training_tracking import TrainingTracker
+from ead_platform.cluster.settings import Settings
+from ead_platform.sweep.tracking import SweepTracker
+from ead_platform.tracking.provenance import DATA_TAG
+from ead_platform.tracking.store import open_store
+from ead_platform.training.recipe import Recipe
+from ead_platform.training.reproduction import find_original
+from ead_platform.training.tracking import TrainingTracker
 
 from ead_core.errors import EADError
 

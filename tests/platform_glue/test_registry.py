@@ -12,22 +12,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ead_platform.examination import Examined
-from ead_platform.gate import METRICS, GateConfig, Outcomes
-from ead_platform.packing import identity_of
-from ead_platform.promotion import EVIDENCE, Promotion
-from ead_platform.recipe import Recipe
-from ead_platform.registry import PROMOTED, REFUSED, ROLLED_BACK, Evidence, Move, Registry, before, find_run
-from ead_platform.resolver import fetched, local_folder, pinned
-from ead_platform.settings import Settings
-from ead_platform.store import StoreError
+from ead_platform.cluster.settings import Settings
+from ead_platform.registry.examination import Examined
+from ead_platform.registry.gate import METRICS, GateConfig, Outcomes
+from ead_platform.registry.packing import identity_of
+from ead_platform.registry.promotion import EVIDENCE, Promotion
+from ead_platform.registry.resolver import fetched, local_folder, pinned
+from ead_platform.registry.versions import PROMOTED, REFUSED, ROLLED_BACK, Evidence, Move, Registry, before, find_run
+from ead_platform.tracking.store import StoreError
+from ead_platform.training.recipe import Recipe
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from ead_core.diffusion.generation import sample
+from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser, save_recipe, save_weights
 from ead_core.errors import CheckpointError, ConfigError, EADError
 from ead_core.evaluation.card import Card
-from ead_core.training.checkpoint import load_checkpoint, new_denoiser, save_recipe, save_weights
+from ead_core.sampling.generation import sample
 from serve.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from ead_platform.provenance import DATA_TAG, about_session, machine
-from ead_platform.recipe import Recipe
-from ead_platform.reproduction import ROUNDING, find_original, judge, other_code, repeated
-from ead_platform.store import open_store
-from ead_platform.training_tracking import TrainingTracker
+from ead_platform.tracking.provenance import DATA_TAG, about_session, machine
+from ead_platform.tracking.store import open_store
+from ead_platform.training.recipe import Recipe
+from ead_platform.training.reproduction import ROUNDING, find_original, judge, other_code, repeated
+from ead_platform.training.tracking import TrainingTracker
 from safetensors.torch import save_file
 
 from ead_core.data.store import MoleculeSet, save_npz

@@ -14,10 +14,10 @@ import ray
 import requests
 from ray import cloudpickle, serve
 
+from ead_core.chemistry.elements import element_symbol
+from ead_core.chemistry.identity import perceived_smiles
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import load_npz
-from ead_core.elements import element_symbol
-from ead_core.evaluation.identity import perceived_smiles
 from serve.app import build, compose
 from serve.model import Sampling
 from serve.replies import FAILED

@@ -282,7 +282,7 @@ def test_two_thousand_unfinished_bodies_of_one_client_keep_nobody_waiting(settin
 
 
 def test_a_small_request_is_answered_while_giants_go_on(settings, monkeypatch):
-    monkeypatch.setattr("ead_core.diffusion.engine.TURN", 64)
+    monkeypatch.setattr("ead_core.sampling.engine.TURN", 64)
     settings = settings.model_copy(update={"batch_molecules": 4, "max_network_calls": 5000})
     slow = {
         "sampler.policy": "random",

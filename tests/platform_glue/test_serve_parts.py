@@ -18,18 +18,18 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from rdkit import Chem
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data import priors
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
-from ead_core.diffusion.build import build_process
-from ead_core.diffusion.generation import complete, fulfil, sample
+from ead_core.data.tensors import size_mask
 from ead_core.diffusion.policy import Adaptive
-from ead_core.diffusion.requests import Request
-from ead_core.diffusion.state import initial_state
 from ead_core.errors import CheckpointError, ConfigError
-from ead_core.molecules import size_mask
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.sampling.build import build_process
+from ead_core.sampling.generation import complete, fulfil, sample
+from ead_core.sampling.requests import Request
+from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
 from serve.answers import as_json, as_text, describe, diverged
 from serve.app import api

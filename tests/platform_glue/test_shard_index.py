@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from ead_platform.shard_index import (
+from ead_platform.generation.shard_index import (
     INDEX,
     PARQUET,
     SDF,
@@ -16,7 +16,7 @@ from ead_platform.shard_index import (
     own_entry,
     rebuild_index,
 )
-from ead_platform.shards import LOCK, ShardFolder, shards_of
+from ead_platform.generation.shards import LOCK, ShardFolder, shards_of
 
 from ead_core.data.parquet import write_parquet
 from ead_core.data.store import MoleculeSet

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ead_platform.shard_index import INDEX, PARQUET, SDF
-from ead_platform.shards import Shard, ShardFolder, shards_of
+from ead_platform.generation.shard_index import INDEX, PARQUET, SDF
+from ead_platform.generation.shards import Shard, ShardFolder, shards_of
 
 from ead_core.errors import ConfigError, OutputError
 

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from ead_platform.submission import submit
+from ead_platform.cluster.submission import submit
 
 from ead_core.errors import EADError
 
@@ -78,8 +78,8 @@ def end(process):
 IMPORTS = "import ead_core, ead_platform; print('imported', ead_core.__file__, ead_platform.__file__)"
 PROBE = """
 import sys, ray, ead_core, ead_platform
-from ead_platform.cluster import ray_session
-from ead_platform.settings import Settings
+from ead_platform.cluster.session import ray_session
+from ead_platform.cluster.settings import Settings
 
 @ray.remote
 def imported():
@@ -173,8 +173,8 @@ def test_a_missing_and_a_wrong_token_are_one_sentence_each(token_cluster, monkey
 
 
 JOIN = """
-from ead_platform.cluster import ray_session
-from ead_platform.settings import Settings
+from ead_platform.cluster.session import ray_session
+from ead_platform.cluster.settings import Settings
 with ray_session(Settings.from_environment()):
     print("joined")
 """

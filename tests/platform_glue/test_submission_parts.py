@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ead_platform import submission
-from ead_platform.submission import Job, follow, submit
+from ead_platform.cluster import submission
+from ead_platform.cluster.submission import Job, follow, submit
 from ray.job_submission import JobStatus
 
 from ead_core.errors import EADError

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.checkpoints.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.ray
 

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ead_platform.cluster import ray_session
-from ead_platform.records import SweepFolder
-from ead_platform.search import DistinctOptunaSearch
-from ead_platform.settings import Settings
-from ead_platform.sweep_tracking import SweepTracker
-from ead_platform.sweeping import (
+from ead_platform.cluster.session import ray_session
+from ead_platform.cluster.settings import Settings
+from ead_platform.sweep.records import SweepFolder
+from ead_platform.sweep.search import DistinctOptunaSearch
+from ead_platform.sweep.study import (
     Campaign,
     _prefix_of,
     branch_rungs,
@@ -18,14 +17,15 @@ from ead_platform.sweeping import (
     reference_points,
     run_point,
 )
+from ead_platform.sweep.tracking import SweepTracker
 from mlflow.tracking import MlflowClient
 from optuna.distributions import CategoricalDistribution
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.batching import size_buckets
 from ead_core.data.targets import Targets
-from ead_core.diffusion.generation import sample
 from ead_core.errors import EADError
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.sampling.generation import sample
 
 SPACE = {"sampler.async_ratio": [0.0, 0.2, 0.5], "sampler.pause_mode": ["repeat", "hold"]}
 

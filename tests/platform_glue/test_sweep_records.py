@@ -4,11 +4,11 @@ import io
 import sqlite3
 
 import pytest
-from ead_platform.records import QUESTION, RESULTS, SweepFolder, only_sweep
-from ead_platform.settings import Settings
-from ead_platform.store import StoreError
-from ead_platform.sweep_report import SweepConsole, reason, verdict
-from ead_platform.sweep_tracking import SweepTracker
+from ead_platform.cluster.settings import Settings
+from ead_platform.sweep.records import QUESTION, RESULTS, SweepFolder, only_sweep
+from ead_platform.sweep.report import SweepConsole, reason, verdict
+from ead_platform.sweep.tracking import SweepTracker
+from ead_platform.tracking.store import StoreError
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 

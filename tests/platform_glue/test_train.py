@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from ead_platform.recipe import Recipe
-from ead_platform.settings import Settings
-from ead_platform.training import require_same_run, require_storage
-from ead_platform.training_worker import prepared
+from ead_platform.cluster.settings import Settings
+from ead_platform.training.recipe import Recipe
+from ead_platform.training.run import require_same_run, require_storage
+from ead_platform.training.worker import prepared
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import load_config
 from ead_core.data.dataset import file_sha256
-from ead_core.diffusion.generation import sample
 from ead_core.errors import CheckpointError, ConfigError, DataError, EADError, OutputError
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.sampling.generation import sample
 from ead_core.training.progress import PROGRESS, steps_done
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from ead_platform.recipe import Recipe
-from ead_platform.training import only_training
-from ead_platform.training_state import LIST, drop_damaged_list, fetch_newest_whole
+from ead_platform.training.recipe import Recipe
+from ead_platform.training.run import only_training
+from ead_platform.training.state import LIST, drop_damaged_list, fetch_newest_whole
 from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 from ead_core.config import Config

@@ -11,15 +11,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import yaml
-from ead_platform import provenance
-from ead_platform.curves import draw_curves
-from ead_platform.final_card import has_card, write_card
-from ead_platform.provenance import about_session, about_tags, code_tags, machine
-from ead_platform.recipe import Recipe
-from ead_platform.relay import Relay
-from ead_platform.revision import uncommitted_changes
-from ead_platform.training_tracking import TrainingTracker
-from ead_platform.training_worker import reporter
+from ead_platform.cluster.revision import uncommitted_changes
+from ead_platform.tracking import provenance
+from ead_platform.tracking.curves import draw_curves
+from ead_platform.tracking.provenance import about_session, about_tags, code_tags, machine
+from ead_platform.training.final_card import has_card, write_card
+from ead_platform.training.recipe import Recipe
+from ead_platform.training.relay import Relay
+from ead_platform.training.tracking import TrainingTracker
+from ead_platform.training.worker import reporter
 from mlflow.tracking import MlflowClient
 
 from ead_core.data.dataset import file_sha256

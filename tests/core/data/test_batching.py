@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ead_core.data.batching import TrainingBatches, size_buckets
+from ead_core.data.tensors import DUMMY, AtomTypes
 from ead_core.errors import DataError
-from ead_core.molecules import DUMMY, AtomTypes
 
 TYPES = AtomTypes((6, 8))
 QM9_SIZES = np.random.default_rng(1).normal(18, 3, 2000).round().astype(int).clip(4, 29)

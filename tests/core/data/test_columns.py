@@ -6,18 +6,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from ead_core.data.columns import (
-    CONTRADICTION,
-    KEPT_AS_TEXT,
-    NO_NUMBER,
-    NO_SCALAR,
-    NO_TOTAL_CHARGE,
-    TOO_LONG,
-    fit_cell,
-    join_columns,
-    make_column,
-    make_columns,
-)
+from ead_core.data.columns import fit_cell, join_columns, make_column, make_columns
+from ead_core.data.misfits import KEPT_AS_TEXT, NO_NUMBER, NO_SCALAR, TOO_LONG
+from ead_core.data.total_charges import CONTRADICTION, NO_TOTAL_CHARGE
 
 
 def told(misfits):

@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-from ead_core.data.columns import NO_NUMBER, Misfit
 from ead_core.data.losses import MOST, Losses
+from ead_core.data.misfits import NO_NUMBER, Misfit
 from ead_core.data.records import ReadReport, Skipped
 from ead_core.data.store import MoleculeSet
 

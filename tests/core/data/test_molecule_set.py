@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ead_core.data.molecule import Molecule
+from ead_core.chemistry.molecule import Molecule
 from ead_core.data.store import MoleculeSet
 
 

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ead_core import containers
+from ead_core.common import containers
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, load_npz
 from ead_core.data.streams import read_batches

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ead_core import containers
+from ead_core.common import containers
 from ead_core.data import parquet
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.errors import DataError

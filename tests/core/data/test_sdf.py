@@ -7,10 +7,10 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from ead_core.data.columns import CONTRADICTION
 from ead_core.data.formats import read_molecules
 from ead_core.data.records import ReadReport
 from ead_core.data.streams import read_batches
+from ead_core.data.total_charges import CONTRADICTION
 
 PROGRAM = "     RDKit          3D"
 

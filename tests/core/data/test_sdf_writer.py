@@ -8,10 +8,10 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from ead_core.chemistry.identity import smiles_of
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet, load_npz
-from ead_core.evaluation.identity import smiles_of
 
 SMILES = [
     *("C", "O", "[H][H]", "C#N", "CC(=O)O", "c1ccncc1", "c1ccc2[nH]ccc2c1", "O=C1C=CC(=O)C=C1", "C12C3C4C1C5C2C3C45"),

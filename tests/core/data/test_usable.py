@@ -7,7 +7,7 @@ import pytest
 
 from ead_core.data.store import MoleculeSet
 from ead_core.data.usable import told, usable
-from ead_core.diffusion import generation
+from ead_core.sampling import generation
 
 NO_NUMBER = "a coordinate is not a finite number"
 

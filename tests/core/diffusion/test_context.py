@@ -6,8 +6,8 @@ import torch
 
 from ead_core.config import ConditioningConfig, NetworkConfig
 from ead_core.data.labels import PropertyStatistics
+from ead_core.data.tensors import centre_state, size_mask
 from ead_core.diffusion.context import conditioned, encode, guide, hide
-from ead_core.molecules import centre_state, size_mask
 from ead_core.networks.denoiser import build_denoiser
 
 STATISTICS = {"gap": PropertyStatistics(6000, 1000, 1000, 9000, 5), "mu": PropertyStatistics(2, 1, 0, 9, 5)}
@@ -88,7 +88,7 @@ def test_the_last_columns_are_the_context_of_every_atom(config, inputs):
 
 
 def test_the_calls_of_a_network_with_context_are_counted_with_it(config):
-    from ead_core.diffusion.memory import call_bytes
+    from ead_core.networks.memory import call_bytes
 
     plain, wide = with_context(config, 4)
     assert call_bytes(wide, 10) - call_bytes(plain, 10) == 2.5 * 4 * 10 * 4

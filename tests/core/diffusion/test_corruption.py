@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from ead_core.config import DiffusionConfig
+from ead_core.data.tensors import centre_state, size_mask
 from ead_core.diffusion.corruption import DUMMY_RULES, Corrupted, corrupt, draw_levels
 from ead_core.diffusion.gauge import ZGauge
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.molecules import centre_state, size_mask
 
 SCHEDULE = NoiseSchedule(1000)
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
+from ead_core.data.tensors import centre_state, size_mask
 from ead_core.diffusion.corruption import corrupt
 from ead_core.diffusion.gauge import YGauge, ZGauge
 from ead_core.diffusion.policy import Adaptive
 from ead_core.diffusion.posterior import Moves
-from ead_core.diffusion.sampler import decode, predict, trajectory
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.diffusion.state import initial_state
-from ead_core.molecules import centre_state, size_mask
+from ead_core.sampling.sampler import decode, predict, trajectory
+from ead_core.sampling.state import initial_state
 
 SCHEDULE = NoiseSchedule(1000)
 Y, Z = YGauge(SCHEDULE), ZGauge(SCHEDULE)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from ead_core.config import SamplerConfig
-from ead_core.diffusion.build import build_policy
+from ead_core.data.tensors import size_mask
 from ead_core.diffusion.grid import POWERS, sampling_grid
-from ead_core.diffusion.sampler import trajectory
-from ead_core.diffusion.state import initial_state
 from ead_core.errors import ConfigError
-from ead_core.molecules import size_mask
+from ead_core.sampling.build import build_policy
+from ead_core.sampling.sampler import trajectory
+from ead_core.sampling.state import initial_state
 
 T = 1000
 

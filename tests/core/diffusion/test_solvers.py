@@ -11,18 +11,18 @@ from typing import get_args
 import pytest
 import torch
 
+from ead_core.common.noise import Stream, normal
 from ead_core.config import SamplerConfig
-from ead_core.diffusion import sampler
-from ead_core.diffusion import state as states_module
+from ead_core.data.tensors import size_mask
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Manual, Synchronous
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.sampler import step, trajectory
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.diffusion.state import initial_state, join
-from ead_core.molecules import size_mask
-from ead_core.noise import Stream, normal
+from ead_core.sampling import sampler
+from ead_core.sampling import state as states_module
+from ead_core.sampling.sampler import step, trajectory
+from ead_core.sampling.state import initial_state, join
 
 WIDTH = 0.5
 FINE = NoiseSchedule(20_000)  # its levels hardly limit the choice of steps

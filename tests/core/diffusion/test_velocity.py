@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from ead_core.common.noise import Stream, normal
+from ead_core.data.tensors import centre_state, size_mask
 from ead_core.diffusion.policy import Adaptive
-from ead_core.diffusion.sampler import predict, step
-from ead_core.diffusion.state import initial_state
-from ead_core.molecules import centre_state, size_mask
-from ead_core.noise import Stream, normal
+from ead_core.sampling.sampler import predict, step
+from ead_core.sampling.state import initial_state
 
 
 def start(process):

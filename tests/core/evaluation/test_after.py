@@ -5,13 +5,13 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 
+from ead_core.chemistry.perception import perceive
 from ead_core.data.formats import write_molecules
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import DataError
 from ead_core.evaluation.compare import differences, load_evaluated, side_by_side
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.gfn2 import relax_gfn2
-from ead_core.evaluation.perception import perceive
 from ead_core.evaluation.relaxation import relax_files
 from ead_core.evaluation.run import Plan
 from ead_core.evaluation.strain import relax

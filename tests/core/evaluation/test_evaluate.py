@@ -16,11 +16,11 @@ from ead_core.evaluation.chunk import CHEAP, Chunk, Measures
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.evaluate import evaluate, evaluate_files
 from ead_core.evaluation.measure import measure_chunk, stages_of
+from ead_core.evaluation.published import published_card, training_smiles
 from ead_core.evaluation.reference import load_known, load_reference
 from ead_core.evaluation.run import Plan, measure_files
 from ead_core.evaluation.table import SCHEMA, TABLE
 from ead_core.evaluation.tally import Tally
-from ead_core.metrics.published import published_card, training_smiles
 
 SMILES = ("C", "O", "CCO", "c1ccncc1", "CC(=O)O", "CCO", "N#CC=O", "C1CC1")
 QUICK = Plan((), 0, 1)

@@ -2,9 +2,9 @@
 
 import html
 
+from ead_core.common.markdown import as_text
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.run import Plan
-from ead_core.markdown import as_text
 
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
 

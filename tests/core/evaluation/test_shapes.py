@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+from ead_core.chemistry.perception import perceive
 from ead_core.evaluation.distances import geometry
-from ead_core.evaluation.perception import perceive
 from ead_core.evaluation.shapes import BINS, add_shapes, shapes_of, wasserstein
 from ead_core.evaluation.tally import Tally
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import in_half, labels_of
@@ -14,15 +15,14 @@ from ead_core.data.priors import SizeRange
 from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.requests import Request
 from ead_core.errors import CheckpointError, ConfigError, DataError
-from ead_core.judge.calibration import CALIBRATION, half_width, load_calibration
-from ead_core.judge.judge import load_judge, predict
 from ead_core.judge.selection import BEST_OF, SELECTED_BY, best_of, check_selector
-from ead_core.judge.training import calibration_check
 from ead_core.judge.verdict import composed, judged, per_molecule, table, to_json
 from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predictor
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.prediction.calibration import CALIBRATION, half_width, load_calibration
+from ead_core.prediction.judge import load_judge, predict
+from ead_core.sampling.requests import Request
+from ead_core.training.calibrating import calibration_check
 from ead_core.training.fit import fit
 
 PREDICT = {

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ead_core.networks.native import FOLDER, VARIABLE
-from ead_core.networks.native_build import BuildError, shared_library
+from ead_core.networks.native.build import BuildError, shared_library
+from ead_core.networks.native.library import FOLDER, VARIABLE
 
 
 @pytest.fixture(scope="session")

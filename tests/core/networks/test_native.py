@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ead_core.errors import ConfigError
-from ead_core.networks import native, native_edges
 from ead_core.networks.edges import EdgeWeights, edge_network
-from ead_core.networks.native_build import BuildError, shared_library
-from ead_core.networks.native_edges import native_suits
+from ead_core.networks.native import edges as native_edges
+from ead_core.networks.native import library as native
+from ead_core.networks.native.build import BuildError, shared_library
+from ead_core.networks.native.edges import native_suits
 
 SIZES = [  # molecules, atoms, hidden channels, distances, basis functions, projections
     (2, 1, 16, 2, 1, 1),

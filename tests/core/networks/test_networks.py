@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.reference_egnn import edge_list_egnn
 from ead_core.config import NetworkConfig
-from ead_core.molecules import centre_state, size_mask
+from ead_core.data.tensors import centre_state, size_mask
 from ead_core.networks.denoiser import build_denoiser
 
 FEATURES, STEPS = 6, 1000

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import NetworkConfig
 from ead_core.data.batching import TrainingBatches
-from ead_core.diffusion.engine import Engine
-from ead_core.diffusion.generation import sample
-from ead_core.diffusion.requests import Request, sampler_config
+from ead_core.data.tensors import centre_state, size_mask
 from ead_core.errors import ConfigError
-from ead_core.molecules import centre_state, size_mask
 from ead_core.networks import edges, native
 from ead_core.networks.denoiser import build_denoiser
 from ead_core.networks.edges import EdgeWeights, edge_network
-from ead_core.precision import choose, computed, weight_type
-from ead_core.training.checkpoint import load_checkpoint
+from ead_core.networks.precision import choose, computed, weight_type
+from ead_core.sampling.engine import Engine
+from ead_core.sampling.generation import sample
+from ead_core.sampling.requests import Request, sampler_config
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
 

@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import linear, silu
 
 from ead_core.networks.edges import EdgeWeights
-from ead_core.networks.native import VARIABLE
-from ead_core.networks.native_vector_edges import native_suits
+from ead_core.networks.native.library import VARIABLE
+from ead_core.networks.native.vector_edges import native_suits
 from ead_core.networks.pairs import Pairs
 from ead_core.networks.radial import RADIAL_BASIS
 from ead_core.networks.vector_edges import vector_edge_network

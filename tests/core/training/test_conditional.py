@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from ead_core.checkpoints.checkpoint import PRIOR, STATISTICS, load_checkpoint
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import in_half, labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.context import encode
-from ead_core.diffusion.generation import sample
 from ead_core.errors import CheckpointError, DataError
-from ead_core.training.checkpoint import PRIOR, STATISTICS, load_checkpoint
+from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.session import quality_check

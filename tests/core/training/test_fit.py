@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.store import save_npz
 from ead_core.errors import CheckpointError, DataError
 from ead_core.training import fit as module
-from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.fit import fit
 from ead_core.training.monitor import LossWindow
 from ead_core.training.parallel import Workers

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import labels_of
 from ead_core.errors import CheckpointError
-from ead_core.training.checkpoint import load_checkpoint
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data.store import save_npz
-from ead_core.diffusion.generation import sample
-from ead_core.training.checkpoint import Checkpoint
+from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import PROGRESS, steps_done
@@ -34,7 +34,7 @@ from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.store import load_npz
 from ead_core.errors import DataError
-from ead_core.training.checkpoint import Checkpoint
+from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
 from ead_core.training.session import sample_together

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ead_core.checkpoints.checkpoint import WEIGHTS, load_checkpoint
+from ead_core.common.locks import LOCK, only_writer
+from ead_core.common.notes import noted
 from ead_core.data.dataset import compute_statistics
 from ead_core.errors import CheckpointError, OutputError, TrainingError
-from ead_core.locks import LOCK, only_writer
-from ead_core.notes import noted
-from ead_core.training.checkpoint import WEIGHTS, load_checkpoint
 from ead_core.training.fit import fit
 from ead_core.training.monitor import LossWindow
 from ead_core.training.progress import BEFORE, PROGRESS, steps_done
@@ -225,7 +225,7 @@ def test_a_second_training_in_the_folder_is_refused_while_the_first_goes_on(run,
 HOLDS = """
 import sys, time
 from pathlib import Path
-from ead_core.locks import only_writer
+from ead_core.common.locks import only_writer
 with only_writer(Path(sys.argv[1]), "in use"):
     print("held", flush=True)
     time.sleep(60)

@@ -1,0 +1,225 @@
+"""A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once evaluated, card.json.
+
+A model that is conditioned on properties also has prior.safetensors, a table of training molecules.
+Loading needs nothing but its path, an address (addresses.py), or the name of a bundled one. There is no pickle.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from ead_core.checkpoints.addresses import fetch, scheme_of
+from ead_core.common.documents import read_bytes, read_json
+from ead_core.common.files import write_aside
+from ead_core.common.limits import RECIPE
+from ead_core.common.sealed import read_sealed, write_sealed
+from ead_core.common.strict_yaml import parse_yaml
+from ead_core.config import Config, validate
+from ead_core.data.dataset import Statistics
+from ead_core.data.joint_prior import JointPrior
+from ead_core.data.tensors import DUMMY, AtomTypes
+from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.errors import CheckpointError, EADError, one_line
+from ead_core.networks.denoiser import Denoiser, build_denoiser
+from ead_core.networks.predictor import Predictor, build_predictor
+
+FORMAT = "ead-checkpoint-1"
+CONFIG, WEIGHTS, STATISTICS, CARD = "config.yaml", "model.safetensors", "stats.json", "card.json"
+PRIOR = "prior.safetensors"
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with everything that sampling needs.
+
+    Attributes:
+        name: name of the directory.
+        config: the recipe it was trained with.
+        statistics: of its training data.
+        denoiser: network with the averaged weights, in evaluation mode.
+        prior: how sizes and properties go together in training; None without conditions.
+    """
+
+    name: str
+    config: Config
+    statistics: Statistics
+    denoiser: Denoiser
+    prior: JointPrior | None = None
+
+    @property
+    def atom_types(self) -> AtomTypes:
+        """The element vocabulary."""
+        return vocabulary(self.config, self.statistics)
+
+    @cached_property
+    def schedule(self) -> NoiseSchedule:
+        """The noise schedule of training."""
+        return NoiseSchedule(self.config.diffusion.steps, self.config.diffusion.precision)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, equal for checkpoints that generate the same molecules, whatever their names.
+
+        Counted are the weights and what interprets them (network, noise levels, elements, sizes, properties), but not
+        the sampler section, which every run may override.
+        """
+        interpretation: dict[str, Any] = {
+            "network": self.config.network.model_dump(),
+            "diffusion": self.config.diffusion.model_dump(),
+            "elements": self.statistics.atom_numbers,
+            "sizes": sorted(self.statistics.sizes.items()),
+        }
+        if self.statistics.properties:
+            interpretation["properties"] = self.statistics.to_json()["properties"]
+            interpretation["prior"] = self.prior and self.prior.digest()
+        return weights_digest(self.denoiser.state_dict(), json.dumps(interpretation, sort_keys=True))
+
+
+def weights_digest(weights: Mapping[str, Tensor], interpretation: str = "") -> str:
+    """16 hexadecimal digits of weights, and of what interprets them."""
+    digest = hashlib.sha256(interpretation.encode())
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode() + weight.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def vocabulary(config: Config, statistics: Statistics) -> AtomTypes:
+    """The elements of a data set, with dummies if the recipe has them."""
+    dummies = (DUMMY,) if config.diffusion.size_mode == "dummy" else ()
+    return AtomTypes((*dummies, *statistics.atom_numbers))
+
+
+def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:
+    """The untrained denoiser of a recipe for the elements of a data set."""
+    features, context = vocabulary(config, statistics).num_features, 2 * len(config.conditioning.properties)
+    return build_denoiser(config.network, features, config.diffusion.steps, context)
+
+
+def new_network(config: Config, statistics: Statistics) -> Denoiser | Predictor:
+    """What a recipe trains, untrained: a denoiser, or a predictor of properties."""
+    if config.training.objective == "denoise":
+        return new_denoiser(config, statistics)
+    features, properties = vocabulary(config, statistics).num_features, len(config.conditioning.properties)
+    return build_predictor(config.network, features, config.diffusion.steps, properties)
+
+
+def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: JointPrior | None = None) -> None:
+    """Write config.yaml and stats.json, and prior.safetensors if there is a table."""
+    with write_aside(directory / CONFIG) as aside:
+        aside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    with write_aside(directory / STATISTICS) as aside:
+        aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
+    if prior is not None:
+        prior.save(directory / PRIOR)
+
+
+def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write model.safetensors, with a checksum."""
+    write_sealed(directory / WEIGHTS, weights, {"format": FORMAT})
+
+
+def measured_settings(directory: Path) -> list[dict[str, Any]]:
+    """What was measured of a checkpoint, a row per sampler setting; nothing where no such card is.
+
+    The card that `ead evaluate` writes has the same name and no rows.
+    """
+    try:
+        content = read_json(directory / CARD)
+    except (OSError, ValueError, EADError):
+        return []
+    rows = content.get("rows") if isinstance(content, dict) else None
+    return rows if isinstance(rows, list) else []
+
+
+def bundled() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{WEIGHTS}"))
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Directory of a bundled checkpoint's name, of a path, or of an address such as `models:/ead-qm9@champion`.
+
+    Raises:
+        CheckpointError: nothing of that kind exists.
+    """
+    if scheme_of(name_or_path):
+        return fetch(str(name_or_path))
+    for directory in (Path(name_or_path), PRETRAINED / name_or_path):
+        if (directory / WEIGHTS).is_file():
+            return directory
+    near = difflib.get_close_matches(str(name_or_path), bundled(), n=1)
+    raise CheckpointError(
+        f"'{name_or_path}' is neither a checkpoint directory (with {WEIGHTS}) nor a bundled checkpoint "
+        f"({', '.join(bundled()) or 'none are installed'}){f'; did you mean {near[0]}?' if near else '.'}"
+    )
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Load a bundled checkpoint by name or any checkpoint by its directory or address.
+
+    Raises:
+        CheckpointError: missing, incomplete, corrupt, of another version, or a judge, which generates nothing.
+    """
+    directory, config, statistics, denoiser = load_network(name_or_path)
+    if not isinstance(denoiser, Denoiser):
+        raise CheckpointError(f"{directory} predicts properties (training.objective=predict); it generates nothing.")
+    try:
+        prior = _load_prior(directory, config)
+    except EADError as error:
+        raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
+    return Checkpoint(directory.resolve().name, config, statistics, denoiser, prior)
+
+
+def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, Denoiser | Predictor]:
+    """Folder, recipe, statistics and network, in evaluation mode, of a checkpoint of either objective.
+
+    Raises:
+        CheckpointError: missing, incomplete, corrupt, or of another version.
+    """
+    directory = find_checkpoint(name_or_path)
+    try:
+        config = validate(Config, parse_yaml(read_bytes(directory / CONFIG, RECIPE)))
+        statistics = Statistics.from_json(read_json(directory / STATISTICS))
+        weights, metadata = read_sealed(directory / WEIGHTS)
+    except (OSError, EADError, ValueError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
+    version = metadata.get("format", "unknown")
+    if version != FORMAT:
+        raise CheckpointError(f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'.")
+    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise CheckpointError(f"checkpoint {directory} has weights that are no finite numbers ({broken[0]}).")
+    _check_properties(directory, config, statistics)
+    network = new_network(config, statistics)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint {directory}: weights do not fit the network in {CONFIG}.") from error
+    return directory, config, statistics, network.eval().requires_grad_(False)
+
+
+def _check_properties(directory: Path, config: Config, statistics: Statistics) -> None:
+    if tuple(statistics.properties) != config.conditioning.properties:
+        known = ", ".join(statistics.properties) or "none"
+        raise CheckpointError(
+            f"checkpoint {directory} is incomplete or corrupt: conditioning.properties of {CONFIG} are not those of "
+            f"{STATISTICS} ({known})."
+        )
+
+
+def _load_prior(directory: Path, config: Config) -> JointPrior | None:
+    """The table of a conditional checkpoint (CheckpointError if it is not of the properties of the recipe)."""
+    names = config.conditioning.properties
+    if not names:
+        return None
+    prior = JointPrior.load(directory / PRIOR)
+    if prior.names != names:
+        raise CheckpointError(f"the properties of {PRIOR} are not those of {CONFIG}")
+    return prior

@@ -1,0 +1,1 @@
+"""What a chemist knows of one molecule: elements, bonds, charges, valences, identity."""

@@ -1,0 +1,1 @@
+"""The program `ead`, a module for each of its commands."""

@@ -1,0 +1,5 @@
+"""`python -m ead_core.cli`."""
+
+from ead_core.cli.main import main
+
+main()

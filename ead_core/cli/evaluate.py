@@ -1,0 +1,93 @@
+"""`ead evaluate`: the card of any molecules."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ead_core.cli.console import progress_bar
+from ead_core.errors import ConfigError
+
+PARTS = "geometry, chemistry, posebusters, strain, posebusters_full, gfn2, fcd"
+WHICH = (
+    f"Besides both protocols, of {PARTS}, or none; the first four if not given."
+    " published: that protocol alone, which is quick."
+)
+Files = Annotated[list[Path], typer.Argument(help=".sdf, .sdf.gz, .xyz, .npz, .parquet, or folders of them.")]
+
+
+def evaluate(
+    files: Files,
+    reference: Annotated[
+        str | None, typer.Option(help="Real molecules: qm9, drugs, a file, or a card's folder.")
+    ] = None,
+    train: Annotated[Path | None, typer.Option(help="Training molecules, for novelty.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for card.json, .md, .html and a table.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write card.json to this file, too.")] = None,
+    parts: Annotated[str | None, typer.Option(help=WHICH)] = None,
+    num: Annotated[
+        int,
+        typer.Option("--sample", min=0, help="Molecules on which the dear parts (posebusters to gfn2) are measured."),
+    ] = 1000,
+    seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Judge how near to their targets they are.")
+    ] = False,
+    judge: Annotated[str, typer.Option(help="With --conditional: a judge's name or folder.")] = "qm9-judge",
+    verdicts: Annotated[Path | None, typer.Option(help="With --conditional: a table, .parquet or .csv.")] = None,
+) -> None:
+    """Measure molecules of any origin: published and strict protocol, plausibility, geometry, chemistry, cost."""
+    from ead_core.cli.judge import judge_file
+    from ead_core.common.files import check_writable, write_aside
+    from ead_core.data.formats import read_molecules
+    from ead_core.evaluation.evaluate import check_parts, evaluate_files
+    from ead_core.evaluation.frechet import MOST
+    from ead_core.evaluation.reference import load_known, load_reference
+    from ead_core.evaluation.run import DEFAULT_PARTS, Plan, count_records
+
+    if json_out:
+        check_writable(json_out)
+    if conditional and len(files) > 1:
+        raise ConfigError("--conditional judges one file at a time.")
+    plan = Plan(_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
+    check_parts(plan.parts)
+    with progress_bar("measuring the reference") as progress:
+        real = load_reference(reference, workers, progress, plan.parts) if reference else None
+    with progress_bar("measuring the training set") as progress:
+        known = load_known(train, workers, progress) if train else None
+    total = count_records(files)
+    steps = total + (min(total, MOST) if "fcd" in plan.parts else 0)
+    with tempfile.TemporaryDirectory() as scratch, progress_bar("measuring", steps) as progress:
+        folder, report = out or Path(scratch), out is not None
+        try:
+            card = evaluate_files(files, folder, plan, real, known, report=report, progress=progress, total=total)
+        except KeyboardInterrupt:
+            if out:
+                typer.echo(f"interrupted; the same command goes on with what is in {out}", err=True)
+            raise
+    shown, figures = [card.table()], card.to_json()
+    if conditional:
+        told, figures["conditional"] = judge_file(read_molecules(files[0]).molecules, judge, verdicts)
+        shown.append(told)
+    if json_out:
+        with write_aside(json_out) as aside:
+            aside.write_text(json.dumps(figures, indent=1) + "\n")
+    typer.echo("\n\n".join(shown))
+    if out:
+        typer.echo(f"card → {out}", err=True)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """Names from a comma-separated list (ConfigError for an unknown one)."""
+    from ead_core.evaluation.chunk import CHEAP, DEAR, PUBLISHED, WHOLE
+
+    if text == PUBLISHED:
+        return (PUBLISHED,)
+    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in (*CHEAP, *DEAR, *WHOLE)]
+    if unknown:
+        raise ConfigError(f"--parts does not know '{unknown[0]}'; it takes {PARTS}, or published or none alone.")
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,74 @@
+"""What `ead sample --best-of` and `ead evaluate --conditional` do with judges."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ead_core.data.properties import counted_element
+from ead_core.data.store import MoleculeSet
+from ead_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ead_core.checkpoints.checkpoint import Checkpoint
+    from ead_core.prediction.judge import Judge
+
+
+def selector_for(
+    best_of: int | None, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
+) -> "Judge | None":
+    """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
+
+    Args:
+        best_of: candidates for each molecule.
+        name: of the selector.
+        model: the generator.
+        properties: asked for.
+
+    Raises:
+        ConfigError: one option without the other, no targets, or a selector that may not choose.
+    """
+    if best_of is None:
+        if name is not None:
+            raise ConfigError("--selector chooses among the candidates of --best-of; give their number, too.")
+        return None
+    if not properties:
+        raise ConfigError("--best-of chooses what is nearest to its targets; give some with --target or --targets.")
+    if name is None:
+        predicted = [each for each in properties if counted_element(each) is None]
+        if predicted:
+            raise ConfigError(f"--best-of can count atoms, but {predicted[0]} must be predicted; give a --selector.")
+        return None
+    from ead_core.judge.selection import check_selector
+    from ead_core.prediction.judge import load_judge
+
+    selector = load_judge(name)
+    check_selector(selector, model, properties)
+    return selector
+
+
+def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str, dict[str, Any]]:
+    """Write a row per molecule, and tell how near they are to their targets, as a table and as plain figures.
+
+    Args:
+        molecules: with their targets.
+        name: of the judge.
+        out: `.parquet` or `.csv`; None for none.
+
+    Raises:
+        ConfigError: another extension.
+        DataError: see `judged`.
+    """
+    import pandas as pd
+
+    from ead_core.common.files import write_aside
+    from ead_core.judge.verdict import judged, per_molecule, table, to_json
+    from ead_core.prediction.judge import load_judge
+
+    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
+        raise ConfigError(f"cannot write {out}: the table of molecules must end in .parquet or .csv.")
+    judge = load_judge(name)
+    verdicts = judged(molecules, judge)
+    if out is not None:
+        frame = pd.DataFrame(per_molecule(molecules, verdicts))
+        with write_aside(out) as aside:
+            frame.to_csv(aside, index=False) if out.suffix.lower() == ".csv" else frame.to_parquet(aside, index=False)
+    return table(verdicts), to_json(verdicts, judge)

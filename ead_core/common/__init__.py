@@ -1,0 +1,1 @@
+"""What has nothing to do with molecules: files, documents, locks, random numbers, intervals, processor cores."""

@@ -1,1 +1,0 @@
-"""Quality of generated molecules: stability, validity, uniqueness and novelty with their uncertainty."""

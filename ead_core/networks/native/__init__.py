@@ -1,0 +1,1 @@
+"""Operations on pairs of atoms in C++, compiled at their first use."""

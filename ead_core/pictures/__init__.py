@@ -1,0 +1,1 @@
+"""How molecules and figures look."""

@@ -1,0 +1,1 @@
+"""Properties predicted by trained models, and how far these are to be trusted."""

@@ -1,0 +1,89 @@
+"""How far a predictor of properties errs on molecules that it has not seen, and the intervals that follow.
+
+Half of the width of an interval is the ⌈0.95 (n + 1)⌉-th smallest error on n held-out molecules (split conformal
+prediction, Vovk et al. 2005): 95 % of intervals hold the true value for molecules of the kind that it was measured on.
+For generated molecules that is nominal.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.common.documents import read_json
+from ead_core.common.files import write_aside
+from ead_core.errors import CheckpointError, one_line
+
+CALIBRATION, FORMAT = "calibration.json", 1
+COVERAGE = 0.95
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of one property, in border units.
+
+    Attributes:
+        bound: mean absolute error on the test part: nobody is judged more finely.
+        tested: molecules of the test part with a label.
+        half_width: of the interval around a prediction.
+        calibrated: molecules that it was measured on, others than those of the test part.
+        covered: share of the test part's labels within their interval.
+    """
+
+    bound: float
+    tested: int
+    half_width: float
+    calibrated: int
+    covered: float
+
+
+Calibration = Mapping[str, Errors]
+COUNTED = Errors(bound=0, tested=0, half_width=0, calibrated=0, covered=1)  # of what needs no prediction
+
+
+def half_width(errors: NDArray[np.float64]) -> float:
+    """The ⌈0.95 (n + 1)⌉-th smallest of n absolute errors; infinite if there are too few for it."""
+    rank = math.ceil(COVERAGE * (len(errors) + 1))
+    return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else math.inf
+
+
+def measure_errors(calibration: NDArray[np.float64], test: NDArray[np.float64]) -> Errors:
+    """Figures of a property from absolute errors on two parts of the data, at least one each."""
+    width = half_width(calibration)
+    return Errors(float(test.mean()), len(test), width, len(calibration), float((test <= width).mean()))
+
+
+def save_calibration(directory: Path, calibration: Calibration, weights: str) -> None:
+    """Write calibration.json beside the weights that it is of, by their digest."""
+    document = {
+        "format": FORMAT,
+        "weights": weights,
+        "properties": {name: asdict(errors) for name, errors in calibration.items()},
+    }
+    with write_aside(directory / CALIBRATION) as aside:
+        aside.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def load_calibration(directory: Path, weights: str) -> Calibration:
+    """Read what `save_calibration` wrote.
+
+    Raises:
+        CheckpointError: there is none, it is corrupt, or of other weights.
+    """
+    path = directory / CALIBRATION
+    if not path.is_file():
+        raise CheckpointError(f"{directory} has not been calibrated yet; `ead train` does it when it evaluates.")
+    try:
+        document: dict[str, Any] = read_json(path)
+        calibration = {name: Errors(**values) for name, values in document["properties"].items()}
+        of = document["weights"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({one_line(error)}).") from error
+    if of != weights:
+        raise CheckpointError(f"{path} is of other weights; continue the training to its next evaluation.")
+    return calibration

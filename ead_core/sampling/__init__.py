@@ -1,0 +1,1 @@
+"""From a request to molecules: conditions, states, micro-batches, the engine."""

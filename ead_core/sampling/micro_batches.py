@@ -1,0 +1,81 @@
+"""Molecules that share network calls: how they are held, and how they are grouped by size.
+
+Legend: B molecules, N padded atoms.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ead_core.data.batching import size_buckets
+from ead_core.diffusion.process import Process
+from ead_core.sampling.sampler import guided
+from ead_core.sampling.state import SamplerState, join
+
+# Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began.
+LABEL = np.dtype([("ticket", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64)])
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Molecules to which the next network call does the same.
+
+    Attributes:
+        process: how they move.
+        clean: whether the call decodes them; if not, it moves them.
+        labels: [B] of type LABEL.
+        state: of the B molecules.
+    """
+
+    process: Process
+    clean: bool
+    labels: NDArray[Any]
+    state: SamplerState
+
+    @property
+    def levels(self) -> Tensor:
+        """[B, N] of the atoms."""
+        return self.process.grid[self.state.rungs]
+
+    def guided(self) -> NDArray[Any]:
+        """Rows of the molecules that take a second call now; where there is guidance, the host waits for them."""
+        if not self.process.guidance:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(guided(self.state, self.process).cpu().numpy())
+
+    def select(self, rows: NDArray[Any]) -> "Cohort":
+        """The molecules at `rows` (indices or a boolean mask)."""
+        where = torch.from_numpy(rows).to(self.state.z.device)
+        return replace(self, labels=self.labels[rows], state=self.state.select(where))
+
+
+def merge(cohorts: Sequence[Cohort]) -> Cohort:
+    """Cohorts that differ in their molecules alone as one, as wide as the widest."""
+    width = max(cohort.state.mask.shape[1] for cohort in cohorts)
+    state = join([cohort.state.resize(width) for cohort in cohorts])
+    return replace(cohorts[0], labels=np.concatenate([cohort.labels for cohort in cohorts]), state=state)
+
+
+def grouped(cohorts: Sequence[Cohort], most: Callable[[int], int]) -> list[list[Cohort]]:
+    """Cut and group cohorts so that each group, of equal width, holds molecules of nearly equal size.
+
+    Args:
+        cohorts: of any widths.
+        most: molecules that one network call takes, by the atoms of the largest.
+    """
+    if not cohorts:
+        return []
+    owner = np.concatenate([np.full(len(cohort.labels), number) for number, cohort in enumerate(cohorts)])
+    row = np.concatenate([np.arange(len(cohort.labels)) for cohort in cohorts])
+    sizes = np.concatenate([cohort.labels["size"] for cohort in cohorts])
+    groups = []
+    for chosen in size_buckets(sizes, most):
+        parts = [cohorts[number].select(row[chosen[owner[chosen] == number]]) for number in np.unique(owner[chosen])]
+        width = int(sizes[chosen].max())
+        groups.append([replace(part, state=part.state.resize(width)) for part in parts])
+    return groups

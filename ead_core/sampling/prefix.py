@@ -1,0 +1,71 @@
+"""The synchronous prefix that all asynchronous settings share for equal seeds, computed once.
+
+Above the branch level every policy advances every atom, so the run is the same to the bit. States are kept at each
+branch level; a trial continues from there and inherits the cost of the way.
+"""
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ead_core.common.sealed import read_sealed, write_sealed
+from ead_core.diffusion.process import Process
+from ead_core.errors import DamagedFileError, DataError, one_line
+from ead_core.sampling.sampler import trajectory
+from ead_core.sampling.state import SamplerState
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A bucket at a branch level and the wall clock per molecule spent to get there."""
+
+    state: SamplerState
+    seconds: float
+
+
+@torch.inference_mode()
+def run_prefix(state: SamplerState, process: Process, rungs: Collection[int]) -> dict[int, Branch]:
+    """Run a bucket synchronously from `state` to clean, keeping its state at each of `rungs`.
+
+    Args:
+        state: from `initial_state`.
+        process: its policy must be `Synchronous`.
+        rungs: positions of the grid, 0 = clean.
+    """
+    start = time.perf_counter()
+    top = len(process.grid) - 1
+    branches = {top: Branch(state, 0.0)} if top in rungs else {}
+    for rung, now in zip(range(top - 1, -1, -1), trajectory(state, process), strict=True):
+        if rung in rungs:
+            branches[rung] = Branch(now, (time.perf_counter() - start) / len(now.ids))
+    return branches
+
+
+def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
+    """Store the branches of one bucket in a safetensors file."""
+    tensors, metadata = {}, {}
+    for rung, branch in branches.items():
+        for name, tensor in vars(branch.state).items():
+            tensors[f"{rung}.{name}"] = tensor.clone()
+        metadata[str(rung)] = repr(branch.seconds)
+    write_sealed(path, tensors, metadata)
+
+
+def load_branches(path: Path) -> dict[int, Branch]:
+    """Read what `save_branches` wrote (DataError if it cannot be)."""
+    try:
+        tensors, metadata = read_sealed(path)
+    except (OSError, DamagedFileError) as error:
+        raise DataError(f"stored prefix {path} cannot be read ({one_line(error)}); delete it.") from error
+    branches = {}
+    for rung, seconds in metadata.items():
+        names = [key.removeprefix(f"{rung}.") for key in tensors if key.startswith(f"{rung}.")]
+        try:
+            state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in names})
+        except TypeError as error:
+            raise DataError(f"stored prefix {path} is of another version of this program; delete it.") from error
+        branches[int(rung)] = Branch(state, float(seconds))
+    return branches

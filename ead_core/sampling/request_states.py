@@ -1,0 +1,76 @@
+"""A request in work: which of its molecules wait, which rest, and which are made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.process import Process
+from ead_core.sampling.fragments import Fragment
+from ead_core.sampling.micro_batches import Cohort
+from ead_core.sampling.state import SamplerState
+
+
+@dataclass(eq=False)
+class Order:
+    """A request in work.
+
+    Attributes:
+        process: how its molecules move.
+        begin: the first states of the molecules at given places.
+        labels: of all molecules.
+        waiting: places of those that have not begun, smallest molecule first.
+        asked: [M] arrays of what was asked of the molecules, which they carry as properties.
+        fragment: what all of them keep.
+        made: per place the arrays and numbers of a finished molecule.
+        resting: molecules that have begun and make room for others; `begun` of their labels is minus what they have
+            been charged.
+        served: molecules times network calls so far, and those of the least served request when it came.
+    """
+
+    process: Process
+    begin: Callable[[NDArray[Any]], SamplerState]
+    labels: NDArray[Any]
+    waiting: NDArray[Any]
+    asked: Mapping[str, NDArray[Any]]
+    fragment: Fragment | None = None
+    made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    resting: list[Cohort] = field(default_factory=list)
+    served: int = 0
+
+    @property
+    def unmade(self) -> int:
+        """Molecules that run, rest or wait."""
+        return len(self.labels) - len(self.made)
+
+    def rest(self, cohort: Cohort, clock: float) -> None:
+        """Let molecules of this request that run make room for others."""
+        cohort.labels["begun"] -= clock
+        self.resting.append(cohort)
+
+    def take(self, most: int, clock: float) -> list[Cohort]:
+        """Let up to `most` molecules go on or begin."""
+        taken = []
+        while most and self.resting:
+            cohort = self.resting.pop()
+            rows = np.arange(len(cohort.labels))
+            if len(rows) > most:
+                self.resting.append(cohort.select(rows[most:]))
+                cohort = cohort.select(rows[:most])
+            cohort.labels["begun"] += clock
+            taken.append(cohort)
+            most -= len(cohort.labels)
+        rows, self.waiting = self.waiting[:most], self.waiting[most:]
+        if len(rows):
+            self.labels["begun"][rows] = clock
+            taken.append(Cohort(self.process, False, self.labels[rows], self.begin(rows)))
+        return taken
+
+    def molecules(self) -> MoleculeSet:
+        """All molecules in the order of the request, once they are made."""
+        ids, nfe, seconds, charges, positions = zip(*(self.made[n] for n in range(len(self.labels))), strict=True)
+        numbers = {"id": np.array(ids), "nfe": np.array(nfe), "seconds": np.array(seconds)}
+        return MoleculeSet.from_lists(charges, positions, {**numbers, **self.asked})

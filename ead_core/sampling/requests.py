@@ -1,0 +1,125 @@
+"""What a caller may ask the sampler for, and the check that it can be made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ead_core.checkpoints.checkpoint import Checkpoint
+from ead_core.common.noise import MAX_SEED
+from ead_core.config import SamplerConfig
+from ead_core.data.priors import SizeRange
+from ead_core.data.targets import Targets
+from ead_core.diffusion.process import Process
+from ead_core.errors import ConfigError
+from ead_core.networks.memory import molecules_per_call
+from ead_core.sampling.build import build_process
+from ead_core.sampling.conditions import Conditions, Sizes, decide
+from ead_core.sampling.fragments import Fragment
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one caller wants.
+
+    Attributes:
+        num: how many molecules.
+        sampler: settings, e.g. from `sampler_config`.
+        seed: equal seeds give equal molecules, however they are batched (to rounding).
+        first: id of the first molecule; the ids are first … first + num − 1.
+        sizes: atoms per molecule, cycled by id, or a range; None draws from the training histogram, or with targets
+            from training molecules like those asked for (draws.py).
+        targets: properties that the molecules shall have, in border units.
+        fragment: atoms that every molecule shall have, in addition to generated ones.
+    """
+
+    num: int
+    sampler: SamplerConfig
+    seed: int = 0
+    first: int = 0
+    sizes: Sizes = None
+    targets: Targets | None = None
+    fragment: Fragment | None = None
+
+    @property
+    def ids(self) -> Tensor:
+        """[num] molecule ids."""
+        return torch.arange(self.first, self.first + self.num)
+
+    def each(self, times: int) -> "Request":
+        """So many candidates for each molecule, side by side, with its size and targets."""
+        sizes, targets = self.sizes, self.targets and self.targets.each(times)
+        if sizes is not None and not isinstance(sizes, SizeRange):
+            sizes = tuple(size for size in sizes for _ in range(times))
+        return replace(self, num=self.num * times, first=self.first * times, sizes=sizes, targets=targets)
+
+
+def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
+    """The checkpoint's sampler section with some keys replaced (ConfigError if they are not valid)."""
+    return checkpoint.config.override({f"sampler.{key}": value for key, value in settings.items()}).sampler
+
+
+def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditions]:
+    """The process that a request describes, and what its molecules start from.
+
+    Raises:
+        ConfigError: a number, seed, id or size out of range, settings that do not fit the checkpoint, or a molecule
+            too large for the memory budget.
+        TargetError: targets that the model does not know, or that contradict each other or the sizes.
+        DataError: a fragment with an element that the model does not know, or with atoms too close to each other.
+    """
+    if not 0 <= request.seed <= MAX_SEED:
+        raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
+    if request.num < 1:
+        raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
+    if not 0 <= request.first <= MAX_SEED - request.num:
+        raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
+    if request.fragment is not None:
+        sizes = around(checkpoint, request.fragment, request.sizes)
+        request.fragment.check()
+        request = replace(request, sizes=sizes)
+    start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
+    largest = int(start.sizes.max())
+    molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
+    return build_process(checkpoint, request.sampler, largest, request.fragment is not None), start
+
+
+def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:
+    """Sizes with room for the fragment and at least one more atom: those asked for, or any of training.
+
+    Raises:
+        ConfigError: a size that is too small, a model that was not trained to keep fragments, or one that is too large.
+        DataError: an element that the model does not know.
+    """
+    if not checkpoint.config.training.fragments:
+        raise ConfigError(
+            f"{checkpoint.name} was not trained to complete fragments; a recipe with training.fragments=0.2 and "
+            f"training.initial={checkpoint.name} teaches it."
+        )
+    checkpoint.atom_types.types(torch.from_numpy(fragment.charges))
+    least, largest = len(fragment) + 1, max(checkpoint.statistics.sizes)
+    if sizes is None and least > largest:
+        raise ConfigError(
+            f"the fragment has {len(fragment)} atoms, but training molecules have at most {largest}; "
+            "name a size, or take a smaller fragment."
+        )
+    if sizes is None:
+        return SizeRange(least, largest)
+    smallest = sizes.smallest if isinstance(sizes, SizeRange) else min(sizes, default=0)
+    if smallest < least:
+        raise ConfigError(f"sizes must be at least {least} atoms, one more than the fragment, not {smallest}.")
+    return sizes
+
+
+def of_largest(checkpoint: Checkpoint, request: Request) -> Request:
+    """The request for one molecule, of the largest size that requests of this kind may bring."""
+    if checkpoint.atom_types.has_dummies:
+        return replace(request, num=1, targets=None)
+    known, sizes = checkpoint.statistics.sizes, request.sizes
+    if isinstance(sizes, SizeRange):
+        sizes = tuple(size for size in known if size <= sizes.largest)
+    largest = max(sizes or known)
+    if request.targets is not None:
+        largest = max(largest, request.targets.most_atoms())
+    return replace(request, num=1, sizes=(largest,), targets=None)

@@ -1,0 +1,98 @@
+"""Where molecules stand between two iterations of the sampling loop.
+
+Legend: B molecules, N padded atoms, F features, W remembered velocities (latest last).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ead_core.common.noise import Stream, normal
+from ead_core.data.tensors import centre_state
+from ead_core.diffusion.process import Process
+
+HISTORY = 10  # velocities kept, enough for every window that is swept
+PER_MOLECULE = {"seeds", "ids", "iterations", "calls", "context"}  # what of a state has no dimension of atoms
+
+
+@dataclass(frozen=True)
+class SamplerState:
+    """Where a batch stands between two iterations.
+
+    Attributes:
+        seeds, ids: [B] each molecule's seed and id, together the key of its noise.
+        mask: [B, N] real atoms.
+        z: [B, N, 3 + F].
+        rungs: [B, N] position on the grid, 0 = clean.
+        velocities: [B, N, W].
+        prediction: [B, N, 3 + F] x̂ from which each atom left the rung above (multistep solvers; else 0).
+        pauses: [B, N] consecutive pauses.
+        iterations: [B] iterations made so far.
+        calls: [B] network calls made so far; some iterations take two (guidance).
+        context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
+        held: [B, N] clean atoms that are kept (fragments.py).
+    """
+
+    seeds: Tensor
+    ids: Tensor
+    mask: Tensor
+    z: Tensor
+    rungs: Tensor
+    velocities: Tensor
+    prediction: Tensor
+    pauses: Tensor
+    iterations: Tensor
+    calls: Tensor
+    context: Tensor
+    held: Tensor
+
+    def select(self, rows: Tensor) -> "SamplerState":
+        """The molecules at `rows` (indices or a boolean mask)."""
+        return SamplerState(**{name: tensor[rows] for name, tensor in vars(self).items()})
+
+    def resize(self, width: int) -> "SamplerState":
+        """The same molecules padded to `width` atoms, at least as many as the largest of them has."""
+        return SamplerState(
+            **{name: t if name in PER_MOLECULE else _padded(t, width) for name, t in vars(self).items()}
+        )
+
+
+def _padded(tensor: Tensor, width: int) -> Tensor:
+    """A per-atom tensor [B, N, …] with zeros added or columns taken away."""
+    if tensor.shape[1] == width:
+        return tensor
+    return torch.nn.functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, width - tensor.shape[1]))
+
+
+def join(groups: Sequence[SamplerState]) -> SamplerState:
+    """Molecules of several groups of equal width as one state, whatever stage they are at."""
+    return SamplerState(**{name: torch.cat([vars(group)[name] for group in groups]) for name in vars(groups[0])})
+
+
+def initial_state(
+    seeds: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    channels: int,
+    process: Process,
+    dtype: torch.dtype = torch.float32,
+    context: Tensor | None = None,
+) -> SamplerState:
+    """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid; arguments as in the state."""
+    noise = normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
+    return SamplerState(
+        seeds=seeds,
+        ids=ids,
+        mask=mask,
+        z=centre_state(noise, mask),
+        prediction=torch.zeros_like(noise),
+        rungs=mask.long() * (len(process.grid) - 1),
+        velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
+        pauses=torch.zeros_like(mask, dtype=torch.long),
+        iterations=torch.zeros_like(ids),
+        calls=torch.zeros_like(ids),
+        context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
+        held=torch.zeros_like(mask),
+    )

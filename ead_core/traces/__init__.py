@@ -1,0 +1,1 @@
+"""What every network call did to a molecule: recorded, stored, shown."""

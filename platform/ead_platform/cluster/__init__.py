@@ -1,0 +1,1 @@
+"""Ray clusters, the MLflow store, and the settings and secrets that lead to them."""

@@ -1,0 +1,1 @@
+"""Molecules by the million: shards, their index, and the actors that write them."""

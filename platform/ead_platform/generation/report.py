@@ -1,0 +1,150 @@
+"""What a person sees of a generation: what is left, progress, and what it cost."""
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from ead_core.cli.console import progress_bar
+from ead_core.data.usable import told
+from ead_core.errors import EADError
+from ead_platform.generation.run import Crew, GenerationError, Made, Plan
+from ead_platform.generation.shards import ShardFolder, Task
+
+MOST_REASONS = 5  # one line each
+
+
+class GenerationConsole:
+    """Tells the story of one run and keeps the folder in step with it.
+
+    Args:
+        folder: open for this run.
+        plan: what is asked.
+    """
+
+    def __init__(self, folder: ShardFolder, plan: Plan) -> None:
+        self._folder, self._plan = folder, plan
+        self._console = Console(highlight=False)
+        self._start = time.monotonic()
+        self._sampling = False
+        self._done = self._wanted = 0  # molecules
+        self._advance: Callable[[int], None] = lambda done: None
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Leave a folder that can be continued behind when the run is stopped or fails."""
+        with resumable("generate", self._state, self.say):
+            yield
+
+    def _state(self) -> str:
+        return f"{self._folder.rows} of {self._folder.num} molecules are finished in {self._folder.path}."
+
+    def announce(self, tasks: Sequence[Task]) -> None:
+        """Say what was found, and why something of it is made again."""
+        if self._folder.rebuilt:
+            self.say(f"{self._folder.rebuilt}.")
+        if self._folder.rows > self._plan.num:
+            self.say(f"The folder holds {self._folder.rows} molecules, more than --num {self._plan.num}; all are kept.")
+        elif self._folder.rows:
+            self.say(f"{self._folder.rows} of {self._folder.num} molecules are there already")
+        reasons = [task.reason for task in tasks if task.reason]
+        for reason in reasons[:MOST_REASONS]:
+            self.say(f"{reason} and is made again")
+        if len(reasons) > MOST_REASONS:
+            self.say(f"… and {len(reasons) - MOST_REASONS} more")
+
+    @contextmanager
+    def working(self, tasks: Sequence[Task], actors: int) -> Iterator[None]:
+        """Around the work: a bar, or the lines of `finished` where none can be drawn.
+
+        Writing SDF of finished shards takes next to no time beside sampling, so it only counts if it is all there is.
+        """
+        self._sampling = any(task.sample for task in tasks)
+        counted = [task for task in tasks if task.sample == self._sampling]
+        self._wanted = sum(task.shard.rows for task in counted)
+        title = "sampling" if self._sampling else "writing SDF"
+        self.say(f"{title}: {self._wanted} molecules in {len(counted)} shards by {actors} actors")
+        if len(counted) < len(tasks):
+            self.say(f"writing SDF of {len(tasks) - len(counted)} finished shards too")
+        with progress_bar(title, self._wanted, self._console) as self._advance:
+            yield
+
+    def work(self, tasks: Sequence[Task], actors: int) -> None:
+        """Have all tasks done by so many actors (GenerationError if that fails)."""
+        with self.working(tasks, actors):
+            Crew(self._plan, actors, self._folder.content, self.finished, self.say).work(tasks)
+
+    def finished(self, task: Task, made: Made) -> None:
+        """Store what was made and tell of it."""
+        shard = task.shard
+        self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults)
+        if task.sample != self._sampling:
+            return
+        self._done += shard.rows
+        self._advance(shard.rows)
+        if not self._console.is_terminal:
+            rate = self._done / (time.monotonic() - self._start)
+            self.say(
+                f"{shard.name}  {shard.rows} molecules in {made.seconds:.1f} s; {self._done} of {self._wanted} done "
+                f"at {rate:.3g} per second, {duration((self._wanted - self._done) / rate)} left"
+            )
+
+    def summary(self) -> None:
+        """Where the molecules are, what they cost, and how many are unusable.
+
+        Raises:
+            EADError: all are.
+        """
+        rows, faults, cost = self._folder.rows, self._folder.faults, self._folder.cost
+        seconds = "" if math.isnan(cost.seconds) else f" and {cost.seconds:.2f} s"
+        self.say(
+            f"{rows} molecules in {len(self._folder.molecules)} shards → {self._folder.path} "
+            f"({cost.nfe:.0f} network calls{seconds} per molecule; "
+            f"this run took {duration(time.monotonic() - self._start)})"
+        )
+        bad = faults.total()
+        if bad:
+            self.say(f"{bad} of the {rows} molecules are unusable ({told(faults)}); SDF files leave them out.")
+        if bad == rows:
+            raise EADError(f"nothing usable was made in {self._folder.path}; are the weights damaged?")
+
+
+@contextmanager
+def resumable(program: str, state: Callable[[], str], say: Callable[[str], None]) -> Iterator[None]:
+    """Around work that the same command continues: how being stopped and failing are told, and exit codes 130 and 1.
+
+    SIGTERM, which ends submitted jobs, is taken like Ctrl-C.
+
+    Args:
+        program: what speaks.
+        state: a sentence on what is finished.
+        say: prints a line.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nStopped; {state()} The same command continues.")
+        sys.exit(130)
+    except GenerationError as error:
+        print(error.__cause__, file=sys.stderr)
+        print(f"{program}: {error} {state()} The same command continues.", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)  # None: one that Python did not install
+
+
+def duration(seconds: float) -> str:
+    """`48 s`, `12 min` or `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,302 @@
+"""The folder of a generation: numbered shards, and `index.json`, which says what was asked and what is finished.
+
+Shard k holds the molecules with the ids k·S … (k+1)·S − 1. A shard counts as finished when the index lists it and the
+file still has the listed SHA-256; everything else is made again, which gives the same bytes. An index that is lost or
+damaged is rebuilt from the shards.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ead_core.common.files import write_aside
+from ead_core.data.formats import check_output
+from ead_core.errors import ConfigError, OutputError
+from ead_platform.cluster.locks import lock_file
+from ead_platform.generation.shard_index import (
+    INDEX,
+    PARQUET,
+    SDF,
+    SHARD_FILE,
+    DamagedIndexError,
+    Entry,
+    Index,
+    decode_index,
+    rebuild_index,
+)
+
+LOCK = ".lock"
+MOST_SHARDS = 100_000  # numbers have five digits, so that the order of the names is the order of the molecules
+MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
+_UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
+
+
+@dataclass(frozen=True)
+class Shard:
+    """`rows` molecules from id `first` on."""
+
+    number: int
+    first: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """The file name without its ending."""
+        return f"shard-{self.number:05d}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be made of a shard.
+
+    Attributes:
+        shard: which molecules.
+        sample: generate them; otherwise the finished parquet file is turned into SDF.
+        sdf: write SDF.
+        reason: why something that was there is made again, for people; '' if it never was there.
+    """
+
+    shard: Shard
+    sample: bool
+    sdf: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Means per molecule: network calls, and seconds as far as they are known (else NaN)."""
+
+    nfe: float
+    seconds: float
+
+
+class ShardFolder:
+    """A folder of shards; nothing is written before `opened`.
+
+    Args:
+        path: absolute folder, new or of an earlier run.
+        question: everything that the molecules depend on, as JSON values, with `checkpoint` (only a name) and
+            `fingerprint` of the model.
+
+    Attributes:
+        rebuilt: what happened to the index, for people; '' if nothing did.
+
+    Raises:
+        OutputError: a place that cannot be written, other people's files, or shards of another question.
+    """
+
+    def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
+        self.path = path
+        self.rebuilt = ""
+        self._question = dict(question)
+        check_output(path / f"shard{PARQUET}")
+        self._index = self._read()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keep other runs out for the length of a block, and clear away what a killed one left half-written.
+
+        Raises:
+            OutputError: another run is at work here, or the folder cannot be written.
+        """
+        with _locked(self.path / LOCK) as alone:
+            self._index = self._read()  # another run may have ended since
+            for path in self.path.glob(f"{_UNFINISHED}*") if alone else ():
+                path.unlink(missing_ok=True)
+            yield
+
+    @property
+    def num(self) -> int:
+        """Molecules that the folder is to have."""
+        return self._index.num
+
+    @property
+    def molecules(self) -> list[Entry]:
+        """The finished shards in their order."""
+        return self._index.of_kind(PARQUET)
+
+    @property
+    def rows(self) -> int:
+        """Molecules in the finished shards."""
+        return sum(entry.rows for entry in self.molecules)
+
+    @property
+    def faults(self) -> Counter[str]:
+        """How many of them are unusable, by reason."""
+        return sum((Counter(entry.faults) for entry in self.molecules), Counter())
+
+    @property
+    def cost(self) -> Cost:
+        """Of the molecules in the finished shards, at least one."""
+        timed = [entry for entry in self.molecules if entry.seconds is not None]
+        seconds = sum(entry.seconds or 0 for entry in timed) / sum(entry.rows for entry in timed) if timed else math.nan
+        return Cost(sum(entry.rows * (entry.nfe or 0) for entry in self.molecules) / self.rows, seconds)
+
+    def left(self, shards: list[Shard], sdf: bool) -> list[Task]:
+        """What has to be made so that `shards` are complete; their files are read and compared with the index.
+
+        Molecules that are already there beyond those asked for are kept, and the folder is mended up to the last of
+        them. A folder with SDF files gets them for all its shards, `sdf` or not.
+
+        Raises:
+            OutputError: the index cannot be written.
+        """
+        sdf, size = sdf or any(self.path.glob(f"shard-*{SDF}")), self._question["shard_size"]
+        last = max((_number(entry.name) * size + entry.rows for entry in self.molecules), default=0)
+        self._index = replace(self._index, num=max(sum(shard.rows for shard in shards), last))
+        self._write_index()
+        tasks = (self._task(shard, sdf) for shard in shards_of(self.num, size))
+        return [task for task in tasks if task is not None]
+
+    def _task(self, shard: Shard, sdf: bool) -> Task | None:
+        fault = self._fault(shard.name + PARQUET, shard.rows)
+        if fault is not None:
+            return Task(shard, True, sdf, fault)
+        fault = self._fault(shard.name + SDF, shard.rows) if sdf else None
+        return None if fault is None else Task(shard, False, True, fault)
+
+    def _fault(self, name: str, rows: int) -> str | None:
+        """Why a file must be made: '' if it never was finished; None if it is complete."""
+        entry = self._index.entries.get(name)
+        if entry is None:
+            there = self.rebuilt and name.endswith(PARQUET) and (self.path / name).exists()
+            return f"{name} is damaged" if there else ""
+        if entry.rows < rows:
+            return f"{name} has {entry.rows} of {rows} molecules"
+        try:
+            with (self.path / name).open("rb") as file:
+                damaged = hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256
+        except OSError:
+            return f"{name} is missing"
+        return f"{name} is damaged" if damaged else None
+
+    def content(self, shard: Shard) -> bytes:
+        """The parquet file of a finished shard."""
+        return (self.path / (shard.name + PARQUET)).read_bytes()
+
+    def add(
+        self,
+        shard: Shard,
+        files: Mapping[str, bytes],
+        seconds: float,
+        nfe: float | None,
+        faults: Mapping[str, int] | None = None,
+    ) -> None:
+        """Write the files of a shard by their endings, then the index that lists them (see `Entry`).
+
+        Raises:
+            OutputError: a file cannot be written, for example because the disk is full.
+        """
+        entries = dict(self._index.entries)
+        for ending, content in files.items():
+            name = shard.name + ending
+            self._write(name, content)
+            entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), round(seconds, 3))
+            entries[name] = replace(entry, nfe=nfe, faults=faults or {}) if ending == PARQUET else entry
+        self._index = replace(self._index, entries=entries)
+        self._write_index()
+
+    def _write_index(self) -> None:
+        self._write(INDEX, self._index.encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        try:
+            with write_aside(self.path / name) as aside:
+                aside.write_bytes(content)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path / name}: {error.strerror or error}.") from error
+
+    def _read(self) -> Index:
+        self.rebuilt = ""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        self._refuse_links(names)
+        if all(name == LOCK or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
+            return Index(self._question)
+        found = self._stored() if INDEX in names else None
+        if found is None:
+            found = self._recover("damaged" if INDEX in names else "missing")
+        self._compare(found.question)
+        return replace(found, question=self._question)
+
+    def _refuse_links(self, names: list[str]) -> None:
+        for name in names:
+            if (name in (INDEX, LOCK) or SHARD_FILE.fullmatch(name)) and (self.path / name).is_symlink():
+                raise OutputError(f"{self.path / name} is a link; the files of a generation must lie in its folder.")
+
+    def _stored(self) -> Index | None:
+        """The index in its file; None if that is damaged."""
+        file = self.path / INDEX
+        try:
+            return decode_index(file.read_bytes(), file) if file.stat().st_size < MOST_BYTES else None
+        except OSError as error:
+            raise OutputError(f"cannot read {file}: {error.strerror or error}.") from error
+        except DamagedIndexError:
+            return None
+
+    def _recover(self, state: str) -> Index:
+        """The index from the shards; its file may be missing or damaged."""
+        found = rebuild_index(self.path)
+        if found is None and state == "missing":
+            raise OutputError(f"{self.path} is not empty and holds no {INDEX} of shards; choose another --out.")
+        if found is None:
+            raise OutputError(f"{self.path / INDEX} is no index of shards; choose another --out.")
+        self.rebuilt = f"{INDEX} is {state}; it is rebuilt from the undamaged shards ({len(found.entries)})"
+        return found
+
+    def _compare(self, stored: Mapping[str, Any]) -> None:
+        """OutputError that names the first difference; the name of a checkpoint is none."""
+        for key in {**self._question, **stored}:
+            value = self._question.get(key)
+            if key == "checkpoint" or stored.get(key) == value:
+                continue
+            there, here = f"{key}={stored.get(key)}", str(value)
+            if key == "fingerprint":
+                there = f"checkpoint {stored.get('checkpoint')} ({stored.get(key)})"
+                here = f"{self._question.get('checkpoint')} ({value})"
+            raise OutputError(f"{self.path} holds molecules with {there}, not {here}; choose another --out.")
+
+
+def shards_of(num: int, size: int) -> list[Shard]:
+    """The shards of `num` molecules, `size` in each but perhaps the last.
+
+    Raises:
+        ConfigError: more than 100,000 of them.
+    """
+    count = -(-num // size)
+    if count > MOST_SHARDS:
+        raise ConfigError(f"{num} molecules in shards of {size} are {count} shards; at most {MOST_SHARDS} are allowed.")
+    return [Shard(number, number * size, min(size, num - number * size)) for number in range(count)]
+
+
+def _number(name: str) -> int:
+    """Of a shard, from the name of a file."""
+    return int(name.removeprefix("shard-").partition(".")[0])
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a lock on a file, or refuse at once if another process has it.
+
+    Yields False on a file system without locks. Two runs could then work side by side: they would do the work twice,
+    but write equal files, and the one that ends last leaves a complete index.
+
+    Raises:
+        OutputError: another process holds the lock, or the file cannot be written.
+    """
+    with lock_file(path) as file:
+        alone = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another run is writing to {path.parent}; wait for it, or choose another --out."
+            ) from error
+        except OSError:
+            alone = False
+        yield alone

@@ -1,0 +1,268 @@
+"""Sweeping sampler settings on a trained checkpoint without retraining.
+
+All trials generate the same molecules from the same noise. Above the branch level they are identical, so the
+synchronous way there is computed once (per bucket, in parallel) and every trial starts from the stored states.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+
+from ead_core.checkpoints.checkpoint import Checkpoint
+from ead_core.common.cpu import tune_cpu
+from ead_core.config import SamplerConfig
+from ead_core.data.batching import size_buckets
+from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import Targets
+from ead_core.data.tensors import size_mask
+from ead_core.diffusion.policy import Asynchronous, Synchronous
+from ead_core.diffusion.process import Process
+from ead_core.errors import EADError
+from ead_core.evaluation.published import PublishedCard, compare_published, published_card
+from ead_core.networks.memory import molecules_per_call
+from ead_core.sampling.build import build_process
+from ead_core.sampling.conditions import Conditions, decide
+from ead_core.sampling.generation import complete
+from ead_core.sampling.prefix import Branch, load_branches, run_prefix, save_branches
+from ead_core.sampling.state import initial_state
+
+SYNCHRONOUS = {"sampler.async_ratio": 0.0}
+PAPER = {"sampler.async_ratio": 0.2, "sampler.history_window": 2}
+REFERENCE_POINTS: list[dict[str, Any]] = [
+    {"sampler.policy": "adaptive", "sampler.pause_mode": "repeat", "sampler.history_window": 2, **point}
+    for point in (SYNCHRONOUS, PAPER)
+]
+FIXED_KEYS = (
+    "sampler.steps",
+    "sampler.grid",
+    "sampler.solver",
+    "sampler.batch_size",
+    "sampler.memory_budget",
+    "sampler.precision",
+)
+Bucket = Mapping[int, Branch]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What all trials of a sweep share.
+
+    Attributes:
+        checkpoint: the trained model.
+        seed: key of all noise.
+        first: id of the first molecule; fresh ids make fresh molecules.
+        samples: molecules per trial.
+        threads: torch threads per trial.
+        targets: see `Request`.
+    """
+
+    checkpoint: Checkpoint
+    seed: int
+    first: int
+    samples: int
+    threads: int
+    targets: Targets | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for campaigns that generate the same molecules: checkpoint, seed, ids, threads, targets."""
+        what = f"{self.checkpoint.fingerprint()} {self.seed} {self.first} {self.samples} {self.threads}"
+        if self.targets:
+            what += f" {self.targets.to_json()}"
+        return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """[M] molecule ids."""
+        return torch.arange(self.first, self.first + self.samples)
+
+    @cached_property
+    def start(self) -> Conditions:
+        """Sizes and context of the molecules (TargetError if the targets cannot be asked of the checkpoint)."""
+        return decide(self.checkpoint, self.seed, self.ids, None, self.targets)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """[M] atoms per molecule."""
+        return self.start.sizes
+
+    def molecules_per_call(self, atoms: int) -> int:
+        """How many molecules with `atoms` atoms are computed together."""
+        sampler = self.checkpoint.config.sampler
+        return min(sampler.batch_size, molecules_per_call(self.checkpoint.denoiser, atoms, sampler.memory_budget))
+
+    def sampler(self, point: Mapping[str, Any]) -> SamplerConfig:
+        """The sampler section with a trial's dotted keys (ConfigError if they are not valid)."""
+        return self.checkpoint.config.override({"sampler.policy": "adaptive", **point}).sampler
+
+    def process(self, point: Mapping[str, Any]) -> Process:
+        """The run that a trial's keys describe."""
+        return build_process(self.checkpoint, self.sampler(point), int(self.sizes.max()))
+
+    def branch_rung(self, point: Mapping[str, Any]) -> int:
+        """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage.
+
+        Or at the very beginning, if its guidance is not that of the prefix.
+        """
+        process = self.process(point)
+        if process.guidance != self.checkpoint.config.sampler.guidance:
+            return len(process.grid) - 1
+        if isinstance(process.policy, Synchronous):
+            return 0
+        return process.policy.start if isinstance(process.policy, Asynchronous) else len(process.grid) - 1
+
+
+def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:
+    """The states of all buckets at `rungs`, from `folder` where they are stored, else computed on the cluster.
+
+    Args:
+        campaign: model and molecules.
+        rungs: branch levels of all trials; 0, the synchronous end, is always kept.
+        folder: of the driver; a subfolder for this campaign and these rungs gets a file per bucket as it is done.
+        progress: receives the number of molecules done since its last call.
+    """
+    buckets = size_buckets(campaign.sizes, campaign.molecules_per_call)
+    kept = folder / "-".join([campaign.fingerprint, *map(str, sorted(rungs))])
+    paths = [kept / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
+    shared = ray.put(campaign)
+    work = ray.remote(_prefix_of).options(num_cpus=campaign.threads)
+    tasks = {}
+    for rows, path in sorted(zip(buckets, paths, strict=True), key=lambda pair: -_cost(campaign.sizes[pair[0]])):
+        if path.is_file():
+            progress(len(rows))
+        else:
+            tasks[work.remote(shared, rows, rungs | {0})] = (path, len(rows))
+    while tasks:
+        [done], _ = ray.wait(list(tasks), num_returns=1)
+        path, count = tasks.pop(done)
+        save_branches(path, ray.get(done))
+        progress(count)
+    return [load_branches(path) for path in paths]
+
+
+def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], rungs: set[int]) -> Bucket:
+    tune_cpu(campaign.threads)
+    process = campaign.process(SYNCHRONOUS)
+    mask = size_mask(campaign.sizes[rows])
+    channels = 3 + campaign.checkpoint.atom_types.num_features
+    seeds = torch.full_like(campaign.ids, campaign.seed)
+    context = campaign.start.context[torch.from_numpy(rows)]
+    state = initial_state(seeds[rows], campaign.ids[rows], mask, channels, process, context=context)
+    return run_prefix(state, process, rungs)
+
+
+def _cost(sizes: NDArray[np.int64]) -> int:
+    """Relative work of a bucket; the dearest start first, so that no core waits for a late one."""
+    return len(sizes) * int(sizes.max()) ** 2
+
+
+def run_point(campaign: Campaign, buckets: Sequence[Bucket], point: Mapping[str, Any]) -> MoleculeSet:
+    """The molecules of one trial; `seconds` includes the inherited way to the branch level."""
+    return _in_order([_complete(campaign, branches, point) for branches in buckets])
+
+
+def run_point_in_parallel(
+    campaign: Campaign,
+    buckets: Sequence[Bucket],
+    point: Mapping[str, Any],
+    progress: Callable[[int], None] = lambda done: None,
+) -> MoleculeSet:
+    """The same molecules with a task of the cluster per bucket, the dearest first."""
+    shared = ray.put(campaign)
+    work = ray.remote(_complete).options(num_cpus=campaign.threads)
+    running = [work.remote(shared, branches, point) for branches in reversed(buckets)]
+    results = []
+    while running:
+        [done], running = ray.wait(running, num_returns=1)
+        results.append(ray.get(done))
+        progress(len(results[-1]))
+    return _in_order(results)
+
+
+def _in_order(results: list[MoleculeSet]) -> MoleculeSet:
+    made = MoleculeSet.concatenate(results)
+    return made.select(np.argsort(made.properties["id"]))
+
+
+def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> MoleculeSet:
+    tune_cpu(campaign.threads)
+    branch = branches[campaign.branch_rung(point)]
+    made = complete(campaign.checkpoint, branch.state, campaign.process(point))
+    return replace(made, properties={**made.properties, "seconds": made.properties["seconds"] + branch.seconds})
+
+
+def measure(molecules: MoleculeSet, baseline: PublishedCard | None = None) -> tuple[PublishedCard, dict[str, float]]:
+    """A trial's card and its figures as flat metrics; differences are paired with the baseline's molecules."""
+    card = published_card(molecules, workers=1)
+    figures = card.to_json()
+    metrics: dict[str, float] = {
+        name: figures[name]
+        for name in (
+            "atom_stability",
+            "molecule_stability",
+            "validity",
+            "uniqueness",
+            "validity_x_uniqueness",
+        )
+    }
+    for name, (low, high) in card.intervals.items():
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
+    for name, pair in (compare_published(baseline, card) if baseline else {}).items():
+        metrics[f"{name}_difference"] = pair.difference
+        metrics[f"{name}_difference_low"], metrics[f"{name}_difference_high"] = pair.interval
+        metrics[f"{name}_p_value"] = pair.p_value
+    metrics["nfe_per_molecule"] = float(figures["nfe_per_molecule"])
+    metrics["seconds_per_molecule"] = float(figures["seconds_per_molecule"])
+    return card, metrics
+
+
+def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
+    """A search space as lists of choices per sampler key, completed by the values of the reference points.
+
+    Raises:
+        EADError: not a mapping of sampler keys to lists, or a choice that the configuration refuses.
+    """
+    if not isinstance(space, Mapping) or not space:
+        raise EADError("the search space must map sampler keys to lists, e.g. sampler.async_ratio: [0.1, 0.2].")
+    default = campaign.checkpoint.config.sampler.async_ratio
+    checked: dict[str, list[Any]] = {}
+    for key, choices in {"sampler.async_ratio": [default], **space}.items():  # the baseline needs this key
+        if not str(key).startswith("sampler.") or not isinstance(choices, list) or not choices:
+            raise EADError(f"search space: '{key}' must be a sampler key with a list of choices.")
+        if nested := [choice for choice in choices if isinstance(choice, list | dict)]:
+            raise EADError(f"search space: the choices of {key} must be single values, not {nested[0]}.")
+        if key in FIXED_KEYS:
+            raise EADError(f"search space: {key} must be the same in all trials, which share their start.")
+        wanted = [point[key] for point in REFERENCE_POINTS if key in point]
+        checked[str(key)] = choices + [value for value in dict.fromkeys(wanted) if value not in choices]
+        for choice in checked[str(key)]:
+            campaign.process({key: choice})
+    return checked
+
+
+def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """The synchronous baseline and the paper's setting, expressed in the keys of a space."""
+    return [{key: point.get(key, choices[0]) for key, choices in space.items()} for point in REFERENCE_POINTS]
+
+
+def branch_rungs(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
+    """Every level at which some point of the space leaves the prefix."""
+    keys = [key for key in ("sampler.policy", "sampler.async_ratio", "sampler.guidance") if key in space]
+    combinations = itertools.product(*(space[key] for key in keys))
+    return {campaign.branch_rung(dict(zip(keys, values, strict=True))) for values in combinations}
+
+
+def identity(point: Mapping[str, Any]) -> Hashable:
+    """Equal for points that give the same molecules: with async_ratio 0 nothing else matters but guidance."""
+    if point.get("sampler.async_ratio") == 0 and point.get("sampler.policy", "adaptive") == "adaptive":
+        return "synchronous", point.get("sampler.guidance")
+    return tuple(sorted(point.items()))

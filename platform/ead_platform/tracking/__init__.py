@@ -1,0 +1,1 @@
+"""What MLflow knows of runs: the store, and what is written of and read from trainings."""

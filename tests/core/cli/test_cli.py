@@ -1,0 +1,333 @@
+"""The program as a user meets it: train, resume, sample, trace, evaluate; and every mistake in one sentence."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from ead_core import __version__
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.common.cpu import hardware
+from ead_core.config import SamplerConfig
+from ead_core.data.store import load_npz, save_npz
+
+CARD_KEYS = {
+    "schema_version",
+    "num_molecules",
+    "num_skipped",
+    "atom_stability",
+    "molecule_stability",
+    "validity",
+    "uniqueness",
+    "validity_x_uniqueness",
+    "novelty",
+    "intervals",
+    "nfe_per_molecule",
+    "seconds_per_molecule",
+}
+
+
+@pytest.fixture
+def recipe(make_config, molecules, tmp_path):
+    """A run of six steps with its data beside it."""
+    save_npz(molecules, tmp_path / "chains.npz")
+    config = make_config(
+        {
+            "diffusion.steps": 10,
+            "training.steps": 6,
+            "training.evaluate_every": 3,
+            "training.evaluate_molecules": 2,
+            "training.threads": 1,
+        }
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return tmp_path / "recipe.yaml"
+
+
+def test_train_sample_evaluate(ead, recipe, tmp_path, monkeypatch):
+    code, _, told = ead("train", recipe, "--out", "run")
+    assert code == 0
+    assert "20 training molecules of C, O" in told
+    assert "run holds the checkpoint at step 6 of 6." in told
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "molecule_stability" in row] == [3, 6]
+    assert rows[-2]["loss"] > 0  # reported before the evaluation at the same step
+
+    code, _, told = ead("sample", "run", "--num", 3, "--out", "x.npz", "--sizes", "4,6", "sampler.policy=synchronous")
+    assert code == 0
+    assert "3 molecules → x.npz (11 network calls" in told
+    assert load_npz(tmp_path / "x.npz").num_atoms.tolist() == [4, 6, 4]
+
+    code, table, _ = ead("evaluate", "x.npz", "--json", "card.json", "--workers", 1)
+    assert code == 0
+    assert "molecule stability" in table
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card.keys() > CARD_KEYS
+    assert card["num_molecules"] == 3
+    assert card["nfe_per_molecule"] == 11
+    assert card["about"]["hardware"] == [hardware()]
+    assert f"made on {hardware()}" in table
+    assert card["novelty"] is None
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ead("evaluate", "x.npz", "--train", "chains.npz", "--json", "card.json", "--workers", 1, "--parts", "none")
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert 0 <= card["novelty"] <= 1
+
+
+def test_the_same_command_continues_a_run(ead, recipe, tmp_path):
+    _, _, told = ead("train", recipe, "--out", "run", "training.max_seconds=1e-9", "training.steps=5")
+    assert "run holds the checkpoint at step 1 of 5." in told
+    assert "The same command continues it." in told
+    _, _, told = ead("train", recipe, "--out", "run", "training.steps=5")
+    assert "run holds the checkpoint at step 5 of 5." in told
+    assert "continues it" not in told
+    assert load_checkpoint(tmp_path / "run").config.training.steps == 5
+    code, _, told = ead("train", recipe, "--out", "run", "training.steps=5")
+    assert code == 0
+    assert "run holds the checkpoint at step 5 of 5." in told
+    assert "continues it" not in told
+
+
+def test_a_fragment_is_completed_where_it_is(ead, make_checkpoint, tmp_path):
+    (tmp_path / "part.xyz").write_text("2\n\nC 5.0 0.0 0.0\nO 5.0 1.2 0.0\n")
+    command = ("--num", 2, "--fragment", "part.xyz", "--sizes", "4-5", "--out", "whole.npz", "--overwrite")
+    code, _, told = ead("sample", make_checkpoint({"training.fragments": 0.2}), *command)
+    assert (code, "2 molecules → whole.npz" in told) == (0, True)
+    for index in range(2):
+        charges, positions = load_npz(tmp_path / "whole.npz").molecule(index)
+        assert charges[:2].tolist() == [6, 8]
+        assert positions[:2].ravel().tolist() == pytest.approx([5, 0, 0, 5, 1.2, 0])
+
+    code, _, told = ead("sample", make_checkpoint(name="whole-only"), *command)
+    assert code == 2
+    assert told.strip() == (
+        "ead: whole-only was not trained to complete fragments; a recipe with training.fragments=0.2 and "
+        "training.initial=whole-only teaches it."
+    )
+
+
+def test_equal_seeds_give_equal_files(ead, make_checkpoint, tmp_path):
+    model = make_checkpoint()
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        ead("sample", model, "--num", 2, "--seed", seed, "--sizes", 5, "--out", f"{name}.npz")
+    a, b, c = (load_npz(tmp_path / f"{name}.npz").positions for name in "abc")
+    assert (a == b).all()
+    assert (a != c).any()
+
+
+def test_a_recorded_run_is_shown_as_pictures_and_pages(ead, make_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("ead_core.cli.trace.FIRST", 1)
+    model = make_checkpoint()
+    for name, wanted in (("a", ()), ("b", ("--trace", "t.npz"))):
+        code, _, told = ead("sample", model, "--num", 2, "--sizes", 4, "--out", f"{name}.npz", *wanted)
+        assert code == 0
+    assert "trace → t.npz; `ead trace t.npz --out FOLDER` shows it" in told
+    a, b = (load_npz(tmp_path / f"{name}.npz") for name in "ab")
+    assert (a.positions == b.positions).all()
+    assert ead("trace", "t.npz", "--out", "shown")[0] == 0
+    shown = sorted(path.name for path in (tmp_path / "shown").iterdir())
+    assert shown == ["levels-0.png", "trace-0.html"]
+    assert ead("trace", "t.npz", "--out", "one", "--molecule", 1)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["levels-1.png", "trace-1.html"]
+    code, _, told = ead("trace", "t.npz", "--out", "one", "--molecule", 5)
+    assert (code, told) == (2, "ead: the trace has no molecule 5; it holds 0–1.\n")
+
+
+def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatch):
+    make_checkpoint(name="small")
+    row = {
+        "setting": "adaptive",
+        "molecule_stability": 0.5,
+        "intervals": {"molecule_stability": [0.4, 0.6]},
+        "nfe_per_molecule": 1234.4,
+    }
+    (tmp_path / "small" / "card.json").write_text(json.dumps({"rows": [row]}))
+    monkeypatch.setattr("ead_core.checkpoints.checkpoint.PRETRAINED", tmp_path)
+    code, listing, _ = ead("models")
+    assert code == 0
+    assert listing.splitlines()[0] == "small"
+    assert "molecule stability 50.0 % (40.0–60.0), 1234 network calls" in listing
+
+
+@pytest.mark.parametrize(
+    "card", ['{"protocols": {}, "rows": null}', '{"name": "mine"}', "[]", '"rows"', "", "{", "\xff"]
+)
+def test_models_lists_a_checkpoint_beside_a_card_of_another_kind(ead, make_checkpoint, card):
+    """`ead evaluate --out` into the folder writes such a card."""
+    folder = make_checkpoint()
+    (folder / "card.json").write_bytes(card.encode("latin-1"))
+    code, listing, _ = ead("models", folder)
+    assert code == 0
+    assert listing.splitlines() == [str(folder)]
+
+
+def test_models_tells_what_can_be_asked_and_in_which_unit(ead, conditional):
+    code, listing, _ = ead("models", conditional)
+    lines = listing.splitlines()
+    assert code == 0
+    assert lines[1].split() == ["--target", "alpha", "training", "range", *lines[1].split()[4:]]
+    assert lines[1].endswith(" bohr³ (240 molecules)")
+    assert lines[2].endswith(" meV (240 molecules)")
+    assert lines[3].split()[-3:] == ["D", "(120", "molecules)"]
+    assert lines[4].split()[-3:] == ["atoms", "(240", "molecules)"]
+
+
+def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path):
+    model, fast = conditional, ("sampler.policy=synchronous", "sampler.guidance=1")
+    code, _, told = ead("sample", model, "--num", 3, "--target", "alpha=30", "--target", "gap=5000:6000", *fast)
+    assert (code, told.count("\n"), told.count("note: of 3 molecules")) == (0, 2, 1)
+    assert "3 molecules → out.sdf (42 network calls" in told
+    text = (tmp_path / "out.sdf").read_text()
+    assert text.count("<target_alpha>") == text.count("<target_gap>") == 3
+
+    (tmp_path / "t.csv").write_text("alpha,num_atoms\n30,\n,5\n99,\n88,\n")
+    code, _, told = ead("sample", model, "--targets", "t.csv", "--composition", "C3O2", "--out", "m.npz", *fast)
+    assert code == 0
+    warning, done = told.splitlines()
+    assert warning.startswith("warning: target alpha=99 is outside the training range ")
+    assert warning.endswith(" bohr³ (2 of 4 rows).")
+    assert done.startswith("4 molecules → m.npz")
+    made = load_npz(tmp_path / "m.npz")
+    assert made.num_atoms.tolist() == [5] * 4
+    assert made.properties["target_atoms_C"].tolist() == [3] * 4
+    assert [bool(text) for text in made.properties["warning"]] == [False, False, True, True]
+    ead("sample", model, "--targets", "t.csv", "--num", 5, "--out", "m.npz", "--overwrite", *fast)
+    assert load_npz(tmp_path / "m.npz").properties["target_alpha"][4] == 30  # rows are cycled
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--target gpa=1", "conditional is not conditioned on 'gpa'; accepted are alpha, gap, mu, atoms_C, atoms_O."),
+        ("--target gap=wide", "target gap must be a number or low:high, not 'wide'."),
+        ("--target gap=2:1", "target gap must go from a low to a high number, not from 2 to 1."),
+        ("--target gap", "target 'gap' must have the form property=value or property=low:high"),
+        ("--targets no.csv", "table no.csv cannot be read (No such file or directory)."),
+        ("--targets t.csv --target gap=1", "target gap is given by --target and by t.csv; give it once."),
+        ("--composition C2N", "conditional is not conditioned on 'atoms_N'; accepted are alpha, gap, mu,"),
+        ("--composition C3O2 --sizes 6", "the targets ask for 5 atoms by element, but the size is to be 6."),
+        ("--targets sized.csv --sizes 6", "numbers of atoms are given twice, as sizes and in the column num_atoms of"),
+        ("sampler.guidance=21", "sampler.guidance: must be less than or equal to 20, not 21."),
+        (
+            "sampler.guidance_levels=[0.4,0.1]",
+            "sampler.guidance_levels: must be a lower and a higher share of T, not 0.4",
+        ),
+        ("sampler.guidance_levels=0.4", "sampler.guidance_levels: must be"),
+        (
+            "PLAIN --target gap=1",
+            "plain was trained without properties (conditioning.properties), so",
+        ),
+        ("PLAIN sampler.guidance=1", "sampler.guidance=1 needs a model that was trained with properties"),
+    ],
+)
+def test_a_mistake_about_targets_is_one_line(ead, make_checkpoint, conditional, tmp_path, arguments, sentence):
+    (tmp_path / "t.csv").write_text("gap\n5500\n")
+    (tmp_path / "sized.csv").write_text("num_atoms\n5\n")
+    words = arguments.split()
+    model = make_checkpoint(name="plain") if words[0] == "PLAIN" else conditional
+    code, told, errors = ead("sample", model, *(word for word in words if word != "PLAIN"))
+    assert (code, told, errors.count("\n")) == (2, "", 1), errors
+    assert errors.startswith("ead: ")
+    assert sentence in errors
+    assert not (tmp_path / "out.sdf").exists()
+
+
+def test_threads_are_set(ead):
+    for asked, threads in ((("--threads", 2), 2), ((), 1)):
+        ead("sample", "nowhere", *asked)
+        assert torch.get_num_threads() == threads
+
+
+def test_the_version_is_told(ead):
+    assert ead("--version") == (0, f"ead {__version__}\n", "")
+
+
+def test_the_help_of_sample_names_every_sampler_key(ead):
+    _, told, _ = ead("sample", "--help")
+    assert all(f"sampler.{key}=" in told.replace("\n", " ") for key in SamplerConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("sample nowhere", "'nowhere' is neither a checkpoint directory"),
+        (
+            "sample qm9-dep",
+            "qm9-small-cond, qm9-small-variable); did you mean qm9-deep?",
+        ),
+        (
+            "sample MODEL steps=5",
+            "can be changed when sampling, not 'steps'; did you mean sampler.steps?",
+        ),
+        ("sample MODEL --sizes 100", "so 100 atoms are refused; --beyond-training"),
+        ("sample MODEL --out recipe.yaml.npz", "recipe.yaml.npz exists and is kept; --overwrite replaces it, or give"),
+        ("relax chains.npz --out chains.npz", "chains.npz exists and is kept; --overwrite replaces it"),
+        ("sample MODEL sampler.polcy=manual", "unknown configuration key 'sampler.polcy'; did you mean"),
+        (
+            "sample MODEL sampler.async_ratio=2",
+            "sampler.async_ratio: must be less than or equal to 1, not 2.",
+        ),
+        ("sample MODEL sampler.async_ratio", "must have the form key=value"),
+        (
+            "sample MODEL network.layers=2",
+            "only sampler.* keys can be changed when sampling, not 'network.layers'.",
+        ),
+        ("sample MODEL --out x.pdb", "x.pdb: the name must end in one of"),
+        ("sample MODEL --out file/x.sdf", "cannot write file/x.sdf"),
+        (
+            "sample MODEL --sizes 5,six",
+            "--sizes must be whole numbers separated by commas, or a range such as 15-20, not '5,six'.",
+        ),
+        ("sample MODEL --sizes 0", "sizes must be between 1 and 512 atoms, not [0]."),
+        ("sample MODEL --num 0", "the number of molecules must be at least 1, not 0."),
+        ("sample MODEL --seed -1", "seed must be between 0 and"),
+        ("sample nowhere --trace t.pkl", "cannot write t.pkl: the name of a trace must end in .npz."),
+        ("sample nowhere --trace file/t.npz", "cannot write file/t.npz"),
+        ("sample MODEL --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
+        ("sample nowhere --trace t.npz --out t.npz", "--trace and --out must name different files."),
+        ("trace nothing.npz --out shown", "trace nothing.npz does not exist."),
+        ("trace chains.npz --out shown", "chains.npz is not a trace of this version"),
+        ("trace chains.npz --out file", "cannot write file"),
+        ("train nothing.yaml", "nothing.yaml cannot be read: No such file or directory."),
+        ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),
+        ("train recipe.yaml data.path=recipe.yaml", "recipe.yaml is of an unknown kind"),
+        ("train recipe.yaml trainig.steps=3", "unknown configuration key 'trainig.steps'"),
+        ("train recipe.yaml data.split=published", "the published split needs QM9's"),
+        ("train recipe.yaml --out file", "cannot write file"),
+        ("train recipe.yaml --out .", "is not empty and holds no run to resume"),
+        ("evaluate nothing.xyz", "nothing.xyz does not exist"),
+        ("evaluate chains.npz --workers 1 --json file/card.json", "cannot write file/card.json"),
+        ("evaluate chains.npz --parts energy", "--parts does not know 'energy'"),
+        ("evaluate chains.npz --reference nowhere", "reference nowhere does not exist"),
+        ("evaluate chains.npz --train nowhere", "nowhere does not exist"),
+        ("evaluate chains.npz --out file", "cannot write file"),
+        ("evaluate chains.npz recipe.yaml", "recipe.yaml is of an unknown kind"),
+        ("compare chains.npz", "at least two cards"),
+        ("compare file.json other.json", "file.json is not an evaluation card"),
+        ("relax chains.npz --out x.sdf --method pm3", "--method must be mmff or gfn2"),
+        ("relax chains.npz --out x.doc", "cannot write x.doc"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(ead, recipe, make_checkpoint, tmp_path, arguments, sentence):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "recipe.yaml.npz").write_text("dear to me")
+    model = make_checkpoint()
+    code, told, errors = ead(*[model if word == "MODEL" else word for word in arguments.split()])
+    lines = [line for line in errors.splitlines() if "training molecules of" not in line]
+    assert (code, told, len(lines)) == (2, "", 1), errors
+    assert lines[0].startswith("ead: ")
+    assert sentence in lines[0]
+    assert (tmp_path / "file").read_text() == "in the way"
+    assert (tmp_path / "recipe.yaml.npz").read_text() == "dear to me"
+
+
+def test_a_mistake_in_a_real_process(tmp_path):
+    command = [sys.executable, "-m", "ead_core.cli", "sample", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ead: 'nowhere' is neither")
+    assert done.stderr.count("\n") == 1

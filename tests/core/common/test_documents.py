@@ -1,0 +1,41 @@
+"""JSON from outside is read within limits, and every reader of it ends with one sentence."""
+
+import pytest
+
+from ead_core.common import documents
+from ead_core.common.documents import parse_json, read_bytes, read_json
+from ead_core.errors import DataError, EADError
+from ead_core.evaluation.card import Card
+from ead_core.prediction.calibration import load_calibration
+
+
+def test_documents_are_read(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": [1, {"b": null}], "a b": "\xc3\xa9"}')
+    assert read_json(tmp_path / "a.json") == {"a": [1, {"b": None}], "a b": "é"}
+    assert parse_json("[" * 100 + "]" * 100, "it") is not None
+
+
+@pytest.mark.parametrize("text", ["[" * 101 + "]" * 101, '{"a":' * 300 + "1" + "}" * 300, "[" * 10**6, '{"a":' * 10**5])
+def test_what_is_nested_without_end_is_one_sentence(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"a\.json is nested deeper than 100 levels, the most for a document\.$"):
+        read_json(tmp_path / "a.json")
+
+
+def test_what_is_too_large_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text("[" + "1," * 2000 + "1]")
+    monkeypatch.setattr(documents, "ITEMS", 1000)
+    with pytest.raises(DataError, match=r"a\.json holds more than 1,000 values, the most for a document\.$"):
+        read_json(tmp_path / "a.json")
+    with (tmp_path / "b.json").open("wb") as file:
+        file.truncate(2**40)  # a hole
+    with pytest.raises(DataError, match=r"b\.json is larger than 1 MiB, the most for a file of its kind\.$"):
+        read_bytes(tmp_path / "b.json", 2**20)
+
+
+def test_readers_of_documents_hand_the_sentence_on(tmp_path):
+    for name in ("card.json", "calibration.json"):
+        (tmp_path / name).write_text("[" * 10**5)
+    for read in (lambda: Card.load(tmp_path / "card.json"), lambda: load_calibration(tmp_path, "")):
+        with pytest.raises(EADError, match="nested deeper than 100 levels"):
+            read()
