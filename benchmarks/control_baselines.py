@@ -19,7 +19,7 @@ from ead_core.data.dataset import resolve_data_path
 from ead_core.data.formats import read_molecules
 from ead_core.data.properties import UNITS, count_atoms, property_values, unit_of
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 
 Values = NDArray[np.float64]
 
@@ -71,5 +71,5 @@ def main(data: Annotated[Path, typer.Option(help="Molecules with properties, e.g
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("control_baselines"):
+    with report_user_errors("control_baselines"):
         typer.run(main)

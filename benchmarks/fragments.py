@@ -21,7 +21,7 @@ from ead_core.common.intervals import wilson
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 from ead_core.evaluation.smiles import smiles_of
 from ead_core.evaluation.stability import stability
 from ead_core.sampling.engine import Engine
@@ -95,17 +95,17 @@ def main(
     for name, settings in ROWS.items():
         config = sampler_config(model, settings)
         engine = Engine(model, 64, config.memory_budget)
-        tickets = [
+        request_ids = [
             engine.submit(Request(1, config, first=number, sizes=(size,), fragment=kept))
             for number, (kept, size) in enumerate(wanted)
         ]
         made: dict[int, MoleculeSet] = {}
-        with progress_bar(name, len(tickets)) as progress:
+        with progress_bar(name, len(request_ids)) as progress:
             while engine.busy:
                 done = engine.step()
                 made |= done
                 progress(len(done))
-        results = MoleculeSet.concatenate([made[ticket] for ticket in tickets])
+        results = MoleculeSet.concatenate([made[request_id] for request_id in request_ids])
         valid = np.array([text is not None for text in smiles_of(results)])
         whole, cost = in_one_piece(results), [results.properties[key].mean() for key in ("nfe", "seconds")]
         figures = [percent(valid), percent(whole), percent(valid & whole), percent(stability(results).stable)]
@@ -113,5 +113,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("fragments"):
+    with report_user_errors("fragments"):
         typer.run(main)

@@ -19,7 +19,7 @@ from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.data.properties import unit_of
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.published import published_card
 from ead_core.judge.verdict import judged, to_json
 from ead_core.pictures.molecules import check_picture
@@ -146,5 +146,5 @@ def main(  # noqa: PLR0913, PLR0917
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("guidance"):
+    with report_user_errors("guidance"):
         typer.run(main)

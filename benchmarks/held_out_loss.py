@@ -22,7 +22,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.corruption import corrupt, draw_levels
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.loss import noise_loss
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 
 EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of t/T
 POWER = 2.0  # low levels are drawn more often: there the checkpoints differ
@@ -41,7 +41,7 @@ def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Ten
         mask = batch.mask
         levels = draw_levels(mask, diffusion, generator, POWER)
         noised = corrupt(batch.state(model.atom_types), levels, mask, gauge, generator)
-        predicted = gauge.seen(model.denoiser(noised.z, levels, mask), levels, mask)
+        predicted = gauge.project_noise(model.denoiser(noised.z, levels, mask), levels, mask)
         relative = (levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
         found.append((noise_loss(predicted, noised, mask), relative))
     loss, level = zip(*found, strict=True)
@@ -71,5 +71,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("held_out_loss"):
+    with report_user_errors("held_out_loss"):
         typer.run(main)

@@ -21,7 +21,7 @@ from ead_core.cli.console import progress_bar
 from ead_core.common.files import write_aside
 from ead_core.data.dataset import split_indices
 from ead_core.data.formats import read_molecules
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 from ead_core.evaluation.published import published_card, training_smiles
 from ead_core.pictures.molecules import draw_molecules
 
@@ -45,11 +45,11 @@ def main(
     model = load_checkpoint(checkpoint)
     campaign = Campaign(model, seed, 0, num, threads=1)
     known = _training_smiles(train, model.config.data.split_seed) if train else None
-    rungs = {campaign.branch_rung(point) for point in SETTINGS.values()}
+    indices = {campaign.branch_index(point) for point in SETTINGS.values()}
     rows, baseline = [], None
     with ray_session(Settings.from_environment()):
         with progress_bar("shared synchronous prefix", num) as progress:
-            buckets = shared_prefix(campaign, rungs, work / "prefix", progress)
+            buckets = shared_prefix(campaign, indices, work / "prefix", progress)
         for setting, point in SETTINGS.items():
             overrides = {**point, **FIXED}
             with progress_bar(setting, num) as progress:
@@ -84,5 +84,5 @@ def _document(name: str, seed: int, rows: list[dict[str, Any]]) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("measure_checkpoint"):
+    with report_user_errors("measure_checkpoint"):
         typer.run(main)

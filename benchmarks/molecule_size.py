@@ -25,7 +25,7 @@ from molecule_size_worker import RECIPES, engine_of, untrained
 from ead_core.common.cpu import tune_cpu
 from ead_core.data.dataset import resolve_data_path
 from ead_core.data.formats import read_molecules
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 from ead_core.networks.memory import molecules_per_call
 from ead_core.networks.native.library import VARIABLE
 from ead_core.pictures.molecules import check_picture
@@ -99,5 +99,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("molecule_size"):
+    with report_user_errors("molecule_size"):
         typer.run(main)

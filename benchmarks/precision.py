@@ -21,7 +21,7 @@ from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.common.intervals import paired_difference, wilson
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.published import published_card
 from ead_core.networks.native.library import VARIABLE
 from ead_core.sampling.generation import sample
@@ -105,5 +105,5 @@ def main(  # noqa: PLR0913, PLR0917
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("precision"):
+    with report_user_errors("precision"):
         typer.run(main)

@@ -18,7 +18,7 @@ from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 from ead_core.evaluation.published import published_card
 from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
@@ -93,5 +93,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("quality_nfe"):
+    with report_user_errors("quality_nfe"):
         typer.run(main)

@@ -26,7 +26,7 @@ from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import MoleculeBatch
 from ead_core.diffusion.process import Process
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.smiles import smiles_of
 from ead_core.evaluation.stability import stability
 from ead_core.sampling.build import build_process
@@ -77,8 +77,10 @@ def noised(model: Checkpoint, batch: MoleculeBatch, process: Process, seed: int)
     if level == model.config.diffusion.steps:
         return state
     alpha, sigma = float(model.schedule.alpha(level)), float(model.schedule.sigma(level))
-    levels = process.grid[state.rungs]
-    return replace(state, z=process.gauge(state.held).place(alpha * clean + sigma * state.z, levels, state.mask))
+    levels = process.grid[state.grid_index]
+    return replace(
+        state, z=process.gauge(state.held).project_state(alpha * clean + sigma * state.z, levels, state.mask)
+    )
 
 
 def row(model: Checkpoint, molecules: MoleculeSet, level: int, seed: int) -> str:
@@ -119,5 +121,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("reentry"):
+    with report_user_errors("reentry"):
         typer.run(main)

@@ -29,12 +29,11 @@ from schedules_rows import SYNCHRONOUS, Row, main_rows, ratio_rows, window_rows
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
-from ead_core.cli.main import sampler_settings
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
-from ead_core.config import parse_overrides
+from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.store import MoleculeSet, save_npz
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, report_user_errors
 from ead_core.sampling.generation import complete
 from ead_core.sampling.prefix import Branch
 
@@ -48,14 +47,14 @@ def first_molecules(buckets: Sequence[Bucket], count: int) -> list[Bucket]:
     for bucket in buckets:
         rows = torch.from_numpy(np.flatnonzero(next(iter(bucket.values())).state.ids.numpy() < count))
         if len(rows):
-            kept.append({rung: Branch(branch.state.select(rows), branch.seconds) for rung, branch in bucket.items()})
+            kept.append({index: Branch(branch.state.select(rows), branch.seconds) for index, branch in bucket.items()})
     return kept
 
 
 def run_bucket(campaign: Campaign, branches: Bucket, settings: Mapping[str, Any]) -> tuple[MoleculeSet, Measured]:
     """The molecules of a bucket under some settings, and what was seen on the way."""
     tune_cpu(campaign.threads)
-    branch, process = branches[campaign.branch_rung(settings)], campaign.process(settings)
+    branch, process = branches[campaign.branch_index(settings)], campaign.process(settings)
     observed = Observed(len(process.grid) - 1)
     made = complete(campaign.checkpoint, branch.state, process, observed)
     seconds = made.properties["seconds"] + branch.seconds
@@ -86,7 +85,7 @@ def measure(campaign: Campaign, buckets: Sequence[Bucket], row: Row, count: int,
     save_npz(molecules, folder / f"{row.name}.npz")
     with write_aside(folder / f"{row.name}.seen.npz") as aside:
         np.savez_compressed(aside, **seen)
-    start = campaign.branch_rung(row.settings)
+    start = campaign.branch_index(row.settings)
     about = {
         "settings": settings,
         "num": count,
@@ -141,10 +140,10 @@ def main(  # noqa: PLR0913, PLR0917
     wanted = [(row, num if key == "main" else cells) for key, rows in tables.items() for row in rows]
     if not report_only:
         folder.mkdir(parents=True, exist_ok=True)
-        rungs = {campaign.branch_rung(row.settings) for row, _ in wanted}
+        indices = {campaign.branch_index(row.settings) for row, _ in wanted}
         with ray_session(Settings.from_environment()):
             with progress_bar("shared synchronous prefix", num) as progress:
-                buckets = shared_prefix(campaign, rungs, work / "prefix", progress)
+                buckets = shared_prefix(campaign, indices, work / "prefix", progress)
             for row, count in wanted:
                 if not (folder / f"{row.name}.json").is_file():
                     measure(campaign, buckets, row, count, folder)
@@ -152,5 +151,5 @@ def main(  # noqa: PLR0913, PLR0917
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("schedules"):
+    with report_user_errors("schedules"):
         typer.run(main)

@@ -1,6 +1,6 @@
-"""What a run of `schedules.py` keeps beside its molecules: how often atoms pause at each rung, and when each settles.
+"""What a run of `schedules.py` keeps beside its molecules: how often atoms pause at each step, when each settles.
 
-Legend: B molecules, N padded atoms, R rungs of the grid.
+Legend: B molecules, N padded atoms, R steps of the grid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.sampling.micro_batches import Cohort
+from ead_core.sampling.micro_batches import MicroBatch
 from ead_core.sampling.state import SamplerState
 
 
@@ -19,32 +19,32 @@ class Observed:
     """An engine's observer.
 
     Attributes:
-        visits, advances: [R + 1] by rung: moves proposed to atoms there, and moves that took them down.
-        spread: [2] sum over molecules and calls of the spread of rungs, and the number of calls.
+        visits, advances: [R + 1] by grid step: moves proposed to atoms there, and moves that took them down.
+        spread: [2] sum over molecules and calls of the spread of grid steps, and the number of calls.
         settled: per molecule id the call at which each atom became clean [N].
     """
 
-    rungs: int
+    steps: int
     visits: NDArray[np.int64] = field(init=False)
     advances: NDArray[np.int64] = field(init=False)
     spread: NDArray[np.int64] = field(init=False)
     settled: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.visits, self.advances = (np.zeros(self.rungs + 1, dtype=np.int64) for _ in range(2))
+        self.visits, self.advances = (np.zeros(self.steps + 1, dtype=np.int64) for _ in range(2))
         self.spread = np.zeros(2, dtype=np.int64)
 
-    def __call__(self, cohort: Cohort, after: SamplerState) -> None:
-        """Count one move of the molecules of a cohort."""
-        before, mask = cohort.state.rungs, after.mask
+    def __call__(self, micro_batch: MicroBatch, after: SamplerState) -> None:
+        """Count one move of the molecules of a micro-batch."""
+        before, mask = micro_batch.state.grid_index, after.mask
         moving = mask & (before > 0)
-        self.visits += np.bincount(before[moving].numpy(), minlength=self.rungs + 1)
-        self.advances += np.bincount(before[moving & (after.rungs < before)].numpy(), minlength=self.rungs + 1)
-        lowest = after.rungs.masked_fill(~mask, self.rungs).amin(dim=1)
-        self.spread += int((after.rungs.amax(dim=1) - lowest).sum()), len(mask)
-        done = (moving & (after.rungs == 0)).numpy()
+        self.visits += np.bincount(before[moving].numpy(), minlength=self.steps + 1)
+        self.advances += np.bincount(before[moving & (after.grid_index < before)].numpy(), minlength=self.steps + 1)
+        lowest = after.grid_index.masked_fill(~mask, self.steps).amin(dim=1)
+        self.spread += int((after.grid_index.amax(dim=1) - lowest).sum()), len(mask)
+        done = (moving & (after.grid_index == 0)).numpy()
         for row in np.flatnonzero(done.any(axis=1)):
-            number, atoms = int(after.ids[row]), int(cohort.labels["size"][row])
+            number, atoms = int(after.ids[row]), int(micro_batch.labels["size"][row])
             times = self.settled.setdefault(number, np.zeros(atoms, dtype=np.int64))
             times[done[row, :atoms]] = int(after.iterations[row])
 
@@ -76,6 +76,6 @@ def joined(parts: Sequence[Mapping[str, NDArray[Any]]], order: NDArray[Any], siz
 
 
 def advance_rates(observed: Mapping[str, NDArray[Any]], start: int) -> list[float]:
-    """P(advance) at rungs 1 … start, the forced moves included, to four places."""
+    """P(advance) at grid steps 1 … start, the forced moves included, to four places."""
     visits, advances = observed["visits"][1 : start + 1], observed["advances"][1 : start + 1]
     return [round(float(rate), 4) for rate in advances / np.maximum(visits, 1)]

@@ -39,7 +39,7 @@ def adaptive(**more: Any) -> dict[str, Any]:
 
 
 def same_rates(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Random pauses with the rates of the row, rung by rung."""
+    """Random pauses with the rates of the row, grid step by grid step."""
     return {"sampler.policy": "random", "sampler.advance_rate": measured["rates"]}
 
 

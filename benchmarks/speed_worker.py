@@ -27,7 +27,7 @@ from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.networks.precision import computed
+from ead_core.networks.precision import with_precision
 from ead_core.sampling.sampler import step
 from ead_core.sampling.state import initial_state
 from ead_core.training.parallel import Workers
@@ -122,7 +122,7 @@ class OurSampling:
     def __init__(self, config, statistics, sizes, steps):
         self.steps, self.inside = steps, 0.0
         denoiser = new_denoiser(config, statistics).eval().requires_grad_(False)
-        self.denoiser = computed(denoiser, config.sampler.precision)
+        self.denoiser = with_precision(denoiser, config.sampler.precision)
         policy = Adaptive(start=STEPS, window=2, clamp=29, max_pauses=10)
         schedule, grid = NoiseSchedule(STEPS), sampling_grid(STEPS, STEPS)
         self.process = Process(self.timed, schedule, grid, policy, "repeat", "own_noise")

@@ -75,13 +75,13 @@ class Staggered(Load):
                 self.step()
 
     def ask(self, client):
-        ticket = self.engine.submit(Request(1, self.settings, seed=self.served, sizes=(self.sizes[client],)))
-        self.client_of[ticket] = client
+        request_id = self.engine.submit(Request(1, self.settings, seed=self.served, sizes=(self.sizes[client],)))
+        self.client_of[request_id] = client
 
     def step(self):
-        for ticket in self.engine.step():
+        for request_id in self.engine.step():
             self.served += 1
-            self.ask(self.client_of.pop(ticket))
+            self.ask(self.client_of.pop(request_id))
 
     def work(self):
         until = self.served + CLIENTS

@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from speed import hardware, interval
 
 from ead_core.cli.console import progress_bar
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py")]
@@ -79,5 +79,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("training_scaling"):
+    with report_user_errors("training_scaling"):
         typer.run(main)

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 from ead_core.pictures.molecules import check_picture
 
 MIB = 2**20
@@ -134,5 +134,5 @@ def main(out: Annotated[Path, typer.Option(help="Picture.")] = Path("scaling.png
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("training_scaling_model"):
+    with report_user_errors("training_scaling_model"):
         typer.run(main)

@@ -20,7 +20,7 @@ from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.common.intervals import distinct_shares
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 from ead_core.evaluation.published import PublishedCard, published_card
 from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
@@ -131,5 +131,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("variable_size"):
+    with report_user_errors("variable_size"):
         typer.run(main)

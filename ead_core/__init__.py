@@ -9,7 +9,12 @@ print(evaluate(molecules).table())
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ead_core.moved import find_moved_modules
+
 __version__ = "0.1.0"
+RENAMED = {"Plan": "EvaluationPlan"}  # names that have others now
+
+find_moved_modules()
 
 if TYPE_CHECKING:
     from ead_core.api import *  # noqa: F403
@@ -20,6 +25,8 @@ def __getattr__(name: str) -> Any:
     """What api.py offers, loaded when it is first asked for: processes that only measure molecules never load torch."""
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module 'ead_core' has no attribute '{name}'")
+    if name in RENAMED:
+        raise AttributeError(f"ead_core.{name} is now ead_core.{RENAMED[name]}")
     return getattr(importlib.import_module("ead_core.api"), name)
 
 

@@ -14,7 +14,7 @@ from ead_core.errors import EADError
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.published import PublishedCard, compare_published, published_card
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
 
@@ -45,7 +45,7 @@ __all__ = [
     "from_rdkit",
     # measure
     "Card",
-    "Plan",
+    "EvaluationPlan",
     "evaluate",
     "PublishedCard",
     "published_card",

@@ -52,7 +52,7 @@ def note(sentence: str) -> None:
 
 
 @contextmanager
-def told_in_one_sentence(program: str) -> Iterator[None]:
+def report_user_errors(program: str) -> Iterator[None]:
     """Around a program's body: a user's mistake becomes its sentence on standard error and exit code 2."""
     try:
         with _notes_printed():

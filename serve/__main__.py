@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ead_core.config import parse_overrides, validate
-from ead_core.errors import EADError, told_in_one_sentence
+from ead_core.errors import EADError, report_user_errors
 from serve.settings import ServeSettings
 
 NAME = "ead"
@@ -31,7 +31,7 @@ def main(
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65_535)] = 8000,
 ) -> None:
     """Start the service and stay until it is interrupted."""
-    with told_in_one_sentence("serve"):
+    with report_user_errors("serve"):
         wanted = validate(ServeSettings, parse_overrides(settings or []))
         require_free(host, port)
         _serve(wanted, host, port)

@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
 from serve.document import tailored
 from serve.limits import Border
-from serve.model import Made, Sampling
+from serve.model import Answer, Sampling
 from serve.problems import explain_problems
 from serve.reception import LARGEST_BODY, READ_SECONDS, Reception
 from serve.replies import busy, failed, problem
@@ -108,7 +108,7 @@ class Api:
         start = time.monotonic()
         answer = self._model.generate.remote(request)
         try:
-            made: Made | None = await asyncio.wait_for(answer, patience)
+            made: Answer | None = await asyncio.wait_for(answer, patience)
         except BackPressureError:
             return busy("Too many requests are waiting.", math.ceil(self._pause))
         except (DeploymentUnavailableError, RayActorError):
@@ -121,7 +121,7 @@ class Api:
         self._pause = time.monotonic() - start
         return await asyncio.to_thread(self._told, made, wanted.format)
 
-    def _told(self, made: Made, kind: Format) -> Response:
+    def _told(self, made: Answer, kind: Format) -> Response:
         """The answer with the molecules that have not diverged."""
         lost = diverged(made.molecules)
         if lost.all():

@@ -15,7 +15,7 @@ logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True)
-class Made:
+class Answer:
     """The answer to one request.
 
     Attributes:
@@ -31,10 +31,10 @@ class Made:
 class Pending:
     """A request whose client waits; `answer` becomes None after a failure."""
 
-    answer: asyncio.Future[Made | None]
+    answer: asyncio.Future[Answer | None]
     companions: int = 1
 
-    def settle(self, made: Made | None) -> None:
+    def settle(self, made: Answer | None) -> None:
         """Answer, unless the client has gone."""
         if not self.answer.done():
             self.answer.set_result(made)
@@ -57,22 +57,22 @@ class Sampling:
         self._engine = self._idle_engine()
         self._driver: asyncio.Task[None] | None = None
 
-    async def generate(self, request: Request) -> Made | None:
+    async def generate(self, request: Request) -> Answer | None:
         """The molecules of a request that the border has admitted, or None after a failure, which is logged.
 
         If the client goes away, the request leaves the engine.
         """
-        ticket = self._engine.submit(request)
-        pending = self._pending[ticket] = Pending(asyncio.get_running_loop().create_future())
+        request_id = self._engine.submit(request)
+        pending = self._pending[request_id] = Pending(asyncio.get_running_loop().create_future())
         if self._driver is None:
             self._driver = asyncio.create_task(self._drive())
         try:
             return await pending.answer
         except asyncio.CancelledError:
-            self._engine.cancel(ticket)
+            self._engine.cancel(request_id)
             raise
         finally:
-            self._pending.pop(ticket, None)
+            self._pending.pop(request_id, None)
 
     async def _drive(self) -> None:
         """Step the engine until it has nothing left to do."""
@@ -100,11 +100,11 @@ class Sampling:
 
     def _answer(self, finished: dict[int, MoleculeSet]) -> None:
         running = self._engine.running
-        for ticket in running & self._pending.keys():
-            self._pending[ticket].companions = max(self._pending[ticket].companions, len(running))
-        for ticket in finished.keys() & self._pending.keys():
-            pending = self._pending[ticket]
-            pending.settle(Made(_lasting(finished[ticket]), pending.companions))
+        for request_id in running & self._pending.keys():
+            self._pending[request_id].companions = max(self._pending[request_id].companions, len(running))
+        for request_id in finished.keys() & self._pending.keys():
+            pending = self._pending[request_id]
+            pending.settle(Answer(_lasting(finished[request_id]), pending.companions))
 
 
 def _lasting(molecules: MoleculeSet) -> MoleculeSet:

@@ -39,7 +39,7 @@ MEANINGS = {
     "sampler.max_pauses": "Consecutive pauses before an atom advances anyway.",
     "sampler.group_size": "Atoms per group of the manual pyramid.",
     "sampler.lag": "Steps between neighbouring groups of the manual pyramid.",
-    "sampler.advance_rate": "Probability to advance under `random`; for all rungs, or a list from rung 1 upwards.",
+    "sampler.advance_rate": "Probability to advance under `random`; for all steps, or a list from step 1 upwards.",
     "sampler.together": "Under `random`, whether the atoms of a molecule pause together.",
     "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
     "sampler.guidance": "How much further a molecule goes than predicted with its targets, away from the prediction "

@@ -10,6 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLATFORM_LIBRARIES = {"ray", "mlflow", "optuna", "fastapi", "ead_platform"}
 CORE_FILES = sorted((ROOT / "ead_core").rglob("*.py"))
+PLATFORM_FILES = sorted((ROOT / "platform" / "ead_platform").rglob("*.py"))
+CORE_ORDER = (  # each room knows those before it, and no other (decision 19)
+    *("moved", "errors", "common", "config", "chemistry", "data", "pictures", "evaluation", "networks", "diffusion"),
+    *("checkpoints", "prediction", "sampling", "traces", "training", "judge", "cli", "api"),
+)
+PLATFORM_ORDER = ("cluster", "tracking", "generation", "registry", "training", "sweep")
 
 
 def imported_packages(path):
@@ -20,6 +26,40 @@ def imported_packages(path):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         yield from (name.split(".")[0] for name in names)
+
+
+def imported_modules(path):
+    """All that a file imports, wherever it does so: lazy imports count."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(parts):
+    """The folder of a package that a module is in, or its own name if it is in none."""
+    return parts[1].removesuffix(".py") if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize(
+    ("files", "order"),
+    [(CORE_FILES, CORE_ORDER), (PLATFORM_FILES, PLATFORM_ORDER)],
+    ids=["ead_core", "ead_platform"],
+)
+def test_every_room_knows_only_those_before_it(files, order):
+    package = "ead_core" if order is CORE_ORDER else "ead_platform"
+    upward = []
+    for path in files:
+        own = room(path.parts[path.parts.index(package) :])
+        if own == "__init__":
+            continue
+        assert own in order, f"{path} is in no room of the plan"
+        for name in imported_modules(path):
+            other = room(name.split(".")) if name.startswith(f"{package}.") else ""
+            if other in order and order.index(other) > order.index(own):
+                upward.append(f"{path.relative_to(ROOT)} knows {name}")
+    assert not upward
 
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -18,7 +18,7 @@ from ead_platform.sweep.search import Search
 from ead_platform.sweep.study import (
     SYNCHRONOUS,
     Campaign,
-    branch_rungs,
+    branch_indices,
     check_space,
     identity,
     measure,
@@ -33,7 +33,7 @@ from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.common.cpu import tune_cpu
 from ead_core.config import read_mapping
 from ead_core.data.targets import parse_targets
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 
 SPACE: dict[str, list[Any]] = {
     "sampler.async_ratio": [0.0, 0.05, 0.1, 0.2, 0.3, 0.4],
@@ -97,7 +97,7 @@ def run(
 ) -> None:
     """The shared prefix, the trials that are left, and the summary."""
     with console.bar("shared synchronous prefix", campaign.samples) as progress:
-        buckets = shared_prefix(campaign, branch_rungs(campaign, choices), folder.path / "prefix", progress)
+        buckets = shared_prefix(campaign, branch_indices(campaign, choices), folder.path / "prefix", progress)
     baseline, _ = measure(run_point(campaign, buckets, SYNCHRONOUS))
     console.start()
     search = Search(choices, identity, RANKED_BY, campaign.seed, campaign.threads, folder.path)
@@ -112,5 +112,5 @@ def run(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("sweep"):
+    with report_user_errors("sweep"):
         app()

@@ -2,4 +2,5 @@
 
 from ead_core.cli.main import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -56,12 +56,12 @@ def _evaluated(
     from ead_core.evaluation.compare import load_evaluated
     from ead_core.evaluation.evaluate import evaluate_files
     from ead_core.evaluation.reference import load_reference
-    from ead_core.evaluation.run import Plan, count_records
+    from ead_core.evaluation.run import EvaluationPlan, count_records
 
     real = load_reference(reference, workers) if reference else None
     total = count_records(files)
     with progress_bar(f"measuring {files[0].name}", total) as progress:
-        evaluate_files(files, folder, Plan(workers=workers), real, progress=progress, total=total, lost=lost)
+        evaluate_files(files, folder, EvaluationPlan(workers=workers), real, progress=progress, total=total, lost=lost)
     return load_evaluated(folder)
 
 

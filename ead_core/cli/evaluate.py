@@ -46,13 +46,13 @@ def evaluate(
     from ead_core.evaluation.evaluate import check_parts, evaluate_files
     from ead_core.evaluation.frechet import MOST
     from ead_core.evaluation.reference import load_known, load_reference
-    from ead_core.evaluation.run import DEFAULT_PARTS, Plan, count_records
+    from ead_core.evaluation.run import DEFAULT_PARTS, EvaluationPlan, count_records
 
     if json_out:
         check_writable(json_out)
     if conditional and len(files) > 1:
         raise ConfigError("--conditional judges one file at a time.")
-    plan = Plan(_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
+    plan = EvaluationPlan(_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
     check_parts(plan.parts)
     with progress_bar("measuring the reference") as progress:
         real = load_reference(reference, workers, progress, plan.parts) if reference else None
@@ -82,12 +82,12 @@ def evaluate(
 
 def _parts(text: str) -> tuple[str, ...]:
     """Names from a comma-separated list (ConfigError for an unknown one)."""
-    from ead_core.evaluation.chunk import CHEAP, DEAR, PUBLISHED, WHOLE
+    from ead_core.evaluation.chunk import CHEAP, PUBLISHED, SAMPLED_PARTS, WHOLE
 
     if text == PUBLISHED:
         return (PUBLISHED,)
     names = [] if text == "none" else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in (*CHEAP, *DEAR, *WHOLE)]
+    unknown = [name for name in names if name not in (*CHEAP, *SAMPLED_PARTS, *WHOLE)]
     if unknown:
         raise ConfigError(f"--parts does not know '{unknown[0]}'; it takes {PARTS}, or published or none alone.")
     return tuple(dict.fromkeys(names))

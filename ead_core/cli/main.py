@@ -1,10 +1,8 @@
 """`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models."""
 
-import difflib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,8 +16,8 @@ from ead_core.cli.models import models
 from ead_core.cli.trace import check_recording, keep_recording, trace
 from ead_core.cli.train import train
 from ead_core.common.files import check_not_lost
-from ead_core.config import SamplerConfig, parse_overrides, read_mapping
-from ead_core.errors import ConfigError, EADError, told_in_one_sentence
+from ead_core.config import SamplerConfig, parse_overrides, read_mapping, sampler_settings
+from ead_core.errors import EADError, report_user_errors
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
@@ -166,20 +164,7 @@ def draw(
     typer.echo(f"{out}", err=True)
 
 
-def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:
-    """Settings of the sampler section without their prefix (ConfigError for a key of another section)."""
-    settings = {}
-    for key, value in overrides.items():
-        section, _, name = key.partition(".")
-        if section != "sampler":
-            near = difflib.get_close_matches(name or section, SamplerConfig.model_fields, n=1)
-            hint = f"; did you mean sampler.{near[0]}?" if near else "."
-            raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'{hint}")
-        settings[name] = value
-    return settings
-
-
 def main() -> None:
     """Run the program."""
-    with told_in_one_sentence("ead"):
+    with report_user_errors("ead"):
         app()

@@ -32,6 +32,7 @@ __all__ = [
     "DiffusionConfig",
     "NetworkConfig",
     "SamplerConfig",
+    "sampler_settings",
     "Section",
     "TrainingConfig",
     "load_config",
@@ -159,6 +160,19 @@ def validate(model: type[Any], content: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{key}: {_reason(first['msg'])}{given}.") from error
     except TypeError as error:
         raise ConfigError(f"{model.__name__}: section names must be words ({error}).") from error
+
+
+def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:
+    """Settings of the sampler section without their prefix (ConfigError for a key of another section)."""
+    settings = {}
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        if section != "sampler":
+            near = difflib.get_close_matches(name or section, SamplerConfig.model_fields, n=1)
+            hint = f"; did you mean sampler.{near[0]}?" if near else "."
+            raise ConfigError(f"only sampler.* keys can be changed when sampling, not '{key}'{hint}")
+        settings[name] = value
+    return settings
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -139,7 +139,7 @@ class SamplerConfig(Section):
     An atom advances while its `velocity` (velocity.py) passes the `convergence` test (convergence.py).
     `decision` says whether a velocity with the noise of the very move under decision counts (`own_noise`, the paper's
     literal reading) or only earlier ones (`previous`). The policy `random` is a control: atoms, or `together` whole
-    molecules, advance with probability `advance_rate`, one for all rungs or a list from rung 1 upwards. `batch_size`
+    molecules, advance with probability `advance_rate`, one for all steps or a list from step 1 upwards. `batch_size`
     molecules run at once, in network calls that hold at most `memory_budget` GiB beyond the model, and are computed in
     `precision` (precision.py). `guidance` is ω of classifier-free guidance: how much further than the conditional
     prediction a molecule with targets goes, away from the unconditional one, while an atom's level is within

@@ -93,7 +93,7 @@ def corrupt(
     With unequal levels Σ σ_i ε_i ≠ 0 even for centred ε, hence the second projection.
     """
     noise = torch.randn(state.shape, generator=generator, device=state.device, dtype=state.dtype)
-    eps = gauge.seen(gauge.noise(noise, mask), levels, mask)
+    eps = gauge.project_noise(gauge.noise(noise, mask), levels, mask)
     alpha = gauge.schedule.alpha(levels)[..., None].to(state.dtype)
     sigma = gauge.schedule.sigma(levels)[..., None].to(state.dtype)
-    return Corrupted(gauge.place(alpha * state + sigma * eps, levels, mask), eps, levels)
+    return Corrupted(gauge.project_state(alpha * state + sigma * eps, levels, mask), eps, levels)

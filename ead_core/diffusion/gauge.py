@@ -30,11 +30,11 @@ class Gauge(Protocol):
         """Standard normals as they enter a state."""
         ...
 
-    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """The part of a noise that can be told from the state: what the network is to predict."""
         ...
 
-    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """The representative of z."""
         ...
 
@@ -53,11 +53,11 @@ class ZGauge:
         """Centred."""
         return centre_state(draws, mask)
 
-    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """All of it: noise and predictions are centred already."""
         return eps
 
-    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """Centred."""
         return centre_state(z, mask)
 
@@ -76,14 +76,14 @@ class YGauge:
         """As drawn."""
         return draws * mask[..., None].to(draws.dtype)
 
-    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """Without the direction u_i ∝ 1 / r_i in which a translation moves it."""
         weight = mask / self._ratio(levels)
         along = (weight / weight.norm(dim=1, keepdim=True)).to(eps.dtype)[..., None]
         coordinates = eps[..., :3] - along * (along * eps[..., :3]).sum(dim=1, keepdim=True)
         return torch.cat([coordinates, eps[..., 3:]], dim=-1) * mask[..., None].to(eps.dtype)
 
-    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """With y = z / α centred."""
         alpha = self.schedule.alpha(levels)[..., None]
         coordinates = (alpha * centre(z[..., :3] / alpha, mask)).to(z.dtype)
@@ -128,11 +128,11 @@ class PinnedGauge:
         """As drawn, none for held atoms."""
         return draws * self._free(draws, mask)
 
-    def seen(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """Relative to the held atoms: a displacement of theirs is a translation of all."""
         return about(eps, self.held) * self._free(eps, mask)
 
-    def place(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+    def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
         """As it is."""
         return z * mask[..., None].to(z.dtype)
 

@@ -7,7 +7,7 @@ POWERS = {"even": 1, "quadratic": 2}
 
 
 def sampling_grid(levels: int, steps: int, kind: str = "even") -> Tensor:
-    """Strictly ascending integer levels [steps + 1] from 0 to T = `levels`, rung i near T·(i / steps)^power.
+    """Strictly ascending integer levels [steps + 1] from 0 to T = `levels`, grid step i near T·(i / steps)^power.
 
     `quadratic` is denser near the clean end. Where it asks for strides below one level, they are one level, until the
     grid has caught up with its curve. With `steps` = T both kinds are the full grid.
@@ -19,5 +19,5 @@ def sampling_grid(levels: int, steps: int, kind: str = "even") -> Tensor:
     """
     even = torch.linspace(0, levels, steps + 1, dtype=torch.float64)
     wanted = (even * (even / levels) ** (POWERS[kind] - 1)).round().long()
-    rungs = torch.arange(steps + 1)
-    return (wanted - rungs).cummax(dim=0).values.clamp_max(levels - steps) + rungs
+    grid_index = torch.arange(steps + 1)
+    return (wanted - grid_index).cummax(dim=0).values.clamp_max(levels - steps) + grid_index

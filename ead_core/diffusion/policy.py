@@ -1,7 +1,7 @@
 """Who moves next: policies turn the history of each atom's velocity into a mask of advancing atoms.
 
 A policy is a frozen value with one function; all that changes while sampling is passed in. Levels are counted in
-steps of the sampling grid ("rungs"): with the full grid a rung is a level.
+steps of the sampling grid ("grid steps"): with the full grid a grid step is a level.
 
 Legend: B molecules, N padded atoms, W remembered velocities (latest last).
 """
@@ -18,12 +18,12 @@ from ead_core.diffusion.convergence import CONVERGENCE
 
 
 @dataclass(frozen=True)
-class Situation:
+class PolicyState:
     """What a policy may look at.
 
     Attributes:
         seeds, ids: [B] the molecules, as keys of random numbers.
-        rungs: [B, N] steps left per atom, 0 = clean.
+        grid_index: [B, N] steps left per atom, 0 = clean.
         mask: [B, N] atoms that are to become clean: real ones that are not held.
         velocities: [B, N, W] latest last.
         remembered: [B, N] how many have been seen so far; `velocities` holds the last W of them.
@@ -33,7 +33,7 @@ class Situation:
 
     seeds: Tensor
     ids: Tensor
-    rungs: Tensor
+    grid_index: Tensor
     mask: Tensor
     velocities: Tensor
     remembered: Tensor
@@ -42,9 +42,9 @@ class Situation:
 
 
 class Policy(Protocol):
-    """Decides which atoms advance by one rung; the others pause."""
+    """Decides which atoms advance by one grid step; the others pause."""
 
-    def advance(self, now: Situation) -> Tensor:
+    def advance(self, now: PolicyState) -> Tensor:
         """Mask [B, N] of advancing atoms, False wherever an atom is clean or padding."""
         ...
 
@@ -53,9 +53,9 @@ class Policy(Protocol):
 class Synchronous:
     """Every atom advances in every iteration: plain EDM."""
 
-    def advance(self, now: Situation) -> Tensor:
+    def advance(self, now: PolicyState) -> Tensor:
         """All atoms that are not clean."""
-        return now.mask & (now.rungs > 0)
+        return now.mask & (now.grid_index > 0)
 
 
 @dataclass(frozen=True)
@@ -65,29 +65,29 @@ class Manual:
     After m iterations atom i is at clip(top + lag·⌊i / group_size⌋ − m, 0, top).
 
     Attributes:
-        top: rungs of the grid.
+        top: steps of the grid.
         group_size: G, atoms per group.
-        lag: Δ, rungs between neighbouring groups.
+        lag: Δ, grid steps between neighbouring groups.
     """
 
     top: int
     group_size: int
     lag: int
 
-    def advance(self, now: Situation) -> Tensor:
+    def advance(self, now: PolicyState) -> Tensor:
         """Atoms whose group has started."""
-        atoms = torch.arange(now.rungs.shape[1], device=now.rungs.device)
+        atoms = torch.arange(now.grid_index.shape[1], device=now.grid_index.device)
         delay = self.lag * torch.div(atoms, self.group_size, rounding_mode="floor")
-        return now.mask & (now.rungs > 0) & (now.iterations[:, None] >= delay)
+        return now.mask & (now.grid_index > 0) & (now.iterations[:, None] >= delay)
 
 
 @dataclass(frozen=True)
 class Asynchronous(ABC):
-    """Base of policies that let atoms pause in the last `start` rungs (Algorithm 2).
+    """Base of policies that let atoms pause in the last `start` grid steps (Algorithm 2).
 
     Attributes:
-        start: rungs of the asynchronous stage; above it every atom advances.
-        clamp: largest spread of rungs within a molecule; who would fall further behind is forced.
+        start: grid steps of the asynchronous stage; above it every atom advances.
+        clamp: largest spread of grid steps within a molecule; who would fall further behind is forced.
         max_pauses: K_max, consecutive pauses before an atom advances anyway.
     """
 
@@ -96,17 +96,17 @@ class Asynchronous(ABC):
     max_pauses: int
 
     @abstractmethod
-    def wishes(self, now: Situation) -> Tensor:
+    def wants_to_advance(self, now: PolicyState) -> Tensor:
         """Mask [B, N] of atoms that would go on."""
 
-    def advance(self, now: Situation) -> Tensor:
+    def advance(self, now: PolicyState) -> Tensor:
         """Atoms that wish to, are out of patience, above the stage, or forced by the clamp."""
-        moving = now.mask & (now.rungs > 0)
+        moving = now.mask & (now.grid_index > 0)
         patient = now.pauses < self.max_pauses
-        willing = moving & ((now.rungs > self.start) | self.wishes(now) | ~patient)
-        after = torch.where(now.mask, now.rungs - willing.long(), torch.iinfo(torch.long).max)
+        willing = moving & ((now.grid_index > self.start) | self.wants_to_advance(now) | ~patient)
+        after = torch.where(now.mask, now.grid_index - willing.long(), torch.iinfo(torch.long).max)
         lowest = after.min(dim=1, keepdim=True).values
-        return willing | (moving & (now.rungs - lowest > self.clamp))
+        return willing | (moving & (now.grid_index - lowest > self.clamp))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Adaptive(Asynchronous):
     window: int
     test: str = "strict"
 
-    def wishes(self, now: Situation) -> Tensor:
+    def wants_to_advance(self, now: PolicyState) -> Tensor:
         """Atoms whose last `window` velocities pass the test, and those that have not so many yet."""
         return CONVERGENCE[self.test](now.velocities, self.window) | (now.remembered < self.window)
 
@@ -131,18 +131,18 @@ class RandomPauses(Asynchronous):
     """A control without any choice: atoms advance with given probabilities, whatever they do.
 
     Attributes:
-        rates: probability to advance at rungs 1, 2, …; the last one also serves those above.
+        rates: probability to advance at grid steps 1, 2, …; the last one also serves those above.
         together: one draw for all atoms of a molecule, which is a synchronous sampler that lingers.
     """
 
     rates: tuple[float, ...]
     together: bool = False
 
-    def wishes(self, now: Situation) -> Tensor:
-        """Atoms whose draw, keyed by seed, id and iteration, is below their rung's rate."""
-        atoms = now.rungs.shape[1]
-        blocks = torch.arange(-(-atoms // 4), device=now.rungs.device)
+    def wants_to_advance(self, now: PolicyState) -> Tensor:
+        """Atoms whose draw, keyed by seed, id and iteration, is below their grid step's rate."""
+        atoms = now.grid_index.shape[1]
+        blocks = torch.arange(-(-atoms // 4), device=now.grid_index.device)
         draws = uniform(now.seeds, now.ids, now.iterations, Stream.POLICY, blocks)
         draws = draws[:, :1].expand(-1, atoms) if self.together else draws[:, :atoms]
         rates = torch.tensor(self.rates, dtype=draws.dtype, device=draws.device)
-        return draws < rates[(now.rungs - 1).clamp(0, len(self.rates) - 1)]
+        return draws < rates[(now.grid_index - 1).clamp(0, len(self.rates) - 1)]

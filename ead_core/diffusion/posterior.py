@@ -3,7 +3,7 @@
 With unequal levels the zero-centre subspace is only approximately preserved by per-atom moves; the caller
 re-centres after every update. For spreads far below T the error is 10⁻⁵ and smaller.
 
-Legend: B molecules, N padded atoms, F features, R rungs of the grid.
+Legend: B molecules, N padded atoms, F features, R steps of the grid.
 """
 
 from collections.abc import Callable
@@ -37,9 +37,9 @@ SOLVERS = {
 
 
 class Moves:
-    """The coefficients of every move from a rung of the grid to the one below, computed once.
+    """The coefficients of every move from a grid step of the grid to the one below, computed once.
 
-    At rung 0 the move is the identity, so that clean atoms stay. The first move, from the top, is of first order.
+    At grid step 0 the move is the identity, so that clean atoms stay. The first move, from the top, is of first order.
 
     Args:
         schedule: α and σ.
@@ -59,37 +59,37 @@ class Moves:
         self.stochastic = bool((move.noise > 0).any())
         self.multistep = SOLVERS[solver].multistep
 
-    def down(self, z: Tensor, eps: Tensor, rungs: Tensor) -> tuple[Tensor, Tensor]:
-        """Where z is one rung further down: by q(z_s | z_t, x̂) per atom, or by the solver's map.
+    def down(self, z: Tensor, eps: Tensor, grid_index: Tensor) -> tuple[Tensor, Tensor]:
+        """Where z is one grid step further down: by q(z_s | z_t, x̂) per atom, or by the solver's map.
 
         Args:
-            z: state [B, N, 3 + F] at `rungs` [B, N].
+            z: state [B, N, 3 + F] at `grid_index` [B, N].
             eps: predicted noise ε̂ of the same shape.
-            rungs: of each atom.
+            grid_index: of each atom.
 
         Returns:
             The mean, of the shape of `z`, and the standard deviation around it [B, N, 1].
         """
-        mean_z, mean_eps, spread = self._down[rungs].to(z.dtype)[..., None].unbind(dim=-2)
+        mean_z, mean_eps, spread = self._down[grid_index].to(z.dtype)[..., None].unbind(dim=-2)
         return mean_z * z - mean_eps * eps, spread
 
-    def predict(self, z: Tensor, eps: Tensor, rungs: Tensor) -> Tensor:
+    def predict(self, z: Tensor, eps: Tensor, grid_index: Tensor) -> Tensor:
         """x̂ [B, N, 3 + F] = (z − σ ε̂) / α; arguments as in `down`."""
-        gain_z, gain_eps = self._clean[rungs].to(z.dtype)[..., None].unbind(dim=-2)
+        gain_z, gain_eps = self._clean[grid_index].to(z.dtype)[..., None].unbind(dim=-2)
         return gain_z * z - gain_eps * eps
 
-    def extrapolate(self, eps: Tensor, change: Tensor, rungs: Tensor) -> Tensor:
-        """ε̂ that stands for x̂ half a step ahead, given its `change` [B, N, 3 + F] since the rung above."""
-        return eps - self._bend[rungs].to(eps.dtype)[..., None] * change
+    def extrapolate(self, eps: Tensor, change: Tensor, grid_index: Tensor) -> Tensor:
+        """ε̂ that stands for x̂ half a step ahead, given its `change` [B, N, 3 + F] since the grid step above."""
+        return eps - self._bend[grid_index].to(eps.dtype)[..., None] * change
 
-    def up(self, z: Tensor, rungs: Tensor, noise: Tensor) -> Tensor:
-        """Take z, which stands one rung below `rungs`, back up: z_t = α_{t|s} z + σ_{t|s} ξ."""
-        alpha, sigma = self._up[rungs].to(z.dtype)[..., None].unbind(dim=-2)
+    def up(self, z: Tensor, grid_index: Tensor, noise: Tensor) -> Tensor:
+        """Take z, which stands one grid step below `grid_index`, back up: z_t = α_{t|s} z + σ_{t|s} ξ."""
+        alpha, sigma = self._up[grid_index].to(z.dtype)[..., None].unbind(dim=-2)
         return alpha * z + sigma * noise
 
 
 def _half_step_weights(gamma: Tensor) -> Tensor:
-    """h / 2h' [R + 1] for steps of log SNR h to the rung below and h' from the rung above; 0 where one is missing."""
+    """h / 2h' [R + 1] for log SNR steps h to the level below and h' from that above; 0 where one is missing."""
     steps = gamma.diff()
     weights = torch.zeros_like(gamma)
     weights[1:-1] = steps[:-1] / (2 * steps[1:])

@@ -17,7 +17,7 @@ class Attempt:
         start: z before it.
         mean: where it leads without its own noise.
         end: where it leads.
-        change: of the prediction x̂ since the atom left the rung above.
+        change: of the prediction x̂ since the atom left the grid step above.
     """
 
     start: Tensor

@@ -9,6 +9,7 @@ from typing import Any
 
 from ead_core.common.documents import read_json
 from ead_core.errors import DataError
+from ead_core.evaluation.chemistry_and_cost import chemistry, cost
 from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
@@ -18,9 +19,8 @@ from ead_core.evaluation.frechet import frechet
 from ead_core.evaluation.notes import notes
 from ead_core.evaluation.protocols import plausibility, published, strict
 from ead_core.evaluation.reference import Known
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.tally import Tally
-from ead_core.evaluation.worth import chemistry, cost
 
 SCHEMA_VERSION = 2
 TITLES = {
@@ -127,7 +127,7 @@ def make_card(
     name: str,
     columns: Columns,
     tally: Tally,
-    plan: Plan,
+    plan: EvaluationPlan,
     reference: Tally | None = None,
     known: Known | None = None,
     about: Mapping[str, Any] | None = None,
@@ -167,7 +167,7 @@ def make_card(
     )
 
 
-def _chemistry(columns: Columns, tally: Tally, plan: Plan, reference: Tally | None) -> Section:
+def _chemistry(columns: Columns, tally: Tally, plan: EvaluationPlan, reference: Tally | None) -> Section:
     real = reference.scaffolds if reference else None
     section = chemistry(columns, real) if "chemistry" in plan.parts else {}
     return section | (frechet(tally, reference) if "fcd" in plan.parts else {})
@@ -179,7 +179,7 @@ def _hardware(columns: Columns) -> dict[str, Any]:
     return {"hardware": names} if names else {}
 
 
-def _circumstances(plan: Plan) -> dict[str, Any]:
+def _circumstances(plan: EvaluationPlan) -> dict[str, Any]:
     packages = ["ead", "rdkit"] + ["posebusters"] * any("posebusters" in part for part in plan.parts)
     packages += ["tblite"] * ("gfn2" in plan.parts) + ["fcd"] * ("fcd" in plan.parts)
     return {

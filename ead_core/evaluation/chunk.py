@@ -13,7 +13,7 @@ from ead_core.evaluation.tally import Tally
 Row = dict[str, Any]
 
 CHEAP = ("geometry", "chemistry")  # parts of a card that are measured on every molecule
-DEAR = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
+SAMPLED_PARTS = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
 WHOLE = ("fcd",)  # parts that are measured on the finished table
 PUBLISHED, STRICT = "published", "strict"  # protocols
 UNREADABLE = "unreadable"  # the beginning of the failure of a record that is no molecule
@@ -24,7 +24,7 @@ class Measures:
     """What is measured.
 
     Attributes:
-        parts: of `CHEAP`, `DEAR` and `WHOLE`, beside both protocols; or `PUBLISHED`, which means this protocol alone.
+        parts: of `CHEAP`, `SAMPLED_PARTS` and `WHOLE`, or `PUBLISHED`, this protocol alone.
         seconds: that one molecule may take.
         valencies: that count as usual.
     """
@@ -36,7 +36,11 @@ class Measures:
     @property
     def stages(self) -> tuple[str, ...]:
         """What rests on perceived bonds, in the order in which it is measured."""
-        return () if PUBLISHED in self.parts else (STRICT, *(part for part in (*CHEAP, *DEAR) if part in self.parts))
+        return (
+            ()
+            if PUBLISHED in self.parts
+            else (STRICT, *(part for part in (*CHEAP, *SAMPLED_PARTS) if part in self.parts))
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ead_core.evaluation.frechet import check_fcd
 from ead_core.evaluation.gfn2 import check_gfn2
 from ead_core.evaluation.reference import Known, completed, load_known, load_reference
 from ead_core.evaluation.report import write_report
-from ead_core.evaluation.run import Plan, measure_files
+from ead_core.evaluation.run import EvaluationPlan, measure_files
 from ead_core.evaluation.table import TABLE
 from ead_core.evaluation.tally import Tally
 
@@ -32,7 +32,7 @@ def evaluate(
     train: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    plan: Plan | None = None,
+    plan: EvaluationPlan | None = None,
 ) -> Card:
     """Measure molecules of any origin, in processes of its own (contained.py).
 
@@ -49,7 +49,7 @@ def evaluate(
         DataError: molecules, reference or training set cannot be read.
         OutputError: the folder cannot be written.
     """
-    plan = plan or Plan()
+    plan = plan or EvaluationPlan()
     check_parts(plan.parts)
     real = load_reference(str(reference), plan.workers, parts=plan.parts) if reference else None
     known = load_known(Path(train), plan.workers) if train else None
@@ -66,7 +66,7 @@ def evaluate(
 def evaluate_files(  # noqa: PLR0913
     sources: Sequence[Path],
     folder: Path,
-    plan: Plan,
+    plan: EvaluationPlan,
     reference: Tally | None = None,
     known: Known | None = None,
     *,

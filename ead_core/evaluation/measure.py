@@ -17,9 +17,9 @@ from ead_core.chemistry.valency import in_ions, unusual_atoms, valencies
 from ead_core.data.columns import fit_cell
 from ead_core.data.electrons import even_electrons, net_charges
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.chunk import DEAR, PUBLISHED, STRICT, Chunk, Measured, Measures, Row
-from ead_core.evaluation.contained import time_limit
+from ead_core.evaluation.chunk import PUBLISHED, SAMPLED_PARTS, STRICT, Chunk, Measured, Measures, Row
 from ead_core.evaluation.druglike import druglike
+from ead_core.evaluation.isolated_workers import time_limit
 from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
 from ead_core.evaluation.smiles import assess
@@ -95,7 +95,7 @@ def _add_stages(found: Measured, chunk: Chunk, measures: Measures, stages: Seque
                 row.update({"perceived": False, "reason": str(error), "strict_valid": False})
                 continue
             for stage in stages:
-                if stage not in DEAR or chunk.sampled[index]:
+                if stage not in SAMPLED_PARTS or chunk.sampled[index]:
                     row.update(_STAGES[stage](mol, measures, found.tally))
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ead_core.common.files import user_cache
 from ead_core.errors import DataError
+from ead_core.evaluation.chemistry_and_cost import scaffold_counts
 from ead_core.evaluation.columns import Columns, Progress
 from ead_core.evaluation.frechet import activations
-from ead_core.evaluation.run import DEFAULT_PARTS, Plan, measure_files, settings_of
+from ead_core.evaluation.run import DEFAULT_PARTS, EvaluationPlan, measure_files, settings_of
 from ead_core.evaluation.scaffolds import Scaffolds
 from ead_core.evaluation.table import TABLE, TALLY, settings_key
 from ead_core.evaluation.tally import COUNTS, Tally
-from ead_core.evaluation.worth import scaffold_counts
 
 BUNDLED = Path(__file__).parent / "references"
 
@@ -99,7 +99,7 @@ def _measured(path: Path, workers: int | None, progress: Progress) -> Path:
     """Folder with the measures of a file, from the cache if they are there."""
     if not path.exists():
         raise DataError(f"{path} does not exist.")
-    plan = Plan(("geometry",), 0, workers)
+    plan = EvaluationPlan(("geometry",), 0, workers)
     folder = user_cache() / "measured" / settings_key(settings_of([path], plan))[:24]
     if not (folder / TALLY).is_file():
         measure_files([path], folder, plan, progress=progress)

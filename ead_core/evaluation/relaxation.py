@@ -19,7 +19,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.streams import read_batches
 from ead_core.errors import DataError
 from ead_core.evaluation.chunk import UNREADABLE, Chunk, Row
-from ead_core.evaluation.contained import SECONDS, done_apart, time_limit
+from ead_core.evaluation.isolated_workers import SECONDS, done_apart, time_limit
 from ead_core.evaluation.measure import carried
 from ead_core.evaluation.strain import Relaxed, relax
 

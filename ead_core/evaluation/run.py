@@ -19,8 +19,8 @@ from ead_core.data.records import ReadReport
 from ead_core.data.sources import molecule_files
 from ead_core.data.streams import BATCH, batches
 from ead_core.errors import DataError
-from ead_core.evaluation.chunk import CHEAP, DEAR, UNREADABLE, WHOLE, Chunk, Measured, Measures, Row
-from ead_core.evaluation.contained import SECONDS, Outcome, done_apart
+from ead_core.evaluation.chunk import CHEAP, SAMPLED_PARTS, UNREADABLE, WHOLE, Chunk, Measured, Measures, Row
+from ead_core.evaluation.isolated_workers import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
@@ -30,7 +30,7 @@ DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """How a card is measured.
 
     Attributes:
@@ -57,7 +57,7 @@ def count_records(sources: Sequence[Path]) -> int:
 def measure_files(
     sources: Sequence[Path],
     folder: Path,
-    plan: Plan,
+    plan: EvaluationPlan,
     reference: Tally | None = None,
     progress: Callable[[int], object] = lambda done: None,
     total: int | None = None,
@@ -144,14 +144,14 @@ def _gathered(
     return rows, tally
 
 
-def settings_of(sources: Sequence[Path], plan: Plan, table: ValencyTable | None = None) -> dict[str, Any]:
+def settings_of(sources: Sequence[Path], plan: EvaluationPlan, table: ValencyTable | None = None) -> dict[str, Any]:
     """All that the rows depend on, as plain values."""
     files = [path for source in sources for path in molecule_files(source)]
     return {
         "versions": [MEASURES_VERSION, rdkit.__version__],
         "files": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
         "parts": sorted(set(plan.parts) - set(WHOLE)),
-        "sample": plan.sample if set(plan.parts) & set(DEAR) else 0,
+        "sample": plan.sample if set(plan.parts) & set(SAMPLED_PARTS) else 0,
         "seconds": plan.seconds,
         "valencies": {kind: sorted(seen) for kind, seen in (table or {}).items()},
     }

@@ -20,7 +20,7 @@ from ead_core.chemistry.bare_molecules import bonded_atoms
 from ead_core.common.cpu import available_cores
 from ead_core.common.processes import end_with_parent
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.chunks import BondedChunk, MoleculeChunk, bonded, similar_chunks
+from ead_core.evaluation.bonded_chunks import BondedChunk, MoleculeChunk, bonded, similar_chunks
 from ead_core.evaluation.stability import stable_atoms_of
 
 Progress = Callable[[int], object]

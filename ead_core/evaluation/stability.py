@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ead_core.chemistry.bonds import stable_valences
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
-from ead_core.evaluation.chunks import BondedChunk, bonded_chunks
+from ead_core.evaluation.bonded_chunks import BondedChunk, bonded_chunks
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, silu
 
 from ead_core.networks.native.edges import native_edge_network, native_suits
-from ead_core.networks.precision import halved
+from ead_core.networks.precision import autocasts_bf16
 from ead_core.networks.radial import radial_basis, radial_basis_backward
 
 silu_backward = torch.ops.aten.silu_backward
@@ -62,7 +62,7 @@ def edge_network(
         edges, inputs = _autocast(edges, inputs)
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     if native_suits(edges, inputs):
-        projections, gathered = native_edge_network(learns, halved(distances), edges, *inputs)
+        projections, gathered = native_edge_network(learns, autocasts_bf16(distances), edges, *inputs)
     else:
         projections, gathered = _EdgeNetwork.apply(learns, edges, *inputs)
     return projections, gathered

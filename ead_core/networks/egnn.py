@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
-from ead_core.networks.precision import exactly
+from ead_core.networks.precision import no_autocast
 
 COORDS_RANGE = 15.0  # the released code passes the undivided range to every block
 
@@ -104,9 +104,9 @@ class Egnn(nn.Module):
         """
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, initial = pair_differences(x)
-        with exactly(x):
+        with no_autocast(x):
             hidden, moved = self.embed(torch.cat([h, time[..., None], *context], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
-        with exactly(x):
+        with no_autocast(x):
             return moved - x, self.readout(hidden)[..., :-1]

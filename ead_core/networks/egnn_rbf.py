@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ead_core.data.tensors import ONE_HOT_SCALE
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
-from ead_core.networks.precision import exactly
+from ead_core.networks.precision import no_autocast
 from ead_core.networks.radial import RADIAL_BASIS
 
 TIME_FREQUENCIES = 8
@@ -85,7 +85,7 @@ class EgnnRbfBlock(EdgeBlock):
         readout, gathered = edge_network(receiver, sender, distances, self.edge_weights(), edges)
         weight = readout[..., 1:].to(x.dtype)
         direction = difference * (edges / (distance + 1))[..., None]
-        with exactly(x):
+        with no_autocast(x):
             sums = weight.transpose(2, 3) @ direction  # [B, N, K, 3]
         lengths = length(sums, dim=-1)
         products = (sums * sums.roll(1, dims=2)).sum(dim=-1) / (lengths + 1)
@@ -125,9 +125,9 @@ class EgnnRbf(nn.Module):
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, squared = pair_differences(x)
         initial = torch.sqrt(squared + 1e-8)
-        with exactly(x):
+        with no_autocast(x):
             hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
-        with exactly(x):
+        with no_autocast(x):
             return moved - x, self.readout(self.norm(hidden))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ead_core.data.tensors import ONE_HOT_SCALE
 from ead_core.networks.egnn_rbf import TIME_FREQUENCIES, EdgeBlock, fourier_features, length, update_network
 from ead_core.networks.pairs import Pairs
-from ead_core.networks.precision import exactly
+from ead_core.networks.precision import no_autocast
 from ead_core.networks.radial import RADIAL_BASIS
 from ead_core.networks.vector_edges import vector_edge_network
 
@@ -37,7 +37,7 @@ class EgnnVectorBlock(EdgeBlock):
         seen = v / torch.sqrt(1 + (v**2).sum(dim=2, keepdim=True) / LONGEST**2)
         gathered, sums = vector_edge_network(pairs, self.ends(self.norm(h)), seen, self.edge_weights())
         known = torch.cat([seen, sums], dim=3)
-        with exactly(v):
+        with no_autocast(v):
             left, right = self.mixing(known).split(self.vectors, dim=3)
         products = (left * right).sum(dim=2) / (1 + length(left, dim=2))
         everything = torch.cat([h, gathered, length(known, dim=2), products], dim=-1)
@@ -77,10 +77,10 @@ class EgnnVector(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
-        with exactly(x):
+        with no_autocast(x):
             hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1))
         pairs, v = Pairs(x, mask, time if self.causal else None), x.new_zeros(*x.shape, self.vectors)
         for block in self.blocks:
             hidden, v = block(hidden, v, pairs)
-        with exactly(x):
+        with no_autocast(x):
             return self.displacement(v)[..., 0], self.readout(self.norm(hidden))

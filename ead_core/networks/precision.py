@@ -36,18 +36,18 @@ def weight_type(precision: str) -> torch.dtype:
     return torch.float64 if precision == "fp64" else torch.float32
 
 
-def halved(like: Tensor) -> bool:
+def autocasts_bf16(like: Tensor) -> bool:
     """Whether products on edges and features are in bfloat16 here, on the device of a tensor."""
     device = like.device.type
     return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 
 
-def exactly(like: Tensor) -> torch.autocast:
+def no_autocast(like: Tensor) -> torch.autocast:
     """A block without autocast, for what is too fine for bfloat16: products with coordinates, first and last layers."""
     return torch.autocast(like.device.type, enabled=False)
 
 
-def computed(denoiser: nn.Module, precision: str) -> DenoiserFunction:
+def with_precision(denoiser: nn.Module, precision: str) -> DenoiserFunction:
     """The denoiser with calls in a precision; arguments and ε̂ keep the type of the weights.
 
     Args:

@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.native.vector_edges import native_suits, native_vector_edges
 from ead_core.networks.pairs import Pairs
-from ead_core.networks.precision import exactly, halved
+from ead_core.networks.precision import autocasts_bf16, no_autocast
 from ead_core.networks.radial import RADIAL_BASIS
 
 PASSED_SCALE = 1 / 8  # keeps the sum over some twenty neighbours' vectors of the order of one of them
@@ -45,14 +45,14 @@ def _in_pytorch(pairs: Pairs, ends: Tensor, seen: Tensor, weights: EdgeWeights) 
     receiver, sender = ends.chunk(2, dim=-1)
     readout, gathered = edge_network(receiver, sender, _features(pairs, seen), weights, pairs.edges)
     of_direction, of_vector = (readout[..., 1:] * pairs.edges[..., None]).chunk(2, dim=-1)
-    with exactly(seen):
+    with no_autocast(seen):
         passed = torch.einsum("bijk,bjck->bick", of_vector, seen)
         return gathered, pairs.direction.transpose(2, 3) @ of_direction + PASSED_SCALE * passed
 
 
 def _features(pairs: Pairs, seen: Tensor) -> Tensor:
     """What the first layer takes of an edge [B, N, N, R + 2K]."""
-    with exactly(seen):
+    with no_autocast(seen):
         receiving = pairs.direction @ seen
         sending = (pairs.direction.transpose(1, 2) @ seen).transpose(1, 2)
     return torch.cat([pairs.radial, receiving, sending], dim=-1)
@@ -64,8 +64,8 @@ def _compiled(pairs: Pairs, ends: Tensor, seen: Tensor, weights: EdgeWeights) ->
     radial, receiving, sending = weights.distance.t().split([RADIAL_BASIS, vectors, vectors])
     gate, of_direction, of_vector = weights.projection.split([1, vectors, vectors])
     gate_bias, direction_bias, vector_bias = weights.projection_bias.split([1, vectors, vectors])
-    half = halved(seen)
-    with exactly(seen):
+    half = autocasts_bf16(seen)
+    with no_autocast(seen):
         along = seen @ torch.cat([receiving, sending], dim=1)
         readout, bias = torch.cat([of_vector, gate]), torch.cat([vector_bias, gate_bias])
         gathered, gathered_along, passed, directions = native_vector_edges(

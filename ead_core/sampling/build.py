@@ -8,7 +8,7 @@ from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.policy import Adaptive, Manual, Policy, RandomPauses, Synchronous
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
-from ead_core.networks.precision import computed
+from ead_core.networks.precision import with_precision
 
 
 def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int, pinned: bool = False) -> Process:
@@ -37,7 +37,7 @@ def build_process(checkpoint: Checkpoint, config: SamplerConfig, largest: int, p
         _check_training(clamp, trained)
     grid = sampling_grid(levels, steps, config.grid)
     return Process(
-        denoiser=computed(checkpoint.denoiser, config.precision),
+        denoiser=with_precision(checkpoint.denoiser, config.precision),
         schedule=checkpoint.schedule,
         grid=grid.to(next(checkpoint.denoiser.parameters()).device),
         policy=build_policy(config, grid, clamp, largest),
@@ -62,23 +62,23 @@ def build_policy(config: SamplerConfig, grid: Tensor, clamp: int, largest: int) 
         return Synchronous()
     if config.policy == "manual":
         spread = config.lag * ((largest - 1) // config.group_size)
-        clamp_rungs = _rungs_within(clamp, grid)
-        if spread > clamp_rungs:
+        clamp_steps = _steps_within(clamp, grid)
+        if spread > clamp_steps:
             raise ConfigError(
                 f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads "
                 f"the {largest} atoms over {spread} steps of the grid; "
-                f"at most {clamp_rungs} are allowed (sampler.interval)."
+                f"at most {clamp_steps} are allowed (sampler.interval)."
             )
         return Manual(len(grid) - 1, config.group_size, config.lag)
     start = int((grid <= round(config.async_ratio * int(grid[-1]))).sum()) - 1
-    clamp_rungs = _rungs_within(clamp, grid[: start + 2])  # the stage, and the step into it
+    clamp_steps = _steps_within(clamp, grid[: start + 2])  # the stage, and the step into it
     if config.policy == "random":
-        return RandomPauses(start, clamp_rungs, config.max_pauses, config.advance_rate, config.together)
-    return Adaptive(start, clamp_rungs, config.max_pauses, config.history_window, config.convergence)
+        return RandomPauses(start, clamp_steps, config.max_pauses, config.advance_rate, config.together)
+    return Adaptive(start, clamp_steps, config.max_pauses, config.history_window, config.convergence)
 
 
-def _rungs_within(clamp: int, grid: Tensor) -> int:
-    """How many rungs apart two atoms may be, wherever they are on `grid`, for their levels to differ by ≤ `clamp`.
+def _steps_within(clamp: int, grid: Tensor) -> int:
+    """How many grid steps apart two atoms may be, wherever they are on `grid`, for their levels to differ by ≤ `clamp`.
 
     Raises:
         ConfigError: not even one, because a step of the grid is longer.

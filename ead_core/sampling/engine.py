@@ -27,15 +27,15 @@ from ead_core.data.tensors import size_mask, without_dummies
 from ead_core.diffusion.context import guide
 from ead_core.diffusion.process import Process
 from ead_core.networks.memory import molecules_per_call
-from ead_core.networks.precision import computed
+from ead_core.networks.precision import with_precision
 from ead_core.sampling.fragments import Fragment
-from ead_core.sampling.micro_batches import LABEL, Cohort, grouped, merge
-from ead_core.sampling.request_states import Order
+from ead_core.sampling.micro_batches import LABEL, MicroBatch, grouped, merge
+from ead_core.sampling.request_states import RequestState
 from ead_core.sampling.requests import Request, prepare
 from ead_core.sampling.sampler import advance, calls_after, decode
 from ead_core.sampling.state import SamplerState, initial_state
 
-Observer = Callable[[Cohort, SamplerState], None]  # molecules before a move, and their state after it
+Observer = Callable[[MicroBatch, SamplerState], None]  # molecules before a move, and their state after it
 TURN = 1024  # molecules times network calls that a request is served before others come first
 LOOK = 16  # steps after which turns are looked at while molecules wait
 
@@ -64,31 +64,31 @@ class Engine:
         self.batch_size, self.memory_budget = batch_size, memory_budget
         self.finished = 0  # molecules
         self._checkpoint, self._observe = checkpoint, observe
-        self._denoiser = computed(checkpoint.denoiser, precision)
+        self._denoiser = with_precision(checkpoint.denoiser, precision)
         self._weight = next(checkpoint.denoiser.parameters())
-        self._tickets = itertools.count()
-        # Of requests in work, so that those with equal settings share cohorts.
+        self._request_ids = itertools.count()
+        # Of requests in work, so that those with equal settings share micro-batches.
         self._processes: WeakValueDictionary[tuple[SamplerConfig, bool], Process] = WeakValueDictionary()
-        self._orders: dict[int, Order] = {}
+        self._requests: dict[int, RequestState] = {}
         self._arrived = False  # whether there are requests that have never been looked at
         self._cancelled: set[int] = set()
-        self._served: list[tuple[Order, int]] = []  # requests with molecules in the calls, and how many
-        self._batches: list[list[Cohort]] = []
+        self._served: list[tuple[RequestState, int]] = []  # requests with molecules in the calls, and how many
+        self._batches: list[list[MicroBatch]] = []
         self._quiet = 0  # calls before a molecule can have become clean
         self._clock = 0.0  # seconds that a molecule running from the start would have been charged
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._orders)
+        return bool(self._requests)
 
     @property
     def running(self) -> set[int]:
-        """Tickets of the requests with molecules in the present network calls."""
-        return {int(ticket) for cohort in self._cohorts() for ticket in cohort.labels["ticket"]}
+        """request ids of the requests with molecules in the present network calls."""
+        return {int(request_id) for part in self._micro_batches() for request_id in part.labels["request_id"]}
 
     def submit(self, request: Request) -> int:
-        """Take in a request and return its ticket.
+        """Take in a request and return its request id.
 
         Raises:
             ConfigError: what `prepare` refuses.
@@ -107,23 +107,23 @@ class Engine:
         return self._enter(shared, begin, start.sizes, start.properties, kept)
 
     def resume(self, state: SamplerState, process: Process) -> int:
-        """Take in molecules at any stage and return their ticket; `nfe` counts the calls before as well."""
+        """Take in molecules at any stage and return their request id; `nfe` counts the calls before as well."""
 
         def begin(rows: NDArray[Any]) -> SamplerState:
             return state.select(torch.from_numpy(rows).to(state.z.device))
 
         return self._enter(process, begin, state.mask.sum(dim=1).cpu().numpy(), {})
 
-    def cancel(self, ticket: int) -> None:
+    def cancel(self, request_id: int) -> None:
         """Forget a request; its molecules leave with the next step."""
-        self._cancelled.add(ticket)
+        self._cancelled.add(request_id)
 
     @torch.inference_mode()
     def step(self) -> dict[int, MoleculeSet]:
         """One network call for every running molecule, and another for those that are guided.
 
         Returns:
-            The requests that it completes, by ticket: molecules in the order of their ids with the properties `id`,
+            The requests that it completes, by request id: molecules in the order of their ids with the properties `id`,
             `nfe` (network calls, decoding and guidance included) and `seconds` (share of the wall clock), and with
             targets `target_…` and `warning` (conditions.py).
         """
@@ -131,22 +131,26 @@ class Engine:
         if self._quiet == 0 or self._cancelled or self._arrived:
             self._arrange()
         self._quiet -= 1
-        for order, count in self._served:
-            order.served += count
+        for request_state, count in self._served:
+            request_state.served += count
         molecules, decoded = self._occupied(), []
         for batch in self._batches:
-            for number, (cohort, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
-                if cohort.clean:
-                    decoded.append((cohort, *decode(cohort.state, eps, cohort.process)))
+            for number, (part, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
+                if part.clean:
+                    decoded.append((part, *decode(part.state, eps, part.process)))
                 else:
-                    batch[number] = replace(cohort, state=advance(cohort.state, eps, cohort.process))
+                    batch[number] = replace(part, state=advance(part.state, eps, part.process))
                     if self._observe is not None:
-                        self._observe(cohort, batch[number].state)
+                        self._observe(part, batch[number].state)
         self._clock += (time.perf_counter() - start) / max(1, molecules)
         if decoded:
             self._quiet = 0  # there is room again
-            self._batches = [[cohort for cohort in batch if not cohort.clean] for batch in self._batches]
-        return {ticket: self._orders.pop(ticket).molecules() for found in decoded for ticket in self._deliver(*found)}
+            self._batches = [[part for part in batch if not part.clean] for batch in self._batches]
+        return {
+            request_id: self._requests.pop(request_id).molecules()
+            for found in decoded
+            for request_id in self._deliver(*found)
+        }
 
     def _enter(
         self,
@@ -156,109 +160,109 @@ class Engine:
         asked: Mapping[str, NDArray[Any]],
         fragment: Fragment | None = None,
     ) -> int:
-        ticket, labels = next(self._tickets), np.zeros(len(sizes), LABEL)
-        labels["ticket"], labels["place"], labels["size"] = ticket, np.arange(len(sizes)), sizes
-        order = Order(process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment)
-        order.served = min((other.served for other in list(self._orders.values())), default=0)
-        self._orders[ticket] = order
+        request_id, labels = next(self._request_ids), np.zeros(len(sizes), LABEL)
+        labels["request_id"], labels["place"], labels["size"] = request_id, np.arange(len(sizes)), sizes
+        request_state = RequestState(process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment)
+        request_state.served = min((other.served for other in list(self._requests.values())), default=0)
+        self._requests[request_id] = request_state
         self._arrived = True
-        return ticket
+        return request_id
 
-    def _cohorts(self) -> Iterable[Cohort]:
-        return (cohort for batch in self._batches for cohort in batch)
+    def _micro_batches(self) -> Iterable[MicroBatch]:
+        return (part for batch in self._batches for part in batch)
 
     def _most(self, atoms: int) -> int:
         """Molecules that one network call takes if the largest has `atoms` atoms."""
         return molecules_per_call(self._checkpoint.denoiser, atoms, self.memory_budget)
 
     def _occupied(self) -> int:
-        return sum(len(cohort.labels) for cohort in self._cohorts())
+        return sum(len(part.labels) for part in self._micro_batches())
 
     def _arrange(self) -> None:
         """Let molecules leave, begin, and meet others of their size; without guidance only here the host waits."""
         self._arrived = False
-        cohorts = self._seated(self._without_cancelled())
-        alike: dict[tuple[int, bool], list[Cohort]] = {}
+        micro_batches = self._seated(self._without_cancelled())
+        alike: dict[tuple[int, bool], list[MicroBatch]] = {}
         soonest = []
-        for cohort in cohorts:
-            left = cohort.state.rungs.amax(dim=1).cpu().numpy()
+        for part in micro_batches:
+            left = part.state.grid_index.amax(dim=1).cpu().numpy()
             soonest += left[left > 0].tolist()
             for clean in (False, True):
                 rows = np.flatnonzero((left == 0) == clean)
                 if len(rows):
-                    alike.setdefault((id(cohort.process), clean), []).append(replace(cohort.select(rows), clean=clean))
-        # A molecule becomes clean no sooner than its highest atom has gone down all of its rungs.
+                    alike.setdefault((id(part.process), clean), []).append(replace(part.select(rows), clean=clean))
+        # A molecule becomes clean no sooner than its highest atom has gone down all of its grid steps.
         self._quiet = min(soonest, default=1)
-        orders = list(self._orders.values())
-        if len(orders) > 1 and sum(order.unmade for order in orders) > self.batch_size:
+        request_states = list(self._requests.values())
+        if len(request_states) > 1 and sum(request_state.unmade for request_state in request_states) > self.batch_size:
             self._quiet = min(self._quiet, LOOK)
         self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
 
-    def _seated(self, cohorts: list[Cohort]) -> list[Cohort]:
+    def _seated(self, micro_batches: list[MicroBatch]) -> list[MicroBatch]:
         """Who runs next: molecules in excess of their request's places rest, and others take the empty ones."""
         places = self._places()
-        self._served = [(self._orders[ticket], count) for ticket, count in places.items() if count]
+        self._served = [(self._requests[request_id], count) for request_id, count in places.items() if count]
         staying = []
-        for cohort in cohorts:
-            stays = np.ones(len(cohort.labels), dtype=bool)
-            for ticket in np.unique(cohort.labels["ticket"]).tolist():
-                rows = np.flatnonzero(cohort.labels["ticket"] == ticket)
-                excess = rows[places[ticket] :]
-                places[ticket] -= len(rows) - len(excess)
+        for part in micro_batches:
+            stays = np.ones(len(part.labels), dtype=bool)
+            for request_id in np.unique(part.labels["request_id"]).tolist():
+                rows = np.flatnonzero(part.labels["request_id"] == request_id)
+                excess = rows[places[request_id] :]
+                places[request_id] -= len(rows) - len(excess)
                 if len(excess):
                     stays[excess] = False
-                    self._orders[ticket].rest(cohort.select(excess), self._clock)
-            staying += [cohort.select(np.flatnonzero(stays))] if stays.any() else []
-        joining = [self._orders[ticket].take(room, self._clock) for ticket, room in places.items()]
+                    self._requests[request_id].rest(part.select(excess), self._clock)
+            staying += [part.select(np.flatnonzero(stays))] if stays.any() else []
+        joining = [self._requests[request_id].take(room, self._clock) for request_id, room in places.items()]
         return [*staying, *itertools.chain.from_iterable(joining)]
 
     def _places(self) -> dict[int, int]:
         """Molecules of each request that may run: all of those served least, in the order in which they came."""
         places, room = {}, self.batch_size
-        orders = list(self._orders.items())  # another thread may submit meanwhile
-        for ticket, order in sorted(orders, key=lambda item: (item[1].served // TURN, item[0])):
-            places[ticket] = min(room, order.unmade)
-            room -= places[ticket]
+        request_states = list(self._requests.items())  # another thread may submit meanwhile
+        for request_id, request_state in sorted(request_states, key=lambda item: (item[1].served // TURN, item[0])):
+            places[request_id] = min(room, request_state.unmade)
+            room -= places[request_id]
         return places
 
-    def _without_cancelled(self) -> list[Cohort]:
-        cohorts = list(self._cohorts())
+    def _without_cancelled(self) -> list[MicroBatch]:
+        micro_batches = list(self._micro_batches())
         while self._cancelled:
-            ticket = self._cancelled.pop()
-            self._orders.pop(ticket, None)
-            kept = [cohort.select(np.flatnonzero(cohort.labels["ticket"] != ticket)) for cohort in cohorts]
-            cohorts = [cohort for cohort in kept if len(cohort.labels)]
-        return cohorts
+            request_id = self._cancelled.pop()
+            self._requests.pop(request_id, None)
+            kept = [part.select(np.flatnonzero(part.labels["request_id"] != request_id)) for part in micro_batches]
+            micro_batches = [part for part in kept if len(part.labels)]
+        return micro_batches
 
-    def _predict(self, batch: list[Cohort]) -> list[Tensor]:
-        """ε̂ for each cohort of a batch, from one network call, and a second one for the molecules guided there."""
+    def _predict(self, batch: list[MicroBatch]) -> list[Tensor]:
+        """ε̂ for each micro-batch of a batch, from one network call, and a second one for the molecules guided there."""
         eps = self._call(batch, True)
-        second = [(number, rows) for number, cohort in enumerate(batch) if len(rows := cohort.guided())]
+        second = [(number, rows) for number, part in enumerate(batch) if len(rows := part.guided())]
         if second:
             parts = [batch[number].select(rows) for number, rows in second]
             for (number, rows), part, free in zip(second, parts, self._call(parts, False), strict=True):
                 eps[number][rows] = guide(eps[number][rows], free, part.process.scale(part.levels))
         return eps
 
-    def _call(self, cohorts: list[Cohort], told: bool) -> list[Tensor]:
-        """The network's answer for each cohort, with their context or with nothing known."""
-        states = [cohort.state for cohort in cohorts]
-        levels = torch.cat([cohort.levels for cohort in cohorts])
+    def _call(self, micro_batches: list[MicroBatch], told: bool) -> list[Tensor]:
+        """The network's answer for each micro-batch, with their context or with nothing known."""
+        states = [part.state for part in micro_batches]
+        levels = torch.cat([part.levels for part in micro_batches])
         z, mask = torch.cat([state.z for state in states]), torch.cat([state.mask for state in states])
         context = torch.cat([state.context for state in states]) if told and self._checkpoint.denoiser.context else None
-        return list(self._denoiser(z, levels, mask, context).split([len(cohort.labels) for cohort in cohorts]))
+        return list(self._denoiser(z, levels, mask, context).split([len(part.labels) for part in micro_batches]))
 
-    def _deliver(self, cohort: Cohort, positions: Tensor, features: Tensor) -> Iterable[int]:
-        """Hand decoded molecules to their requests; the tickets of those that are complete."""
+    def _deliver(self, part: MicroBatch, positions: Tensor, features: Tensor) -> Iterable[int]:
+        """Hand decoded molecules to their requests; the request ids of those that are complete."""
         charges = self._checkpoint.atom_types.charges(features).cpu().numpy()
         places = positions.float().cpu().numpy()
-        ids, nfe = cohort.state.ids.tolist(), calls_after(cohort.state, cohort.process).tolist()
+        ids, nfe = part.state.ids.tolist(), calls_after(part.state, part.process).tolist()
         self.finished += len(ids)
-        for row, (ticket, place, size, begun) in enumerate(cohort.labels.tolist()):
-            order = self._orders[ticket]
+        for row, (request_id, place, size, begun) in enumerate(part.labels.tolist()):
+            request_state = self._requests[request_id]
             atoms = without_dummies(charges[row, :size], places[row, :size])
-            if order.fragment is not None:
-                atoms = order.fragment.restore(*atoms)
-            order.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)
-            if len(order.made) == len(order.labels):
-                yield ticket
+            if request_state.fragment is not None:
+                atoms = request_state.fragment.restore(*atoms)
+            request_state.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)
+            if len(request_state.made) == len(request_state.labels):
+                yield request_id

@@ -62,7 +62,7 @@ class Fragment:
         noise[:, :count] = torch.cat([positions, features], dim=1).to(z)
         held = torch.zeros_like(state.mask)
         held[:, :count] = True
-        return replace(state, z=noise, rungs=state.rungs * ~held, held=held)
+        return replace(state, z=noise, grid_index=state.grid_index * ~held, held=held)
 
     def restore(
         self, charges: NDArray[Any], positions: NDArray[np.float32]

@@ -80,11 +80,11 @@ def complete(
     return _run(engine, engine.resume(state, process), lambda done: None)
 
 
-def _run(engine: Engine, ticket: int, progress: Progress) -> MoleculeSet:
+def _run(engine: Engine, request_id: int, progress: Progress) -> MoleculeSet:
     done: dict[int, MoleculeSet] = {}
-    while ticket not in done:
+    while request_id not in done:
         before = engine.finished
         done = engine.step()
         if engine.finished > before:
             progress(engine.finished - before)
-    return done[ticket]
+    return done[request_id]

@@ -18,11 +18,11 @@ from ead_core.sampling.sampler import guided
 from ead_core.sampling.state import SamplerState, join
 
 # Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began.
-LABEL = np.dtype([("ticket", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64)])
+LABEL = np.dtype([("request_id", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64)])
 
 
 @dataclass(frozen=True)
-class Cohort:
+class MicroBatch:
     """Molecules to which the next network call does the same.
 
     Attributes:
@@ -40,7 +40,7 @@ class Cohort:
     @property
     def levels(self) -> Tensor:
         """[B, N] of the atoms."""
-        return self.process.grid[self.state.rungs]
+        return self.process.grid[self.state.grid_index]
 
     def guided(self) -> NDArray[Any]:
         """Rows of the molecules that take a second call now; where there is guidance, the host waits for them."""
@@ -48,34 +48,40 @@ class Cohort:
             return np.empty(0, np.int64)
         return np.flatnonzero(guided(self.state, self.process).cpu().numpy())
 
-    def select(self, rows: NDArray[Any]) -> "Cohort":
+    def select(self, rows: NDArray[Any]) -> "MicroBatch":
         """The molecules at `rows` (indices or a boolean mask)."""
         where = torch.from_numpy(rows).to(self.state.z.device)
         return replace(self, labels=self.labels[rows], state=self.state.select(where))
 
 
-def merge(cohorts: Sequence[Cohort]) -> Cohort:
+def merge(micro_batches: Sequence[MicroBatch]) -> MicroBatch:
     """Cohorts that differ in their molecules alone as one, as wide as the widest."""
-    width = max(cohort.state.mask.shape[1] for cohort in cohorts)
-    state = join([cohort.state.resize(width) for cohort in cohorts])
-    return replace(cohorts[0], labels=np.concatenate([cohort.labels for cohort in cohorts]), state=state)
+    width = max(micro_batch.state.mask.shape[1] for micro_batch in micro_batches)
+    state = join([micro_batch.state.resize(width) for micro_batch in micro_batches])
+    return replace(
+        micro_batches[0], labels=np.concatenate([micro_batch.labels for micro_batch in micro_batches]), state=state
+    )
 
 
-def grouped(cohorts: Sequence[Cohort], most: Callable[[int], int]) -> list[list[Cohort]]:
-    """Cut and group cohorts so that each group, of equal width, holds molecules of nearly equal size.
+def grouped(micro_batches: Sequence[MicroBatch], most: Callable[[int], int]) -> list[list[MicroBatch]]:
+    """Cut and group micro-batches so that each group, of equal width, holds molecules of nearly equal size.
 
     Args:
-        cohorts: of any widths.
+        micro-batches: of any widths.
         most: molecules that one network call takes, by the atoms of the largest.
     """
-    if not cohorts:
+    if not micro_batches:
         return []
-    owner = np.concatenate([np.full(len(cohort.labels), number) for number, cohort in enumerate(cohorts)])
-    row = np.concatenate([np.arange(len(cohort.labels)) for cohort in cohorts])
-    sizes = np.concatenate([cohort.labels["size"] for cohort in cohorts])
+    owner = np.concatenate(
+        [np.full(len(micro_batch.labels), number) for number, micro_batch in enumerate(micro_batches)]
+    )
+    row = np.concatenate([np.arange(len(micro_batch.labels)) for micro_batch in micro_batches])
+    sizes = np.concatenate([micro_batch.labels["size"] for micro_batch in micro_batches])
     groups = []
     for chosen in size_buckets(sizes, most):
-        parts = [cohorts[number].select(row[chosen[owner[chosen] == number]]) for number in np.unique(owner[chosen])]
+        parts = [
+            micro_batches[number].select(row[chosen[owner[chosen] == number]]) for number in np.unique(owner[chosen])
+        ]
         width = int(sizes[chosen].max())
         groups.append([replace(part, state=part.state.resize(width)) for part in parts])
     return groups

@@ -27,30 +27,30 @@ class Branch:
 
 
 @torch.inference_mode()
-def run_prefix(state: SamplerState, process: Process, rungs: Collection[int]) -> dict[int, Branch]:
-    """Run a bucket synchronously from `state` to clean, keeping its state at each of `rungs`.
+def run_prefix(state: SamplerState, process: Process, indices: Collection[int]) -> dict[int, Branch]:
+    """Run a bucket synchronously from `state` to clean, keeping its state at each of `indices`.
 
     Args:
         state: from `initial_state`.
         process: its policy must be `Synchronous`.
-        rungs: positions of the grid, 0 = clean.
+        indices: positions of the grid, 0 = clean.
     """
     start = time.perf_counter()
     top = len(process.grid) - 1
-    branches = {top: Branch(state, 0.0)} if top in rungs else {}
-    for rung, now in zip(range(top - 1, -1, -1), trajectory(state, process), strict=True):
-        if rung in rungs:
-            branches[rung] = Branch(now, (time.perf_counter() - start) / len(now.ids))
+    branches = {top: Branch(state, 0.0)} if top in indices else {}
+    for index, now in zip(range(top - 1, -1, -1), trajectory(state, process), strict=True):
+        if index in indices:
+            branches[index] = Branch(now, (time.perf_counter() - start) / len(now.ids))
     return branches
 
 
 def save_branches(path: Path, branches: Mapping[int, Branch]) -> None:
     """Store the branches of one bucket in a safetensors file."""
     tensors, metadata = {}, {}
-    for rung, branch in branches.items():
+    for index, branch in branches.items():
         for name, tensor in vars(branch.state).items():
-            tensors[f"{rung}.{name}"] = tensor.clone()
-        metadata[str(rung)] = repr(branch.seconds)
+            tensors[f"{index}.{name}"] = tensor.clone()
+        metadata[str(index)] = repr(branch.seconds)
     write_sealed(path, tensors, metadata)
 
 
@@ -61,11 +61,11 @@ def load_branches(path: Path) -> dict[int, Branch]:
     except (OSError, DamagedFileError) as error:
         raise DataError(f"stored prefix {path} cannot be read ({one_line(error)}); delete it.") from error
     branches = {}
-    for rung, seconds in metadata.items():
-        names = [key.removeprefix(f"{rung}.") for key in tensors if key.startswith(f"{rung}.")]
+    for index, seconds in metadata.items():
+        names = [key.removeprefix(f"{index}.") for key in tensors if key.startswith(f"{index}.")]
         try:
-            state = SamplerState(**{name: tensors[f"{rung}.{name}"] for name in names})
+            state = SamplerState(**{name: tensors[f"{index}.{name}"] for name in names})
         except TypeError as error:
             raise DataError(f"stored prefix {path} is of another version of this program; delete it.") from error
-        branches[int(rung)] = Branch(state, float(seconds))
+        branches[int(index)] = Branch(state, float(seconds))
     return branches

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.process import Process
 from ead_core.sampling.fragments import Fragment
-from ead_core.sampling.micro_batches import Cohort
+from ead_core.sampling.micro_batches import MicroBatch
 from ead_core.sampling.state import SamplerState
 
 
 @dataclass(eq=False)
-class Order:
+class RequestState:
     """A request in work.
 
     Attributes:
@@ -38,7 +38,7 @@ class Order:
     asked: Mapping[str, NDArray[Any]]
     fragment: Fragment | None = None
     made: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    resting: list[Cohort] = field(default_factory=list)
+    resting: list[MicroBatch] = field(default_factory=list)
     served: int = 0
 
     @property
@@ -46,27 +46,27 @@ class Order:
         """Molecules that run, rest or wait."""
         return len(self.labels) - len(self.made)
 
-    def rest(self, cohort: Cohort, clock: float) -> None:
+    def rest(self, micro_batch: MicroBatch, clock: float) -> None:
         """Let molecules of this request that run make room for others."""
-        cohort.labels["begun"] -= clock
-        self.resting.append(cohort)
+        micro_batch.labels["begun"] -= clock
+        self.resting.append(micro_batch)
 
-    def take(self, most: int, clock: float) -> list[Cohort]:
+    def take(self, most: int, clock: float) -> list[MicroBatch]:
         """Let up to `most` molecules go on or begin."""
         taken = []
         while most and self.resting:
-            cohort = self.resting.pop()
-            rows = np.arange(len(cohort.labels))
+            micro_batch = self.resting.pop()
+            rows = np.arange(len(micro_batch.labels))
             if len(rows) > most:
-                self.resting.append(cohort.select(rows[most:]))
-                cohort = cohort.select(rows[:most])
-            cohort.labels["begun"] += clock
-            taken.append(cohort)
-            most -= len(cohort.labels)
+                self.resting.append(micro_batch.select(rows[most:]))
+                micro_batch = micro_batch.select(rows[:most])
+            micro_batch.labels["begun"] += clock
+            taken.append(micro_batch)
+            most -= len(micro_batch.labels)
         rows, self.waiting = self.waiting[:most], self.waiting[most:]
         if len(rows):
             self.labels["begun"][rows] = clock
-            taken.append(Cohort(self.process, False, self.labels[rows], self.begin(rows)))
+            taken.append(MicroBatch(self.process, False, self.labels[rows], self.begin(rows)))
         return taken
 
     def molecules(self) -> MoleculeSet:

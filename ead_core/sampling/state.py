@@ -25,9 +25,9 @@ class SamplerState:
         seeds, ids: [B] each molecule's seed and id, together the key of its noise.
         mask: [B, N] real atoms.
         z: [B, N, 3 + F].
-        rungs: [B, N] position on the grid, 0 = clean.
+        grid_index: [B, N] position on the grid, 0 = clean.
         velocities: [B, N, W].
-        prediction: [B, N, 3 + F] x̂ from which each atom left the rung above (multistep solvers; else 0).
+        prediction: [B, N, 3 + F] x̂ from which each atom left the grid step above (multistep solvers; else 0).
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
         calls: [B] network calls made so far; some iterations take two (guidance).
@@ -39,7 +39,7 @@ class SamplerState:
     ids: Tensor
     mask: Tensor
     z: Tensor
-    rungs: Tensor
+    grid_index: Tensor
     velocities: Tensor
     prediction: Tensor
     pauses: Tensor
@@ -88,7 +88,7 @@ def initial_state(
         mask=mask,
         z=centre_state(noise, mask),
         prediction=torch.zeros_like(noise),
-        rungs=mask.long() * (len(process.grid) - 1),
+        grid_index=mask.long() * (len(process.grid) - 1),
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),
         iterations=torch.zeros_like(ids),

@@ -14,7 +14,7 @@ from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import DUMMY, AtomTypes
 from ead_core.errors import ConfigError
-from ead_core.sampling.micro_batches import Cohort
+from ead_core.sampling.micro_batches import MicroBatch
 from ead_core.sampling.state import SamplerState
 from ead_core.traces.trace import MoleculeTrace, Trace
 
@@ -43,11 +43,11 @@ class Recorder:
         self._atom_types = atom_types
         self._frames: dict[int, list[Frame]] = {}
 
-    def __call__(self, cohort: Cohort, after: SamplerState) -> None:
-        """Take in one move of the molecules of a cohort."""
-        grid, sizes, ids = cohort.process.grid, cohort.labels["size"].tolist(), after.ids.tolist()
+    def __call__(self, micro_batch: MicroBatch, after: SamplerState) -> None:
+        """Take in one move of the molecules of a micro-batch."""
+        grid, sizes, ids = micro_batch.process.grid, micro_batch.labels["size"].tolist(), after.ids.tolist()
         if not all(number in self._frames for number in ids):
-            first = self._arrays(grid, cohort.state)
+            first = self._arrays(grid, micro_batch.state)
             for row, (number, size) in enumerate(zip(ids, sizes, strict=True)):
                 self._frames.setdefault(number, [tuple(array[row, :size] for array in first)])
         moved = self._arrays(grid, after)
@@ -78,7 +78,7 @@ class Recorder:
         """Copies on the host, [B, N, …] each."""
         charges = self._atom_types.charges(state.z[..., 3:])
         return (
-            _copied(grid[state.rungs], torch.int32),
+            _copied(grid[state.grid_index], torch.int32),
             _copied(state.velocities[..., -1], torch.float32),
             _copied(state.z[..., :3], torch.float32),
             _copied(charges, torch.uint8),

@@ -67,7 +67,7 @@ class Denoising(Objective):
             context = hide(context, self.config.conditioning, generator)[rows]
         eps = model(corrupted.z, corrupted.levels, mask, context)
         held = None if held is None else held[rows]
-        predicted = self._gauge(held).seen(eps, corrupted.levels, mask)
+        predicted = self._gauge(held).project_noise(eps, corrupted.levels, mask)
         learned = mask if held is None else mask & ~held
         mean_level = (corrupted.levels * learned).sum(dim=1) / learned.sum(dim=1) / diffusion.steps
         return noise_loss(predicted, corrupted, learned), mean_level

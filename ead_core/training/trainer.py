@@ -13,7 +13,7 @@ from ead_core.config import Config
 from ead_core.data.dataset import Statistics
 from ead_core.data.tensors import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
-from ead_core.networks.precision import DenoiserFunction, computed, weight_type
+from ead_core.networks.precision import DenoiserFunction, weight_type, with_precision
 from ead_core.networks.predictor import Predictor
 from ead_core.training.ema import Ema
 from ead_core.training.initial import initial_weights
@@ -69,7 +69,7 @@ class Trainer:
             config=config,
             workers=workers,
             network=network,
-            model=computed(workers.wrap(network), config.training.precision),
+            model=with_precision(workers.wrap(network), config.training.precision),
             optimizer=Optimizer(network, config.training),
             ema=Ema(network, config.training.ema_decay),
             objective=OBJECTIVES[config.training.objective](config, vocabulary(config, statistics)),

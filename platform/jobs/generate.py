@@ -11,16 +11,16 @@ import typer
 from ead_platform.cluster.session import actors_that_fit, expect_cluster, ray_session, require_cpus
 from ead_platform.cluster.settings import Settings
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import Plan
+from ead_platform.generation.run import GenerationPlan
 from ead_platform.generation.shards import ShardFolder
 from ead_platform.registry.addresses import accept_addresses
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
-from ead_core.cli.main import BEYOND_TRAINING, sampler_settings
-from ead_core.config import parse_overrides, read_mapping
+from ead_core.cli.main import BEYOND_TRAINING
+from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, report_user_errors
 from ead_core.sampling.conditions import warnings_before
 from ead_core.sampling.requests import sampler_config
 
@@ -60,7 +60,7 @@ def generate(
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
-    plan = Plan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted)
+    plan = GenerationPlan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted)
     plan.check(beyond_training)
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
@@ -80,5 +80,5 @@ def generate(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("generate"):
+    with report_user_errors("generate"):
         app()

@@ -18,7 +18,7 @@ from ead_platform.registry.promotion import Promotion
 from ead_platform.registry.promotion_report import PromotionConsole
 from ead_platform.registry.versions import REFUSED, Registry
 
-from ead_core.errors import ConfigError, told_in_one_sentence
+from ead_core.errors import ConfigError, report_user_errors
 
 REFUSED_CODE = 3
 KEPT = "What was sampled and measured is kept."
@@ -66,5 +66,5 @@ def promote(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("promote"):
+    with report_user_errors("promote"):
         app()

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from ead_platform.cluster.submission import follow, submit
 
-from ead_core.errors import told_in_one_sentence
+from ead_core.errors import report_user_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,5 +47,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("submit"):
+    with report_user_errors("submit"):
         app()

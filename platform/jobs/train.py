@@ -21,7 +21,7 @@ from ead_platform.training.tracking import TrainingTracker
 from ray.train import TrainingFailedError
 
 from ead_core.cli.console import TrainingBar
-from ead_core.errors import ConfigError, one_line, told_in_one_sentence
+from ead_core.errors import ConfigError, one_line, report_user_errors
 
 INTERRUPTED, FAILED = 130, 1
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -108,5 +108,5 @@ def _tell_verdict(settings: Settings, original: Original, tracker: TrainingTrack
 
 
 if __name__ == "__main__":
-    with told_in_one_sentence("train"):
+    with report_user_errors("train"):
         app()

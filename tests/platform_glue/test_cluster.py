@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 import ray
-from ead_platform import auth_token, knocking
+from ead_platform.cluster import auth_token, knocking
 from ead_platform.cluster.auth_token import keep_token_private, stored_token
 from ead_platform.cluster.knocking import require_cluster
 from ead_platform.cluster.session import expect_cluster, join, start_private

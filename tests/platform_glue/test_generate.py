@@ -19,7 +19,7 @@ from ead_platform.cluster import session as cluster_module
 from ead_platform.cluster.settings import Settings
 from ead_platform.generation import run as generation
 from ead_platform.generation.report import GenerationConsole, duration
-from ead_platform.generation.run import Crew, GenerationError, Made, Plan
+from ead_platform.generation.run import ActorPool, FinishedShard, GenerationError, GenerationPlan
 from ead_platform.generation.shards import INDEX, ShardFolder, Task, shards_of
 from ray.exceptions import ActorDiedError
 
@@ -339,8 +339,10 @@ def crew_with(monkeypatch, tiny_checkpoint, outcome, actors=2):
     """A crew on a fake Ray; also the fake, the numbers of the finished shards, and what was said."""
     fake, finished, said = FakeRay(outcome), [], []
     monkeypatch.setattr(generation, "ray", fake)
-    plan = Plan(load_checkpoint(tiny_checkpoint), 20, 4, 0, None, SamplerConfig(), 1, 0)
-    crew = Crew(plan, actors, lambda shard: b"", lambda task, made: finished.append(task.shard.number), said.append)
+    plan = GenerationPlan(load_checkpoint(tiny_checkpoint), 20, 4, 0, None, SamplerConfig(), 1, 0)
+    crew = ActorPool(
+        plan, actors, lambda shard: b"", lambda task, made: finished.append(task.shard.number), said.append
+    )
     return crew, fake, finished, said
 
 
@@ -351,7 +353,7 @@ def test_a_deadly_shard_ends_the_run_after_all_others_are_done(monkeypatch, tiny
     def outcome(task):
         if task.shard.number == 1:
             raise ActorDiedError()
-        return Made({}, 1.0, 1.0)
+        return FinishedShard({}, 1.0, 1.0)
 
     crew, fake, finished, said = crew_with(monkeypatch, tiny_checkpoint, outcome)
     with pytest.raises(GenerationError, match="7 actors died in a row, the last while making shard-00001; often mem"):
@@ -368,7 +370,7 @@ def test_what_is_no_death_ends_the_run_in_a_sentence(monkeypatch, tiny_checkpoin
     def outcome(task):
         if task.shard.number == 2:
             raise RayTaskError("make", "Traceback …", ValueError("the model\nexploded"))
-        return Made({".parquet": b"x"}, 1.0, 1.0)
+        return FinishedShard({".parquet": b"x"}, 1.0, 1.0)
 
     crew, fake, finished, _ = crew_with(monkeypatch, tiny_checkpoint, outcome)
     folder = ShardFolder(tmp_path, crew._plan.question())
@@ -398,7 +400,9 @@ def test_an_actor_that_cannot_start_is_no_death(monkeypatch, tiny_checkpoint):
 
 
 def test_a_cluster_without_a_free_place_is_waited_for_and_said_once(monkeypatch, tiny_checkpoint):
-    crew, fake, finished, said = crew_with(monkeypatch, tiny_checkpoint, lambda task: Made({}, 1.0, 1.0), actors=1)
+    crew, fake, finished, said = crew_with(
+        monkeypatch, tiny_checkpoint, lambda task: FinishedShard({}, 1.0, 1.0), actors=1
+    )
     at_once = fake.wait
 
     def wait(promises, num_returns, timeout=None):
@@ -417,6 +421,6 @@ def test_durations_are_readable():
 def test_the_plan_refuses_what_some_shard_could_not_do(tiny_checkpoint):
     """The one molecule asked for has 4 atoms, but an extended run would meet the 60."""
     config = SamplerConfig(policy="manual")
-    plan = Plan(load_checkpoint(tiny_checkpoint), 1, 4, 0, (4, 60), config, 1, 0)
+    plan = GenerationPlan(load_checkpoint(tiny_checkpoint), 1, 4, 0, (4, 60), config, 1, 0)
     with pytest.raises(ConfigError, match="spreads the 60 atoms"):
         plan.check()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import PARQUET, SDF, Plan, ShardMaker, shard_molecules
+from ead_platform.generation.run import PARQUET, SDF, GenerationPlan, ShardMaker, shard_molecules
 from ead_platform.generation.shards import ShardFolder, Task, shards_of
 from ead_platform.training.run import PUBLISHED
 
@@ -26,7 +26,7 @@ TARGETS = Targets.of({"gap": (5000, 7000), "atoms_C": 2})
 
 @pytest.fixture
 def plan(conditional_checkpoint):
-    return Plan(load_checkpoint(conditional_checkpoint), 5, 3, 1, None, SYNCHRONOUS, 1, 0)
+    return GenerationPlan(load_checkpoint(conditional_checkpoint), 5, 3, 1, None, SYNCHRONOUS, 1, 0)
 
 
 def test_targets_and_guidance_are_part_of_the_question_only_where_there_are_any(plan):

@@ -199,7 +199,7 @@ def test_no_number_that_is_admitted_overflows_a_tensor(border, tiny):
 class Stubborn(Adaptive):
     """An adaptive policy that never sees a velocity fall."""
 
-    def wishes(self, now):
+    def wants_to_advance(self, now):
         return torch.zeros_like(now.mask)
 
 

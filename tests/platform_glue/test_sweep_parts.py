@@ -11,7 +11,7 @@ from ead_platform.sweep.search import DistinctOptunaSearch
 from ead_platform.sweep.study import (
     Campaign,
     _prefix_of,
-    branch_rungs,
+    branch_indices,
     check_space,
     identity,
     reference_points,
@@ -36,10 +36,10 @@ def campaign(tiny_checkpoint):
 
 
 def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
-    rungs = branch_rungs(campaign, SPACE)
-    assert rungs == {0, 8, 20}
+    indices = branch_indices(campaign, SPACE)
+    assert indices == {0, 8, 20}
     buckets = [
-        _prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+        _prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
     for ratio in SPACE["sampler.async_ratio"]:
         branched = run_point(campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"})
@@ -63,10 +63,10 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
     targets = Targets.of({"gap": (4500, 7000)})
     campaign = Campaign(load_checkpoint(conditional_checkpoint), 3, 0, 6, 1, targets)
     space = check_space({"sampler.guidance": [0.0, 2.0], "sampler.async_ratio": [0.5]}, campaign)
-    rungs = branch_rungs(campaign, space)
-    assert rungs == {0, 8, 20, 40}
+    indices = branch_indices(campaign, space)
+    assert indices == {0, 8, 20, 40}
     buckets = [
-        _prefix_of(campaign, rows, rungs | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+        _prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
     for guidance, ratio in ((0.0, 0.5), (2.0, 0.5), (2.0, 0.0)):
         point = {"sampler.guidance": guidance, "sampler.async_ratio": ratio}

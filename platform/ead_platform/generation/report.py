@@ -12,7 +12,7 @@ from rich.console import Console
 from ead_core.cli.console import progress_bar
 from ead_core.data.usable import told
 from ead_core.errors import EADError
-from ead_platform.generation.run import Crew, GenerationError, Made, Plan
+from ead_platform.generation.run import ActorPool, FinishedShard, GenerationError, GenerationPlan
 from ead_platform.generation.shards import ShardFolder, Task
 
 MOST_REASONS = 5  # one line each
@@ -26,7 +26,7 @@ class GenerationConsole:
         plan: what is asked.
     """
 
-    def __init__(self, folder: ShardFolder, plan: Plan) -> None:
+    def __init__(self, folder: ShardFolder, plan: GenerationPlan) -> None:
         self._folder, self._plan = folder, plan
         self._console = Console(highlight=False)
         self._start = time.monotonic()
@@ -80,9 +80,9 @@ class GenerationConsole:
     def work(self, tasks: Sequence[Task], actors: int) -> None:
         """Have all tasks done by so many actors (GenerationError if that fails)."""
         with self.working(tasks, actors):
-            Crew(self._plan, actors, self._folder.content, self.finished, self.say).work(tasks)
+            ActorPool(self._plan, actors, self._folder.content, self.finished, self.say).work(tasks)
 
-    def finished(self, task: Task, made: Made) -> None:
+    def finished(self, task: Task, made: FinishedShard) -> None:
         """Store what was made and tell of it."""
         shard = task.shard
         self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults)

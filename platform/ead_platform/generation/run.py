@@ -43,7 +43,7 @@ class GenerationError(Exception):
 
 
 @dataclass(frozen=True)
-class Plan:
+class GenerationPlan:
     """What the molecules depend on, and how many are wanted.
 
     Attributes:
@@ -116,7 +116,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Made:
+class FinishedShard:
     """What an actor returns.
 
     Attributes:
@@ -135,17 +135,17 @@ class Made:
 class ShardMaker:
     """The actor: holds the model and makes one shard after the other. It writes nothing."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: GenerationPlan) -> None:
         tune_cpu(plan.threads)
         if plan.gpus:
             plan.checkpoint.denoiser.to("cuda")
         self._plan, self._question = plan, plan.question()
 
-    def make(self, task: Task, parquet: bytes | None) -> Made:
+    def make(self, task: Task, parquet: bytes | None) -> FinishedShard:
         """The files of a task; `parquet` is the finished file of a shard that only needs SDF."""
         start = time.perf_counter()
         if parquet is not None:
-            return Made({SDF: _sdf_of(parquet)}, time.perf_counter() - start, None)
+            return FinishedShard({SDF: _sdf_of(parquet)}, time.perf_counter() - start, None)
         molecules = shard_molecules(self._plan, task.shard)
         nfe, faults = float(np.mean(molecules.properties["nfe"])), usable(molecules)[1]
         about = own_entry(self._question, task.shard.name + PARQUET, task.shard.rows, nfe, faults)
@@ -155,10 +155,10 @@ class ShardMaker:
             files = {PARQUET: path.read_bytes()}
         if task.sdf:
             files[SDF] = _sdf_of(files[PARQUET])
-        return Made(files, time.perf_counter() - start, nfe, faults)
+        return FinishedShard(files, time.perf_counter() - start, nfe, faults)
 
 
-def shard_molecules(plan: Plan, shard: Shard) -> MoleculeSet:
+def shard_molecules(plan: GenerationPlan, shard: Shard) -> MoleculeSet:
     """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles`.
 
     SMILES are those of the perceived molecules, '' where bonds cannot be perceived. All molecules are kept, also
@@ -179,7 +179,7 @@ def _sdf_of(parquet: bytes) -> bytes:
         return encode_molecules(usable(load_parquet(path).molecules)[0], SDF)
 
 
-class Crew:
+class ActorPool:
     """The actors of a run and what each is doing.
 
     Args:
@@ -192,10 +192,10 @@ class Crew:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: GenerationPlan,
         actors: int,
         content: Callable[[Shard], bytes],
-        finished: Callable[[Task, Made], None],
+        finished: Callable[[Task, FinishedShard], None],
         say: Callable[[str], None],
     ) -> None:
         self._plan, self._actors = plan, actors

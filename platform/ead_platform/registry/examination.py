@@ -26,15 +26,14 @@ from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.compare import FLAGS
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.report import CARD
-from ead_core.evaluation.run import Plan as Measures
-from ead_core.evaluation.run import settings_of
+from ead_core.evaluation.run import EvaluationPlan, settings_of
 from ead_core.evaluation.table import TABLE, settings_key
 from ead_core.sampling.requests import sampler_config
 from ead_platform.cluster.locks import held
 from ead_platform.cluster.session import actors_that_fit, ray_session, require_cpus
 from ead_platform.cluster.settings import Settings
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import Plan
+from ead_platform.generation.run import GenerationPlan
 from ead_platform.generation.shards import ShardFolder
 from ead_platform.registry.gate import METRICS, GateConfig, Outcomes
 
@@ -91,14 +90,16 @@ class Examiner:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._open.close()
 
-    def plan(self, checkpoint: Checkpoint) -> Plan:
+    def plan(self, checkpoint: Checkpoint) -> GenerationPlan:
         """What is generated with a model.
 
         Raises:
             ConfigError: the gate's settings do not fit the model, or resources are out of range.
         """
         sampler, own = sampler_config(checkpoint, self._gate.sampler), self._resources
-        plan = Plan(checkpoint, self._gate.num, SHARD_SIZE, self._gate.seed, None, sampler, own.threads, own.gpus)
+        plan = GenerationPlan(
+            checkpoint, self._gate.num, SHARD_SIZE, self._gate.seed, None, sampler, own.threads, own.gpus
+        )
         plan.check()
         return plan
 
@@ -120,7 +121,7 @@ class Examiner:
             card = self._measure(files, folder, checkpoint.name)
         return Examined(checkpoint.name, card, outcomes(files, folder, shards.cost.seconds), folder)
 
-    def _sample(self, plan: Plan, shards: ShardFolder) -> None:
+    def _sample(self, plan: GenerationPlan, shards: ShardFolder) -> None:
         with shards.opened():
             tasks = shards.left(plan.shards(), sdf=False)
             if not tasks:
@@ -143,7 +144,7 @@ class Examiner:
 
     def _measure(self, files: list[Path], folder: Path, name: str) -> Card:
         """The card, from the cache if it was made from these files in this way."""
-        measures, kept = Measures(parts=()), folder / MEASURED
+        measures, kept = EvaluationPlan(parts=()), folder / MEASURED
         key = settings_key(settings_of(files, measures))
         if not (kept.is_file() and kept.read_text() == key):
             with progress_bar(f"measuring {name}", self._gate.num) as progress:
@@ -173,7 +174,7 @@ def outcomes(files: list[Path], folder: Path, seconds: float) -> Outcomes:
     return Outcomes(hits, made.sort_values("id")["nfe"].to_numpy(dtype=np.float64), seconds)
 
 
-def _place(plan: Plan) -> Path:
+def _place(plan: GenerationPlan) -> Path:
     """A folder of its own for everything that the molecules depend on."""
     question = {name: value for name, value in plan.question().items() if name != "checkpoint"}
     text = json.dumps([question, plan.num], sort_keys=True)

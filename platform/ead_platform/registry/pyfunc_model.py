@@ -14,8 +14,7 @@ from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, Schema
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from ead_core.cli.main import sampler_settings
-from ead_core.config import parse_overrides
+from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.targets import parse_targets

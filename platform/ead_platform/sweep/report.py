@@ -142,8 +142,8 @@ class SweepConsole:
             return {}
         fresh = replace(campaign, first=campaign.samples)
         with self.bar("confirming on fresh molecules", campaign.samples) as progress:
-            rungs = {fresh.branch_rung(best)}
-            buckets = shared_prefix(fresh, rungs, self._folder.path / "confirmation", progress)
+            indices = {fresh.branch_index(best)}
+            buckets = shared_prefix(fresh, indices, self._folder.path / "confirmation", progress)
         baseline, _ = measure(run_point_in_parallel(fresh, buckets, SYNCHRONOUS))
         _, metrics = measure(run_point_in_parallel(fresh, buckets, best), baseline)
         self._console.print(

@@ -108,7 +108,7 @@ class Campaign:
         """The run that a trial's keys describe."""
         return build_process(self.checkpoint, self.sampler(point), int(self.sizes.max()))
 
-    def branch_rung(self, point: Mapping[str, Any]) -> int:
+    def branch_index(self, point: Mapping[str, Any]) -> int:
         """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage.
 
         Or at the very beginning, if its guidance is not that of the prefix.
@@ -121,17 +121,17 @@ class Campaign:
         return process.policy.start if isinstance(process.policy, Asynchronous) else len(process.grid) - 1
 
 
-def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:
-    """The states of all buckets at `rungs`, from `folder` where they are stored, else computed on the cluster.
+def shared_prefix(campaign: Campaign, indices: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:
+    """The states of all buckets at `indices`, from `folder` where they are stored, else computed on the cluster.
 
     Args:
         campaign: model and molecules.
-        rungs: branch levels of all trials; 0, the synchronous end, is always kept.
-        folder: of the driver; a subfolder for this campaign and these rungs gets a file per bucket as it is done.
+        indices: branch levels of all trials; 0, the synchronous end, is always kept.
+        folder: of the driver; a subfolder for this campaign and these grid steps gets a file per bucket as it is done.
         progress: receives the number of molecules done since its last call.
     """
     buckets = size_buckets(campaign.sizes, campaign.molecules_per_call)
-    kept = folder / "-".join([campaign.fingerprint, *map(str, sorted(rungs))])
+    kept = folder / "-".join([campaign.fingerprint, *map(str, sorted(indices))])
     paths = [kept / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
     shared = ray.put(campaign)
     work = ray.remote(_prefix_of).options(num_cpus=campaign.threads)
@@ -140,7 +140,7 @@ def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: C
         if path.is_file():
             progress(len(rows))
         else:
-            tasks[work.remote(shared, rows, rungs | {0})] = (path, len(rows))
+            tasks[work.remote(shared, rows, indices | {0})] = (path, len(rows))
     while tasks:
         [done], _ = ray.wait(list(tasks), num_returns=1)
         path, count = tasks.pop(done)
@@ -149,7 +149,7 @@ def shared_prefix(campaign: Campaign, rungs: set[int], folder: Path, progress: C
     return [load_branches(path) for path in paths]
 
 
-def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], rungs: set[int]) -> Bucket:
+def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], indices: set[int]) -> Bucket:
     tune_cpu(campaign.threads)
     process = campaign.process(SYNCHRONOUS)
     mask = size_mask(campaign.sizes[rows])
@@ -157,7 +157,7 @@ def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], rungs: set[int]) -> 
     seeds = torch.full_like(campaign.ids, campaign.seed)
     context = campaign.start.context[torch.from_numpy(rows)]
     state = initial_state(seeds[rows], campaign.ids[rows], mask, channels, process, context=context)
-    return run_prefix(state, process, rungs)
+    return run_prefix(state, process, indices)
 
 
 def _cost(sizes: NDArray[np.int64]) -> int:
@@ -195,7 +195,7 @@ def _in_order(results: list[MoleculeSet]) -> MoleculeSet:
 
 def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> MoleculeSet:
     tune_cpu(campaign.threads)
-    branch = branches[campaign.branch_rung(point)]
+    branch = branches[campaign.branch_index(point)]
     made = complete(campaign.checkpoint, branch.state, campaign.process(point))
     return replace(made, properties={**made.properties, "seconds": made.properties["seconds"] + branch.seconds})
 
@@ -254,11 +254,11 @@ def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
     return [{key: point.get(key, choices[0]) for key, choices in space.items()} for point in REFERENCE_POINTS]
 
 
-def branch_rungs(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
+def branch_indices(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
     """Every level at which some point of the space leaves the prefix."""
     keys = [key for key in ("sampler.policy", "sampler.async_ratio", "sampler.guidance") if key in space]
     combinations = itertools.product(*(space[key] for key in keys))
-    return {campaign.branch_rung(dict(zip(keys, values, strict=True))) for values in combinations}
+    return {campaign.branch_index(dict(zip(keys, values, strict=True))) for values in combinations}
 
 
 def identity(point: Mapping[str, Any]) -> Hashable:

@@ -12,7 +12,7 @@ from ead_core.data.store import save_npz
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.report import CARD as CARD_FILE
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 from ead_core.sampling.generation import sample
 from ead_platform.training.recipe import Recipe
 from ead_platform.training.tracking import CARD as CARD_FOLDER
@@ -59,4 +59,6 @@ def _measured(recipe: Recipe, model: Path, folder: Path) -> Card:
         molecules = sample(load_checkpoint(model), count, progress=progress)
     save_npz(molecules, folder / "molecules.npz")
     with progress_bar("measuring for the card", count) as progress:
-        return evaluate_files([folder / "molecules.npz"], folder, Plan(), name=recipe.platform.name, progress=progress)
+        return evaluate_files(
+            [folder / "molecules.npz"], folder, EvaluationPlan(), name=recipe.platform.name, progress=progress
+        )

@@ -144,7 +144,7 @@ def other_code(original: Original) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RepetitionVerdict:
     """Whether a repetition agrees with the original.
 
     Attributes:
@@ -173,7 +173,7 @@ class Verdict:
         return f"agrees within rounding {self.weights:.1e}: {others}" if self.agrees else f"differs: {others}"
 
 
-def judge(settings: Settings, original: Original, run_id: str) -> Verdict:
+def judge(settings: Settings, original: Original, run_id: str) -> RepetitionVerdict:
     """Compare a finished repetition with its original, and record the verdict in both runs.
 
     Raises:
@@ -183,7 +183,7 @@ def judge(settings: Settings, original: Original, run_id: str) -> Verdict:
         weights = _difference(_weights(client, original.run_id), _weights(client, run_id))
         then, now = _quality(client, original.run_id), _quality(client, run_id)
         common = sorted(then.keys() & now.keys())
-        verdict = Verdict(weights, {k: (then[k], now[k]) for k in common if then[k] != now[k]}, len(common))
+        verdict = RepetitionVerdict(weights, {k: (then[k], now[k]) for k in common if then[k] != now[k]}, len(common))
     with lossy("the verdict", settings.tracking_uri):
         client.set_tag(run_id, "ead.reproduces", original.run_id)
         client.set_tag(run_id, "ead.verdict", verdict.sentence)

@@ -5,8 +5,8 @@ from benchmarks.reference_metrics import DOUBLE, SINGLE, TRIPLE
 from ead_core.chemistry.bonds import find_bonds, stable_valences
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
-from ead_core.evaluation import chunks as module
-from ead_core.evaluation.chunks import bonded_chunks
+from ead_core.evaluation import bonded_chunks as module
+from ead_core.evaluation.bonded_chunks import bonded_chunks
 
 NUMBERS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9, "S": 16, "Na": 11, "Br": 35}
 LIMITS = [

@@ -32,7 +32,7 @@ def test_one_step_is_the_exact_posterior_on_the_quotient(paused):
     r_t, r_s = ((SCHEDULE.sigma(level) / SCHEDULE.alpha(level))[0] for level in (LEVELS, below))
     alpha_t, alpha_s = SCHEDULE.alpha(LEVELS)[..., None], SCHEDULE.alpha(below)[..., None]
     x = centre_state(draw(1, ATOMS, CHANNELS), mask)
-    z = Y.place(alpha_t * (x + r_t[:, None] * draw(1, ATOMS, CHANNELS, seed=1)), LEVELS, mask)
+    z = Y.project_state(alpha_t * (x + r_t[:, None] * draw(1, ATOMS, CHANNELS, seed=1)), LEVELS, mask)
     project = torch.eye(ATOMS, dtype=torch.float64) - 1 / ATOMS
     of_s, of_t = (project @ torch.diag(r**2) @ project for r in (r_s, r_t))
     gain = of_s @ torch.linalg.pinv(of_t, rtol=1e-13)
@@ -40,13 +40,13 @@ def test_one_step_is_the_exact_posterior_on_the_quotient(paused):
     expected_mean, expected_covariance = x[0, :, :3] + gain @ residual, of_s - gain @ of_s
 
     def step(noise, normals):
-        eps = Y.seen((z / alpha_t - x) / r_t[:, None], LEVELS, mask)
-        moves, rungs = Moves(SCHEDULE, GRID), LEVELS
-        mean, spread = moves.down(z, eps, rungs)
+        eps = Y.project_noise((z / alpha_t - x) / r_t[:, None], LEVELS, mask)
+        moves, grid_index = Moves(SCHEDULE, GRID), LEVELS
+        mean, spread = moves.down(z, eps, grid_index)
         end = mean + spread * noise
         end = torch.cat([end[..., :3] + Y.shift(normals, LEVELS, below, mask), end[..., 3:]], dim=-1)
         end[:, paused] = z[:, paused]
-        return (Y.place(end, below, mask) / alpha_s)[0, :, :3]
+        return (Y.project_state(end, below, mask) / alpha_s)[0, :, :3]
 
     nothing = torch.zeros(1, ATOMS, CHANNELS, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64)
     mean = step(*nothing)
@@ -67,10 +67,12 @@ def test_a_translation_changes_neither_state_nor_target():
     x, eps, by = draw(1, ATOMS, CHANNELS), draw(1, ATOMS, CHANNELS, seed=1), torch.zeros(CHANNELS, dtype=torch.float64)
     by[:3] = torch.tensor([1.0, -2.0, 0.5])
     moved = eps + by / ratio  # the noise of a state that is translated by `by`
-    assert torch.allclose(Y.seen(eps, LEVELS, mask), Y.seen(moved, LEVELS, mask))
-    z, there = (Y.place(alpha * (x + ratio * e), LEVELS, mask) for e in (eps, moved))
+    assert torch.allclose(Y.project_noise(eps, LEVELS, mask), Y.project_noise(moved, LEVELS, mask))
+    z, there = (Y.project_state(alpha * (x + ratio * e), LEVELS, mask) for e in (eps, moved))
     assert torch.allclose(z, there)
-    assert not torch.allclose(Z.place(alpha * (x + ratio * moved), LEVELS, mask), Z.place(z, LEVELS, mask), atol=0.01)
+    assert not torch.allclose(
+        Z.project_state(alpha * (x + ratio * moved), LEVELS, mask), Z.project_state(z, LEVELS, mask), atol=0.01
+    )
 
 
 def test_training_states_keep_the_constraint_and_padding():
@@ -107,7 +109,7 @@ def test_sampling_keeps_the_constraint(make_process, mode):
     process = make_process(policy, pause_mode=mode, frame="y")
     spread = 0
     for now in run(process):
-        y = now.z / process.schedule.alpha(process.grid[now.rungs])[..., None]
+        y = now.z / process.schedule.alpha(process.grid[now.grid_index])[..., None]
         assert float(y[..., :3].sum(1).abs().max()) < 1e-8
-        spread = max(spread, int((now.rungs.amax(1) - now.rungs[:, :4].amin(1)).max()))
+        spread = max(spread, int((now.grid_index.amax(1) - now.grid_index[:, :4].amin(1)).max()))
     assert spread > 0

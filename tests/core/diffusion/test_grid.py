@@ -54,8 +54,8 @@ def test_the_clamp_is_the_widest_that_holds_in_levels(kind, steps, ratio):
     assert int(grid[policy.start]) <= ratio * T < int(grid[policy.start + 1])
     stage = grid[: policy.start + 2]
 
-    def widest(rungs):
-        return int((stage[rungs:] - stage[:-rungs]).max())
+    def widest(grid_index):
+        return int((stage[grid_index:] - stage[:-grid_index]).max())
 
     assert widest(policy.clamp) <= levels
     assert policy.clamp in (levels, len(stage) - 1) or widest(policy.clamp + 1) > levels
@@ -66,7 +66,7 @@ def test_levels_stay_within_the_clamp_on_an_uneven_grid(make_process):
     policy = build_policy(SamplerConfig(async_ratio=0.3, max_pauses=5), grid, 29, 6)
     process = make_process(policy, steps=60, kind="quadratic")
     state = initial_state(torch.zeros(2, dtype=torch.long), torch.arange(2), size_mask([6, 6]), 8, process)
-    levels = torch.stack([grid[now.rungs] for now in trajectory(state, process)])
+    levels = torch.stack([grid[now.grid_index] for now in trajectory(state, process)])
     spread = levels.amax(dim=2) - levels.amin(dim=2)
     assert 0 < int(spread.max()) <= 29
 

@@ -4,21 +4,21 @@ import pytest
 import torch
 
 from ead_core.diffusion.convergence import CONVERGENCE
-from ead_core.diffusion.policy import Adaptive, Manual, RandomPauses, Situation, Synchronous
+from ead_core.diffusion.policy import Adaptive, Manual, PolicyState, RandomPauses, Synchronous
 
 
-def situation(rungs, velocities=None, pauses=0, remembered=10, mask=None, iteration=5):
-    rungs = torch.tensor([rungs])
+def situation(grid_index, velocities=None, pauses=0, remembered=10, mask=None, iteration=5):
+    grid_index = torch.tensor([grid_index])
     if velocities is None:
-        velocities = [[2.0, 1.0]] * rungs.shape[1]
-    return Situation(
+        velocities = [[2.0, 1.0]] * grid_index.shape[1]
+    return PolicyState(
         seeds=torch.tensor([3]),
         ids=torch.tensor([8]),
-        rungs=rungs,
-        mask=torch.ones_like(rungs, dtype=torch.bool) if mask is None else torch.tensor([mask]),
+        grid_index=grid_index,
+        mask=torch.ones_like(grid_index, dtype=torch.bool) if mask is None else torch.tensor([mask]),
         velocities=torch.tensor([velocities]),
-        remembered=torch.full_like(rungs, remembered),
-        pauses=torch.full_like(rungs, pauses),
+        remembered=torch.full_like(grid_index, remembered),
+        pauses=torch.full_like(grid_index, pauses),
         iterations=torch.tensor([iteration]),
     )
 
@@ -84,13 +84,13 @@ def test_padding_does_not_hold_the_clamp():
 def test_manual_follows_its_matrix(group, lag):
     top, atoms = 12, 9
     policy = Manual(top, group, lag)
-    rungs = torch.full((1, atoms), top)
+    grid_index = torch.full((1, atoms), top)
     delay = lag * torch.div(torch.arange(atoms), group, rounding_mode="floor")
     for m in range(1, top + int(delay.max()) + 1):
-        now = situation(rungs[0].tolist(), iteration=m - 1)
-        rungs = rungs - policy.advance(now).long()
-        assert rungs[0].tolist() == (top + delay - m).clamp(0, top).tolist()
-    assert int(rungs.max()) == 0
+        now = situation(grid_index[0].tolist(), iteration=m - 1)
+        grid_index = grid_index - policy.advance(now).long()
+        assert grid_index[0].tolist() == (top + delay - m).clamp(0, top).tolist()
+    assert int(grid_index.max()) == 0
 
 
 # A dip, a bump at the end, a slow fall with one rise, and a straight rise.
@@ -125,13 +125,13 @@ def test_adaptive_uses_the_named_test(test):
     assert decisions(policy, situation([9, 9], velocities)) == [False, True]
 
 
-def random_decisions(policy, rungs, molecules=4000):
-    now = situation(rungs)
+def random_decisions(policy, grid_index, molecules=4000):
+    now = situation(grid_index)
     ids = torch.arange(molecules)
     many = {
         name: value.expand(molecules, *value.shape[1:]) for name, value in vars(now).items() if name not in ("ids",)
     }
-    return policy.advance(Situation(ids=ids, **many))
+    return policy.advance(PolicyState(ids=ids, **many))
 
 
 def test_random_pauses_have_the_rates_of_their_rungs():

@@ -40,7 +40,7 @@ class EveryThird:
     window: int = 1
 
     def advance(self, now):
-        return now.mask & (now.rungs > 0) & ((now.iterations + 1) % 3 == 0)[:, None]
+        return now.mask & (now.grid_index > 0) & ((now.iterations + 1) % 3 == 0)[:, None]
 
 
 def gaussian(schedule):
@@ -78,7 +78,7 @@ def textbook(solver, process, state):
     lam = alpha.log() - sigma.log()
     z, last, last_h = state.z, None, None
     for i, (t, s) in enumerate(pairwise(levels)):
-        x = (z - sigma[t] * process.denoiser(z, torch.full_like(state.rungs, t), state.mask)) / alpha[t]
+        x = (z - sigma[t] * process.denoiser(z, torch.full_like(state.grid_index, t), state.mask)) / alpha[t]
         h = lam[s] - lam[t]
         guess = x
         if solver.startswith("dpmpp") and last is not None:
@@ -180,7 +180,7 @@ def test_one_step_is_of_first_order(solver):
 
 @pytest.mark.parametrize("policy", [EveryThird(), Manual(30, 2, 3)], ids=type)
 def test_holding_an_atom_changes_nothing_but_its_time(policy):
-    """Memory is that of the rung above, however long an atom waits: its path is the one without waiting."""
+    """Memory is that of the grid step above, however long an atom waits: its path is the one without waiting."""
     grid = sampling_grid(20_000, 30, "quadratic")
     plain, held = process_of("dpmpp_2m", grid), process_of("dpmpp_2m", grid, policy)
     expected, found = end(plain, start(plain)), end(held, start(held))
@@ -193,7 +193,7 @@ def test_memory_changes_only_when_an_atom_leaves_its_rung(mode):
     process = process_of("dpmpp_2m_sde", sampling_grid(20_000, 10), EveryThird(), pause_mode=mode)
     before = start(process)
     for now in trajectory(before, process):
-        left = now.rungs < before.rungs
+        left = now.grid_index < before.grid_index
         changed = (now.prediction != before.prediction).any(dim=-1)
         assert torch.equal(changed, left)
         before = now

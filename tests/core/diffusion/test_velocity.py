@@ -27,7 +27,7 @@ def test_velocities_are_the_lengths_they_are_said_to_be(make_process, velocity):
     process = make_process(velocity=velocity)
     before, now = after(process, 3)
     eps, grid = predict(before, process), process.grid
-    t, s = grid[before.rungs], grid[before.rungs - 1]
+    t, s = grid[before.grid_index], grid[before.grid_index - 1]
     alpha, sigma = (c(t)[..., None] for c in (process.schedule.alpha, process.schedule.sigma))
     mean = process.schedule.reverse(t, s)
     stay = mean.mean_z[..., None] * before.z - mean.mean_eps[..., None] * eps
@@ -35,7 +35,7 @@ def test_velocities_are_the_lengths_they_are_said_to_be(make_process, velocity):
     noise = mean.noise[..., None] * centre_state(draws, before.mask)
     previous, _ = after(process, 2)
     top = predict(previous, process)
-    t_top = grid[previous.rungs]
+    t_top = grid[previous.grid_index]
     x_before = (previous.z - process.schedule.sigma(t_top)[..., None] * top) / process.schedule.alpha(t_top)[..., None]
     change = centre_state((before.z - sigma * eps) / alpha - x_before, before.mask)
     expected = {"z": stay + noise - before.z, "mean": stay - before.z, "x0": change}[velocity].norm(dim=-1)
@@ -51,7 +51,7 @@ def test_on_hold_a_velocity_without_noise_is_kept_at_advances_alone(make_process
     state, paused, kept = start(process), 0, 0
     for _ in range(40):
         before, state = state, step(state, process)
-        waits = state.mask & (state.rungs == before.rungs) & (state.rungs > 0)
+        waits = state.mask & (state.grid_index == before.grid_index) & (state.grid_index > 0)
         paused += int(waits.sum())
         kept += int((state.velocities == before.velocities).all(-1)[waits].sum())
     assert paused > 20
@@ -64,5 +64,5 @@ def test_the_decision_setting_concerns_noisy_velocities_alone(make_process, velo
     ends = []
     for decision in ("own_noise", "previous"):
         _, end = after(make_process(policy, velocity=velocity, decision=decision), 30)
-        ends.append(end.rungs)
+        ends.append(end.grid_index)
     assert torch.equal(*ends) is not differ

@@ -3,7 +3,7 @@
 import pytest
 
 from ead_core.evaluation import relaxation, run
-from ead_core.evaluation.contained import Outcome
+from ead_core.evaluation.isolated_workers import Outcome
 
 
 def done_here(task, work, workers, stages=None):

@@ -5,7 +5,7 @@ import signal
 import time
 
 from ead_core.evaluation.chunk import Measured
-from ead_core.evaluation.contained import time_limit
+from ead_core.evaluation.isolated_workers import time_limit
 
 HANGS, CRASHES, RAISES = 3, 5, 7  # atoms of the molecules
 FOREVER = 60  # seconds

@@ -13,7 +13,7 @@ from ead_core.evaluation.compare import differences, load_evaluated, side_by_sid
 from ead_core.evaluation.evaluate import evaluate_files
 from ead_core.evaluation.gfn2 import relax_gfn2
 from ead_core.evaluation.relaxation import relax_files
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.strain import relax
 
 SMILES = ("CCO", "c1ccncc1", "CC(=O)O", "C1CC1")
@@ -35,7 +35,7 @@ def evaluated(make_set, tmp_path_factory):
     others = make_set(*SMILES[::-1], id=np.arange(4))
     for name, molecules in (("plain", plain), ("shaken", shaken(plain, [0, 1, 2])), ("others", others)):
         save_npz(molecules, folder / f"{name}.npz")
-        evaluate_files([folder / f"{name}.npz"], folder / name, Plan((), 0, 1))
+        evaluate_files([folder / f"{name}.npz"], folder / name, EvaluationPlan((), 0, 1))
     return {name: load_evaluated(folder / name) for name in ("plain", "shaken", "others")}
 
 
@@ -130,7 +130,7 @@ def test_what_relaxation_drops_still_counts(make_set, tmp_path):
     save_npz(report.molecules, tmp_path / "after.npz")
     cards = []
     for name, lost in (("before", ()), ("after", report.lost)):
-        evaluate_files([tmp_path / f"{name}.npz"], tmp_path / name, Plan((), 0, 1), lost=lost)
+        evaluate_files([tmp_path / f"{name}.npz"], tmp_path / name, EvaluationPlan((), 0, 1), lost=lost)
         cards.append(load_evaluated(tmp_path / name))
     assert cards[1].card.attempts == 4
     assert cards[1].card.sections["strict"]["strict_validity"].value == 0.5

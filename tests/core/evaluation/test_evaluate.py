@@ -18,12 +18,12 @@ from ead_core.evaluation.evaluate import evaluate, evaluate_files
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.published import published_card, training_smiles
 from ead_core.evaluation.reference import load_known, load_reference
-from ead_core.evaluation.run import Plan, measure_files
+from ead_core.evaluation.run import EvaluationPlan, measure_files
 from ead_core.evaluation.table import SCHEMA, TABLE
 from ead_core.evaluation.tally import Tally
 
 SMILES = ("C", "O", "CCO", "c1ccncc1", "CC(=O)O", "CCO", "N#CC=O", "C1CC1")
-QUICK = Plan((), 0, 1)
+QUICK = EvaluationPlan((), 0, 1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def mixture(make_set):
 def card(mixture, tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     save_npz(mixture, folder / "mixture.npz")
-    return evaluate(folder / "mixture.npz", "qm9", out=folder / "out", plan=Plan(workers=1)), folder / "out"
+    return evaluate(folder / "mixture.npz", "qm9", out=folder / "out", plan=EvaluationPlan(workers=1)), folder / "out"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_molecule_that_fails_at_one_stage_keeps_its_other_measures(make_set, t
 
     save_npz(make_set("CCO"), tmp_path / "one.npz")
     monkeypatch.setattr(run, "done_apart", hangs_in_posebusters)
-    found = evaluate(tmp_path / "one.npz", plan=Plan(workers=1), out=tmp_path / "out")
+    found = evaluate(tmp_path / "one.npz", plan=EvaluationPlan(workers=1), out=tmp_path / "out")
     assert found.failures == {"posebusters: it took too long": 1}
     assert found.sections["strict"]["strict_validity"].value == 1
     assert found.sections["plausibility"]["strain"].known == 1
@@ -191,7 +191,7 @@ def test_a_molecule_that_fails_at_one_stage_keeps_its_other_measures(make_set, t
 
 
 def test_the_published_protocol_can_be_had_alone(mixture, card, tmp_path):
-    found = evaluate(mixture, plan=Plan(("published",), workers=1))
+    found = evaluate(mixture, plan=EvaluationPlan(("published",), workers=1))
     assert found.sections.keys() == {"published", "cost"}
     assert found.sections["published"] == card[0].sections["published"]
     assert not found.failures

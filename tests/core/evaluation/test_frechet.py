@@ -13,12 +13,12 @@ from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.frechet import ENOUGH, activations, frechet, frechet_note, moments_distance
 from ead_core.evaluation.moments import Moments
 from ead_core.evaluation.reference import load_reference
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.tally import COUNTS, VERSION, Tally
 
 SMILES = ("C", "CCO", "CCO", "c1ccncc1", "CC(=O)O", "N#CC=O", "C1CC1")
 OTHERS = ("CO", "CCN", "c1ccccc1", "CC(N)=O")
-WITH = Plan(("fcd",), 0, 1)
+WITH = EvaluationPlan(("fcd",), 0, 1)
 
 
 def gaussian(mean, covariance, count=10_000):
@@ -53,7 +53,7 @@ def test_the_card_has_the_distance_that_the_package_finds(make_set, tmp_path):
 
 def test_molecules_beyond_the_limit_are_left_out_and_single_ones_have_no_covariance(make_set, tmp_path):
     pytest.importorskip("fcd")
-    evaluate(make_set(*SMILES), out=tmp_path / "many", plan=Plan((), 0, 1))
+    evaluate(make_set(*SMILES), out=tmp_path / "many", plan=EvaluationPlan((), 0, 1))
     columns, seen = Columns(tmp_path / "many" / "per_molecule.parquet"), []
     assert activations(columns, most=5, progress=seen.append).count == 5 == sum(seen)
     assert activations(columns, most=1) is None

@@ -4,7 +4,7 @@ import html
 
 from ead_core.common.markdown import as_text
 from ead_core.evaluation.evaluate import evaluate_files
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
 
@@ -12,7 +12,7 @@ WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
 def test_a_name_full_of_signs_breaks_neither_document_nor_page(tmp_path):
     file = tmp_path / "a|b <b>x *c* CARD-TABLES & `d`\ne.xyz"
     file.write_text(WATER)
-    evaluate_files([file], tmp_path / "card", Plan(("published",), workers=1))
+    evaluate_files([file], tmp_path / "card", EvaluationPlan(("published",), workers=1))
     shown = "a|b <b>x *c* CARD-TABLES & `d` e"
     document = (tmp_path / "card" / "card.md").read_text()
     assert document.startswith(f"# {as_text(shown)}\n\n1 molecules;")

@@ -7,13 +7,13 @@ import pytest
 from scipy.spatial.distance import cosine
 
 from ead_core.data.store import save_npz
+from ead_core.evaluation.chemistry_and_cost import scaffold_counts
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.reference import load_reference
-from ead_core.evaluation.run import Plan
+from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.scaffolds import MOST_KEPT, Scaffolds, scaffolds_of
 from ead_core.evaluation.table import TABLE
-from ead_core.evaluation.worth import scaffold_counts
 
 NAPHTHALENE, SPIRO = "c1ccc2ccccc2c1", "C1CC12CC2"
 SMILES = ("Cc1ccc2ccccc2c1", NAPHTHALENE, "CC1CC12CC2", "Cc1ccccc1", "CCO")  # the last two have fewer than two rings
@@ -46,7 +46,7 @@ def test_a_reference_keeps_what_is_frequent_and_the_length_of_all():
 
 def test_the_table_and_its_smiles_tell_the_same_scaffolds(make_set, tmp_path):
     for parts in (("chemistry",), ()):
-        evaluate(make_set(*SMILES), out=tmp_path / "-".join(("parts", *parts)), plan=Plan(parts, 0, 1))
+        evaluate(make_set(*SMILES), out=tmp_path / "-".join(("parts", *parts)), plan=EvaluationPlan(parts, 0, 1))
     with_scaffolds, without = (Columns(tmp_path / name / TABLE) for name in ("parts-chemistry", "parts"))
     assert with_scaffolds.distinct("scaffold")
     assert not without.distinct("scaffold")
@@ -55,7 +55,7 @@ def test_the_table_and_its_smiles_tell_the_same_scaffolds(make_set, tmp_path):
 
 def test_the_card_compares_them_with_those_of_a_file_or_of_a_card(make_set, tmp_path):
     save_npz(make_set(NAPHTHALENE, *SMILES), tmp_path / "real.npz")
-    plan = Plan(("chemistry",), 0, 1)
+    plan = EvaluationPlan(("chemistry",), 0, 1)
     evaluate(tmp_path / "real.npz", out=tmp_path / "real", plan=plan)
     for reference in ("real.npz", "real", "real/tally.npz"):
         card = evaluate(make_set(NAPHTHALENE, SPIRO, "CCO"), tmp_path / reference, plan=plan)

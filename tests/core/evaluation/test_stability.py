@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import reference_metrics
-from ead_core.chemistry import bonds
+from ead_core.evaluation import bonded_chunks
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 from ead_core.evaluation.stability import stability
@@ -38,7 +38,7 @@ def test_agrees_with_the_plain_loops_on_shaken_qm9(qm9):
 
 def test_does_not_depend_on_the_chunks(shaken, monkeypatch):
     whole = stability(shaken)
-    monkeypatch.setattr(bonds, "PAIRS_PER_CHUNK", 50)
+    monkeypatch.setattr(bonded_chunks, "PAIRS_PER_CHUNK", 50)
     assert (stability(shaken).stable_atoms == whole.stable_atoms).all()
 
 

@@ -8,10 +8,11 @@ from ead_core.config import NetworkConfig
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.tensors import centre_state, size_mask
 from ead_core.errors import ConfigError
-from ead_core.networks import edges, native
+from ead_core.networks import edges
 from ead_core.networks.denoiser import build_denoiser
 from ead_core.networks.edges import EdgeWeights, edge_network
-from ead_core.networks.precision import choose, computed, weight_type
+from ead_core.networks.native import library as native
+from ead_core.networks.precision import choose, weight_type, with_precision
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.generation import sample
 from ead_core.sampling.requests import Request, sampler_config
@@ -38,7 +39,7 @@ def relative(a, b):
 
 def prediction_and_gradient(denoiser, precision, inputs):
     denoiser.zero_grad()
-    predicted = computed(denoiser, precision)(*inputs)
+    predicted = with_precision(denoiser, precision)(*inputs)
     predicted.square().sum().backward()
     gradients = [p.grad for p in denoiser.parameters() if p.grad is not None]
     assert {tensor.dtype for tensor in (predicted, *gradients, *denoiser.parameters())} == {torch.float32}
@@ -151,8 +152,8 @@ def test_auto_is_bf16_where_the_gpu_is_made_for_it(monkeypatch):
 
 
 def test_fp32_and_float64_weights_are_called_as_they_are(denoiser):
-    assert computed(denoiser, "fp32") is denoiser
-    assert computed(denoiser.double(), "bf16") is denoiser
+    assert with_precision(denoiser, "fp32") is denoiser
+    assert with_precision(denoiser.double(), "bf16") is denoiser
 
 
 @pytest.mark.parametrize(
@@ -178,16 +179,16 @@ def test_sampling_in_bf16_moves_float32_states_to_other_finite_molecules(checkpo
     engine.submit(Request(2, sampler_config(checkpoint, {}), sizes=(5,)))
     for _ in range(3):
         engine.step()
-    states = [cohort.state for batch in engine._batches for cohort in batch]
+    states = [micro_batch.state for batch in engine._batches for micro_batch in batch]
     assert {tensor.dtype for state in states for tensor in (state.z, state.velocities)} == {torch.float32}
 
 
 def test_the_engine_decides_whatever_a_request_says(checkpoint):
     engine = Engine(checkpoint, 2, 1.0, "bf16")
-    ticket, done = engine.submit(Request(2, sampler_config(checkpoint, {"precision": "fp32"}), sizes=(5,))), {}
+    request_id, done = engine.submit(Request(2, sampler_config(checkpoint, {"precision": "fp32"}), sizes=(5,))), {}
     while not done:
         done = engine.step()
-    assert (done[ticket].positions == sample(checkpoint, 2, sizes=[5], precision="bf16").positions).all()
+    assert (done[request_id].positions == sample(checkpoint, 2, sizes=[5], precision="bf16").positions).all()
 
 
 def test_training_in_bf16_lowers_the_loss_and_keeps_float32(make_config, molecules, statistics):

@@ -72,22 +72,22 @@ def mixed(checkpoint):
 @pytest.mark.parametrize("batch_size", [3, 64])
 def test_requests_made_together_are_those_made_alone(checkpoint, batch_size):
     engine = Engine(checkpoint, batch_size, 1.0)
-    tickets = [engine.submit(request) for request in mixed(checkpoint)]
+    request_ids = [engine.submit(request) for request in mixed(checkpoint)]
     done = run(engine)
-    for request, ticket in zip(mixed(checkpoint), tickets, strict=True):
-        assert same(done[ticket], fulfil(checkpoint, request))
+    for request, request_id in zip(mixed(checkpoint), request_ids, strict=True):
+        assert same(done[request_id], fulfil(checkpoint, request))
 
 
 @pytest.mark.parametrize("pause", [1, 11])
 def test_requests_may_join_at_any_step(checkpoint, pause):
-    engine, tickets, done = Engine(checkpoint, 8, 1.0), [], {}
+    engine, request_ids, done = Engine(checkpoint, 8, 1.0), [], {}
     for request in mixed(checkpoint):
-        tickets.append(engine.submit(request))
+        request_ids.append(engine.submit(request))
         for _ in range(pause):
             done |= engine.step()
     done |= run(engine)
-    for request, ticket in zip(mixed(checkpoint), tickets, strict=True):
-        assert same(done[ticket], fulfil(checkpoint, request))
+    for request, request_id in zip(mixed(checkpoint), request_ids, strict=True):
+        assert same(done[request_id], fulfil(checkpoint, request))
 
 
 def test_molecules_at_different_stages_and_of_different_settings_share_network_calls(checkpoint, calls):
@@ -119,9 +119,9 @@ def test_molecules_of_unlike_size_do_not_share_a_call(checkpoint, calls):
 def test_requests_are_served_in_the_order_in_which_they_came(checkpoint):
     engine = Engine(checkpoint, 3, 1.0)
     settings = config(checkpoint, policy="synchronous")
-    tickets = [engine.submit(Request(2, settings, seed, sizes=(5,))) for seed in range(4)]
+    request_ids = [engine.submit(Request(2, settings, seed, sizes=(5,))) for seed in range(4)]
     ended = [set(done) for done in iter(lambda: engine.busy and engine.step(), False) if done]
-    assert ended == [{tickets[0]}, set(tickets[1:3]), {tickets[3]}]
+    assert ended == [{request_ids[0]}, set(request_ids[1:3]), {request_ids[3]}]
 
 
 def giant(checkpoint, num=2, seed=0):
@@ -150,24 +150,24 @@ def test_a_small_request_does_not_wait_for_the_end_of_giants(checkpoint):
     assert steps < STEPS + 1 + 10
     assert set(done) == {small}
     assert same(done[small], fulfil(checkpoint, Request(1, config(checkpoint, policy="synchronous"), sizes=(6,))))
-    for ticket in giants:
-        engine.cancel(ticket)
+    for request_id in giants:
+        engine.cancel(request_id)
     assert engine.step() == {}
 
 
 @pytest.mark.usefixtures("short_turns")
 def test_giants_are_served_alike_and_end_as_if_they_were_alone(checkpoint):
     engine, requests = Engine(checkpoint, 2, 1.0), [giant(checkpoint, 2, seed) for seed in range(2)]
-    tickets = [engine.submit(request) for request in requests]
-    shares, done = dict.fromkeys(tickets, 0), {}
+    request_ids = [engine.submit(request) for request in requests]
+    shares, done = dict.fromkeys(request_ids, 0), {}
     while engine.busy:
         done |= engine.step()
         if not done:
-            for ticket in engine.running:
-                shares[ticket] += 1
+            for request_id in engine.running:
+                shares[request_id] += 1
     assert max(shares.values()) < 1.5 * min(shares.values())
-    for request, ticket in zip(requests, tickets, strict=True):
-        assert same(done[ticket], fulfil(checkpoint, request))
+    for request, request_id in zip(requests, request_ids, strict=True):
+        assert same(done[request_id], fulfil(checkpoint, request))
 
 
 @pytest.mark.usefixtures("short_turns")
@@ -218,8 +218,8 @@ def test_a_cancelled_request_leaves_and_the_others_stay(checkpoint, calls):
 
 def test_an_idle_engine_does_nothing(checkpoint, calls):
     engine = Engine(checkpoint, 2, 1.0)
-    ticket = engine.submit(Request(1, config(checkpoint)))
-    engine.cancel(ticket)
+    request_id = engine.submit(Request(1, config(checkpoint)))
+    engine.cancel(request_id)
     assert engine.step() == {}
     assert not engine.busy
     assert engine.step() == {}

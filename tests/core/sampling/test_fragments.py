@@ -75,8 +75,8 @@ def test_held_atoms_are_clean_and_the_noise_of_others_is_not_projected(make_proc
     process = make_process(pinned=True)
     state = begun(process, 4000)
     assert state.held.sum(1).unique().tolist() == [3]
-    assert (state.rungs[:, :3] == 0).all()
-    assert (state.rungs[:, 3:] == len(process.grid) - 1).all()
+    assert (state.grid_index[:, :3] == 0).all()
+    assert (state.grid_index[:, 3:] == len(process.grid) - 1).all()
     shape = torch.from_numpy(FRAGMENT.positions - FRAGMENT.positions.mean(0)).float()
     assert torch.allclose(state.z[:, :3, :3], shape.expand(4000, -1, -1))
     free = state.z[:, 3:, :3].flatten(1)
@@ -115,11 +115,11 @@ def test_requests_with_and_without_fragment_share_the_engine(checkpoint):
     config = sampler_config(checkpoint, {"policy": "adaptive"})
     engine = Engine(checkpoint, 8, 1.0)
     requests = [Request(2, config, 3, sizes=(6,), fragment=kept) for kept in (FRAGMENT, None)]
-    tickets, done = [engine.submit(request) for request in requests], {}
+    request_ids, done = [engine.submit(request) for request in requests], {}
     while engine.busy:
         done |= engine.step()
-    for ticket, request in zip(tickets, requests, strict=True):
-        assert np.abs(done[ticket].positions - fulfil(checkpoint, request).positions).max() < 1e-3
+    for request_id, request in zip(request_ids, requests, strict=True):
+        assert np.abs(done[request_id].positions - fulfil(checkpoint, request).positions).max() < 1e-3
 
 
 def test_predictions_are_relative_to_the_held_atoms():
@@ -129,10 +129,10 @@ def test_predictions_are_relative_to_the_held_atoms():
     eps = torch.randn(1, 4, 6)
     moved = eps + torch.tensor([1.0, 2.0, 3.0, 0, 0, 0])
     levels = torch.full((1, 4), 7)
-    assert torch.allclose(gauge.seen(eps, levels, mask), gauge.seen(moved, levels, mask), atol=1e-6)
-    assert torch.equal(gauge.seen(eps, levels, mask)[:, :2], torch.zeros(1, 2, 6))
+    assert torch.allclose(gauge.project_noise(eps, levels, mask), gauge.project_noise(moved, levels, mask), atol=1e-6)
+    assert torch.equal(gauge.project_noise(eps, levels, mask)[:, :2], torch.zeros(1, 2, 6))
     shift = eps[:, :2, :3].mean(1, keepdim=True)
-    assert torch.allclose(gauge.seen(eps, levels, mask)[:, 2:, :3], eps[:, 2:, :3] - shift)
+    assert torch.allclose(gauge.project_noise(eps, levels, mask)[:, 2:, :3], eps[:, 2:, :3] - shift)
 
 
 def chains(sizes):

@@ -69,7 +69,7 @@ def state_of(checkpoint, asked):
 
 def test_a_guided_prediction_is_the_formula_of_two_calls(checkpoint):
     state, process = state_of(checkpoint, request(checkpoint, GAP, sizes=(6,), guidance=1.5))
-    inputs = state.z, process.grid[state.rungs], state.mask
+    inputs = state.z, process.grid[state.grid_index], state.mask
     told, free = checkpoint.denoiser(*inputs, state.context), checkpoint.denoiser(*inputs)
     assert torch.allclose(predict(state, process), 2.5 * told - 1.5 * free, atol=1e-12)
     assert float((told - free).abs().max()) > 1e-3
@@ -80,8 +80,8 @@ def test_guidance_is_at_work_for_atoms_within_its_levels(checkpoint):
     state, process = state_of(
         checkpoint, request(checkpoint, GAP, sizes=(6,), guidance=1.5, guidance_levels=(0.2, 0.6))
     )
-    state = replace(state, rungs=torch.tensor([[0, 1, 2, 3, 4, 5]] * 2) * (len(process.grid) - 1) // 5)
-    levels = process.grid[state.rungs]
+    state = replace(state, grid_index=torch.tensor([[0, 1, 2, 3, 4, 5]] * 2) * (len(process.grid) - 1) // 5)
+    levels = process.grid[state.grid_index]
     told, free = (
         checkpoint.denoiser(state.z, levels, state.mask, state.context),
         checkpoint.denoiser(state.z, levels, state.mask),
@@ -121,10 +121,10 @@ def test_second_calls_are_made_for_those_who_need_them_and_count(checkpoint, cal
         request(checkpoint, None, num=3, sizes=(6,), guidance=2.0),
         request(checkpoint, ALPHA, num=4, sizes=(6,)),
     ]
-    tickets = [engine.submit(one) for one in asked]
+    request_ids = [engine.submit(one) for one in asked]
     done = run(engine)
     assert calls == [(9, 6), (2, 0)] * (STEPS + 1)
-    nfe = [set(done[ticket].properties["nfe"].tolist()) for ticket in tickets]
+    nfe = [set(done[request_id].properties["nfe"].tolist()) for request_id in request_ids]
     assert nfe == [{2 * STEPS + 2}, {STEPS + 1}, {STEPS + 1}]
 
 
@@ -132,12 +132,12 @@ def test_second_calls_are_made_only_where_an_atom_is_within_the_levels(checkpoin
     """Of 20 steps from T = 40, those at 10 … 20 are within: 6 of them. Both requests are at different ones."""
     engine = Engine(checkpoint, 64, 1.0)
     asked = request(checkpoint, GAP, sizes=(6,), guidance=2.0, guidance_levels=(0.25, 0.5))
-    tickets = [engine.submit(asked)]
+    request_ids = [engine.submit(asked)]
     for _ in range(3):
         engine.step()
-    tickets.append(engine.submit(asked))
+    request_ids.append(engine.submit(asked))
     done = run(engine)
-    assert [done[ticket].properties["nfe"].tolist() for ticket in tickets] == [[STEPS + 7] * 2] * 2
+    assert [done[request_id].properties["nfe"].tolist() for request_id in request_ids] == [[STEPS + 7] * 2] * 2
     assert sum(made for made, told in calls if not told) == 2 * 2 * 6
     assert calls.count((2, 0)) == 2 * 3  # three steps in which the other is beyond, before and after
     assert calls.count((4, 0)) == 3
@@ -171,13 +171,13 @@ def test_requests_with_different_targets_made_together_are_those_made_alone(chec
         request(checkpoint, Targets.of({"atoms_C": 3, "atoms_O": 2}), 2, guidance=2.0, **adaptive),
     ]
     engine = Engine(checkpoint, 7, 1.0)
-    tickets = []
+    request_ids = []
     for one in asked:
-        tickets.append(engine.submit(one))
+        request_ids.append(engine.submit(one))
         engine.step()
     done = run(engine)
-    for one, ticket in zip(asked, tickets, strict=True):
-        alone, together = fulfil(checkpoint, one), done[ticket]
+    for one, request_id in zip(asked, request_ids, strict=True):
+        alone, together = fulfil(checkpoint, one), done[request_id]
         assert np.array_equal(alone.num_atoms, together.num_atoms)
         assert np.allclose(alone.positions, together.positions, atol=1e-5)
         for name in alone.properties.keys() - {"seconds"}:

@@ -26,7 +26,7 @@ class EveryNth:
 
     def advance(self, now):
         moves = (now.iterations + 1) % self.n == 0
-        return now.mask & (now.rungs > 0) & moves[:, None]
+        return now.mask & (now.grid_index > 0) & moves[:, None]
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def ratio(begin):
         state, process = begin(policy, pause_mode, decision)
         for _ in range(calls):
             state = step(state, process)
-        assert int(state.rungs.min()) > 0
-        relative = state.z[..., 3:] / process.schedule.sigma(process.grid[state.rungs])[..., None]
+        assert int(state.grid_index.min()) > 0
+        relative = state.z[..., 3:] / process.schedule.sigma(process.grid[state.grid_index])[..., None]
         return float((relative**2).mean())
 
     return measure
@@ -74,9 +74,9 @@ def ratio_on_arrival(begin):
         state, process = begin(policy, pause_mode, **more)
         arrived = torch.zeros_like(state.z[..., 3:])
         calls = 0
-        while bool((state.rungs > TOP - 50).any()):
+        while bool((state.grid_index > TOP - 50).any()):
             before, state, calls = state, step(state, process), calls + 1
-            now = (before.rungs > TOP - 50) & (state.rungs == TOP - 50)
+            now = (before.grid_index > TOP - 50) & (state.grid_index == TOP - 50)
             arrived[now] = state.z[..., 3:][now]
         assert calls > 60
         return float(((arrived / process.schedule.sigma(torch.tensor(TOP - 50))) ** 2).mean())

@@ -85,9 +85,9 @@ def test_elements_survive_little_noise_and_not_much(exact):
 def test_the_grid_below_a_level_is_the_samplers_own(make_model, molecules, kind, level):
     model = make_model({**SYNCHRONOUS, "sampler.steps": 10, "sampler.grid": kind})
     grid, whole = process_below(model, level, 6).grid.tolist(), sampling_grid(20, 10, kind).tolist()
-    assert grid == [*(rung for rung in whole if rung < level), level]
+    assert grid == [*(index for index in whole if index < level), level]
     made = reenter(model, molecules, level)
-    assert set(made.properties["nfe"].tolist()) == {len(grid)}  # a call for every rung, and one to decode
+    assert set(made.properties["nfe"].tolist()) == {len(grid)}  # a call for every grid step, and one to decode
 
 
 def test_noise_has_its_seed(make_model, molecules):

@@ -23,14 +23,14 @@ ADAPTIVE = Adaptive(start=30, window=2, clamp=5, max_pauses=10)
 class Stubborn(Adaptive):
     """An adaptive policy whose test never passes."""
 
-    def wishes(self, now):
+    def wants_to_advance(self, now):
         return torch.zeros_like(now.mask)
 
 
 class Content(Adaptive):
     """An adaptive policy whose test always passes."""
 
-    def wishes(self, now):
+    def wants_to_advance(self, now):
         return torch.ones_like(now.mask)
 
 
@@ -92,7 +92,7 @@ def test_async_ratio_zero_is_synchronous_to_the_bit(make_process):
     plain, adaptive = make_process(), make_process(Adaptive(start=0, window=2, clamp=29, max_pauses=10))
     for a, b in zip(trajectory(start(plain), plain), trajectory(start(adaptive), adaptive), strict=True):
         assert torch.equal(a.z, b.z)
-        assert torch.equal(a.rungs, b.rungs)
+        assert torch.equal(a.grid_index, b.grid_index)
 
 
 def test_a_policy_that_always_advances_costs_one_call_per_step(make_process):
@@ -115,23 +115,23 @@ def test_promises_on_the_way(make_process, mode, policy):
     spread = 0
     for now in trajectory(before, process):
         assert float(now.z[..., :3].sum(1).abs().max()) < 1e-9
-        moved = before.rungs - now.rungs
+        moved = before.grid_index - now.grid_index
         assert set(moved.unique().tolist()) <= {0, 1}
         for b in range(len(now.ids)):
-            rungs = now.rungs[b][now.mask[b]]
-            spread = max(spread, int(rungs.max() - rungs.min()))
-            clean = (before.rungs[b] == 0) & now.mask[b]
+            grid_index = now.grid_index[b][now.mask[b]]
+            spread = max(spread, int(grid_index.max() - grid_index.min()))
+            clean = (before.grid_index[b] == 0) & now.mask[b]
             x0, x1 = before.z[b, clean], now.z[b, clean]
             assert torch.allclose(torch.cdist(x0[:, :3], x0[:, :3]), torch.cdist(x1[:, :3], x1[:, :3]))
             assert torch.equal(x0[:, 3:], x1[:, 3:])
         before = now
     assert spread <= clamp
     assert spread > 0 or isinstance(policy, Stubborn)  # all stubborn atoms lose patience together
-    assert int(now.rungs.max()) == 0
+    assert int(now.grid_index.max()) == 0
 
 
 def histories(process, state):
-    return torch.stack([now.rungs for now in trajectory(state, process)])
+    return torch.stack([now.grid_index for now in trajectory(state, process)])
 
 
 def test_rotating_all_noise_rotates_the_molecules_and_not_the_schedule(make_process, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.chunk import Chunk
-from ead_core.evaluation.contained import done_apart
+from ead_core.evaluation.isolated_workers import done_apart
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_a_molecule_keeps_what_does_not_fail(planted):
 
 
 SCRIPT = """
-from ead_core.evaluation.contained import done_apart
+from ead_core.evaluation.isolated_workers import done_apart
 import planted
-from test_contained import chunk_of
+from test_isolated_workers import chunk_of
 list(done_apart(planted.leaves_its_number, [(0, chunk_of(0, [1])), (1, chunk_of(1, [1]))], 2))
 """
 
