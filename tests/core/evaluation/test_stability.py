@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks import reference_metrics
-from ead_core.evaluation import bonded_chunks
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
+from ead_core.evaluation import bonded_chunks
 from ead_core.evaluation.stability import stability
 
 from ..conftest import BY_HAND, build, join
