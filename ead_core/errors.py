@@ -3,10 +3,10 @@
 import errno
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+from ead_core.notes import noted
 
 
 class EADError(Exception):
@@ -42,20 +42,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-class Note(UserWarning):
-    """Something that is no mistake but that a user should know, such as files that were not read."""
-
-
-def note(sentence: str) -> None:
-    """Tell the user a sentence: a Python warning, which the programs print on standard error, each once."""
-    warnings.warn(sentence, Note, stacklevel=2)
-
-
 @contextmanager
 def report_user_errors(program: str) -> Iterator[None]:
     """Around a program's body: a user's mistake becomes its sentence on standard error and exit code 2."""
     try:
-        with _notes_printed():
+        with noted(lambda sentence: print(f"note: {sentence}", file=sys.stderr)):
             yield
     except EADError as error:
         print(f"{program}: {error}", file=sys.stderr)
@@ -66,19 +57,3 @@ def report_user_errors(program: str) -> Iterator[None]:
         shortened = f"{os.fsdecode(error.filename or '')[:40]}…"
         print(f"{program}: '{shortened}' cannot be a file, its name is too long.", file=sys.stderr)
         sys.exit(2)
-
-
-@contextmanager
-def _notes_printed() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", Note)
-        others = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, Note):
-                print(f"note: {message}", file=sys.stderr)
-            else:
-                others(message, category, *place, **more)
-
-        warnings.showwarning = show
-        yield

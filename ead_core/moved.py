@@ -63,7 +63,6 @@ MOVED = {
     "networks.native_edges": "networks.native.edges",
     "networks.native_vector_edges": "networks.native.vector_edges",
     "noise": "common.noise",
-    "notes": "common.notes",
     "overlap": "chemistry.overlap",
     "parquet_files": "common.parquet_files",
     "precision": "networks.precision",

@@ -12,7 +12,19 @@ PLATFORM_LIBRARIES = {"ray", "mlflow", "optuna", "fastapi", "ead_platform"}
 CORE_FILES = sorted((ROOT / "ead_core").rglob("*.py"))
 PLATFORM_FILES = sorted((ROOT / "platform" / "ead_platform").rglob("*.py"))
 CORE_ORDER = (  # each room knows those before it, and no other (decision 19)
-    *("moved", "errors", "common", "config", "chemistry", "data", "pictures", "evaluation", "networks", "diffusion"),
+    *(
+        "moved",
+        "notes",
+        "errors",
+        "common",
+        "config",
+        "chemistry",
+        "data",
+        "pictures",
+        "evaluation",
+        "networks",
+        "diffusion",
+    ),
     *("checkpoints", "prediction", "sampling", "traces", "training", "judge", "cli", "api"),
 )
 PLATFORM_ORDER = ("cluster", "tracking", "generation", "registry", "training", "sweep")

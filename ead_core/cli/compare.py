@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.cli.console import OVERWRITE, progress_bar, tell
+from ead_core.cli.console import OVERWRITE, progress_bar
 from ead_core.common.files import check_not_lost
 from ead_core.errors import ConfigError, DataError
+from ead_core.notes import note
 
 if TYPE_CHECKING:
     from ead_core.evaluation.chunk import Row
@@ -117,7 +118,8 @@ def relax(
     typer.echo(f"{len(report.molecules):,} of {report.attempts:,} molecules → {out}", err=True)
     for reason, count in report.dropped.most_common():
         typer.echo(f"  {count:>8,}  {reason}", err=True)
-    tell(notes)
+    for sentence in notes:
+        note(sentence)
     if card:
         before = _evaluated(files, reference, workers, card / "before")
         _show(side_by_side([before, _evaluated([out], reference, workers, card / "after", report.lost)]))

@@ -1,11 +1,10 @@
 """Notes and progress bars on standard error; no bar is drawn where nobody watches."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,16 +15,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ead_core.common.notes import noted
+from ead_core.notes import noted
 
 OVERWRITE = "Replace the output file if it exists."
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
-
-
-def tell(notes: Iterable[str]) -> None:
-    """What a user should know of what was written, a line each on standard error."""
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
 
 
 def new_progress(console: Console | None = None) -> Progress:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ead_core.cli.console import OVERWRITE, new_progress, tell
+from ead_core.cli.console import OVERWRITE, new_progress
 from ead_core.common.files import check_not_lost
+from ead_core.notes import note
 
 if TYPE_CHECKING:
     from ead_core.data.losses import Losses
@@ -103,7 +104,8 @@ def _deliver(report: "ReadReport", out: Path) -> None:
 
     notes = write_molecules(report.molecules, out)
     typer.echo(f"{len(report.molecules):,} molecules → {out}")
-    tell(notes)
+    for sentence in notes:
+        note(sentence)
     if report.excluded:
         typer.echo(f"{report.excluded:,} molecules left out by the exclusion list")
     losses = Losses([report])

@@ -8,7 +8,7 @@ import typer
 
 from ead_core import __version__
 from ead_core.cli.compare import compare, relax
-from ead_core.cli.console import OVERWRITE, progress_bar, tell
+from ead_core.cli.console import OVERWRITE, progress_bar
 from ead_core.cli.data import data_app
 from ead_core.cli.evaluate import evaluate
 from ead_core.cli.judge import selector_for
@@ -18,6 +18,7 @@ from ead_core.cli.train import train
 from ead_core.common.files import check_not_lost
 from ead_core.config import SamplerConfig, parse_overrides, read_mapping, sampler_settings
 from ead_core.errors import EADError, report_user_errors
+from ead_core.notes import note
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
@@ -141,7 +142,8 @@ def _deliver(molecules: "MoleculeSet", out: Path, selection: str) -> None:
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     cost = f"{nfe:.0f} network calls and {seconds:.2f} s per molecule"
     typer.echo(f"{len(good)} molecules → {out} ({cost}){selection}", err=True)
-    tell(notes)
+    for sentence in notes:
+        note(sentence)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ead_core.data.misfits import Misfit
 from ead_core.data.records import ReadReport, Skipped
-from ead_core.errors import note
+from ead_core.notes import note
 
 MOST = 20  # kinds of loss that are told one by one
 _SPECIFIC = re.compile(r"'[^']*'|\([^()]*\)|[0-9][0-9.,]*")  # what differs between records with the same fault

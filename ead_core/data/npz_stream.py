@@ -14,7 +14,8 @@ from ead_core.common.containers import StoredArray, open_arrays
 from ead_core.data.records import Named, Skipped
 from ead_core.data.store import CORE_ARRAYS, MoleculeSet
 from ead_core.data.tables import listed, table_properties, whole_or_zero
-from ead_core.errors import DataError, note
+from ead_core.errors import DataError
+from ead_core.notes import note
 
 _NUMBERS = ("atomic_numbers", "nuclear_charges", "numbers", "z", "Z")  # the first that is there counts
 _POSITIONS = ("positions", "coordinates", "coords", "pos", "R")

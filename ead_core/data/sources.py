@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ead_core.data.archives import ARCHIVES, archive_of
 from ead_core.data.texts import PACKINGS, natural_key, packing_of
-from ead_core.errors import DataError, note
+from ead_core.errors import DataError
+from ead_core.notes import note
 
 TABLES = (".parquet", ".npz")
 TEXTS = (".sdf", ".mol", ".xyz")

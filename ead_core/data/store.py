@@ -16,7 +16,8 @@ from ead_core.chemistry.molecule import Molecule
 from ead_core.common.containers import load_arrays
 from ead_core.common.files import write_aside
 from ead_core.data.columns import are_integers, join_columns
-from ead_core.errors import DataError, note
+from ead_core.errors import DataError
+from ead_core.notes import note
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
 

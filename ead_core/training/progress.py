@@ -6,7 +6,6 @@ replaced atomically and carry checksums, so a crash leaves the last state intact
 
 import hashlib
 import json
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +23,13 @@ from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DamagedFileError, EADError, one_line
+from ead_core.notes import note
 
 if TYPE_CHECKING:
     from ead_core.training.trainer import Trainer
 
 PROGRESS, BEFORE = "training.safetensors", "training.before.safetensors"
 OPTIMIZER_PREFIX = "optimizer."
-logger = logging.getLogger(__name__)
 
 
 def save_progress(directory: Path, trainer: "Trainer") -> None:
@@ -91,7 +90,7 @@ def load_progress(directory: Path, trainer: "Trainer", statistics: Statistics) -
     except DamagedFileError as error:
         path = _resume_from_before(directory, trainer, error)
     if trainer.workers.leads:
-        logger.info("%s: resuming at step %d of %d.", path, trainer.step, trainer.config.training.steps)
+        note(f"{path}: resuming at step {trainer.step} of {trainer.config.training.steps}.")
     return True
 
 
@@ -106,7 +105,7 @@ def _resume_from_before(directory: Path, trainer: "Trainer", damage: DamagedFile
         both = f"{one_line(damage)}; {one_line(error)}"
         raise CheckpointError(f"{directory} cannot be resumed from: both its states are damaged ({both}).") from error
     if trainer.workers.leads:
-        logger.warning("%s; the run goes on from the state before it.", one_line(damage))
+        note(f"{one_line(damage)}; the run goes on from the state before it.")
     os.replace(before, newest)
     return before
 
@@ -142,7 +141,7 @@ def _check_data(directory: Path, trainer: "Trainer", stored: str | None) -> None
             "training.other_data=true."
         )
     if trainer.workers.leads:
-        logger.warning("%s: the run goes on with other training molecules than before.", directory)
+        note(f"{directory}: the run goes on with other training molecules than before.")
 
 
 @torch.no_grad()

@@ -20,9 +20,9 @@ from ead_core.data.losses import Losses
 from ead_core.data.properties import implausible
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import AtomTypes
-from ead_core.errors import note
 from ead_core.evaluation.stability import stability
 from ead_core.networks.denoiser import Denoiser
+from ead_core.notes import note
 from ead_core.pictures.molecules import draw_molecules
 from ead_core.sampling.generation import sample
 from ead_core.training.fit import Evaluate

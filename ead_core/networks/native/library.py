@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ead_core.errors import ConfigError
 from ead_core.networks.native.build import BuildError, shared_library
+from ead_core.notes import note
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def _library() -> ctypes.CDLL | str:
         _parallel()
         return library
     except (BuildError, OSError, AttributeError) as error:
-        logger.warning("PyTorch computes the edges, which takes longer: %s.", error)
+        note(f"PyTorch computes the edges, which takes longer: {error}.")
         return str(error)
 
 

@@ -10,9 +10,9 @@ import ray.train
 
 from ead_core.checkpoints.checkpoint import Checkpoint, new_denoiser
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.notes import noted
 from ead_core.data.dataset import Statistics
 from ead_core.errors import EADError, OutputError, one_line
+from ead_core.notes import noted
 from ead_core.sampling.build import build_process
 from ead_core.training.fit import Report, fit
 from ead_core.training.parallel import Workers

@@ -10,6 +10,7 @@ from ead_core.cli.data import data_app
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import DataError, OutputError
+from ead_core.notes import Note
 
 WATER = "3\n\nO 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692\n"
 
@@ -64,7 +65,8 @@ def test_reasons_are_grouped(tmp_path: Path) -> None:
 def test_prepare_says_what_rdkit_cannot_read(tmp_path: Path) -> None:
     source, out = tmp_path / "a.xyz", tmp_path / "a.sdf"
     source.write_text(WATER + WATER.replace("3\n", "4\n", 1) + "H 0.0 0.0 1.0773\n")
-    assert "note: of 2 molecules 1 have bonds of a distance table" in run("prepare", source, "--out", out).stderr
+    with pytest.warns(Note, match="of 2 molecules 1 have bonds of a distance table"):
+        run("prepare", source, "--out", out)
 
 
 def test_prepare_keeps_a_file_that_exists(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from ead_core.common import containers
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, load_npz
 from ead_core.data.streams import read_batches
-from ead_core.errors import DataError, Note
+from ead_core.errors import DataError
+from ead_core.notes import Note
 
 SIZES = np.array([3, 1, 2])
 CHARGES = np.array([[8, 1, 1], [6, 0, 0], [1, 1, 0]])

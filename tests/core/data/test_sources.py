@@ -12,7 +12,8 @@ from ead_core.data import archives, texts
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.sources import kind_of
 from ead_core.data.streams import read_batches
-from ead_core.errors import DataError, Note
+from ead_core.errors import DataError
+from ead_core.notes import Note
 from ead_core.sampling.fragment_file import read_fragment
 
 WATER = "3\n\nO 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692\n"

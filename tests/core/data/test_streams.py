@@ -11,8 +11,9 @@ from ead_core.data import sdf
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
 from ead_core.data.streams import batches, molecules_at, read_batches
-from ead_core.errors import DataError, Note
+from ead_core.errors import DataError
 from ead_core.evaluation.run import count_records
+from ead_core.notes import Note
 
 
 def chains(*sizes, **properties):

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from ead_core.checkpoints.checkpoint import WEIGHTS, load_checkpoint
 from ead_core.common.locks import LOCK, only_writer
-from ead_core.common.notes import noted
 from ead_core.data.dataset import compute_statistics
 from ead_core.errors import CheckpointError, OutputError, TrainingError
+from ead_core.notes import noted
 from ead_core.training.fit import fit
 from ead_core.training.monitor import LossWindow
 from ead_core.training.progress import BEFORE, PROGRESS, steps_done

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ead_core.config import Config, load_config
-from ead_core.errors import Note
+from ead_core.notes import Note
 from ead_core.training.session import prepare
 
 RECIPE = Path(__file__).parents[3] / "configs" / "demo.yaml"
