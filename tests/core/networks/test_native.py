@@ -12,6 +12,7 @@ from ead_core.networks.native import edges as native_edges
 from ead_core.networks.native import library as native
 from ead_core.networks.native.build import BuildError, shared_library
 from ead_core.networks.native.edges import native_suits
+from ead_core.notes import noted
 
 SIZES = [  # molecules, atoms, hidden channels, distances, basis functions, projections
     (2, 1, 16, 2, 1, 1),
@@ -134,19 +135,18 @@ def test_what_does_not_fit_is_left_to_pytorch(chosen, make_inputs, caplog):
     assert not native_suits(None, fits)
 
 
-def test_without_a_working_compiler_pytorch_takes_over_and_says_so_once(
-    forgotten, make_inputs, monkeypatch, tmp_path, caplog
-):
+def test_without_a_working_compiler_pytorch_takes_over_and_says_so_once(forgotten, make_inputs, monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "false")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(native.VARIABLE, "auto")
     inputs = make_inputs((2, 3, 16, 2, 1, 1))
-    with caplog.at_level(logging.WARNING):
+    told: list[str] = []
+    with noted(told.append):
         for _ in range(2):
             fused(inputs, None)
-    (record,) = caplog.records
-    assert "PyTorch computes the edges" in record.getMessage()
-    assert "false" in record.getMessage()
+    (sentence,) = told
+    assert "PyTorch computes the edges" in sentence
+    assert "false" in sentence
     monkeypatch.setenv(native.VARIABLE, "native")
     with pytest.raises(ConfigError, match="EAD_EDGE_KERNEL is native, but"):
         fused(inputs, None)
