@@ -18,6 +18,7 @@ from rich.progress import (
 from ead_core.notes import noted
 
 OVERWRITE = "Replace the output file if it exists."
+BEYOND_TRAINING = "Allow sizes that no training molecule has."
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 

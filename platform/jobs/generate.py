@@ -16,7 +16,7 @@ from ead_platform.generation.shards import ShardFolder
 from ead_platform.registry.addresses import accept_addresses
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
-from ead_core.cli.main import BEYOND_TRAINING
+from ead_core.cli.console import BEYOND_TRAINING
 from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
