@@ -1,0 +1,111 @@
+"""`ead sample`: molecules from a trained model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, progress_bar
+from ead_core.cli.judge import selector_for
+from ead_core.cli.trace import check_recording, keep_recording
+from ead_core.common.files import check_not_lost
+from ead_core.config import SamplerConfig, parse_overrides, read_mapping, sampler_settings
+from ead_core.errors import EADError
+from ead_core.notes import note
+
+if TYPE_CHECKING:
+    from ead_core.data.store import MoleculeSet
+
+SAMPLER_KEYS = "Sampler keys, with their defaults before a checkpoint's own: " + "; ".join(
+    f"sampler.{name}={field.default}" for name, field in SamplerConfig.model_fields.items()
+)
+THREADS = 1  # several wait for each other on cores that have other work
+NUM = 16  # molecules, if nothing says how many
+
+
+def sample(
+    checkpoint: Annotated[str, typer.Argument(help="Bundled name, directory or address (models:/…).")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
+    num: Annotated[int | None, typer.Option(help="How many molecules: 16, or the rows of --targets.")] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
+    out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("out.sdf"),
+    sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
+    targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets, a row per molecule.")] = None,
+    composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
+    fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
+    best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
+    selector: Annotated[str | None, typer.Option(help="With --best-of: who predicts targets other than atoms.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads; more only help on idle cores.")] = THREADS,
+    beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
+    record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
+) -> None:
+    """Generate molecules with a trained model."""
+    from ead_core.checkpoints.checkpoint import load_checkpoint
+    from ead_core.common.cpu import tune_cpu
+    from ead_core.data.formats import check_output
+    from ead_core.data.priors import parse_sizes
+    from ead_core.data.target_tables import gather_targets
+    from ead_core.judge.selection import best_of as choose
+    from ead_core.sampling.conditions import check_sizes_seen, warnings_before
+    from ead_core.sampling.fragment_file import read_fragment
+    from ead_core.sampling.fragment_warnings import fragment_warnings
+    from ead_core.sampling.generation import fulfil
+    from ead_core.sampling.requests import Request, prepare, sampler_config
+    from ead_core.traces.recorder import Recorder, check_traceable
+
+    check_output(out)
+    check_not_lost(out, overwrite)
+    if record:
+        check_recording(record, out)
+    stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
+    given = {**stored, **parse_overrides(overrides or [])}
+    kept = read_fragment(fragment) if fragment else None
+    chosen, atoms = sampler_settings(given), parse_sizes(sizes)
+    tune_cpu(threads)
+    model = load_checkpoint(checkpoint)
+    wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
+    if num is None:
+        num = len(wanted.rows) if wanted and targets else NUM
+    chooser, candidates = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
+    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept).each(candidates)
+    if record:
+        check_traceable(request.num)
+    _, start = prepare(model, request)  # what is wrong is said before anything else
+    if not beyond_training:
+        check_sizes_seen(model, start.sizes)
+    for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
+        typer.echo(f"warning: {warning}", err=True)
+    recorder = Recorder(model.atom_types) if record else None
+    with progress_bar(f"sampling with {model.name}", request.num) as progress:
+        molecules = fulfil(model, request, progress, recorder)
+    if best_of:
+        molecules = choose(molecules, candidates, chooser)
+    _deliver(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")
+    if record and recorder:
+        keep_recording(recorder, molecules, record, model, seed, chosen)
+
+
+def _deliver(molecules: "MoleculeSet", out: Path, selection: str) -> None:
+    """Write the usable ones, and say what they cost and what became of the others (EADError if none is usable)."""
+    import numpy as np
+
+    from ead_core.common.cpu import hardware
+    from ead_core.data.formats import write_molecules
+    from ead_core.data.usable import told, usable
+
+    good, faults = usable(molecules)
+    if not len(good):
+        raise EADError(f"none of the {len(molecules)} molecules is usable ({told(faults)}), so nothing is written.")
+    if faults:
+        typer.echo(f"warning: {faults.total()} of {len(molecules)} molecules are left out ({told(faults)}).", err=True)
+    made_on = {"hardware": np.full(len(good), hardware())}  # without it the seconds mean little
+    notes = write_molecules(replace(good, properties={**good.properties, **made_on}), out)
+    nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
+    cost = f"{nfe:.0f} network calls and {seconds:.2f} s per molecule"
+    typer.echo(f"{len(good)} molecules → {out} ({cost}){selection}", err=True)
+    for sentence in notes:
+        note(sentence)
