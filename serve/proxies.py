@@ -19,7 +19,7 @@ ENVIRONMENT = {
 
 
 def middlewares() -> list[Middleware]:
-    """Of a proxy, the outermost last."""
+    """The middlewares of a proxy, the outermost last."""
     limit_connections()
     return [Middleware(Reception), Middleware(Apology)]
 

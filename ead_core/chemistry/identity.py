@@ -100,7 +100,7 @@ def without_stereo(smiles: str) -> str:
 
 
 def kekulised(mol: Chem.Mol) -> Chem.Mol:
-    """With single and double instead of aromatic bonds, as far as there is a Kekulé structure."""
+    """A copy with single and double instead of aromatic bonds, as far as there is a Kekulé structure."""
     mol = Chem.Mol(mol)
     with rdBase.BlockLogs(), contextlib.suppress(Chem.MolSanitizeException):
         Chem.Kekulize(mol, clearAromaticFlags=True)

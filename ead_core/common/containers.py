@@ -53,7 +53,7 @@ class StoredArray:
         return found
 
     def whole(self) -> NDArray[Any]:
-        """All of it, if no row has been read yet."""
+        """The whole array, if no row has been read yet."""
         return self.rows(self.shape[0]) if self.shape else np.frombuffer(self._file.read(), self.dtype).reshape(())
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class Member(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its name alone."""
+        """The file's own name, without folders."""
         return PurePosixPath(self.path).name
 
 
@@ -64,7 +64,7 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """As `tarfile`, which takes a damaged header in the middle for the end, and a description of any length."""
+        """Parse a header as `tarfile` does, which takes a damaged header in the middle for the end, and a description of any length."""
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:

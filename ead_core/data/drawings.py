@@ -15,7 +15,7 @@ _DIMENSION = slice(20, 22)  # of the program line, the second one
 
 
 def is_drawing(mol: Chem.Mol, molblock: str) -> bool:
-    """See above.
+    """Whether a record is a 2D drawing rather than a geometry (the rule is in the docstring of this module).
 
     Args:
         mol: as RDKit parses the block, not sanitised.

@@ -96,7 +96,7 @@ class PropertyStatistics:
         return not (value < self.smallest - slack or value > self.largest + slack)
 
     def to_json(self) -> dict[str, float]:
-        """Plain values."""
+        """The statistics as plain values, for stats.json."""
         return asdict(self)
 
     @classmethod

@@ -27,13 +27,13 @@ class Misfit:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """What did not fit, as one sentence for the user."""
         values = "value" if self.count == 1 else "values"
         return f"property '{self.column}': {self.count:,} {values} {self.reason} (e.g. {self.example})."
 
 
 def misfit(name: str, reason: str, cells: Sequence[object]) -> tuple[Misfit, ...]:
-    """Of the cells that a column could not take; nothing if there are none."""
+    """Count the cells that a column could not take; an empty tuple if there are none."""
     return (Misfit(name, reason, len(cells), _shown(cells[0])),) if cells else ()
 
 

@@ -55,7 +55,7 @@ def batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[Batch]:
 
 
 def read_batches(sources: Sequence[Path], size: int = BATCH) -> Iterator[ReadReport]:
-    """The same, read."""
+    """The molecules of files in batches, read as they are needed."""
     return (batch.read() for batch in batches(sources, size))
 
 

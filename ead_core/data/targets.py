@@ -44,7 +44,7 @@ class Targets:
 
     @classmethod
     def of(cls, wishes: Mapping[str, float | Sequence[float]]) -> "Targets":
-        """The same targets for all molecules: a number, or a low and a high end, by property.
+        """Targets that all molecules share: a number, or a low and a high end, by property.
 
         Raises:
             TargetError: a value that is neither, or a range from high to low.

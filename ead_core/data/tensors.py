@@ -77,7 +77,7 @@ class AtomTypes:
 
 @dataclass(frozen=True)
 class MoleculeBatch:
-    """Padded molecules.
+    """Molecules as tensors padded to one number of atoms.
 
     Attributes:
         positions: [B, N, 3] in Å, zero where padded.
@@ -97,7 +97,7 @@ class MoleculeBatch:
         return state * self.mask[..., None]
 
     def to(self, device: torch.device | str) -> "MoleculeBatch":
-        """The same batch on another device."""
+        """A copy of the batch on another device."""
         context = None if self.context is None else self.context.to(device)
         return MoleculeBatch(self.positions.to(device), self.types.to(device), self.mask.to(device), context)
 

@@ -132,7 +132,7 @@ class _Unpacked(io.RawIOBase):
         self._file = PACKINGS[packing](file) if packing else file
 
     def readable(self) -> bool:
-        """It is."""
+        """True: text streams can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -47,7 +47,7 @@ class Settings:
         return self.inside_job or bool(self.ray_address)
 
     def output_folder(self, path: Path) -> Path:
-        """`path` made absolute.
+        """The path of an output folder made absolute.
 
         Raises:
             OutputError: a relative path inside a submitted job, whose working folder is a copy that is thrown away.

@@ -36,7 +36,7 @@ CLIENT_ERRORS = (RuntimeError, ValueError, TypeError, OSError, ClientError, RayE
 
 @dataclass(frozen=True)
 class Job:
-    """A submitted job.
+    """A job that was submitted to a Ray cluster.
 
     Attributes:
         client: connection to the cluster that runs it.

@@ -30,7 +30,7 @@ class DamagedIndexError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished file.
+    """A shard file that is finished, as the index lists it.
 
     Attributes:
         name: of the file.

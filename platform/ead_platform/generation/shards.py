@@ -133,7 +133,7 @@ class ShardFolder:
 
     @property
     def cost(self) -> Cost:
-        """Of the molecules in the finished shards, at least one."""
+        """Network calls and seconds of the molecules in the finished shards."""
         timed = [entry for entry in self.molecules if entry.seconds is not None]
         seconds = sum(entry.seconds or 0 for entry in timed) / sum(entry.rows for entry in timed) if timed else math.nan
         return Cost(sum(entry.rows * (entry.nfe or 0) for entry in self.molecules) / self.rows, seconds)

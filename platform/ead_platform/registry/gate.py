@@ -121,7 +121,7 @@ class Check:
     passed: bool
 
     def sentence(self) -> str:
-        """For people; shares in points of percent."""
+        """The comparison as one sentence, shares in percentage points."""
         kind, _, metric = self.name.partition(".")
         if kind == "ratio":
             ends = f" (at most {self.interval[1]:.3g})" if self.interval else ""

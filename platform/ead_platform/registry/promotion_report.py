@@ -26,11 +26,11 @@ class PromotionConsole:
         self._console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
     def say(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def verdict(self, move: Move | None, registry: Registry) -> None:
-        """How it ended."""
+        """Print how the promotion ended."""
         if move is None:
             self.say(f"it is the {CHAMPION} already; nothing is moved")
         elif move.decision == REFUSED:

@@ -57,7 +57,7 @@ def local_folder(address: str) -> Path:
 
 
 def fetched(address: str, settings: Settings) -> Path:
-    """The same from a given store."""
+    """The local folder of a checkpoint in a given store."""
     return _present(look_up(address, settings), settings)
 
 

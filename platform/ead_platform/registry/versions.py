@@ -68,7 +68,7 @@ class Evidence:
 
 
 class Registry:
-    """One registered model.
+    """One registered model and its versions.
 
     Args:
         name: of the model.
@@ -84,7 +84,7 @@ class Registry:
         self.name, self._settings = name, settings
 
     def address(self, version: int) -> str:
-        """Of a version, as accepted wherever a checkpoint is named."""
+        """The address of a version, as accepted wherever a checkpoint is named."""
         return f"models:/{self.name}/{version}"
 
     def champion(self) -> int | None:

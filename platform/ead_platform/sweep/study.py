@@ -161,7 +161,7 @@ def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], indices: set[int]) -
 
 
 def _cost(sizes: NDArray[np.int64]) -> int:
-    """Relative work of a bucket; the dearest start first, so that no core waits for a late one."""
+    """Relative work of a bucket; the most expensive start first, so that no core waits for a late one."""
     return len(sizes) * int(sizes.max()) ** 2
 
 
@@ -176,7 +176,7 @@ def run_point_in_parallel(
     point: Mapping[str, Any],
     progress: Callable[[int], None] = lambda done: None,
 ) -> MoleculeSet:
-    """The same molecules with a task of the cluster per bucket, the dearest first."""
+    """The molecules of `run_point`, with one task of the cluster per bucket, the most expensive first."""
     shared = ray.put(campaign)
     work = ray.remote(_complete).options(num_cpus=campaign.threads)
     running = [work.remote(shared, branches, point) for branches in reversed(buckets)]

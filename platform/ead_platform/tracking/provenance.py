@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
 
 
 def initial_sha256(config: Config) -> str | None:
-    """Of the weights that a training starts from; None if it starts from scratch.
+    """SHA-256 of the weights that a training starts from; None if it starts from scratch.
 
     Raises:
         CheckpointError: `training.initial` names no checkpoint.

@@ -82,7 +82,7 @@ class Recipe(Config):
         return sentence.replace(folder, self.place).replace("another folder", "another platform.name")
 
     def located(self, name: str, settings: Settings) -> "Recipe":
-        """With absolute paths for what exists here, and `name` for a run that has none.
+        """The recipe with absolute paths for what exists here, and `name` for a run that has none.
 
         Workers have other working folders. On a cluster, a data file that is missing here is left to the nodes. An
         alias as `training.initial` becomes the version that it means now, which every node fetches.

@@ -164,7 +164,7 @@ class RepetitionVerdict:
 
     @property
     def sentence(self) -> str:
-        """In words."""
+        """The verdict as one sentence."""
         if self.weights == 0 and not self.figures:
             return f"agrees exactly: all weights and {self.compared} figures of quality"
         told = [f"{name} at step {step} is {now:g}, was {then:g}" for (name, step), (then, now) in self.figures.items()]
