@@ -27,7 +27,7 @@ def molecule_by_table(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mo
 
 
 def bare_molecule(charges: NDArray[Any], positions: NDArray[Any]) -> Chem.Mol:
-    """An unsanitised RDKit molecule of atoms at their positions, without bonds (arguments as of `molecule_by_table`)."""
+    """An unsanitised RDKit molecule of atoms at their positions without any bond; see `molecule_by_table`."""
     return _placed(bonded_atoms(np.asarray(charges), []), np.asarray(positions))
 
 

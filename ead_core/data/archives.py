@@ -64,7 +64,7 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Parse a header as `tarfile` does, which takes a damaged header in the middle for the end, and a description of any length."""
+        """Parse a header, refusing what `tarfile` accepts: a damaged one in the middle, a description of any length."""
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
