@@ -1,4 +1,4 @@
-"""`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models."""
+"""`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models · config."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from ead_core import __version__
 from ead_core.cli.compare import compare, relax
+from ead_core.cli.config import config
 from ead_core.cli.console import OVERWRITE, progress_bar, tell
 from ead_core.cli.data import data_app
 from ead_core.cli.evaluate import evaluate
@@ -16,15 +17,17 @@ from ead_core.cli.models import models
 from ead_core.cli.trace import check_recording, keep_recording, trace
 from ead_core.cli.train import train
 from ead_core.common.files import check_not_lost
-from ead_core.config import SamplerConfig, parse_overrides, read_mapping, sampler_settings
+from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
+from ead_core.config.conditions import as_yaml
+from ead_core.config.reference import entries
 from ead_core.errors import EADError, report_user_errors
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-SAMPLER_KEYS = "Sampler keys, with their defaults before a checkpoint's own: " + "; ".join(
-    f"sampler.{name}={field.default}" for name, field in SamplerConfig.model_fields.items()
+SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
+    f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
 )
 THREADS = 1  # several wait for each other on cores that have other work
 
@@ -51,6 +54,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(relax)
 app.command()(models)
+app.command()(config)
 
 
 NUM = 16  # molecules, if nothing says how many
