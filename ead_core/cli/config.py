@@ -7,7 +7,7 @@ import typer
 
 from ead_core.config import OUTER_SECTIONS, Config, unknown_key
 from ead_core.config.conditions import as_yaml
-from ead_core.config.reference import REQUIRED, Entry, entries
+from ead_core.config.reference import Entry, entries
 from ead_core.errors import ConfigError
 
 WIDTH = 30  # of the column of keys
@@ -44,16 +44,12 @@ def _list(section: str, keys: Iterable[Entry]) -> None:
 def _explain(entry: Entry) -> None:
     typer.echo(f"{entry.key}: {entry.meaning}\n")
     typer.echo(f"  accepted   {entry.accepted}")
-    typer.echo(f"  default    {as_yaml(entry.default)}{_own(entry)}")
+    own = "; when sampling, that of the checkpoint" if entry.section == "sampler" else ""
+    typer.echo(f"  default    {as_yaml(entry.default)}{own}")
     if entry.needs:
         typer.echo(f"  only with  {entry.needs}; elsewhere it has no effect and is refused")
-    if dependent := [other.key for other in entries(Config).values() if _depends(other, entry)]:
-        typer.echo(f"  decides on {', '.join(dependent)}")
-
-
-def _own(entry: Entry) -> str:
-    """What the default is not: that of a checkpoint, which has been trained or published with its own."""
-    return "; when sampling, that of the checkpoint" if entry.section == "sampler" and entry.default != REQUIRED else ""
+    if affected := [other.key for other in entries(Config).values() if _depends(other, entry)]:
+        typer.echo(f"  affects    {', '.join(affected)}")
 
 
 def _depends(other: Entry, entry: Entry) -> bool:

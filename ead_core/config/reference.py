@@ -103,10 +103,10 @@ def _range(schema: JsonSchema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
-    bounds = {"of at least": low, "above": above, "of at most": high, "below": below}
-    given = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-    return f" {' and '.join(given)}" if given else ""
+        return f" from {low} to {high}"
+    bounds = {"at least": low, "above": above, "at most": high, "below": below}
+    given = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+    return f", {' and '.join(given)}" if given else ""
 
 
 def markdown(title: str, meaning: str, keys: Iterable[Entry]) -> str:

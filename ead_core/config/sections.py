@@ -152,8 +152,8 @@ class ConditioningConfig(Section):
     drop_each: Annotated[float, GENERATOR, CONDITIONAL] = Field(0.1, ge=0, le=1)
     """Probability in training that a property is hidden, so that any of them may be left open in a request."""
     half: Annotated[Literal["all", "first", "second"], CONDITIONAL] = "all"
-    """The part of the molecules whose measured properties the run sees: `all`, or one of two fixed halves, so that a
-    generator and its judge learn from different molecules."""
+    """The part of the molecules whose measured properties the run sees: `all`, or the `first` or the `second` of two
+    fixed halves, so that a generator and its judge learn from different molecules."""
 
     @field_validator("properties", mode="before")
     @classmethod
@@ -204,7 +204,7 @@ class SamplerConfig(Section):
     those of earlier steps (`previous`)."""
     interval: int | None = Field(None, ge=1, le=100_000)
     """Largest difference between the levels of two atoms of a molecule, at most twice that of training; null is that of
-    training, `diffusion.interval`."""
+    training, `diffusion.interval`. With `sampler.policy=synchronous` there is no difference."""
     max_pauses: Annotated[int, PAUSING] = Field(10, ge=1, le=10_000)
     """Pauses in a row after which an atom advances anyway."""
     group_size: Annotated[int, MANUAL] = Field(5, ge=1, le=10_000)
