@@ -20,7 +20,7 @@ from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
 from ead_core.sampling.conditions import TARGET
 from serve.limits import Border
-from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules
+from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, SamplerSettings
 
 MEDIA_TYPES = {
     "sdf": "chemical/x-mdl-sdfile",
@@ -66,10 +66,13 @@ def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> by
 
 
 def describe(border: Border) -> ModelDescription:
-    """The model and what may be asked of it; settings that follow the training are shown with their value."""
+    """The model and what may be asked of it.
+
+    Settings that follow the training are shown with their value, those without effect are left out.
+    """
     checkpoint, settings = border.checkpoint, border.settings
     config = checkpoint.config
-    own = config.sampler.model_dump(exclude={"batch_size", "memory_budget", "precision"})
+    own = {key: value for key, value in config.in_effect("sampler").items() if key in SamplerSettings.model_fields}
     followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
     return ModelDescription(
         name=checkpoint.name,

@@ -15,7 +15,8 @@ from pydantic import (
 )
 
 from ead_core.common.noise import MAX_SEED
-from ead_core.config import SamplerConfig
+from ead_core.config import Config, SamplerConfig
+from ead_core.config.reference import entries
 from ead_core.config.sections import Rate
 from ead_core.data.targets import TargetError, bounds
 
@@ -25,36 +26,14 @@ MOST_PROBLEMS = 20  # reported of one body; looking at thousands would keep ever
 MOST_SIZES, MOST_RATES, MOST_TARGETS = 1000, 1000, 50
 LONGEST_NAME = 100  # characters of a property
 
-MEANINGS = {
-    "sampler.policy": "`synchronous` is plain EDM, `manual` a fixed pyramid, `adaptive` EAD, `random` a control.",
-    "sampler.solver": "`ancestral` draws every move from the posterior, `ddim` is deterministic; `dpmpp_2m_sde` and "
-    "`dpmpp_2m` are their forms of second order, for few steps.",
-    "sampler.async_ratio": "Share of the noise levels, from the clean end, that is denoised asynchronously.",
-    "sampler.history_window": "Velocities that must fall for an atom to advance.",
-    "sampler.pause_mode": "What happens to a paused atom: denoised again at its level, brought back up, or left.",
-    "sampler.velocity": "Length of the move (`z`), of its mean, or of the change of the prediction (`x0`).",
-    "sampler.convergence": "Test of the last velocities: none rises, below their mean, their slope, or their average.",
-    "sampler.decision": "Whether a velocity with the noise of the very move counts, or only earlier ones.",
-    "sampler.interval": "Largest spread of levels within a molecule; at most twice that of training.",
-    "sampler.max_pauses": "Consecutive pauses before an atom advances anyway.",
-    "sampler.group_size": "Atoms per group of the manual pyramid.",
-    "sampler.lag": "Steps between neighbouring groups of the manual pyramid.",
-    "sampler.advance_rate": "Probability to advance under `random`; for all steps, or a list from step 1 upwards.",
-    "sampler.together": "Under `random`, whether the atoms of a molecule pause together.",
-    "sampler.steps": "Steps of the sampling grid, at most the levels of training.",
-    "sampler.guidance": "How much further a molecule goes than predicted with its targets, away from the prediction "
-    "without; above 0 it takes a second network call within `sampler.guidance_levels`.",
-    "sampler.guidance_levels": "Between which shares of the noise levels guidance is at work.",
-    "sampler.grid": "How fewer steps are spread over the levels: `even`, or `quadratic`, denser near the clean end.",
-}
-
 
 def _as_documented(schema: dict[str, Any]) -> None:
-    """Meanings; no defaults, since those are the checkpoint's."""
+    """What recipes say of the keys; no defaults, since those are the checkpoint's."""
+    known = entries(Config)
     for name, entry in schema["properties"].items():
         entry.pop("default", None)
         entry.pop("title", None)
-        entry["description"] = MEANINGS[name]
+        entry["description"] = known[name].explanation
 
 
 class Body(BaseModel):

@@ -15,34 +15,31 @@ from ead_core.errors import EADError
 
 
 class ServeSettings(Section):
-    """What is served, on what, and how much of it a client may ask for.
-
-    Attributes:
-        checkpoint: bundled name, checkpoint folder, or address such as models:/ead-qm9@champion.
-        replicas: copies of the model; each takes its own requests.
-        interfaces: copies of what checks requests and writes answers; with two nobody waits when one is lost.
-        threads: CPUs and torch threads of a replica. On busy cores more than one may be slower than one.
-        num_gpus: GPUs of a replica, as in Ray; above 0 the model runs on the first.
-        max_molecules: most molecules in one request.
-        batch_molecules: most molecules of all requests that run at once; the others wait.
-        max_waiting: requests that wait for a replica before further ones are turned away with 503; a replica
-            itself holds up to twice `batch_molecules`.
-        max_network_calls: refuse settings under which a molecule may need more calls of the network.
-        max_request_calls: refuse requests whose molecules may together need more of them.
-        max_seconds: after which a request that is not finished gets 504; a client may ask for less.
-    """
+    """What is served, on what, and how much of it a client may ask for."""
 
     checkpoint: str = "qm9-deep"
+    """Bundled name, checkpoint folder, or address such as models:/ead-qm9@champion."""
     replicas: int = Field(1, ge=1)
+    """Copies of the model; each takes its own requests."""
     interfaces: int = Field(1, ge=1)
+    """Copies of what checks requests and writes answers; with two, nobody waits when one is lost."""
     threads: int = Field(1, ge=1)
+    """CPUs and torch threads of a replica; on busy cores several may be slower than one."""
     num_gpus: float = Field(0, ge=0)
+    """GPUs of a replica, as in Ray; above 0 the model runs on the first."""
     max_molecules: int = Field(32, ge=1)
+    """Most molecules in one request."""
     batch_molecules: int = Field(64, ge=1)
+    """Most molecules of all requests that run at once; the others wait."""
     max_waiting: int = Field(64, ge=1)
+    """Requests that wait for a replica before further ones are turned away with 503; a replica itself holds up to twice
+    `batch_molecules`."""
     max_network_calls: int = Field(12_000, ge=2)
+    """Most network calls that the settings of a request may let a molecule take."""
     max_request_calls: int = Field(100_000, ge=2)
+    """Most network calls that all molecules of a request may take."""
     max_seconds: float = Field(600, gt=0, le=86_400)
+    """Seconds after which a request that is not finished gets 504; a client may ask for less."""
 
     # Where replicas find an address; not in their environment, which Ray shows, since it may hold a password.
     _store: SecretStr | None = PrivateAttr(None)

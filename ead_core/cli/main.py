@@ -6,6 +6,7 @@ import typer
 
 from ead_core import __version__
 from ead_core.cli.compare import compare, relax
+from ead_core.cli.config import config
 from ead_core.cli.data import data_app
 from ead_core.cli.draw import draw
 from ead_core.cli.evaluate import evaluate
@@ -42,6 +43,7 @@ app.command()(compare)
 app.command()(relax)
 app.command()(draw)
 app.command()(models)
+app.command()(config)
 
 
 def main() -> None:

@@ -10,15 +10,17 @@ from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, progress_bar
 from ead_core.cli.judge import selector_for
 from ead_core.cli.trace import check_recording, keep_recording
 from ead_core.common.files import check_not_lost
-from ead_core.config import SamplerConfig, parse_overrides, read_mapping, sampler_settings
+from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
+from ead_core.config.conditions import as_yaml
+from ead_core.config.reference import entries
 from ead_core.errors import EADError
 from ead_core.notes import note
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
 
-SAMPLER_KEYS = "Sampler keys, with their defaults before a checkpoint's own: " + "; ".join(
-    f"sampler.{name}={field.default}" for name, field in SamplerConfig.model_fields.items()
+SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
+    f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
 )
 THREADS = 1  # several wait for each other on cores that have other work
 NUM = 16  # molecules, if nothing says how many

@@ -1,20 +1,24 @@
 """One recipe, one validated configuration: frozen sections, YAML files, and flat dotted overrides.
 
 The same dotted keys are used by the command line (`key=value`), Tune's search space, MLflow's parameters and
-the checkpoint.
+the checkpoint. What each key means stands on its field (sections.py).
 """
 
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ead_core.common.documents import read_bytes
 from ead_core.common.limits import RECIPE
 from ead_core.common.strict_yaml import parse_yaml
+from ead_core.config.conditions import as_yaml
+from ead_core.config.reference import entries
 from ead_core.config.sections import (
+    GENERATOR,
     ConditioningConfig,
     DataConfig,
     DiffusionConfig,
@@ -32,12 +36,12 @@ __all__ = [
     "DiffusionConfig",
     "NetworkConfig",
     "SamplerConfig",
-    "sampler_settings",
     "Section",
     "TrainingConfig",
     "load_config",
     "parse_overrides",
     "read_mapping",
+    "sampler_settings",
     "unknown_key",
     "validate",
 ]
@@ -50,10 +54,10 @@ class Config(Section):
 
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
+    diffusion: Annotated[DiffusionConfig, GENERATOR] = DiffusionConfig()
     training: TrainingConfig = TrainingConfig()
     conditioning: ConditioningConfig = ConditioningConfig()
-    sampler: SamplerConfig = SamplerConfig()
+    sampler: Annotated[SamplerConfig, GENERATOR] = SamplerConfig()
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Self:
@@ -70,16 +74,27 @@ class Config(Section):
     def load(cls, path: Path | str, overrides: Iterable[str] = ()) -> Self:
         """Read a YAML recipe and apply `key=value` overrides.
 
-        A section of `OUTER_SECTIONS` is left to the subclass that knows it.
+        A section of `OUTER_SECTIONS` is left to the subclass that knows it. Keys of the file that differ from their
+        default must have an effect with the others of the file, except in the sampler section, whose values are
+        also the defaults of requests with other settings; overrides must have one in any section.
 
         Raises:
-            ConfigError: missing or malformed file, unknown key, or a value outside its range.
+            ConfigError: missing or malformed file, unknown key, a value outside its range, or one without effect.
         """
         content = read_mapping(Path(path), "sections such as `data:` and `network:`")
         for section in OUTER_SECTIONS - cls.model_fields.keys():
             content.pop(section, None)
-        recipe: Self = validate(cls, content)
-        return recipe.override(parse_overrides(overrides))
+        stored: Self = validate(cls, content)
+        known = entries(cls)
+        stored.refuse_idle(
+            key
+            for key, value in stored.flat().items()
+            if value != known[key].default and known[key].section != "sampler"
+        )
+        changes = parse_overrides(overrides)
+        recipe = stored.override(changes)
+        recipe.refuse_idle(changes)
+        return recipe
 
     def flat(self) -> dict[str, Any]:
         """All values under dotted keys, e.g. `sampler.async_ratio`."""
@@ -88,20 +103,53 @@ class Config(Section):
         }
 
     def override(self, changes: Mapping[str, Any]) -> Self:
-        """A validated copy with dotted keys replaced.
+        """A validated copy with dotted keys replaced; keys without effect are kept, since other changes may follow.
 
         Raises:
             ConfigError: unknown key or a value outside its range.
         """
-        nested = self.model_dump()
-        known = self.flat()
+        sections: dict[str, dict[str, Any]] = {}
+        known = entries(type(self))
         for key, value in changes.items():
             if key not in known:
                 raise ConfigError(unknown_key(key, known))
-            section, name = key.split(".", 1)
-            nested[section][name] = value
+            sections.setdefault(known[key].section, {})[known[key].name] = value
+        return self.revised(sections)
+
+    def revised(self, sections: Mapping[str, Mapping[str, Any]]) -> Self:
+        """A validated copy with keys of sections replaced (ConfigError as of `override`)."""
+        nested = self.model_dump()
+        for section, values in sections.items():
+            nested[section] |= values
         changed: Self = validate(type(self), nested)
         return changed
+
+    def sampling(self, settings: Mapping[str, Any]) -> SamplerConfig:
+        """The sampler section with the settings of a request, under keys without prefix.
+
+        Raises:
+            ConfigError: unknown key, a value outside its range, or one that has no effect with the others.
+        """
+        changed = self.revised({"sampler": settings})
+        changed.refuse_idle(f"sampler.{name}" for name in settings)
+        return changed.sampler
+
+    def refuse_idle(self, keys: Iterable[str]) -> None:
+        """ConfigError for the first of these keys that has no effect with the values of the others."""
+        values, known = self.flat(), entries(type(self))
+        for key in keys:
+            if failed := known[key].unmet(values):
+                now = f"{failed.key}={as_yaml(values[failed.key])}"
+                raise ConfigError(f"{key} has no effect with {now}; it needs {failed}.")
+
+    def in_effect(self, section: str) -> dict[str, Any]:
+        """The values of a section that have an effect with the others, by key without prefix."""
+        values = self.flat()
+        return {
+            entry.name: values[entry.key]
+            for entry in entries(type(self)).values()
+            if entry.section == section and not entry.unmet(values)
+        }
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> Config:
@@ -145,21 +193,29 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
     return changes
 
 
-def validate(model: type[Any], content: Mapping[str, Any]) -> Any:
-    """Build a section from a dictionary, turning pydantic's report into one sentence (ConfigError)."""
+def validate(model: type[BaseModel], content: Mapping[str, Any]) -> Any:
+    """Build a section from a dictionary, turning pydantic's report into one line (ConfigError)."""
     try:
         return model(**content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or model.__name__
         if first["type"] == "extra_forbidden":
-            raise ConfigError(unknown_key(key, _keys(model))) from error
-        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        if first["type"] == "value_error":
-            given = ""
-        raise ConfigError(f"{key}: {_reason(first['msg'])}{given}.") from error
+            raise ConfigError(unknown_key(key, [*model.model_fields, *entries(model)])) from error
+        given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
+        raise ConfigError(f"{key}: {_reason(first['msg'])}{given}.{_explained(model, first)}") from error
     except TypeError as error:
         raise ConfigError(f"{model.__name__}: section names must be words ({error}).") from error
+
+
+def _explained(model: type[BaseModel], error: ErrorDetails) -> str:
+    """What the key of an error accepts, as far as the error does not say it, and what the key means."""
+    places = [".".join(map(str, error["loc"][:depth])) for depth in (1, 2)]
+    entry = next((entries(model)[place] for place in places if place in entries(model)), None)
+    if entry is None or not entry.meaning or error["type"] == "value_error":
+        return ""
+    accepted = "" if error["type"] == "literal_error" else f" Accepted: {entry.accepted}."
+    return f"{accepted} Meaning: {entry.summary}"
 
 
 def sampler_settings(overrides: Mapping[str, object]) -> dict[str, Any]:
@@ -181,17 +237,6 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}."
     return f"unknown configuration key '{key}'; {hint}"
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    keys = []
-    for name, info in model.model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += [name, *(f"{name}.{key}" for key in inner.model_fields)]
-        else:
-            keys.append(name)
-    return keys
 
 
 def _reason(message: str) -> str:

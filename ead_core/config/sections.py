@@ -1,54 +1,83 @@
-"""The sections of a recipe: which keys there are, what they mean, and what they may be."""
+"""The sections of a recipe. What a key means, what it may be and when it has an effect is said here, on its field.
+
+`ead config`, the configuration reference, the OpenAPI document and the error messages are made of it.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ead_core.config.conditions import only_with, unless
+
+GENERATOR = only_with("training.objective", "denoise")
+CONDITIONAL = unless("conditioning.properties", ())
+MUON = only_with("training.optimizer", "muon")
+PAIRWISE = only_with("network.kind", "egnn_rbf", "egnn_vector")
+PAUSING = only_with("sampler.policy", "adaptive", "random")
+ADAPTIVE = only_with("sampler.policy", "adaptive")
+MANUAL = only_with("sampler.policy", "manual")
+RANDOM = only_with("sampler.policy", "random")
+
 
 class Section(BaseModel):
     """Base of every section: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DataConfig(Section):
-    """Which molecules to learn from. A relative `path` is looked up in $EAD_DATA, then in the working folder."""
+    """Which molecules to learn from."""
 
     path: str
+    """File of the molecules; a relative path is looked up in $EAD_DATA, then in the working folder."""
     split: Literal["auto", "published", "seeded"] = "auto"
+    """How molecules are divided into training, validation and test: the split of the literature (`published`), which
+    needs the full QM9; 80/10/10 by chance (`seeded`); or whichever of the two fits the file (`auto`)."""
     split_seed: int = Field(0, ge=0)
+    """Seed of the `seeded` split, and of the halves of `conditioning.half`."""
 
 
 class NetworkConfig(Section):
-    """`egnn` is EDM's network, `egnn_rbf` a better conditioned variant, `egnn_vector` one that passes vectors.
-
-    The variants use `edge_features` and `vectors`. With `messages=causal` an atom hears only those that are no noisier
-    than itself [ASSUMPTION: what the paper's "causal EGNN" means; the default is EDM's].
-    """
+    """The network that predicts noise, or properties."""
 
     kind: Literal["egnn", "egnn_rbf", "egnn_vector"] = "egnn_rbf"
+    """The architecture: EDM's EGNN (`egnn`), a better conditioned variant with radial basis functions (`egnn_rbf`), or
+    one that passes vectors between atoms (`egnn_vector`)."""
     hidden_features: int = Field(128, ge=1, le=4096)
+    """Features per atom in the hidden layers."""
     layers: int = Field(6, ge=1, le=64)
-    edge_features: int = Field(64, ge=1, le=4096)
-    vectors: int = Field(8, ge=1, le=256)
+    """Message passing layers."""
+    edge_features: Annotated[int, PAIRWISE] = Field(64, ge=1, le=4096)
+    """Features per pair of atoms."""
+    vectors: Annotated[int, PAIRWISE] = Field(8, ge=1, le=256)
+    """Vectors per atom."""
     messages: Literal["full", "causal"] = "full"
+    """Which atoms an atom receives messages from: all (`full`, as EDM), or those that are no noisier than itself
+    (`causal`). [ASSUMPTION: what the paper's "causal EGNN" means]"""
 
 
 class DiffusionConfig(Section):
-    """The forward process: T `steps`, and how far atoms' levels spread in training (EAD Algorithm 1).
-
-    `interval` is C [ASSUMPTION: 29, the largest QM9 molecule]; 0 trains plain EDM. `gauge` is explained in
-    diffusion/gauge.py. With `size_mode=dummy` every molecule has as many slots as the largest one of the data; what is
-    no atom is a dummy, and the model decides by itself. `dummy_rule` is explained in diffusion/corruption.py.
-    """
+    """The forward process: how molecules are noised in training (EAD Algorithm 1)."""
 
     steps: int = Field(1000, ge=1, le=100_000)
+    """Noise levels T."""
     precision: float = Field(1e-5, gt=0, lt=0.5)
+    """Offset of the noise schedule that keeps α² away from 0 and 1 at its ends, as in EDM."""
     interval: int = Field(29, ge=0)
-    offset_mode: Literal["uniform", "scaled"] = "uniform"
+    """How far the level of an atom may be from that of its molecule in training (C of the paper); 0 gives all atoms
+    the same level, as EDM. [ASSUMPTION: 29, the size of the largest QM9 molecule]"""
+    offset_mode: Annotated[Literal["uniform", "scaled"], unless("diffusion.interval", 0)] = "uniform"
+    """How far atoms are from the level of their molecule: anywhere within `diffusion.interval` (`uniform`), or within a
+    spread that is drawn per molecule first (`scaled`), so that nearly equal levels are seen often."""
     gauge: Literal["z", "y"] = "z"
+    """What is centred at the origin: the noised coordinates z (`z`, as EDM's code), or y = z / α (`y`), which is exact
+    however far the levels of atoms differ."""
     size_mode: Literal["histogram", "dummy"] = "histogram"
-    dummy_rule: Literal["half", "upper", "top", "late"] = "half"
+    """Who decides how many atoms a molecule has: the histogram of the training data or the request (`histogram`), or
+    the model, which has as many slots as the largest molecule of the data and may leave some empty (`dummy`)."""
+    dummy_rule: Annotated[Literal["half", "upper", "top", "late"], only_with("diffusion.size_mode", "dummy")] = "half"
+    """How far above their molecule half of the empty slots are noised in training, so that they are decided late:
+    0 to C (`half`), C/2 to C (`upper`), exactly C (`top`), or up to T (`late`), with C = `diffusion.interval`."""
 
     @model_validator(mode="after")
     def _interval_fits(self) -> "DiffusionConfig":
@@ -58,55 +87,73 @@ class DiffusionConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The optimisation. `steps` counts optimiser steps; `max_seconds` ends a sitting early, resumable.
-
-    `objective` is `denoise` for a generator; `predict` trains a judge, which tells the properties of `conditioning`
-    from finished molecules (ead_core/judge). The learning rate warms up, stays, and falls to zero over the last
-    `decay_fraction` of `steps`. `initial` names a checkpoint whose weights a new run starts from. `batch_size` counts
-    the molecules of all workers together. Levels are drawn as T u^level_power: above 1, low ones more often; a share
-    `level_focus` of them is drawn around 0.28 T, where elements are decided (docs/results/re-entry.md). In a share
-    `fragments` of the batches a connected part of every molecule is held clean, so that the model learns to complete
-    it. `precision` is explained in precision.py. `other_data` lets a run go on with other molecules than it began with.
-    """
+    """The optimisation."""
 
     objective: Literal["denoise", "predict"] = "denoise"
+    """What is trained: a generator of molecules (`denoise`), or a judge that predicts the properties of `conditioning`
+    from finished molecules (`predict`)."""
     initial: str | None = None
+    """Checkpoint whose weights a new run starts from; null starts from random weights."""
     steps: int = Field(20_000, ge=1)
+    """Optimiser steps of the whole training."""
     max_seconds: float | None = Field(None, gt=0)
+    """Seconds after which to stop early, to be continued later; null trains to the last step."""
     batch_size: int = Field(64, ge=1)
+    """Molecules per optimiser step, of all workers together."""
     optimizer: Literal["adamw", "muon"] = "adamw"
+    """What updates the weights: AdamW (`adamw`), or Muon for the matrices inside the network and AdamW for the rest
+    (`muon`)."""
     learning_rate: float = Field(1e-3, gt=0)
-    muon_learning_rate: float = Field(0.012, gt=0)
+    """Learning rate of AdamW."""
+    muon_learning_rate: Annotated[float, MUON] = Field(0.012, gt=0)
+    """Learning rate of Muon."""
     warmup_steps: int = Field(200, ge=0)
+    """Steps over which the learning rates rise from 0."""
     decay_fraction: float = Field(0.2, ge=0, le=1)
+    """Share of `training.steps`, at the end, over which the learning rates fall to 0."""
     weight_decay: float = Field(1e-12, ge=0)
+    """Weight decay of both optimisers."""
     clip_norm: float = Field(1.0, gt=0)
-    level_power: float = Field(1.0, ge=0.2, le=5)
-    level_focus: float = Field(0.0, ge=0, le=1)
-    fragments: float = Field(0.0, ge=0, le=1)
+    """Largest norm of the gradient; a longer one is scaled down."""
+    level_power: Annotated[float, GENERATOR] = Field(1.0, ge=0.2, le=5)
+    """Noise levels are drawn as T u^level_power with a uniform u; above 1, low levels are drawn more often."""
+    level_focus: Annotated[float, GENERATOR] = Field(0.0, ge=0, le=1)
+    """Share of the noise levels that are drawn around 0.28 T, where elements are decided."""
+    fragments: Annotated[float, GENERATOR] = Field(0.0, ge=0, le=1)
+    """Share of the batches in which a connected part of every molecule is kept free of noise, so that the model learns
+    to complete fragments."""
     ema_decay: float = Field(0.9995, ge=0, lt=1)
+    """Decay per step of the exponential moving average of the weights, which is what is used after training."""
     seed: int = Field(0, ge=0)
+    """Seed of the first weights, the order of the molecules and all noise."""
     checkpoint_seconds: float = Field(300, gt=0)
+    """Seconds between checkpoints."""
     evaluate_every: int = Field(5000, ge=1)
-    evaluate_molecules: int = Field(64, ge=0)
+    """Steps between quality checks; there is always one at the end."""
+    evaluate_molecules: Annotated[int, GENERATOR] = Field(64, ge=0)
+    """Molecules that a quality check generates; 0 leaves it out."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
+    """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`. With `fp64`
+    the weights have it, too."""
     threads: int | None = Field(None, ge=1)
+    """CPU threads; null leaves the choice to torch."""
     other_data: bool = False
+    """Allow a run to be continued with other molecules than it began with."""
 
 
 class ConditioningConfig(Section):
-    """Which `properties` the model learns to be asked for; none is plain generation (docs/method.md).
-
-    A property is a number per molecule in the data set, or `atoms_X`, the number of atoms of element X, which is always
-    known. In training all of them are hidden from a molecule with probability `drop_all`, else each with `drop_each`,
-    so that any of them may be left open when sampling. `half` says of which half of the molecules the run sees measured
-    properties (data/labels.py); the other half is for whoever judges how well they are met.
-    """
+    """Which properties the model learns to be asked for."""
 
     properties: tuple[str, ...] = ()
-    drop_all: float = Field(0.1, ge=0, le=1)
-    drop_each: float = Field(0.1, ge=0, le=1)
-    half: Literal["all", "first", "second"] = "all"
+    """Properties that molecules can be asked for, or that a judge predicts: columns of the data with a number per
+    molecule, or `atoms_X`, the number of atoms of element X. A single name needs no list; none is plain generation."""
+    drop_all: Annotated[float, GENERATOR, CONDITIONAL] = Field(0.1, ge=0, le=1)
+    """Probability in training that all properties of a molecule are hidden; `sampler.guidance` needs some of it."""
+    drop_each: Annotated[float, GENERATOR, CONDITIONAL] = Field(0.1, ge=0, le=1)
+    """Probability in training that a property is hidden, so that any of them may be left open in a request."""
+    half: Annotated[Literal["all", "first", "second"], CONDITIONAL] = "all"
+    """The part of the molecules whose measured properties the run sees: `all`, or the `first` or the `second` of two
+    fixed halves, so that a generator and its judge learn from different molecules."""
 
     @field_validator("properties", mode="before")
     @classmethod
@@ -129,44 +176,62 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SamplerConfig(Section):
-    """Who is denoised when (EAD Algorithm 2).
-
-    `async_ratio` is the share of the levels, from the clean end, that is denoised asynchronously (1 − λ of the
-    paper); `interval` the largest spread of levels within a molecule (default: the training interval);
-    `solver` makes the moves: `ancestral` draws from the posterior, `ddim` follows the deterministic flow;
-    `dpmpp_2m_sde` and `dpmpp_2m` are their forms of second order. `grid` says how `steps` < T are spread over the
-    levels: evenly, or denser near the clean end.
-    An atom advances while its `velocity` (velocity.py) passes the `convergence` test (convergence.py).
-    `decision` says whether a velocity with the noise of the very move under decision counts (`own_noise`, the paper's
-    literal reading) or only earlier ones (`previous`). The policy `random` is a control: atoms, or `together` whole
-    molecules, advance with probability `advance_rate`, one for all steps or a list from step 1 upwards. `batch_size`
-    molecules run at once, in network calls that hold at most `memory_budget` GiB beyond the model, and are computed in
-    `precision` (precision.py). `guidance` is ω of classifier-free guidance: how much further than the conditional
-    prediction a molecule with targets goes, away from the unconditional one, while an atom's level is within
-    `guidance_levels`, shares of T.
-    """
+    """How molecules are generated, and which atoms are denoised when (EAD Algorithm 2)."""
 
     policy: Literal["synchronous", "manual", "adaptive", "random"] = "adaptive"
+    """Which atoms advance in a step: all of them (`synchronous`, plain EDM); groups one after another (`manual`); those
+    that have settled (`adaptive`, EAD); or some by chance (`random`, a control)."""
     solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde"] = "ancestral"
-    async_ratio: float = Field(0.2, ge=0, le=1)
-    history_window: int = Field(2, ge=1, le=10)
-    pause_mode: Literal["repeat", "renoise", "hold"] = "repeat"
-    velocity: Literal["z", "mean", "x0"] = "z"
-    convergence: Literal["strict", "mean", "slope", "ema"] = "strict"
-    decision: Literal["own_noise", "previous"] = "own_noise"
+    """How a step is made: drawn from the posterior (`ancestral`), without noise (`ddim`), or by their second-order
+    forms for few steps (`dpmpp_2m_sde` with noise, `dpmpp_2m` without)."""
+    async_ratio: Annotated[float, PAUSING] = Field(0.2, ge=0, le=1)
+    """Share of the noise levels, from the clean end, in which atoms may pause (1 − λ of the paper); above it all atoms
+    advance together."""
+    history_window: Annotated[int, ADAPTIVE] = Field(2, ge=1, le=10)
+    """How many of an atom's last velocities are tested to decide whether it has settled."""
+    pause_mode: Annotated[Literal["repeat", "renoise", "hold"], PAUSING] = "repeat"
+    """What happens to an atom that pauses: it is denoised again at its level (`repeat`, the paper), denoised and then
+    noised back to its level exactly (`renoise`), or left as it is (`hold`)."""
+    velocity: Annotated[Literal["z", "mean", "x0"], ADAPTIVE] = "z"
+    """What is called the velocity of an atom: the length of its step (`z`, the paper), of the step without its noise
+    (`mean`), or of the change of the predicted clean atom (`x0`)."""
+    convergence: Annotated[Literal["strict", "mean", "slope", "ema"], ADAPTIVE] = "strict"
+    """When an atom has settled: no velocity of the window exceeds the one before (`strict`, the paper), or the last is
+    at most the mean of the window (`mean`), their trend does not rise (`slope`), or the last is at most the exponential
+    average of those before (`ema`)."""
+    decision: Annotated[Literal["own_noise", "previous"], ADAPTIVE, only_with("sampler.velocity", "z")] = "own_noise"
+    """Whether the velocity of the very step that is decided on counts, noise included (`own_noise`, the paper), or only
+    those of earlier steps (`previous`)."""
     interval: int | None = Field(None, ge=1, le=100_000)
-    max_pauses: int = Field(10, ge=1, le=10_000)
-    group_size: int = Field(5, ge=1, le=10_000)
-    lag: int = Field(1, ge=0, le=10_000)
-    advance_rate: tuple[Rate, ...] = Field((0.7,), min_length=1)
-    together: bool = False
+    """Largest difference between the levels of two atoms of a molecule, at most twice that of training; null is that of
+    training, `diffusion.interval`. With `sampler.policy=synchronous` there is no difference."""
+    max_pauses: Annotated[int, PAUSING] = Field(10, ge=1, le=10_000)
+    """Pauses in a row after which an atom advances anyway."""
+    group_size: Annotated[int, MANUAL] = Field(5, ge=1, le=10_000)
+    """Atoms per group."""
+    lag: Annotated[int, MANUAL] = Field(1, ge=0, le=10_000)
+    """Steps by which each group follows the one before."""
+    advance_rate: Annotated[tuple[Rate, ...], RANDOM] = Field((0.7,), min_length=1)
+    """Probability that an atom advances: a number for all steps, or a list from the last step upwards, whose final
+    entry also serves all steps above."""
+    together: Annotated[bool, RANDOM] = False
+    """Whether all atoms of a molecule pause together."""
     steps: int | None = Field(None, ge=1, le=100_000)
-    grid: Literal["even", "quadratic"] = "even"
+    """Steps from noise to molecule, at most `diffusion.steps`; null takes every level of training."""
+    grid: Annotated[Literal["even", "quadratic"], unless("sampler.steps", None)] = "even"
+    """How fewer steps are spread over the levels of training: evenly (`even`), or denser near the clean end
+    (`quadratic`)."""
     guidance: float = Field(0.0, ge=0, le=20)
-    guidance_levels: tuple[Share, Share] = (0.0, 1.0)
+    """With targets, how far a molecule is pushed beyond what is predicted with them, away from what is predicted
+    without (ω of classifier-free guidance); above 0 it takes a second network call."""
+    guidance_levels: Annotated[tuple[Share, Share], unless("sampler.guidance", 0)] = (0.0, 1.0)
+    """The lower and the higher share of the noise levels between which guidance is at work."""
     batch_size: int = Field(64, ge=1)
+    """Molecules that are computed at once; when one is finished, the next takes its place."""
     memory_budget: float = Field(2.0, gt=0)
+    """GiB that a network call may hold in addition to the model; larger molecules get smaller batches."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`."""
 
     @field_validator("guidance_levels")
     @classmethod

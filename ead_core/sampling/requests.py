@@ -56,8 +56,8 @@ class Request:
 
 
 def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
-    """The checkpoint's sampler section with some keys replaced (ConfigError if they are not valid)."""
-    return checkpoint.config.override({f"sampler.{key}": value for key, value in settings.items()}).sampler
+    """The checkpoint's sampler section with the settings of a request; see `Config.sampling`."""
+    return checkpoint.config.sampling(settings)
 
 
 def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditions]:

@@ -138,7 +138,7 @@ def test_the_document_has_the_limits_of_this_model(settings, conditional):
         {"sizes": None, "size_range": None, "targets": None, "timeout": None},
         {"size_range": {"smallest": -7, "largest": 10**20}},
         {"seed": 2**53 - 1, "timeout": 600, "format": "xyz"},
-        {"sampler": {"sampler.steps": 20.0, "sampler.advance_rate": [0.5, 1], "sampler.guidance_levels": [0.1, 0.5]}},
+        {"sampler": {"sampler.steps": 20.0, "sampler.policy": "random", "sampler.advance_rate": [0.5, 1]}},
         {"sampler": {"sampler.interval": None, "sampler.steps": None, "sampler.async_ratio": 0}},
     ],
 )

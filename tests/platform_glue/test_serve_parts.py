@@ -170,6 +170,11 @@ def test_an_admitted_range_is_the_engines(border):
         ({"sampler": {"sampler.steps": 41}}, ("sampler", "sampler.steps"), "at most the 40 levels"),
         ({"sampler": {"sampler.steps": 2}}, ("sampler", "sampler.steps"), "use more steps"),
         ({"sampler": {"sampler.interval": 17}}, ("sampler", "sampler.interval"), "twice the training interval (8)"),
+        (
+            {"sampler": {"sampler.policy": "synchronous", "sampler.max_pauses": 3}},
+            ("sampler", "sampler.max_pauses"),
+            "has no effect with sampler.policy=synchronous; it needs sampler.policy=adaptive or random.",
+        ),
         ({"sampler": {"sampler.policy": "manual", "sampler.lag": 99}}, ("sampler", "sampler.lag"), "at most 8"),
         (
             {"sampler": {"sampler.max_pauses": 50}},
@@ -191,7 +196,7 @@ def test_no_number_that_is_admitted_overflows_a_tensor(border, tiny):
     largest = 10_000
     for sampler in ({"policy": "manual", "lag": largest}, {"policy": "manual", "group_size": largest}):
         request = border.admit(wanted(num=1, sizes=[4], sampler={f"sampler.{k}": v for k, v in sampler.items()}))
-        assert len(sample(tiny, 1, sizes=[4], **request.sampler.model_dump())) == 1
+        assert len(fulfil(tiny, request)) == 1
     with pytest.raises(ValueError, match="less than or equal to 10000"):
         wanted(sampler={"sampler.lag": 10**30})
 

@@ -91,6 +91,7 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
         ({"sampler.solver": ["ddim"]}, "must be the same in all trials"),
         ({"sampler.grid": ["quadratic"]}, "must be the same in all trials"),
         ({"sampler.pause_mode": ["repat"]}, "sampler.pause_mode: must be 'repeat', 'renoise' or 'hold'"),
+        ({"sampler.lag": [1, 2]}, "sampler.lag has no effect in any trial; it needs sampler.policy=manual."),
         ({"sampler.async_ratoi": [0.1]}, "did you mean sampler.async_ratio?"),
         ({"sampler.interval": [99]}, "exceeds twice the training interval"),
         ({"sampler.guidance": [0, 1]}, "sampler.guidance=1 needs a model that was trained with properties"),

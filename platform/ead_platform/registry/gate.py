@@ -24,24 +24,25 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 class GateConfig(Section):
-    """What is compared, and what a candidate must show.
-
-    `gain` is by how much each metric must exceed the champion's: 0 asks for a proven gain, −0.05 for proof that not
-    more than five points are lost (intervals of 1,000 pairs reach three to four points). `floor` is the least that each
-    metric must reach, champion or not. Both are shares of all attempts, and both are held against the lower end of an
-    interval of `confidence` (two-sided). Network calls may grow to `max_calls_ratio` times the champion's (by the upper
-    end of the paired interval), seconds to `max_seconds_ratio` times (as measured). `sampler` replaces sampler settings
-    on both sides, which otherwise are each checkpoint's own.
-    """
+    """What a candidate must show to become the champion; read by `platform/jobs/promote.py` alone."""
 
     num: int = Field(1000, ge=2)
+    """Molecules that each side makes."""
     seed: int = Field(0, ge=0, le=MAX_SEED)
+    """Seed of these molecules."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence of the two-sided intervals whose lower ends are held against `gain` and `floor`."""
     gain: dict[Metric, FiniteFloat] = Field({"molecule_stability": 0.0, "validity": -0.05, "strict_validity": -0.05})
+    """By how much each metric must exceed the champion's, as a share of all attempts: 0 asks for a proven gain, −0.05
+    for proof that not more than five points are lost; intervals of 1,000 pairs reach three to four points."""
     floor: dict[Metric, FiniteFloat] = Field({"molecule_stability": 0.5, "validity": 0.7})
+    """The least that each metric must reach, as a share of all attempts, whether or not there is a champion."""
     max_calls_ratio: float = Field(1.1, gt=0)
+    """How many times the champion's network calls a candidate may take, by the upper end of the paired interval."""
     max_seconds_ratio: float | None = Field(None, gt=0)
+    """How many times the champion's seconds a candidate may take, as measured; null sets no limit."""
     sampler: dict[str, Any] = Field({})
+    """Sampler settings of both sides, under keys without `sampler.`; what is left out is each checkpoint's own."""
 
     def flat(self) -> dict[str, Any]:
         """All values under dotted keys, e.g. `promotion.gain.validity`."""

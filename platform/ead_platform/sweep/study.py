@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.cpu import tune_cpu
-from ead_core.config import SamplerConfig
+from ead_core.config import Config, SamplerConfig
+from ead_core.config.reference import entries
 from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
@@ -246,7 +247,17 @@ def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
         checked[str(key)] = choices + [value for value in dict.fromkeys(wanted) if value not in choices]
         for choice in checked[str(key)]:
             campaign.process({key: choice})
+    _refuse_idle(checked, campaign)
     return checked
+
+
+def _refuse_idle(space: Mapping[str, list[Any]], campaign: Campaign) -> None:
+    """EADError for a key that has no effect with any choice of the others; with some of them, trials may pass it by."""
+    values = campaign.checkpoint.config.override({"sampler.policy": "adaptive"}).flat()
+    for key in space:
+        for condition in entries(Config)[key].conditions:
+            if not any(map(condition.met, space.get(condition.key, [values[condition.key]]))):
+                raise EADError(f"search space: {key} has no effect in any trial; it needs {condition}.")
 
 
 def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

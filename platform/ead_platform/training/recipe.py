@@ -2,36 +2,40 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from ead_core.checkpoints.addresses import scheme_of
 from ead_core.config import Config, Section
+from ead_core.config.sections import GENERATOR
 from ead_core.data.dataset import resolve_data_path
 from ead_core.errors import DataError
 from ead_platform.cluster.settings import Settings
 
 
 class PlatformConfig(Section):
-    """Where and how wide a training runs.
-
-    `storage_path` is a folder that all nodes share, or an address such as s3://bucket/runs; runs lie in it under
-    their `name` (default: the recipe's file name). `max_failures` is how often lost workers are replaced. With
-    `min_workers` a training starts, or goes on after a loss, with as many of its `num_workers` as there is room for,
-    and takes more when there is; the result does not depend on their number.
-    A generator that has reached its last step makes `card_molecules` for its evaluation card; 0 leaves it out.
-    `system_metrics` records the load of the machine that starts the training.
-    """
+    """Where a training on Ray runs, and on how many workers; read by `platform/jobs/train.py` alone."""
 
     num_workers: int = Field(1, ge=1)
+    """Workers that share each batch; the result does not depend on their number."""
     min_workers: int | None = Field(None, ge=1)
+    """Fewest workers with which a training starts, or goes on after a loss, until there is room for more; null waits
+    for all."""
     cpus_per_worker: int = Field(1, ge=1)
+    """CPUs of a worker."""
     gpus_per_worker: int = Field(0, ge=0, le=1)
+    """GPUs of a worker; 0 trains on the CPU."""
     storage_path: str = "~/ead_runs"
+    """Where checkpoints are kept: a folder that all nodes share, or an address such as s3://bucket/runs."""
     name: str | None = None
+    """Name of the run, and of its folder in `platform.storage_path`; null is the file name of the recipe."""
     max_failures: int = Field(3, ge=0)
-    card_molecules: int = Field(256, ge=0)
+    """How often lost workers are replaced before the training fails."""
+    card_molecules: Annotated[int, GENERATOR] = Field(256, ge=0)
+    """Molecules that are made for the evaluation card after the last step; 0 leaves it out."""
     system_metrics: bool = True
+    """Whether the load of the machine that starts the training is recorded."""
 
     @property
     def fewest_workers(self) -> int:

@@ -20,7 +20,8 @@ def recipe(make_config, labelled, tmp_path):
         "training.steps": 3,
         "training.threads": 1,
     }
-    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(make_config(changes).model_dump(mode="json")))
+    judge = make_config(changes).model_dump(mode="json", exclude={"diffusion"})  # a judge has no noise to set
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(judge))
 
 
 def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):

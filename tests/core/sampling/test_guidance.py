@@ -97,7 +97,8 @@ def test_guidance_is_at_work_for_atoms_within_its_levels(checkpoint):
 @pytest.mark.parametrize("guidance", [0.0, 2.0])
 @pytest.mark.parametrize("levels", [(0.0, 1.0), (0.2, 0.5)])
 def test_the_engine_goes_the_way_of_the_loop(checkpoint, guidance, levels):
-    asked = request(checkpoint, GAP, sizes=(6,), guidance=guidance, guidance_levels=levels)
+    asked = request(checkpoint, GAP, sizes=(6,), guidance=guidance)
+    asked = replace(asked, sampler=asked.sampler.model_copy(update={"guidance_levels": levels}))
     state, process = state_of(checkpoint, asked)
     *_, last = trajectory(state, process)
     made, resumed = fulfil(checkpoint, asked), complete(checkpoint, last, process)
