@@ -22,13 +22,14 @@ from ead_core.data.properties import unit_of
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.published import published_card
 from ead_core.judge.verdict import judged, to_json
+from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.molecules import check_picture
 from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.generation import sample
 
 SCALES = (0.0, 2.0, 5.0, 10.0)
 ALL = "all"
-FEW = {"policy": "synchronous", "steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
+FEW: dict[str, Any] = {"policy": "synchronous", "steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
 TITLES = "asked for, ω, error (95 %), judge's own, molecules stable %, valid %, network calls, s/molecule"
 
 
@@ -76,11 +77,7 @@ def _percent(row: Mapping[str, Any], name: str) -> str:
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Error over that of the judge against stability: a line per property, a point per ω."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 5.5)
     axes = figure.subplots()
     for name in dict.fromkeys(row["asked"] for row in rows if row["asked"] != ALL):
         line = [row for row in rows if row["asked"] == name]
@@ -94,8 +91,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.set_title(f"{rows[0]['checkpoint']}: {rows[0]['num_molecules']:,} molecules per point")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=120)
+    write_figure(figure, path)
 
 
 def document(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def figures(document):
 
 def race(reference, ours, rounds, clock):
     """Median seconds of both, in turns; their answers must agree."""
-    times = [], []
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         answers = []
         for task, seconds in zip((reference, ours), times, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.common.files import write_aside
+from ead_core.pictures.figures import new_figure, write_figure
 
 Rows = Sequence[dict[str, Any]]
 COLOURS = {"egnn": "#e07b00", "egnn_rbf": "#1f77b4", "egnn_vector": "#1a9850"}
@@ -58,7 +58,7 @@ def columns(rows: Rows, name: str) -> tuple[NDArray, NDArray]:
 def exponent(atoms: NDArray, seconds: NDArray) -> float:
     """Slope of the logarithms over large molecules."""
     large = atoms >= LARGE
-    return np.polyfit(np.log(atoms[large]), np.log(seconds[large]), 1)[0]
+    return float(np.polyfit(np.log(atoms[large]), np.log(seconds[large]), 1)[0])
 
 
 def overtaking(atoms: NDArray, seconds: NDArray) -> str:
@@ -74,11 +74,7 @@ def draw(rows: Rows, memory: Rows, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 5)
     cost, room = figure.subplots(1, 2)
     for kind, colour in COLOURS.items():
         for kernel, style in STYLES.items():
@@ -97,5 +93,4 @@ def draw(rows: Rows, memory: Rows, path: Path) -> None:
         axes.minorticks_off()
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=100)
+    write_figure(figure, path, dpi=100)

@@ -54,7 +54,8 @@ def peak(kind: str, atoms: int, budget: float) -> dict[str, float]:
 
 def memory(name: str) -> int:
     """A line of this process's status in bytes; `ru_maxrss` would begin with the parent's."""
-    return 1024 * int(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    [kilobytes] = re.findall(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    return 1024 * int(kilobytes)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ead_core.common.files import write_aside
+from ead_core.pictures.figures import new_figure, write_figure
 
 Rows = Sequence[Mapping[str, Any]]
 COLUMNS = ("atom_stability", "molecule_stability", "validity", "validity_x_uniqueness")
@@ -51,11 +51,7 @@ def draw(rows: Rows, levels: int, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 5.4)
     ticks = sorted({row["steps"] for row in rows})
     for axes, (name, label) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         for number, (solver, colour) in enumerate(COLOURS.items()):
@@ -71,8 +67,7 @@ def draw(rows: Rows, levels: int, path: Path) -> None:
     figure.suptitle(
         f"{first['checkpoint']}: {first['num_molecules']:,} molecules per point, equal noise, 95 % intervals"
     )
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=120)
+    write_figure(figure, path)
 
 
 def _belongs(row: Mapping[str, Any], levels: int, line: tuple[str, str, str]) -> bool:

@@ -43,7 +43,7 @@ TABLES = {"main": main_rows, "window": window_rows, "ratio": ratio_rows}
 
 def first_molecules(buckets: Sequence[Bucket], count: int) -> list[Bucket]:
     """The branches of the molecules with the ids 0 … count − 1."""
-    kept = []
+    kept: list[Bucket] = []
     for bucket in buckets:
         rows = torch.from_numpy(np.flatnonzero(next(iter(bucket.values())).state.ids.numpy() < count))
         if len(rows):

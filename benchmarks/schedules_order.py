@@ -29,7 +29,7 @@ def ranks(times: NDArray[Any]) -> NDArray[np.float64]:
     """Share [N] of the other atoms of a molecule that settled before each; those at the same time count half."""
     before = (times[None, :] < times[:, None]).sum(axis=1)
     same = (times[None, :] == times[:, None]).sum(axis=1) - 1
-    return (before + same / 2) / max(len(times) - 1, 1)
+    return np.asarray((before + same / 2) / max(len(times) - 1, 1), dtype=np.float64)
 
 
 def classes(mol: Chem.Mol) -> NDArray[np.bool_]:

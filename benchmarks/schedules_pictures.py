@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from schedules_rows import (
     FOLLOWED,
     PATIENCE,
@@ -18,7 +15,7 @@ from schedules_rows import (
     window_name,
 )
 
-from ead_core.common.files import write_aside
+from ead_core.pictures.figures import new_figure, write_figure
 
 COLOURS = {
     "adaptive": "#1f77b4",
@@ -60,20 +57,10 @@ class Point(NamedTuple):
         return [[self.stable - low], [high - self.stable]]
 
 
-def _save(figure: Figure, path: Path) -> None:
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=120)
-
-
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
 def draw_rows(points: Mapping[str, Point], path: Path, title: str) -> None:
     """A line per row: stability with its interval, and the network calls; grey is the interval without asynchrony."""
-    figure, axes = _axes(9, 1.2 + 0.3 * len(points))
+    figure = new_figure(9, 1.2 + 0.3 * len(points))
+    axes = figure.subplots()
     for place, (name, point) in enumerate(points.items()):
         colour = COLOURS[name.split("-", maxsplit=1)[0]]
         axes.errorbar(point.stable, place, xerr=point.below_and_above, marker="o", color=colour, capsize=2)
@@ -86,12 +73,13 @@ def draw_rows(points: Mapping[str, Point], path: Path, title: str) -> None:
     axes.margins(x=0.12)
     axes.set(xlabel="stable molecules, % (95 % interval)", title=title)
     axes.grid(alpha=0.25)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def draw_calls(points: Mapping[str, Point], path: Path, title: str) -> None:
     """Stability against network calls; a line joins rows of which one setting grows."""
-    figure, axes = _axes(8, 5)
+    figure = new_figure(8, 5)
+    axes = figure.subplots()
     for label, (colour, rows) in FAMILIES.items():
         found = {setting: points[name] for name, setting in rows.items() if name in points}
         calls, stable = [point.calls for point in found.values()], [point.stable for point in found.values()]
@@ -106,4 +94,4 @@ def draw_calls(points: Mapping[str, Point], path: Path, title: str) -> None:
     axes.set(xlabel="network calls per molecule", ylabel="stable molecules, % (95 % interval)", title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _save(figure, path)
+    write_figure(figure, path)

@@ -102,7 +102,7 @@ def compare(size, rounds, device):
     statistics = replace(load_checkpoint("qm9-small").statistics, atom_numbers=QM9)
     config = recipe(size, "fp32")
     denoiser = new_denoiser(config, statistics).to(device)
-    sides = {"edm": Reference(denoiser, config.network.layers, device)}
+    sides: dict[str, Reference | Ours] = {"edm": Reference(denoiser, config.network.layers, device)}
     sides |= {name: Ours(denoiser, way, device) for name, way in WAYS.items()}
     figures = {}
     for task in ("sampling", "training"):

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def main(role, task, size, precision):
     sizes = draw_sizes(statistics, 0, torch.arange(MOLECULES))
     config = recipe(size, precision)
     torch.manual_seed(0)
-    work = {
+    work: Any = {
         ("reference", "sampling"): ReferenceSampling,
         ("reference", "training"): ReferenceTraining,
         ("ours", "sampling"): OurSampling,
@@ -132,7 +133,7 @@ class OurSampling:
             state = initial_state(torch.zeros_like(ids), ids, size_mask(sizes[rows]), 9, self.process)
             self.states.append(state)
 
-    def timed(self, z, levels, mask):
+    def timed(self, z, levels, mask, context=None):
         start = time.perf_counter()
         eps = self.denoiser(z, levels, mask)
         self.inside += time.perf_counter() - start

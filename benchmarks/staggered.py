@@ -11,6 +11,7 @@ network calls per second; the ratio is taken between neighbouring rounds. The la
 import argparse
 import json
 import time
+from abc import ABC, abstractmethod
 
 import torch
 from speed import interval
@@ -39,8 +40,12 @@ def main():
     print(json.dumps({"engine.staggered_ratio": ratio}))
 
 
-class Load:
+class Load(ABC):
     """Counts molecules in network calls."""
+
+    @abstractmethod
+    def work(self) -> None:
+        """One round."""
 
     def __init__(self, checkpoint):
         self.settings = sampler_config(checkpoint, {"steps": STEPS})

@@ -40,7 +40,8 @@ def on_ray(recipe: Path, overrides: list[str], folder: Path, workers: int) -> fl
     places = [f"platform.num_workers={workers}", f"platform.storage_path={folder}", f"platform.name=ray-{workers}"]
     run([*TRAIN, str(recipe), *overrides, *places], MLFLOW_TRACKING_URI=store)
     client = MlflowClient(store)
-    [found] = client.search_runs([client.get_experiment_by_name("ead").experiment_id])
+    [experiment] = client.search_experiments(filter_string="name = 'ead'")
+    [found] = client.search_runs([experiment.experiment_id])
     return median([point.value for point in client.get_metric_history(found.info.run_id, "molecules_per_second")])
 
 

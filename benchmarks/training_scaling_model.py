@@ -12,11 +12,12 @@ CASES that is not a size of a network is an assumption.
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ead_core.errors import report_user_errors
+from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.molecules import check_picture
 
 MIB = 2**20
@@ -86,10 +87,13 @@ class Case:
 
 
 EDM = 5.3e6 * 4  # bytes of the gradients of configs/qm9.yaml
-GPU = {"molecule_seconds": 6e-5, "fixed_seconds": 8e-3}  # 2.3 GFLOP per molecule at 40 TFLOP/s; some 1,600 launches
-NVLINK = {"latency": 5e-6, "bandwidth": 2e11}  # within a node
-HUNDRED = {"latency": 2e-5, "bandwidth": 1.2e10}  # Gbit/s between nodes
-TEN = {"latency": 5e-5, "bandwidth": 1.2e9}
+GPU: dict[str, Any] = {
+    "molecule_seconds": 6e-5,
+    "fixed_seconds": 8e-3,
+}  # 2.3 GFLOP per molecule at 40 TFLOP/s; some 1,600 launches
+NVLINK: dict[str, Any] = {"latency": 5e-6, "bandwidth": 2e11}  # within a node
+HUNDRED: dict[str, Any] = {"latency": 2e-5, "bandwidth": 1.2e10}  # Gbit/s between nodes
+TEN: dict[str, Any] = {"latency": 5e-5, "bandwidth": 1.2e9}
 CASES = (
     Case("batch 64, 100 Gbit/s", EDM, **GPU, **HUNDRED, batch=64),
     Case("batch 4,096, 100 Gbit/s", EDM, **GPU, **HUNDRED, batch=4096),
@@ -101,11 +105,7 @@ CASES = (
 
 def draw(path: Path) -> None:
     """Efficiency against workers."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 4.2)
     axes = figure.subplots()
     for case in CASES:
         reached = [workers for workers in WORKERS if workers <= case.most]
@@ -116,7 +116,7 @@ def draw(path: Path) -> None:
     axes.minorticks_off()
     axes.set_title("Modelled, not measured: data-parallel training of EDM's network", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path, dpi=150)
 
 
 def cell(case: Case, workers: int) -> str:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.common.intervals import distinct_shares
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import report_user_errors
 from ead_core.evaluation.published import PublishedCard, published_card
+from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
 
@@ -101,19 +101,14 @@ def rare_table(models: list[Checkpoint], own: dict[str, MoleculeSet], num: int) 
 
 
 def draw(columns: dict[str, NDArray[np.float64]], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 4.5)
     axes = figure.subplots()
     for number, (name, values) in enumerate(columns.items()):
         width = 0.8 / len(columns)
         axes.bar(np.arange(len(values)) + (number - (len(columns) - 1) / 2) * width, 100 * values, width, label=name)
     axes.set(xlabel="atoms", ylabel="% of the molecules", title="Sizes of generated molecules and of training")
     axes.legend(frameon=False)
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=120)
+    write_figure(figure, path)
 
 
 def main(

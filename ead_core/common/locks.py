@@ -2,7 +2,7 @@
 
 They hold between all processes of a machine, whoever started them, and between machines that share a file system with
 locks (NFS 4, Lustre with `flock`, CephFS). Where a file system has none (object stores and `sshfs` mounted as folders,
-NFS mounted with `nolock`), and on Windows, nobody is kept out.
+NFS mounted with `nolock`), nobody is kept out.
 """
 
 import os
@@ -11,12 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ead_core.errors import OutputError
+from filelock import lock_descriptor
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from ead_core.errors import OutputError
 
 LOCK = ".lock"
 
@@ -39,15 +36,10 @@ def lock_file(path: Path) -> IO[str]:
 
 def try_lock(file: IO[Any]) -> bool | None:
     """Take the lock on an open file without waiting: False if another process has it, None if there are no locks."""
-    if fcntl is None:
-        return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return lock_descriptor(file.fileno(), blocking=False)
     except OSError:
         return None
-    return True
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ead_core.evaluation.card import Card
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.shapes import BINS
 from ead_core.evaluation.tally import Tally
+from ead_core.pictures.figures import new_figure
 
 OURS, REAL = "#2b5c8a", "#c9772b"
 _PATTERNS = 5  # of bonds, angles and torsions together
@@ -19,9 +20,6 @@ _IN_A_ROW = 4
 
 def distributions(card: Card, columns: Columns, tally: Tally, reference: Tally | None) -> Any:
     """A matplotlib figure: sizes, strain, checks, and the patterns that weigh most, beside the reference's."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     patterns = [(row.kind, row.pattern) for row in card.patterns[:_PATTERNS]] or _common(tally)
     plots: list[Callable[[Any], None]] = [lambda panel: _sizes(panel, tally, reference)]
     strain = columns.numbers("strain")
@@ -31,8 +29,7 @@ def distributions(card: Card, columns: Columns, tally: Tally, reference: Tally |
     for kind, pattern in patterns:
         plots.append(functools.partial(_pattern, kind=kind, pattern=pattern, tally=tally, reference=reference))
     rows = -(-len(plots) // _IN_A_ROW)
-    figure = Figure(figsize=(11, 2.8 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 2.8 * rows)
     for place, plot in enumerate(plots, start=1):
         plot(figure.add_subplot(rows, min(len(plots), _IN_A_ROW), place))
     return figure

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ead_core.chemistry.bonds import is_stable
 from ead_core.chemistry.identity import identify, kekulised
 from ead_core.chemistry.molecule import Molecule
-from ead_core.common.files import write_aside
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import OutputError
+from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.looks import ball_radius, colour_of
 
 PANEL_INCHES = 1.9
@@ -37,15 +37,12 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
     Raises:
         OutputError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(columns, len(molecules))
     rows = -(-len(molecules) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0.03, wspace=0, hspace=0)
-    figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout=layout)
-    FigureCanvasAgg(figure)
+    figure = new_figure(columns * PANEL_INCHES, rows * PANEL_INCHES, layout)
     stable = [is_stable(molecule.charges, molecule.positions) for molecule in molecules]
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes:
@@ -56,8 +53,7 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
         _draw(panel, molecule)
         told = f"{molecule.known.get('id', index)} · {molecule.formula}\n{'stable' if stable[index] else 'unstable'}"
         panel.set_title(told, fontsize=8, color="0.2" if stable[index] else "#b00020")
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=110)
+    write_figure(figure, path, dpi=110)
 
 
 def _draw(panel: Any, molecule: Molecule) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.common.files import write_aside
+from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.looks import colour_of
 from ead_core.traces.trace import MoleculeTrace
 
@@ -33,22 +33,16 @@ def draw_levels(molecule: MoleculeTrace, path: Path | str, title: str = "") -> N
     Raises:
         OutputError: the file cannot be written.
     """
-    figure = levels_figure(molecule, title)
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=110)
+    write_figure(levels_figure(molecule, title), path, dpi=110)
 
 
 def levels_figure(molecule: MoleculeTrace, title: str = "") -> Any:
     """The picture of `draw_levels` as matplotlib's figure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     start, order = molecule.parting, molecule.order
     levels, behind, paused = (values[start:, order].T for values in (molecule.levels, molecule.behind, molecule.paused))
     panels = 2 if behind.any() else 1
     height = float(np.clip(ROW_INCHES * len(order), LEAST_INCHES, MOST_INCHES))
-    figure = Figure(figsize=(WIDTH, panels * (height + MARGIN_INCHES)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH, panels * (height + MARGIN_INCHES))
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     _draw_level_panel(figure, axes[0], levels, paused, start)
     if panels == 2:

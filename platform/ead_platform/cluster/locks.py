@@ -1,14 +1,13 @@
 """Waiting for a lock on a file."""
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from ead_core.common.locks import lock_file
 from ead_core.errors import OutputError
-
-__all__ = ["held", "lock_file"]
 
 
 @contextmanager
@@ -24,10 +23,9 @@ def held(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[N
     """
     with lock_file(path) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if not lock_descriptor(file.fileno(), blocking=False):
+                waiting()
+                lock_descriptor(file.fileno())
         except OSError as error:
             raise OutputError(f"cannot lock {path}: {error.strerror or error}.") from error
         yield

@@ -6,7 +6,6 @@ damaged is rebuilt from the shards.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import math
 from collections import Counter
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ead_core.common.files import write_aside
+from ead_core.common.locks import lock_file, try_lock
 from ead_core.data.formats import check_output
 from ead_core.errors import ConfigError, OutputError
-from ead_platform.cluster.locks import lock_file
 from ead_platform.generation.shard_index import (
     INDEX,
     PARQUET,
@@ -290,13 +289,7 @@ def _locked(path: Path) -> Iterator[bool]:
         OutputError: another process holds the lock, or the file cannot be written.
     """
     with lock_file(path) as file:
-        alone = True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"another run is writing to {path.parent}; wait for it, or choose another --out."
-            ) from error
-        except OSError:
-            alone = False
-        yield alone
+        taken = try_lock(file)
+        if taken is False:
+            raise OutputError(f"another run is writing to {path.parent}; wait for it, or choose another --out.")
+        yield bool(taken)

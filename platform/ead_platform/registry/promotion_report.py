@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ead_core.common.intervals import Interval, wilson
+from ead_core.pictures.figures import new_figure, write_figure
 from ead_platform.registry.examination import Examined
 from ead_platform.registry.gate import METRICS, Check
 from ead_platform.registry.versions import CHAMPION, REFUSED, Move, Registry
@@ -67,15 +68,11 @@ def compare_in_a_picture(checks: Sequence[Check], sides: Sequence[Examined], pat
         sides: the candidate, and the champion if there is one.
         path: of the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2, sharey=True)
     _shares(left, sides)
     _gains(right, checks)
-    figure.savefig(path, dpi=130)
+    write_figure(figure, path, dpi=130)
 
 
 def _shares(panel: Any, sides: Sequence[Examined]) -> None:

@@ -32,6 +32,7 @@ class DistinctOptunaSearch(OptunaSearch):
         super().__init__(**options)
         self._identity = identity
         self._values: dict[Hashable, float | None] = {}
+        self._accepted: dict[str, tuple[str, Hashable]] = {}  # by trial: what it is called in the study, its identity
         self.exhausted = False  # no new point turned up
 
     def add_finished(self, point: dict[str, Any], value: float) -> None:
@@ -47,18 +48,24 @@ class DistinctOptunaSearch(OptunaSearch):
             key = self._identity(point)
             if key not in self._values:
                 self._values[key] = None
-                self._ot_trials[trial_id] = self._ot_trials.pop(probe)
+                self._accepted[trial_id] = probe, key
                 return point
             value = self._values[key]  # None while the first proposal still runs
             super().on_trial_complete(probe, None if value is None else {self.metric: value}, error=value is None)
         self.exhausted = True
         return Searcher.FINISHED
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Tell the study of a value, under the name that it knows the trial by."""
+        probe, _ = self._accepted[trial_id]
+        super().on_trial_result(probe, result)
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Remember the value for later proposals of the same point."""
+        probe, key = self._accepted[trial_id]
         if result and self.metric in result:
-            self._values[self._identity(self._ot_trials[trial_id].params)] = result[self.metric]
-        super().on_trial_complete(trial_id, result, error)
+            self._values[key] = result[self.metric]
+        super().on_trial_complete(probe, result, error)
 
 
 class _Reporter(tune.Callback):

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ead_core.pictures.figures import new_figure, write_figure
+
 Curve = Sequence[tuple[int, float]]  # (step, value)
 BANDS = "loss_above_"
 WATCHED = ("epoch", "seconds", "learning_rate", "molecules_per_second", "gradient_norm", "loss")
@@ -21,11 +23,7 @@ def draw_curves(curves: Mapping[str, Curve], path: Path) -> None:
         curves: by the name of the metric.
         path: of the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 6.5)
     losses, quality, gradients, speed = figure.subplots(2, 2).flat
     bands = sorted((name for name in curves if name.startswith(BANDS)), key=lambda name: float(name[len(BANDS) :]))
     titles = {name: f"level above {name[len(BANDS) :]}" for name in bands}
@@ -33,7 +31,7 @@ def draw_curves(curves: Mapping[str, Curve], path: Path) -> None:
     _draw(quality, curves, {name: name.replace("_", " ") for name in sorted(curves) if is_quality(name)}, "quality")
     _draw(gradients, curves, {"gradient_norm": "gradient norm before clipping"}, "gradients", log=True)
     _draw(speed, curves, {"molecules_per_second": "molecules per second"}, "speed")
-    figure.savefig(path, dpi=110)
+    write_figure(figure, path, dpi=110)
 
 
 def _draw(panel: Any, curves: Mapping[str, Curve], labels: Mapping[str, str], title: str, *, log: bool = False) -> None:
