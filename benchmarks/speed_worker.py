@@ -125,16 +125,16 @@ class OurSampling:
         self.denoiser = with_precision(denoiser, config.sampler.precision)
         policy = Adaptive(start=STEPS, window=2, clamp=29, max_pauses=10)
         schedule, grid = NoiseSchedule(STEPS), sampling_grid(STEPS, STEPS)
-        self.process = Process(self.timed, schedule, grid, policy, "repeat", "own_noise")
+        self.process = Process(self.timed, schedule, grid, policy)
         self.states = []
         for rows in size_buckets(sizes, lambda atoms: BATCH):
             ids = torch.from_numpy(rows)
             state = initial_state(torch.zeros_like(ids), ids, size_mask(sizes[rows]), 9, self.process)
             self.states.append(state)
 
-    def timed(self, z, levels, mask):
+    def timed(self, inputs):
         start = time.perf_counter()
-        eps = self.denoiser(z, levels, mask)
+        eps = self.denoiser(inputs)
         self.inside += time.perf_counter() - start
         return eps
 

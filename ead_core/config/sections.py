@@ -38,8 +38,10 @@ class DiffusionConfig(Section):
     """The forward process: T `steps`, and how far atoms' levels spread in training (EAD Algorithm 1).
 
     `interval` is C [ASSUMPTION: 29, the largest QM9 molecule]; 0 trains plain EDM. `gauge` is explained in
-    diffusion/gauge.py. With `size_mode=dummy` every molecule has as many slots as the largest one of the data; what is
-    no atom is a dummy, and the model decides by itself. `dummy_rule` is explained in diffusion/corruption.py.
+    diffusion/gauge.py, `schedule` in diffusion/schedule.py; `parametrisation` says what the network's output means: the
+    noise ε, the clean molecule x or v = α ε − σ x (diffusion/parametrisation.py). With `size_mode=dummy` every molecule
+    has as many slots as the largest one of the data; what is no atom is a dummy, and the model decides by itself.
+    `dummy_rule` is explained in diffusion/corruption.py.
     """
 
     steps: int = Field(1000, ge=1, le=100_000)
@@ -47,6 +49,8 @@ class DiffusionConfig(Section):
     interval: int = Field(29, ge=0)
     offset_mode: Literal["uniform", "scaled"] = "uniform"
     gauge: Literal["z", "y"] = "z"
+    schedule: Literal["polynomial_2"] = "polynomial_2"
+    parametrisation: Literal["epsilon", "x0", "v"] = "epsilon"
     size_mode: Literal["histogram", "dummy"] = "histogram"
     dummy_rule: Literal["half", "upper", "top", "late"] = "half"
 
