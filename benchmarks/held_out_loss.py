@@ -23,6 +23,7 @@ from ead_core.diffusion.corruption import corrupt, draw_levels
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.loss import noise_loss
 from ead_core.errors import report_user_errors
+from ead_core.networks.inputs import DenoiserInput
 
 EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of t/T
 POWER = 2.0  # low levels are drawn more often: there the checkpoints differ
@@ -33,7 +34,7 @@ BATCH = 64
 def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Tensor, Tensor]:
     """Losses and mean relative levels of `batches` times 64 molecules."""
     diffusion, generator = model.config.diffusion, torch.Generator().manual_seed(0)
-    gauge = GAUGES[diffusion.gauge](model.schedule)
+    gauge, denoiser = GAUGES[diffusion.gauge](model.schedule), model.noise_predictor("fp32")
     order = TrainingBatches(molecules, model.atom_types, BATCH, seed=0)
     found: list[tuple[Tensor, Tensor]] = []
     for number in range(batches):
@@ -41,9 +42,9 @@ def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Ten
         mask = batch.mask
         levels = draw_levels(mask, diffusion, generator, POWER)
         noised = corrupt(batch.state(model.atom_types), levels, mask, gauge, generator)
-        predicted = gauge.project_noise(model.denoiser(noised.z, levels, mask), levels, mask)
+        predicted = gauge.project_noise(denoiser(DenoiserInput(noised.z, levels, mask)), levels, mask)
         relative = (levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
-        found.append((noise_loss(predicted, noised, mask), relative))
+        found.append((noise_loss(predicted, noised, mask, torch.ones(mask.shape)), relative))
     loss, level = zip(*found, strict=True)
     return torch.cat(loss), torch.cat(level)
 

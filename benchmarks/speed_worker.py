@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from reference_egnn import edge_list_egnn
+from torch import nn
 
 from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser
 from ead_core.common.cpu import tune_cpu
@@ -95,7 +96,7 @@ class ReferenceSampling:
 
     def __init__(self, config, statistics, sizes, steps):
         denoiser = new_denoiser(config, statistics)
-        self.weights, self.layers = denoiser.network.state_dict(), config.network.layers
+        self.weights, self.layers = cast(nn.Module, denoiser.network).state_dict(), config.network.layers
         self.schedule, self.steps = NoiseSchedule(STEPS), steps
         self.mask = size_mask(sizes[:BATCH], LARGEST)
         self.z = self.noise(6)
@@ -126,16 +127,16 @@ class OurSampling:
         self.denoiser = with_precision(denoiser, config.sampler.precision)
         policy = Adaptive(start=STEPS, window=2, clamp=29, max_pauses=10)
         schedule, grid = NoiseSchedule(STEPS), sampling_grid(STEPS, STEPS)
-        self.process = Process(self.timed, schedule, grid, policy, "repeat", "own_noise")
+        self.process = Process(self.timed, schedule, grid, policy)
         self.states = []
         for rows in size_buckets(sizes, lambda atoms: BATCH):
             ids = torch.from_numpy(rows)
             state = initial_state(torch.zeros_like(ids), ids, size_mask(sizes[rows]), 9, self.process)
             self.states.append(state)
 
-    def timed(self, z, levels, mask, context=None):
+    def timed(self, inputs):
         start = time.perf_counter()
-        eps = self.denoiser(z, levels, mask)
+        eps = self.denoiser(inputs)
         self.inside += time.perf_counter() - start
         return eps
 
@@ -155,7 +156,7 @@ class ReferenceTraining:
 
     def __init__(self, config, statistics, sizes, batches):
         denoiser = new_denoiser(config, statistics)
-        self.weights = dict(denoiser.network.named_parameters())
+        self.weights = dict(cast(nn.Module, denoiser.network).named_parameters())
         self.layers, self.batches = config.network.layers, batches
         parameters = list(self.weights.values())
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-4, amsgrad=True, weight_decay=1e-12)

@@ -54,7 +54,7 @@ class Load(ABC):
         checkpoint.denoiser.register_forward_hook(self.count)
 
     def count(self, module, inputs, output):
-        self.calls += len(inputs[0])
+        self.calls += len(inputs[0].z)
 
     def round(self):
         """Molecules times network calls per second."""

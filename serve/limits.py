@@ -8,7 +8,6 @@ import re
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.policy import Asynchronous, Manual, Policy, Synchronous
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
@@ -41,7 +40,7 @@ class Border:
         self.checkpoint, self.settings = checkpoint, settings
         sizes = checkpoint.statistics.sizes
         self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
-        process, _ = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler)))
+        process = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler))).process
         calls = worst_calls(process, self.sizes.largest, guided=True)
         for limit in ("max_network_calls", "max_request_calls"):
             if calls > getattr(settings, limit):
@@ -64,9 +63,10 @@ class Border:
             targets = Targets.of(wanted.targets) if wanted.targets else None
             sampler = sampler_config(self.checkpoint, settings)
             request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
-            process, start = prepare(self.checkpoint, request)
-            self._check_atoms(int(start.sizes.max()))
-            self._check_cost(request, process, int(start.sizes.max()))
+            prepared = prepare(self.checkpoint, request)
+            largest = int(prepared.start.sizes.max())
+            self._check_atoms(largest)
+            self._check_cost(request, prepared.process, largest)
         except TargetError as error:
             raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
         except ConfigError as error:
@@ -147,27 +147,12 @@ def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
 
     Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
     level beyond, which the first atom on its way there, or the last after it, cannot skip.
-
-    Raises:
-        ConfigError: a policy whose pauses nothing is known of.
     """
-    calls = len(process.grid) + _most_pauses(process.policy, largest)
+    calls = len(process.grid) + process.policy.most_pauses(largest)
     if not guided or not process.guidance:
         return calls
     beyond = int((process.scale(process.grid) == 0).sum())
     return 2 * calls - beyond if beyond < len(process.grid) else calls
-
-
-def _most_pauses(policy: Policy, largest: int) -> int:
-    """Most iterations in which a molecule of `largest` atoms may wait for some of them."""
-    match policy:
-        case Asynchronous(start=start, max_pauses=pauses):
-            return start * pauses
-        case Manual(lag=lag, group_size=size):
-            return lag * ((largest - 1) // size)
-        case Synchronous():
-            return 0
-    raise ConfigError(f"sampler.policy: the calls of {type(policy).__name__} are not bounded, so it is not served.")
 
 
 def _location(sentence: str) -> Location:

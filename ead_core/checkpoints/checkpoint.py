@@ -7,7 +7,7 @@ Loading needs nothing but its path, an address (addresses.py), or the name of a 
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +22,16 @@ from ead_core.common.files import write_aside
 from ead_core.common.limits import RECIPE
 from ead_core.common.sealed import read_sealed, write_sealed
 from ead_core.common.strict_yaml import parse_yaml
-from ead_core.config import Config, validate
+from ead_core.config import Config, DiffusionConfig, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.tensors import DUMMY, AtomTypes
-from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.parametrisation import predicts_noise
+from ead_core.diffusion.schedule import NoiseSchedule, build_schedule
 from ead_core.errors import CheckpointError, EADError, one_line
 from ead_core.networks.denoiser import Denoiser, build_denoiser
+from ead_core.networks.inputs import DenoiserFunction
+from ead_core.networks.precision import with_precision
 from ead_core.networks.predictor import Predictor, build_predictor
 
 FORMAT = "ead-checkpoint-1"
@@ -63,7 +66,12 @@ class Checkpoint:
     @cached_property
     def schedule(self) -> NoiseSchedule:
         """The noise schedule of training."""
-        return NoiseSchedule(self.config.diffusion.steps, self.config.diffusion.precision)
+        return build_schedule(self.config.diffusion)
+
+    def noise_predictor(self, precision: str) -> DenoiserFunction:
+        """The denoiser with calls in a precision (networks/precision.py), whose output is ε̂ whatever it has learnt."""
+        function = with_precision(self.denoiser, precision)
+        return predicts_noise(function, self.config.diffusion.parametrisation, self.schedule)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits, equal for checkpoints that generate the same molecules, whatever their names.
@@ -73,7 +81,7 @@ class Checkpoint:
         """
         interpretation: dict[str, Any] = {
             "network": self.config.network.model_dump(),
-            "diffusion": self.config.diffusion.model_dump(),
+            "diffusion": _known_to_all(self.config.diffusion),
             "elements": self.statistics.atom_numbers,
             "sizes": sorted(self.statistics.sizes.items()),
         }
@@ -81,6 +89,13 @@ class Checkpoint:
             interpretation["properties"] = self.statistics.to_json()["properties"]
             interpretation["prior"] = self.prior and self.prior.digest()
         return weights_digest(self.denoiser.state_dict(), json.dumps(interpretation, sort_keys=True))
+
+
+def _known_to_all(diffusion: DiffusionConfig) -> dict[str, Any]:
+    """The section without keys that came later, where they have their defaults: older fingerprints stay valid."""
+    later = {"schedule", "parametrisation"}
+    defaults = {key for key in later if getattr(diffusion, key) == type(diffusion).model_fields[key].default}
+    return diffusion.model_dump(exclude=defaults)
 
 
 def weights_digest(weights: Mapping[str, Tensor], interpretation: str = "") -> str:
@@ -103,12 +118,17 @@ def new_denoiser(config: Config, statistics: Statistics) -> Denoiser:
     return build_denoiser(config.network, features, config.diffusion.steps, context)
 
 
-def new_network(config: Config, statistics: Statistics) -> Denoiser | Predictor:
-    """What a recipe trains, untrained: a denoiser, or a predictor of properties."""
-    if config.training.objective == "denoise":
-        return new_denoiser(config, statistics)
+def new_predictor(config: Config, statistics: Statistics) -> Predictor:
+    """The untrained predictor of a recipe's properties."""
     features, properties = vocabulary(config, statistics).num_features, len(config.conditioning.properties)
     return build_predictor(config.network, features, config.diffusion.steps, properties)
+
+
+# What a checkpoint of each `training.objective` holds.
+NETWORKS: dict[str, Callable[[Config, Statistics], Denoiser | Predictor]] = {
+    "denoise": new_denoiser,
+    "predict": new_predictor,
+}
 
 
 def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: JointPrior | None = None) -> None:
@@ -197,7 +217,7 @@ def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, De
     if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
         raise CheckpointError(f"checkpoint {directory} has weights that are no finite numbers ({broken[0]}).")
     _check_properties(directory, config, statistics)
-    network = new_network(config, statistics)
+    network = NETWORKS[config.training.objective](config, statistics)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

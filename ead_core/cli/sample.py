@@ -76,19 +76,19 @@ def sample(
     request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept).each(candidates)
     if record:
         check_traceable(request.num)
-    _, start = prepare(model, request)  # what is wrong is said before anything else
+    prepared = prepare(model, request)  # what is wrong is said before anything else
     if not beyond_training:
-        check_sizes_seen(model, start.sizes)
+        check_sizes_seen(model, prepared.start.sizes)
     for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
-        molecules = fulfil(model, request, progress, recorder)
+        molecules = fulfil(model, prepared, progress, recorder)
     if best_of:
         molecules = choose(molecules, candidates, chooser)
     _deliver(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")
     if record and recorder:
-        keep_recording(recorder, molecules, record, model, seed, chosen)
+        keep_recording(recorder, molecules, record, model.name, prepared)
 
 
 def _deliver(molecules: "MoleculeSet", out: Path, selection: str) -> None:

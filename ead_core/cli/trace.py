@@ -1,14 +1,13 @@
 """`ead trace`: pictures and pages of a recording; and what `ead sample --trace` needs to make one."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.data.store import MoleculeSet
+    from ead_core.sampling.requests import Prepared
     from ead_core.traces.recorder import Recorder
 
 FIRST = 4  # molecules shown if none is named
@@ -59,15 +58,12 @@ def keep_recording(
     recorder: "Recorder",
     molecules: "MoleculeSet",
     path: Path,
-    model: "Checkpoint",
-    seed: int,
-    settings: Mapping[str, object],
+    checkpoint: str,
+    prepared: "Prepared",
 ) -> None:
-    """Write what was recorded while `molecules` were sampled with these settings, and say what to do with it."""
-    from ead_core.sampling.requests import sampler_config
+    """Write what was recorded while `molecules` of a request were sampled, and say what to do with it."""
     from ead_core.traces.recorder import describe
     from ead_core.traces.trace import save_trace
 
-    title = describe(model.name, seed, sampler_config(model, settings))
-    save_trace(recorder.trace(molecules, title), path)
+    save_trace(recorder.trace(molecules, describe(checkpoint, prepared)), path)
     typer.echo(f"trace → {path}; `ead trace {path} --out FOLDER` shows it", err=True)

@@ -21,8 +21,9 @@ def train(
     from ead_core.common.cpu import tune_cpu
     from ead_core.config import load_config
     from ead_core.training.fit import fit
+    from ead_core.training.objectives import evaluation
     from ead_core.training.progress import steps_done
-    from ead_core.training.session import evaluation, prepare
+    from ead_core.training.session import prepare
 
     config = load_config(recipe, overrides or [])
     tune_cpu(config.training.threads)

@@ -30,6 +30,7 @@ class Stream(IntEnum):
     SIZE = 5
     SHIFT = 6
     TARGET = 7
+    NETWORK = 8
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -74,6 +75,14 @@ def uniform(
     shape = (len(ids), len(columns))
     stacked = torch.stack([word.expand(shape) for word in words], dim=-1)
     return ((stacked.double() + 0.5) * 2.0**-32).flatten(1)
+
+
+def uniforms(
+    seed: int | Tensor, ids: Tensor, iteration: int | Tensor, stream: Stream, count: int, dtype: torch.dtype
+) -> Tensor:
+    """So many uniforms in (0, 1) for each molecule [B, count]; arguments as in `uniform`."""
+    columns = torch.arange(-(-count // 4), device=ids.device)
+    return uniform(seed, ids, iteration, stream, columns)[:, :count].to(dtype)
 
 
 def normal(

@@ -72,6 +72,10 @@ class DiffusionConfig(Section):
     gauge: Literal["z", "y"] = "z"
     """What is centred at the origin: the noised coordinates z (`z`, as EDM's code), or y = z / α (`y`), which is exact
     however far the levels of atoms differ."""
+    schedule: Literal["polynomial_2"] = "polynomial_2"
+    """How the signal falls with the level: α = 1 − (t / T)², as EDM's `polynomial_2`."""
+    parametrisation: Literal["epsilon", "x0", "v"] = "epsilon"
+    """What the network's output means: the noise (`epsilon`), the clean molecule (`x0`), or v = α ε − σ x (`v`)."""
     size_mode: Literal["histogram", "dummy"] = "histogram"
     """Who decides how many atoms a molecule has: the histogram of the training data or the request (`histogram`), or
     the model, which has as many slots as the largest molecule of the data and may leave some empty (`dummy`)."""

@@ -8,46 +8,65 @@ Where atoms are held clean, they are the frame, and nothing is left free (fragme
 Legend: B molecules, N padded atoms, F features.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ead_core.common.noise import Stream
 from ead_core.data.tensors import about, centre, centre_state
 from ead_core.diffusion.schedule import NoiseSchedule
 
-
-class Gauge(Protocol):
-    """What depends on the choice; `levels` and `mask` are [B, N], all else is [B, N, 3 + F]."""
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """α and σ."""
-        ...
-
-    def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
-        """Standard normals as they enter a state."""
-        ...
-
-    def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """The part of a noise that can be told from the state: what the network is to predict."""
-        ...
-
-    def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """The representative of z."""
-        ...
-
-    def centred(self, state: Tensor, mask: Tensor) -> Tensor:
-        """A clean state, or a change of one, without what is a translation."""
-        ...
+Draw = Callable[[Stream, tuple[int, int]], Tensor]  # standard normals [B, N, channels] for (N, channels)
 
 
 @dataclass(frozen=True)
-class ZGauge:
-    """Σ z_i = 0."""
+class Gauge(ABC):
+    """What depends on the choice; `levels` and `mask` are [B, N], all else is [B, N, 3 + F].
+
+    Attributes:
+        schedule: α and σ.
+    """
 
     schedule: NoiseSchedule
+
+    @abstractmethod
+    def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
+        """Standard normals as they enter a state."""
+
+    @abstractmethod
+    def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """The part of a noise that can be told from the state: what the network is to predict."""
+
+    @abstractmethod
+    def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
+        """The representative of z."""
+
+    @abstractmethod
+    def centred(self, state: Tensor, mask: Tensor) -> Tensor:
+        """A clean state, or a change of one, without what is a translation."""
+
+    def noise_step(
+        self, mean: Tensor, spread: Tensor, draw: Draw, levels: Tensor, below: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Where a reverse step ends: its mean and each atom's own noise.
+
+        Args:
+            mean: of the step.
+            spread: standard deviation of every atom's own noise [B, N, 1].
+            draw: gives standard normals.
+            levels: before the step.
+            below: after it.
+            mask: real atoms.
+        """
+        return mean + spread * self.noise(draw(Stream.STEP, (mean.shape[1], mean.shape[2])), mask)
+
+
+@dataclass(frozen=True)
+class ZGauge(Gauge):
+    """Σ z_i = 0."""
 
     def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
         """Centred."""
@@ -67,10 +86,8 @@ class ZGauge:
 
 
 @dataclass(frozen=True)
-class YGauge:
+class YGauge(Gauge):
     """Σ z_i / α_i = 0."""
-
-    schedule: NoiseSchedule
 
     def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
         """As drawn."""
@@ -93,6 +110,14 @@ class YGauge:
         """Centred."""
         return centre_state(state, mask)
 
+    def noise_step(
+        self, mean: Tensor, spread: Tensor, draw: Draw, levels: Tensor, below: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Also with the noise of the translation."""
+        end = super().noise_step(mean, spread, draw, levels, below, mask)
+        shift = self.shift(draw(Stream.SHIFT, (1, 3))[:, 0], levels, below, mask)
+        return torch.cat([end[..., :3] + shift, end[..., 3:]], dim=-1)
+
     def shift(self, normals: Tensor, levels: Tensor, below: Tensor, mask: Tensor) -> Tensor:
         """What a reverse step adds to coordinates [B, N, 3] for the unknown translation c ~ N(0, 1 / Σ r_t⁻²).
 
@@ -114,14 +139,13 @@ class YGauge:
 
 
 @dataclass(frozen=True)
-class PinnedGauge:
+class PinnedGauge(Gauge):
     """Held atoms stay where they are; z of the others is in their frame, without any projection.
 
     Attributes:
         held: [B, N] clean atoms, at least one per molecule.
     """
 
-    schedule: NoiseSchedule
     held: Tensor
 
     def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
@@ -144,4 +168,4 @@ class PinnedGauge:
         return (mask & ~self.held)[..., None].to(like.dtype)
 
 
-GAUGES: dict[str, type[ZGauge] | type[YGauge]] = {"z": ZGauge, "y": YGauge}
+GAUGES: dict[str, Callable[[NoiseSchedule], Gauge]] = {"z": ZGauge, "y": YGauge}

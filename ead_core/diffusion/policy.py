@@ -8,7 +8,7 @@ Legend: B molecules, N padded atoms, W remembered velocities (latest last).
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,25 +41,59 @@ class PolicyState:
     iterations: Tensor
 
 
-class Policy(Protocol):
-    """Decides which atoms advance by one grid step; the others pause."""
+class Policy(ABC):
+    """Decides which atoms advance by one grid step; the others pause.
 
+    Attributes:
+        waits: a paused atom stays exactly as it is, whatever `sampler.pause_mode` says.
+    """
+
+    waits: ClassVar[bool] = False
+
+    @abstractmethod
     def advance(self, now: PolicyState) -> Tensor:
         """Mask [B, N] of advancing atoms, False wherever an atom is clean or padding."""
-        ...
+
+    @abstractmethod
+    def most_pauses(self, atoms: int) -> int:
+        """Most iterations by which the pauses of any atom can lengthen the run of a molecule of so many atoms."""
+
+    def branch_index(self, top: int) -> int:
+        """Grid steps left when the first atom may pause: above it the run is the synchronous one.
+
+        Args:
+            top: steps of the grid, which is also the answer of a policy that says nothing; 0 is never.
+        """
+        return top
+
+    def label(self) -> str:
+        """The policy in a few words, for the title of a trace."""
+        return type(self).__name__
 
 
 @dataclass(frozen=True)
-class Synchronous:
+class Synchronous(Policy):
     """Every atom advances in every iteration: plain EDM."""
 
     def advance(self, now: PolicyState) -> Tensor:
         """All atoms that are not clean."""
         return now.mask & (now.grid_index > 0)
 
+    def most_pauses(self, atoms: int) -> int:
+        """None."""
+        return 0
+
+    def branch_index(self, top: int) -> int:
+        """Never."""
+        return 0
+
+    def label(self) -> str:
+        """Its name."""
+        return "synchronous"
+
 
 @dataclass(frozen=True)
-class Manual:
+class Manual(Policy):
     """A fixed pyramid: groups of atoms in storage order follow each other with a lag (EAD eq 20 [ASSUMPTION]).
 
     After m iterations atom i is at clip(top + lag·⌊i / group_size⌋ − m, 0, top).
@@ -70,6 +104,7 @@ class Manual:
         lag: Δ, grid steps between neighbouring groups.
     """
 
+    waits: ClassVar[bool] = True
     top: int
     group_size: int
     lag: int
@@ -80,9 +115,17 @@ class Manual:
         delay = self.lag * torch.div(atoms, self.group_size, rounding_mode="floor")
         return now.mask & (now.grid_index > 0) & (now.iterations[:, None] >= delay)
 
+    def most_pauses(self, atoms: int) -> int:
+        """The delay of the last group."""
+        return self.lag * ((atoms - 1) // self.group_size)
+
+    def label(self) -> str:
+        """Its name and the shape of the pyramid."""
+        return f"manual · group_size {self.group_size} · lag {self.lag}"
+
 
 @dataclass(frozen=True)
-class Asynchronous(ABC):
+class Asynchronous(Policy):
     """Base of policies that let atoms pause in the last `start` grid steps (Algorithm 2).
 
     Attributes:
@@ -108,6 +151,14 @@ class Asynchronous(ABC):
         lowest = after.min(dim=1, keepdim=True).values
         return willing | (moving & (now.grid_index - lowest > self.clamp))
 
+    def most_pauses(self, atoms: int) -> int:
+        """All that one atom may make; others wait at the same time."""
+        return self.start * self.max_pauses
+
+    def branch_index(self, top: int) -> int:
+        """The beginning of the asynchronous stage."""
+        return self.start
+
 
 @dataclass(frozen=True)
 class Adaptive(Asynchronous):
@@ -124,6 +175,10 @@ class Adaptive(Asynchronous):
     def wants_to_advance(self, now: PolicyState) -> Tensor:
         """Atoms whose last `window` velocities pass the test, and those that have not so many yet."""
         return CONVERGENCE[self.test](now.velocities, self.window) | (now.remembered < self.window)
+
+    def label(self) -> str:
+        """Its name, stage and window."""
+        return f"adaptive · last {self.start} steps · history_window {self.window}"
 
 
 @dataclass(frozen=True)
@@ -146,3 +201,7 @@ class RandomPauses(Asynchronous):
         draws = draws[:, :1].expand(-1, atoms) if self.together else draws[:, :atoms]
         rates = torch.tensor(self.rates, dtype=draws.dtype, device=draws.device)
         return draws < rates[(now.grid_index - 1).clamp(0, len(self.rates) - 1)]
+
+    def label(self) -> str:
+        """Its name and stage."""
+        return f"random · last {self.start} steps"

@@ -44,20 +44,20 @@ class Moves:
     Args:
         schedule: α and σ.
         grid: [R + 1] strictly ascending levels.
-        solver: a key of `SOLVERS`; the multistep ones are DPM-Solver++(2M) and its form with noise (Lu et al.
+        solver: a value of `SOLVERS`; the multistep ones are DPM-Solver++(2M) and its form with noise (Lu et al.
             2022, arXiv 2211.01095): the move of first order with x̂ extrapolated half a step ahead in its place.
     """
 
-    def __init__(self, schedule: NoiseSchedule, grid: Tensor, solver: str = "ancestral") -> None:
+    def __init__(self, schedule: NoiseSchedule, grid: Tensor, solver: Solver = SOLVERS["ancestral"]) -> None:
         below = torch.cat([grid[:1], grid[:-1]])
-        move = SOLVERS[solver].move(schedule, grid, below)
+        move = solver.move(schedule, grid, below)
         alpha, sigma = schedule.alpha(grid), schedule.sigma(grid)
         self._down = torch.stack([move.mean_z, move.mean_eps, move.noise], dim=-1)
         self._up = torch.stack([move.alpha_step, move.sigma_step], dim=-1)
         self._clean = torch.stack([1 / alpha, sigma / alpha], dim=-1)
         self._bend = alpha / sigma * _half_step_weights(schedule.gamma(grid))
         self.stochastic = bool((move.noise > 0).any())
-        self.multistep = SOLVERS[solver].multistep
+        self.multistep = solver.multistep
 
     def down(self, z: Tensor, eps: Tensor, grid_index: Tensor) -> tuple[Tensor, Tensor]:
         """Where z is one grid step further down: by q(z_s | z_t, x̂) per atom, or by the solver's map.

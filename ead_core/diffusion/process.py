@@ -1,5 +1,6 @@
 """What stays constant while molecules are sampled."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,44 +8,47 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
+from ead_core.diffusion.pauses import PAUSES, PauseMode
 from ead_core.diffusion.policy import Policy
-from ead_core.diffusion.posterior import Moves
+from ead_core.diffusion.posterior import SOLVERS, Moves, Solver
 from ead_core.diffusion.schedule import NoiseSchedule
-from ead_core.diffusion.velocity import VELOCITIES
-from ead_core.networks.precision import DenoiserFunction
+from ead_core.diffusion.velocity import VELOCITIES, Velocity
+from ead_core.networks.inputs import DenoiserFunction
 
 
 @dataclass(frozen=True)
 class Process:
-    """Everything that stays constant during a run.
+    """Everything that stays constant during a run, with nothing left to look up.
 
     Attributes:
-        denoiser: ε̂ from (z, levels, mask) and a context.
+        denoiser: gives ε̂.
         schedule: α and σ of every level.
         grid: levels of the sampling grid in strictly ascending order, grid[0] = 0, grid[-1] = T.
         policy: who moves.
-        pause_mode: what happens to an atom that does not (`repeat`, `renoise` or `hold`).
-        decision: whether the velocity of the move under decision counts (`own_noise`) or not (`previous`).
-        solver: how a move is made (a key of `SOLVERS`).
-        velocity: what the policy is told of a move (a key of `VELOCITIES`).
-        frame: the gauge of training (a key of `GAUGES`).
+        pause: what happens to an atom that does not.
+        own_noise: whether a velocity with the noise of the move under decision counts, or only earlier ones.
+        solver: how a move is made.
+        velocity: what the policy is told of a move.
+        frame: makes the gauge of training.
         guidance: ω, how far predictions go beyond the conditional one; 0 needs no second call.
         guidance_levels: between which shares of T they do so.
         pinned: whether molecules have held atoms, which are their frame.
+        num_draws: random numbers per molecule that the network asks for.
     """
 
     denoiser: DenoiserFunction
     schedule: NoiseSchedule
     grid: Tensor
     policy: Policy
-    pause_mode: str
-    decision: str
-    solver: str = "ancestral"
-    velocity: str = "z"
-    frame: str = "z"
+    pause: PauseMode = PAUSES["repeat"]
+    own_noise: bool = True
+    solver: Solver = SOLVERS["ancestral"]
+    velocity: Velocity = VELOCITIES["z"]
+    frame: Callable[[NoiseSchedule], Gauge] = GAUGES["z"]
     guidance: float = 0.0
     guidance_levels: tuple[float, float] = (0.0, 1.0)
     pinned: bool = False
+    num_draws: int = 0
 
     def gauge(self, held: Tensor) -> Gauge:
         """What keeps the translation of molecules fixed; `held` [B, N] are their held atoms."""
@@ -52,7 +56,7 @@ class Process:
 
     @cached_property
     def _gauge(self) -> Gauge:
-        return GAUGES[self.frame](self.schedule)
+        return self.frame(self.schedule)
 
     def scale(self, levels: Tensor) -> Tensor:
         """ω of every atom [B, N, 1]: 0 outside of `guidance_levels` (limited-interval guidance, arXiv 2404.07724)."""
@@ -65,7 +69,7 @@ class Process:
 
         An atom on hold does not move; without noise its velocities would differ by its neighbours' moves only.
         """
-        return self.pause_mode == "hold" and not VELOCITIES[self.velocity].noisy
+        return self.pause.still and not self.velocity.noisy
 
     @cached_property
     def moves(self) -> Moves:

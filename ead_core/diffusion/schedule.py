@@ -1,10 +1,14 @@
-"""EDM's `polynomial_2` noise schedule, read at integer levels of any shape (method: EDM, appendix B)."""
+"""Noise schedules, read at integer levels of any shape, and their table (method: EDM, appendix B)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ead_core.config import DiffusionConfig
 
 
 @dataclass(frozen=True)
@@ -22,24 +26,38 @@ class Coefficients:
     sigma_step: Tensor
 
 
+def polynomial_2(steps: int, precision: float) -> NDArray[np.float64]:
+    """EDM's schedule: f(t) = (1 − (t/T')²)² on its own grid (T' = T + 1, spacing (T+1)/T).
+
+    The steps of f are clipped at a ratio of 0.001, and it is squeezed into [s, 1 − s]; the released code applies the
+    precision s to α².
+    """
+    grid = np.linspace(0, steps + 1, steps + 1)
+    signal = (1 - (grid / (steps + 1)) ** 2) ** 2
+    ratios = np.clip(signal / np.concatenate([[1.0], signal[:-1]]), 0.001, 1.0)
+    return (1 - 2 * precision) * np.cumprod(ratios) + precision
+
+
+SCHEDULES: dict[str, Callable[[int, float], NDArray[np.float64]]] = {"polynomial_2": polynomial_2}
+
+
 class NoiseSchedule:
     """α and σ at levels 0 … T with α² + σ² = 1.
 
-    The squared signal is f(t) = (1 − (t/T')²)² on EDM's own grid (T' = T + 1, spacing (T+1)/T), its steps
-    clipped at a ratio of 0.001 and squeezed into [s, 1 − s]; the released code applies the precision s to α².
-
     Args:
         steps: T.
-        precision: s.
+        precision: s, the least of α² and of σ².
+        squared_signal: α² [T + 1] of T and s, falling; a value of `SCHEDULES`.
     """
 
-    def __init__(self, steps: int = 1000, precision: float = 1e-5) -> None:
+    def __init__(
+        self,
+        steps: int = 1000,
+        precision: float = 1e-5,
+        squared_signal: Callable[[int, float], NDArray[np.float64]] = polynomial_2,
+    ) -> None:
         self.steps = steps
-        grid = np.linspace(0, steps + 1, steps + 1)
-        signal = (1 - (grid / (steps + 1)) ** 2) ** 2
-        ratios = np.clip(signal / np.concatenate([[1.0], signal[:-1]]), 0.001, 1.0)
-        alpha2 = (1 - 2 * precision) * np.cumprod(ratios) + precision
-        self._alpha2 = torch.from_numpy(alpha2)
+        self._alpha2 = torch.from_numpy(squared_signal(steps, precision))
         self._alpha = self._alpha2.sqrt()
         self._sigma = (1 - self._alpha2).sqrt()
 
@@ -74,3 +92,8 @@ class NoiseSchedule:
         mean_z = self.alpha(s) / self.alpha(t)
         mean_eps = mean_z * self.sigma(t) - self.sigma(s)
         return replace(reverse, mean_z=mean_z, mean_eps=mean_eps, noise=torch.zeros_like(mean_z))
+
+
+def build_schedule(config: DiffusionConfig) -> NoiseSchedule:
+    """The schedule that a recipe's `diffusion:` section describes."""
+    return NoiseSchedule(config.steps, config.precision, SCHEDULES[config.schedule])

@@ -33,14 +33,16 @@ class Velocity:
     Attributes:
         length: [B, N] of an attempt.
         noisy: whether the noise of the very move is in it; then `sampler.decision` says whether it counts.
+        of_prediction: whether it needs the change of x̂, which is else not computed.
     """
 
     length: Callable[[Attempt], Tensor]
     noisy: bool = False
+    of_prediction: bool = False
 
 
 VELOCITIES = {
     "z": Velocity(lambda attempt: (attempt.end - attempt.start).norm(dim=-1), noisy=True),
     "mean": Velocity(lambda attempt: (attempt.mean - attempt.start).norm(dim=-1)),
-    "x0": Velocity(lambda attempt: attempt.change.norm(dim=-1)),
+    "x0": Velocity(lambda attempt: attempt.change.norm(dim=-1), of_prediction=True),
 }

@@ -9,6 +9,8 @@ Legend: B molecules, N padded atoms, H hidden features.
 import torch
 from torch import Tensor, nn
 
+from ead_core.config import NetworkConfig
+from ead_core.networks.base import MessagePassing, atom_inputs
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
 from ead_core.networks.precision import no_autocast
@@ -74,38 +76,37 @@ class EgnnBlock(nn.Module):
         return h, x + (direction * weight).sum(dim=2)
 
 
-class Egnn(nn.Module):
+class Egnn(MessagePassing):
     """EDM's dynamics network; time is one raw feature column per atom.
 
     Args:
+        config: network section.
         features: F, channels per atom.
-        hidden: H.
-        layers: number of blocks.
         context: channels that are the same for all atoms of a molecule.
-
-    Attributes:
-        causal: whether an atom hears only those that are no noisier than itself.
-        floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
-            for each ordered pair of atoms and so many for each atom.
     """
 
-    def __init__(self, features: int, hidden: int, layers: int, context: int = 0) -> None:
-        super().__init__()
-        self.causal = False
+    def __init__(self, config: NetworkConfig, features: int, context: int = 0) -> None:
+        super().__init__(causal=config.messages == "causal")
+        hidden = config.hidden_features
         self.floats_per_pair, self.floats_per_atom = 2 * hidden + 20, 5 * hidden + 40
         self.embed = nn.Linear(features + 1 + context, hidden)
-        self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(layers))
+        self.blocks = nn.ModuleList(EgnnBlock(hidden) for _ in range(config.layers))
         self.readout = nn.Linear(hidden, features + 1)  # EDM's last output column (time) is never used
 
-    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …].
-
-        Padding atoms influence nothing; the caller masks their outputs.
-        """
+    def forward(
+        self,
+        x: Tensor,
+        h: Tensor,
+        time: Tensor,
+        mask: Tensor,
+        context: Tensor | None = None,
+        draws: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Backbone`."""
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, initial = pair_differences(x)
         with no_autocast(x):
-            hidden, moved = self.embed(torch.cat([h, time[..., None], *context], dim=-1)), x
+            hidden, moved = self.embed(atom_inputs(h, time[..., None], context)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
         with no_autocast(x):

@@ -14,7 +14,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ead_core.config import NetworkConfig
 from ead_core.data.tensors import ONE_HOT_SCALE
+from ead_core.networks.base import MessagePassing, atom_inputs
 from ead_core.networks.edges import EdgeWeights, edge_network
 from ead_core.networks.pairs import edge_mask, pair_differences
 from ead_core.networks.precision import no_autocast
@@ -55,11 +57,8 @@ class EdgeBlock(nn.Module):
 
 
 def update_network(width: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two layers whose last one is zero, so that every block starts as the identity."""
-    network = nn.Sequential(nn.Linear(width, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, outputs))
-    for parameter in network[-1].parameters():
-        nn.init.zeros_(parameter)
-    return network
+    """Two layers, of which the last one starts at zero."""
+    return nn.Sequential(nn.Linear(width, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, outputs))
 
 
 def length(v: Tensor, dim: int) -> Tensor:
@@ -94,39 +93,42 @@ class EgnnRbfBlock(EdgeBlock):
         return h + change, x + (mix[..., None] * sums).sum(dim=2)
 
 
-class EgnnRbf(nn.Module):
-    """Same call as `Egnn`.
+class ZeroUpdates(MessagePassing):
+    """Base of both variants, whose blocks start as the identity."""
 
-    Args:
-        features: F, channels per atom.
-        hidden: H.
-        layers: number of blocks.
-        edge: E.
-        vectors: K.
-        context: as of `Egnn`.
+    def zero_at_start(self) -> list[nn.Parameter]:
+        """The last layer of every block's update, so that every block starts as the identity."""
+        return [p for block in self.blocks for p in block.get_submodule("update.2").parameters()]
 
-    Attributes:
-        causal: whether an atom hears only those that are no noisier than itself.
-        floats_per_pair, floats_per_atom: as of `Egnn`.
-    """
 
-    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
-        super().__init__()
-        self.causal = False
+class EgnnRbf(ZeroUpdates):
+    """The network of this module; arguments as of `Egnn`."""
+
+    def __init__(self, config: NetworkConfig, features: int, context: int = 0) -> None:
+        super().__init__(causal=config.messages == "causal")
+        hidden, edge, vectors = config.hidden_features, config.edge_features, config.vectors
         self.floats_per_pair = max(2 * edge + vectors, edge + 2 * RADIAL_BASIS) + 20
         self.floats_per_atom = 7 * hidden + 4 * edge + 8 * vectors + 40
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1 + context, hidden)
-        self.blocks = nn.ModuleList(EgnnRbfBlock(hidden, edge, vectors) for _ in range(layers))
+        self.blocks = nn.ModuleList(EgnnRbfBlock(hidden, edge, vectors) for _ in range(config.layers))
         self.norm = nn.LayerNorm(hidden)
         self.readout = nn.Linear(hidden, features)
 
-    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
+    def forward(
+        self,
+        x: Tensor,
+        h: Tensor,
+        time: Tensor,
+        mask: Tensor,
+        context: Tensor | None = None,
+        draws: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Backbone`."""
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, squared = pair_differences(x)
         initial = torch.sqrt(squared + 1e-8)
         with no_autocast(x):
-            hidden, moved = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1)), x
+            hidden, moved = self.embed(atom_inputs(h * ONE_HOT_SCALE, fourier_features(time), context)), x
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
         with no_autocast(x):

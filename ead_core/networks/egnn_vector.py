@@ -12,8 +12,17 @@ functions.
 import torch
 from torch import Tensor, nn
 
+from ead_core.config import NetworkConfig
 from ead_core.data.tensors import ONE_HOT_SCALE
-from ead_core.networks.egnn_rbf import TIME_FREQUENCIES, EdgeBlock, fourier_features, length, update_network
+from ead_core.networks.base import atom_inputs
+from ead_core.networks.egnn_rbf import (
+    TIME_FREQUENCIES,
+    EdgeBlock,
+    ZeroUpdates,
+    fourier_features,
+    length,
+    update_network,
+)
 from ead_core.networks.pairs import Pairs
 from ead_core.networks.precision import no_autocast
 from ead_core.networks.radial import RADIAL_BASIS
@@ -47,38 +56,33 @@ class EgnnVectorBlock(EdgeBlock):
         return h + change, v + mix[:, :, None] * left + gate[:, :, None] * sums
 
 
-class EgnnVector(nn.Module):
-    """Same call as `Egnn`.
+class EgnnVector(ZeroUpdates):
+    """The network of this module; arguments as of `Egnn`."""
 
-    Args:
-        features: F, channels per atom.
-        hidden: H.
-        layers: number of blocks.
-        edge: E.
-        vectors: K.
-        context: as of `Egnn`.
-
-    Attributes:
-        causal: whether an atom hears only those that are no noisier than itself.
-        floats_per_pair, floats_per_atom: as of `Egnn`.
-    """
-
-    def __init__(self, features: int, hidden: int, layers: int, edge: int, vectors: int, context: int = 0) -> None:
-        super().__init__()
-        self.causal = False
+    def __init__(self, config: NetworkConfig, features: int, context: int = 0) -> None:
+        super().__init__(causal=config.messages == "causal")
+        hidden, edge, vectors = config.hidden_features, config.edge_features, config.vectors
         self.floats_per_pair = max(2 * edge + 2 * vectors + 2 * RADIAL_BASIS, 6 * vectors + RADIAL_BASIS) + 24
         self.floats_per_atom = 7 * hidden + 8 * edge + 30 * vectors + 40
         self.vectors = vectors
         self.embed = nn.Linear(features + 2 * TIME_FREQUENCIES + 1 + context, hidden)
-        self.blocks = nn.ModuleList(EgnnVectorBlock(hidden, edge, vectors) for _ in range(layers))
+        self.blocks = nn.ModuleList(EgnnVectorBlock(hidden, edge, vectors) for _ in range(config.layers))
         self.norm = nn.LayerNorm(hidden)
         self.readout = nn.Linear(hidden, features)
         self.displacement = nn.Linear(vectors, 1, bias=False)
 
-    def forward(self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3] and features [B, N, F] from x, h, per-atom time t/T [B, N] and context [B, N, …]."""
+    def forward(
+        self,
+        x: Tensor,
+        h: Tensor,
+        time: Tensor,
+        mask: Tensor,
+        context: Tensor | None = None,
+        draws: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Backbone`."""
         with no_autocast(x):
-            hidden = self.embed(torch.cat([h * ONE_HOT_SCALE, fourier_features(time), *context], dim=-1))
+            hidden = self.embed(atom_inputs(h * ONE_HOT_SCALE, fourier_features(time), context))
         pairs, v = Pairs(x, mask, time if self.causal else None), x.new_zeros(*x.shape, self.vectors)
         for block in self.blocks:
             hidden, v = block(hidden, v, pairs)

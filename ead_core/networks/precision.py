@@ -5,18 +5,10 @@ goes in and comes out, coordinates and their differences, weights, moves, noise,
 stay float32. `fp64` is for training alone and makes the weights float64.
 """
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
-
-class DenoiserFunction(Protocol):
-    """ε̂ [B, N, 3 + F] from z, levels [B, N] and mask, and from a context [B, 2P] where there is one."""
-
-    def __call__(self, z: Tensor, levels: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
-        """Call the network."""
-        ...
+from ead_core.networks.inputs import DenoiserFunction, DenoiserInput
 
 
 def choose(precision: str, device: torch.device) -> str:
@@ -48,7 +40,7 @@ def no_autocast(like: Tensor) -> torch.autocast:
 
 
 def with_precision(denoiser: nn.Module, precision: str) -> DenoiserFunction:
-    """The denoiser with calls in a precision; arguments and ε̂ keep the type of the weights.
+    """The denoiser with calls in a precision; its input and output keep the type of the weights.
 
     Args:
         denoiser: on its device. With float64 weights it is computed in float64, whatever the setting.
@@ -58,9 +50,9 @@ def with_precision(denoiser: nn.Module, precision: str) -> DenoiserFunction:
     if choose(precision, weight.device) != "bf16" or weight.dtype != torch.float32:
         return denoiser
 
-    def compute(z: Tensor, levels: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+    def compute(inputs: DenoiserInput) -> Tensor:
         with torch.autocast(weight.device.type, torch.bfloat16):
-            eps: Tensor = denoiser(z, levels, mask, context)
-        return eps
+            output: Tensor = denoiser(inputs)
+        return output
 
     return compute

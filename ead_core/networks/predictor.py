@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ead_core.config import NetworkConfig
-from ead_core.networks.denoiser import Network, build_network
+from ead_core.networks.backbones import build_backbone
+from ead_core.networks.base import Backbone
+from ead_core.networks.inputs import DenoiserInput
 
 TYPICAL_ATOMS = 18.0  # of a QM9 molecule: keeps sums and means over atoms of one size
 
@@ -16,29 +18,23 @@ class Predictor(nn.Module):
     """Every atom contributes to a mean over atoms, for what does not grow with the molecule, and to a sum for the rest.
 
     Args:
-        network: maps (x, h, time, mask) to (displacement, features), with at least 2P feature channels.
+        network: the backbone, with at least 2P feature channels.
         features: F.
         steps: T, the level that is fed to the network as time 1.
         properties: P.
     """
 
-    def __init__(self, network: Network, features: int, steps: int, properties: int) -> None:
+    def __init__(self, network: Backbone, features: int, steps: int, properties: int) -> None:
         super().__init__()
         self.network, self.steps, self.properties = network, steps, properties
         self.spare = max(features, 2 * properties) - features
         self.context = 0
 
-    def forward(self, z: Tensor, levels: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
-        """Predicted properties [B, P], in units of the training labels' deviation; the call is that of a denoiser.
-
-        Args:
-            z: state [B, N, 3 + F].
-            levels: integer levels [B, N], 0 for clean molecules.
-            mask: real atoms [B, N].
-            context: not used.
-        """
-        time, real = levels.to(z.dtype) / self.steps, mask[..., None].to(z.dtype)
-        _, channels = self.network(z[..., :3], pad(z[..., 3:], (0, self.spare)), time, mask)
+    def forward(self, inputs: DenoiserInput) -> Tensor:
+        """Predicted properties [B, P], in units of the training labels' deviation; levels are 0 for clean molecules."""
+        z, mask = inputs.z, inputs.mask
+        time, real = inputs.levels.to(z.dtype) / self.steps, mask[..., None].to(z.dtype)
+        _, channels = self.network(z[..., :3], pad(z[..., 3:], (0, self.spare)), time, mask, None, inputs.draws)
         mean, total = (channels[..., : 2 * self.properties] * real).sum(dim=1).split(self.properties, dim=-1)
         return mean / real.sum(dim=1).clamp_min(1) + total / TYPICAL_ATOMS
 
@@ -52,4 +48,4 @@ def build_predictor(config: NetworkConfig, features: int, steps: int, properties
         steps: T.
         properties: P.
     """
-    return Predictor(build_network(config, max(features, 2 * properties)), features, steps, properties)
+    return Predictor(build_backbone(config, max(features, 2 * properties)), features, steps, properties)

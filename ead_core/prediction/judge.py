@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ead_core.checkpoints.checkpoint import load_network, vocabulary, weights_digest
+from ead_core.common.noise import Stream, uniforms
 from ead_core.config import Config
 from ead_core.data.batching import TrainingBatches, size_buckets
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.memory import molecules_per_call
 from ead_core.networks.predictor import Predictor
 from ead_core.prediction.calibration import Calibration, load_calibration
@@ -83,10 +86,16 @@ def predict(
     def most(atoms: int) -> int:
         return min(BATCH, molecules_per_call(predictor, atoms, config.sampler.memory_budget))
 
+    def draws(rows: NDArray[np.int64]) -> Tensor | None:
+        """What the network asks for, the same for a molecule at a place whatever its company."""
+        ids, count = torch.from_numpy(rows).to(weight.device), predictor.network.num_draws
+        return uniforms(0, ids, 0, Stream.NETWORK, count, weight.dtype) if count else None
+
     for rows in size_buckets(molecules.num_atoms, most):
         batch = batches.gather(rows).to(weight.device)
         levels = torch.zeros_like(batch.mask, dtype=torch.long)
-        found[rows] = predictor(batch.state(types).to(weight.dtype), levels, batch.mask).double().cpu().numpy()
+        inputs = DenoiserInput(batch.state(types).to(weight.dtype), levels, batch.mask, draws=draws(rows))
+        found[rows] = predictor(inputs).double().cpu().numpy()
     return {
         name: seen.mean + seen.mad * found[:, index] for index, (name, seen) in enumerate(statistics.properties.items())
     }

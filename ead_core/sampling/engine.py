@@ -24,15 +24,14 @@ from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import size_mask, without_dummies
-from ead_core.diffusion.context import guide
 from ead_core.diffusion.process import Process
 from ead_core.networks.memory import molecules_per_call
-from ead_core.networks.precision import with_precision
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.micro_batches import LABEL, MicroBatch, grouped, merge
+from ead_core.sampling.network_calls import calls_after, predict_noise
 from ead_core.sampling.request_states import RequestState
-from ead_core.sampling.requests import Request, prepare
-from ead_core.sampling.sampler import advance, calls_after, decode
+from ead_core.sampling.requests import Prepared, Request, prepare
+from ead_core.sampling.sampler import advance, decode
 from ead_core.sampling.state import SamplerState, initial_state
 
 Observer = Callable[[MicroBatch, SamplerState], None]  # molecules before a move, and their state after it
@@ -64,11 +63,11 @@ class Engine:
         self.batch_size, self.memory_budget = batch_size, memory_budget
         self.finished = 0  # molecules
         self._checkpoint, self._observe = checkpoint, observe
-        self._denoiser = with_precision(checkpoint.denoiser, precision)
+        self._denoiser = checkpoint.noise_predictor(precision)
         self._weight = next(checkpoint.denoiser.parameters())
         self._request_ids = itertools.count()
         # Of requests in work, so that those with equal settings share micro-batches.
-        self._processes: WeakValueDictionary[tuple[SamplerConfig, bool], Process] = WeakValueDictionary()
+        self._processes: WeakValueDictionary[tuple[SamplerConfig, int, bool], Process] = WeakValueDictionary()
         self._requests: dict[int, RequestState] = {}
         self._arrived = False  # whether there are requests that have never been looked at
         self._cancelled: set[int] = set()
@@ -87,14 +86,19 @@ class Engine:
         """request ids of the requests with molecules in the present network calls."""
         return {int(request_id) for part in self._micro_batches() for request_id in part.labels["request_id"]}
 
-    def submit(self, request: Request) -> int:
+    def submit(self, wanted: Request | Prepared) -> int:
         """Take in a request and return its request id.
+
+        Args:
+            wanted: what `prepare` has made of a request for this checkpoint, or the request itself.
 
         Raises:
             ConfigError: what `prepare` refuses.
         """
-        (process, start), kept = prepare(self._checkpoint, request), request.fragment
-        shared = self._processes.setdefault((request.sampler, process.pinned), process)
+        prepared = prepare(self._checkpoint, wanted) if isinstance(wanted, Request) else wanted
+        request, process, start = prepared.request, prepared.process, prepared.start
+        kept = request.fragment
+        shared = self._processes.setdefault((request.sampler, id(request.policy), process.pinned), process)
         channels = 3 + self._checkpoint.atom_types.num_features
 
         def begin(rows: NDArray[Any]) -> SamplerState:
@@ -135,7 +139,8 @@ class Engine:
             request_state.served += count
         molecules, decoded = self._occupied(), []
         for batch in self._batches:
-            for number, (part, eps) in enumerate(zip(batch, self._predict(batch), strict=True)):
+            predicted = predict_noise(self._denoiser, [(part.state, part.process) for part in batch])
+            for number, (part, eps) in enumerate(zip(batch, predicted, strict=True)):
                 if part.clean:
                     decoded.append((part, *decode(part.state, eps, part.process)))
                 else:
@@ -233,24 +238,6 @@ class Engine:
             kept = [part.select(np.flatnonzero(part.labels["request_id"] != request_id)) for part in micro_batches]
             micro_batches = [part for part in kept if len(part.labels)]
         return micro_batches
-
-    def _predict(self, batch: list[MicroBatch]) -> list[Tensor]:
-        """ε̂ for each micro-batch of a batch, from one network call, and a second one for the molecules guided there."""
-        eps = self._call(batch, True)
-        second = [(number, rows) for number, part in enumerate(batch) if len(rows := part.guided())]
-        if second:
-            parts = [batch[number].select(rows) for number, rows in second]
-            for (number, rows), part, free in zip(second, parts, self._call(parts, False), strict=True):
-                eps[number][rows] = guide(eps[number][rows], free, part.process.scale(part.levels))
-        return eps
-
-    def _call(self, micro_batches: list[MicroBatch], told: bool) -> list[Tensor]:
-        """The network's answer for each micro-batch, with their context or with nothing known."""
-        states = [part.state for part in micro_batches]
-        levels = torch.cat([part.levels for part in micro_batches])
-        z, mask = torch.cat([state.z for state in states]), torch.cat([state.mask for state in states])
-        context = torch.cat([state.context for state in states]) if told and self._checkpoint.denoiser.context else None
-        return list(self._denoiser(z, levels, mask, context).split([len(part.labels) for part in micro_batches]))
 
     def _deliver(self, part: MicroBatch, positions: Tensor, features: Tensor) -> Iterable[int]:
         """Hand decoded molecules to their requests; the request ids of those that are complete."""

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ead_core.data.batching import size_buckets
 from ead_core.diffusion.process import Process
-from ead_core.sampling.sampler import guided
 from ead_core.sampling.state import SamplerState, join
 
 # Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began.
@@ -37,17 +35,6 @@ class MicroBatch:
     labels: NDArray[Any]
     state: SamplerState
 
-    @property
-    def levels(self) -> Tensor:
-        """[B, N] of the atoms."""
-        return self.process.grid[self.state.grid_index]
-
-    def guided(self) -> NDArray[Any]:
-        """Rows of the molecules that take a second call now; where there is guidance, the host waits for them."""
-        if not self.process.guidance:
-            return np.empty(0, np.int64)
-        return np.flatnonzero(guided(self.state, self.process).cpu().numpy())
-
     def select(self, rows: NDArray[Any]) -> "MicroBatch":
         """The molecules at `rows` (indices or a boolean mask)."""
         where = torch.from_numpy(rows).to(self.state.z.device)
@@ -55,7 +42,7 @@ class MicroBatch:
 
 
 def merge(micro_batches: Sequence[MicroBatch]) -> MicroBatch:
-    """Cohorts that differ in their molecules alone as one, as wide as the widest."""
+    """Micro-batches that differ in their molecules alone as one, as wide as the widest."""
     width = max(micro_batch.state.mask.shape[1] for micro_batch in micro_batches)
     state = join([micro_batch.state.resize(width) for micro_batch in micro_batches])
     return replace(

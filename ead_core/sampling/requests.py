@@ -11,6 +11,7 @@ from ead_core.common.noise import MAX_SEED
 from ead_core.config import SamplerConfig
 from ead_core.data.priors import SizeRange
 from ead_core.data.targets import Targets
+from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.networks.memory import molecules_per_call
@@ -32,6 +33,7 @@ class Request:
             from training molecules like those asked for (draws.py).
         targets: properties that the molecules shall have, in border units.
         fragment: atoms that every molecule shall have, in addition to generated ones.
+        policy: takes the place of `sampler.policy`.
     """
 
     num: int
@@ -41,6 +43,7 @@ class Request:
     sizes: Sizes = None
     targets: Targets | None = None
     fragment: Fragment | None = None
+    policy: Policy | None = None
 
     @property
     def ids(self) -> Tensor:
@@ -55,13 +58,28 @@ class Request:
         return replace(self, num=self.num * times, first=self.first * times, sizes=sizes, targets=targets)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A request that has been found to be possible.
+
+    Attributes:
+        request: what has been asked for.
+        process: how the molecules move.
+        start: what they start from.
+    """
+
+    request: Request
+    process: Process
+    start: Conditions
+
+
 def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
     """The checkpoint's sampler section with the settings of a request; see `Config.sampling`."""
     return checkpoint.config.sampling(settings)
 
 
-def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditions]:
-    """The process that a request describes, and what its molecules start from.
+def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
+    """Check a request, and settle how its molecules move and what they start from.
 
     Raises:
         ConfigError: a number, seed, id or size out of range, settings that do not fit the checkpoint, or a molecule
@@ -82,7 +100,8 @@ def prepare(checkpoint: Checkpoint, request: Request) -> tuple[Process, Conditio
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
     largest = int(start.sizes.max())
     molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
-    return build_process(checkpoint, request.sampler, largest, request.fragment is not None), start
+    process = build_process(checkpoint, request.sampler, largest, request.fragment is not None, request.policy)
+    return Prepared(request, process, start)
 
 
 def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:

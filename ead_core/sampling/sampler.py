@@ -8,17 +8,18 @@ Legend: B molecules, N padded atoms, F features.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ead_core.common.noise import Stream, normal
-from ead_core.diffusion.context import conditioned, guide
-from ead_core.diffusion.gauge import YGauge
+from ead_core.diffusion.gauge import Draw, Gauge
 from ead_core.diffusion.policy import PolicyState
 from ead_core.diffusion.posterior import decode_positions
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.velocity import VELOCITIES, Attempt
+from ead_core.diffusion.velocity import Attempt
+from ead_core.sampling.network_calls import calls_after, predict_noise
 from ead_core.sampling.state import SamplerState
 
 
@@ -29,40 +30,23 @@ def step(state: SamplerState, process: Process) -> SamplerState:
 
 def predict(state: SamplerState, process: Process) -> Tensor:
     """ε̂ [B, N, 3 + F] at the state: one network call, and another if a molecule is guided there."""
-    inputs = state.z, process.grid[state.grid_index], state.mask
-    if not state.context.shape[1]:
-        return process.denoiser(*inputs)
-    eps, second = process.denoiser(*inputs, state.context), guided(state, process)
-    if not bool(second.any()):
-        return eps
-    return torch.where(second[:, None, None], guide(eps, process.denoiser(*inputs), process.scale(inputs[1])), eps)
-
-
-def guided(state: SamplerState, process: Process) -> Tensor:
-    """Which molecules [B] take a second call at the state: with a condition, and an atom where guidance is at work."""
-    if not process.guidance:
-        return torch.zeros_like(state.ids, dtype=torch.bool)
-    inside = process.scale(process.grid[state.grid_index])[..., 0] > 0
-    return conditioned(state.context) & (inside & state.mask).any(dim=1)
-
-
-def calls_after(state: SamplerState, process: Process) -> Tensor:
-    """Network calls [B] of each molecule once ε̂ at the state is known."""
-    return state.calls + 1 + guided(state, process)
+    return predict_noise(process.denoiser, [(state, process)])[0]
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     """Propose a move for every atom, let the policy decide, treat those who pause; `eps` is ε̂ at the state."""
-    attempt, prediction = _attempt(state, eps, process)
-    length = VELOCITIES[process.velocity].length(attempt)
+    gauge = process.gauge(state.held)
+    attempt, prediction = _attempt(state, eps, process, gauge)
+    length = process.velocity.length(attempt)
     velocities = torch.cat([state.velocities[..., 1:], length[..., None]], dim=-1)
     advancing = process.policy.advance(_policy_state(state, velocities, process))
     paused = state.mask & (state.grid_index > 0) & ~advancing
-    z, grid_index = PAUSES[process.pause_mode](state, attempt.end, paused, process), state.grid_index - advancing.long()
+    z = process.pause.apply(state.z, attempt.end, paused, partial(_lift, state, process, gauge))
+    grid_index = state.grid_index - advancing.long()
     kept = advancing[..., None] if process.remembers_moves_only else state.mask[..., None]
     return replace(
         state,
-        z=process.gauge(state.held).project_state(z, process.grid[grid_index], state.mask),
+        z=gauge.project_state(z, process.grid[grid_index], state.mask),
         grid_index=grid_index,
         velocities=torch.where(kept, velocities, state.velocities),
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
@@ -72,21 +56,25 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     )
 
 
-def _attempt(state: SamplerState, eps: Tensor, process: Process) -> tuple[Attempt, Tensor]:
+def _attempt(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> tuple[Attempt, Tensor]:
     """The move that every atom would make, and the x̂ to remember if it is taken."""
     moves, grid_index = process.moves, state.grid_index
-    eps = process.gauge(state.held).project_noise(eps, process.grid[grid_index], state.mask)
+    levels = process.grid[grid_index]
+    eps = gauge.project_noise(eps, levels, state.mask)
     change, prediction = torch.zeros_like(eps), state.prediction
-    if moves.multistep or process.velocity == "x0":
-        change, prediction = _change(state, eps, process)
+    if moves.multistep or process.velocity.of_prediction:
+        change, prediction = _change(state, eps, process, gauge)
     if moves.multistep:
         eps = moves.extrapolate(eps, change, grid_index)
     mean, spread = moves.down(state.z, eps, grid_index)
-    end = _with_noise(mean, spread, state, process) if moves.stochastic else mean
+    end = mean
+    if moves.stochastic:
+        below = process.grid[(grid_index - 1).clamp_min(0)]
+        end = gauge.noise_step(mean, spread, _draw(state), levels, below, state.mask)
     return Attempt(state.z, mean, end, change), prediction
 
 
-def _change(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
+def _change(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> tuple[Tensor, Tensor]:
     """By how much x̂ has changed since the grid step above, and x̂.
 
     However often an atom has paused here, the change belongs to one step of log SNR. It is centred where the frame is,
@@ -94,38 +82,18 @@ def _change(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor,
     """
     prediction = process.moves.predict(state.z, eps, state.grid_index)
     below_top = state.mask & (state.grid_index < len(process.grid) - 1)
-    return process.gauge(state.held).centred(prediction - state.prediction, below_top), prediction
+    return gauge.centred(prediction - state.prediction, below_top), prediction
 
 
-def _with_noise(mean: Tensor, spread: Tensor, state: SamplerState, process: Process) -> Tensor:
-    """A draw of the move: the mean, each atom's own noise, and in the y-gauge that of the translation."""
-    end = mean + spread * _noise(state, Stream.STEP, process)
-    gauge = process.gauge(state.held)
-    if not isinstance(gauge, YGauge):
-        return end
-    below = process.grid[(state.grid_index - 1).clamp_min(0)]
-    normals = normal(state.seeds, state.ids, state.iterations, Stream.SHIFT, (1, 3), end.dtype)[:, 0]
-    shift = gauge.shift(normals, process.grid[state.grid_index], below, state.mask)
-    return torch.cat([end[..., :3] + shift, end[..., 3:]], dim=-1)
+def _lift(state: SamplerState, process: Process, gauge: Gauge, end: Tensor) -> Tensor:
+    """The end of the move brought back up to the levels of the state, with noise of its own."""
+    noise = gauge.noise(_draw(state)(Stream.RENOISE, (end.shape[1], end.shape[2])), state.mask)
+    return process.moves.up(end, state.grid_index, noise)
 
 
-def _repeat(state: SamplerState, proposal: Tensor, paused: Tensor, process: Process) -> Tensor:
-    """A paused atom takes the move but not the lower level: it is denoised there again."""
-    return proposal
-
-
-def _renoise(state: SamplerState, proposal: Tensor, paused: Tensor, process: Process) -> Tensor:
-    """A paused atom takes the move and is brought back up to its level."""
-    lifted = process.moves.up(proposal, state.grid_index, _noise(state, Stream.RENOISE, process))
-    return torch.where(paused[..., None], lifted, proposal)
-
-
-def _hold(state: SamplerState, proposal: Tensor, paused: Tensor, process: Process) -> Tensor:
-    """A paused atom stays as it is."""
-    return torch.where(paused[..., None], state.z, proposal)
-
-
-PAUSES = {"repeat": _repeat, "renoise": _renoise, "hold": _hold}
+def _draw(state: SamplerState) -> Draw:
+    """Standard normals of this iteration, by stream and shape."""
+    return lambda stream, shape: normal(state.seeds, state.ids, state.iterations, stream, shape, state.z.dtype)
 
 
 def trajectory(state: SamplerState, process: Process) -> Iterator[SamplerState]:
@@ -146,15 +114,9 @@ def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, 
     return gauge.centred(decode_positions(state.z, eps, noise, process.schedule), state.mask), state.z[..., 3:]
 
 
-def _noise(state: SamplerState, stream: Stream, process: Process) -> Tensor:
-    shape = (state.z.shape[1], state.z.shape[2])
-    draws = normal(state.seeds, state.ids, state.iterations, stream, shape, state.z.dtype)
-    return process.gauge(state.held).noise(draws, state.mask)
-
-
 def _policy_state(state: SamplerState, velocities: Tensor, process: Process) -> PolicyState:
     """What the policy is told; a velocity without this move's noise counts whatever `decision` says."""
-    own = process.decision == "own_noise" or not VELOCITIES[process.velocity].noisy
+    own = process.own_noise or not process.velocity.noisy
     earlier = len(process.grid) - 1 - state.grid_index if process.remembers_moves_only else state.iterations[:, None]
     return PolicyState(
         seeds=state.seeds,

@@ -10,22 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import DUMMY, AtomTypes
 from ead_core.errors import ConfigError
 from ead_core.sampling.micro_batches import MicroBatch
+from ead_core.sampling.requests import Prepared
 from ead_core.sampling.state import SamplerState
 from ead_core.traces.trace import MoleculeTrace, Trace
 
 MOST_TRACED = 64  # molecules; of QM9's size each takes half a megabyte
-# What a policy goes by, for the title of a trace.
-_TOLD = {
-    "synchronous": (),
-    "manual": ("group_size", "lag"),
-    "adaptive": ("async_ratio", "history_window", "pause_mode"),
-    "random": ("async_ratio", "pause_mode"),
-}
 
 Frame = tuple[NDArray[Any], ...]  # levels, velocities, positions and atomic numbers of N atoms
 
@@ -96,7 +89,9 @@ def check_traceable(num: int) -> None:
         raise ConfigError(f"at most {MOST_TRACED} molecules can be traced at once, not {num}.")
 
 
-def describe(checkpoint: str, seed: int, sampler: SamplerConfig) -> str:
+def describe(checkpoint: str, prepared: Prepared) -> str:
     """Checkpoint and settings in words, as the title of a trace."""
-    told = [f"{name} {getattr(sampler, name)}" for name in _TOLD[sampler.policy]]
-    return " · ".join([checkpoint, f"seed {seed}", sampler.policy, *told])
+    request, policy = prepared.request, prepared.process.policy
+    pauses = policy.branch_index(len(prepared.process.grid) - 1) > 0 and not policy.waits
+    told = [f"pause_mode {request.sampler.pause_mode}"] if pauses else []
+    return " · ".join([checkpoint, f"seed {request.seed}", policy.label(), *told])

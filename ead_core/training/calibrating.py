@@ -14,7 +14,7 @@ from ead_core.errors import DataError
 from ead_core.networks.predictor import Predictor
 from ead_core.prediction.calibration import measure_errors, save_calibration
 from ead_core.prediction.judge import predict
-from ead_core.training.fit import Evaluate
+from ead_core.training.objective import Evaluate
 from ead_core.training.parallel import Workers
 
 

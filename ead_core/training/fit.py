@@ -18,16 +18,15 @@ from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
-from ead_core.diffusion.context import encode
 from ead_core.errors import DataError, TrainingError
 from ead_core.training.interrupt import stop_on_signal
 from ead_core.training.monitor import Clock
+from ead_core.training.objective import Evaluate
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import data_digest, load_progress, save_progress
 from ead_core.training.trainer import Trainer, rate_factor
 
 Report = Callable[[Mapping[str, Any]], None]
-Evaluate = Callable[[Any, int], Mapping[str, float]]  # of the averaged network, a denoiser or a predictor
 Published = Callable[[Path], None]
 LOG_SECONDS = 2.0
 IN_USE = "another training is writing to {}; wait for it, or choose another folder."
@@ -175,19 +174,11 @@ def _material(
     Raises:
         DataError: see `fit`.
     """
-    training, types = trainer.config.training, trainer.atom_types
-    labels = labels_of(molecules, trainer.config.conditioning, trainer.config.data.split_seed)
+    config = trainer.config
+    labels = labels_of(molecules, config.conditioning, config.data.split_seed)
     if labels.keys() != statistics.properties.keys():
         raise DataError("the statistics are not of the recipe's properties; compute_statistics takes their labels.")
-    if not labels:
-        return TrainingBatches(molecules, types, training.batch_size, training.seed), None
-    context = encode(labels, statistics.properties, len(molecules))
-    if training.objective == "predict":  # nothing is learnt from what has no label
-        known = context[:, 1::2].any(dim=1)
-        molecules = molecules.select(known.numpy())
-        return TrainingBatches(molecules, types, training.batch_size, training.seed, context[known]), None
-    batches = TrainingBatches(molecules, types, training.batch_size, training.seed, context)
-    return batches, JointPrior.of_training(molecules, labels, training.seed)
+    return trainer.objective.examples(molecules, labels)
 
 
 def save(directory: Path, trainer: Trainer) -> None:

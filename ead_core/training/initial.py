@@ -13,7 +13,8 @@ from ead_core.data.dataset import Statistics
 from ead_core.data.tensors import AtomTypes
 from ead_core.errors import CheckpointError
 
-EMBED, READOUT = "network.embed", "network.readout"  # first and last layer of every network
+# Of the recipe: what an input or the output of the network means.
+MEANING = ("diffusion.steps", "diffusion.schedule", "diffusion.parametrisation")
 
 
 def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]:
@@ -35,7 +36,7 @@ def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]
 def _check_network(name: str, before: Config, config: Config) -> None:
     old, new = before.flat(), config.flat()
     for key in old:
-        if (key.startswith("network.") or key == "diffusion.steps") and old[key] != new[key]:
+        if (key.startswith("network.") or key in MEANING) and old[key] != new[key]:
             raise CheckpointError(f"{name} was trained with {key}={old[key]}, not {new[key]}.")
 
 
@@ -59,8 +60,14 @@ def _additions(name: str, before: Config, config: Config) -> tuple[int, int]:
 
 def _widened(checkpoint: Checkpoint, types: int, context: int) -> dict[str, Tensor]:
     """The weights with zeros for further types in front and for further context behind."""
-    weights: dict[str, Tensor] = dict(checkpoint.denoiser.state_dict())
-    weights[f"{EMBED}.weight"] = pad(weights[f"{EMBED}.weight"], (types, context))
-    weights[f"{READOUT}.weight"] = pad(weights[f"{READOUT}.weight"], (0, 0, types, 0))
-    weights[f"{READOUT}.bias"] = pad(weights[f"{READOUT}.bias"], (types, 0))
+    denoiser = checkpoint.denoiser
+    weights: dict[str, Tensor] = dict(denoiser.state_dict())
+    names: dict[Tensor, str] = {parameter: name for name, parameter in denoiser.named_parameters()}
+    first, last = denoiser.network.input_layer, denoiser.network.output_layer
+    for parameter, sides in (
+        (first.weight, (types, context)),
+        (last.weight, (0, 0, types, 0)),
+        (last.bias, (types, 0)),
+    ):
+        weights[names[parameter]] = pad(parameter, sides)
     return weights

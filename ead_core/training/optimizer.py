@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ead_core.config import TrainingConfig
+from ead_core.networks.denoiser import Denoiser
+from ead_core.networks.predictor import Predictor
 from ead_core.training.muon import Muon
-
-SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs more than it gives
 
 
 class Optimizer:
@@ -18,15 +18,15 @@ class Optimizer:
     lower loss here (docs/decisions/).
 
     Args:
-        network: its parameters are followed.
+        model: its parameters are followed; its network says which of them Muon takes.
         config: training section.
     """
 
-    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
-        self._names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
-        matrices = _matrices(network) if config.optimizer == "muon" else []
+    def __init__(self, model: Denoiser | Predictor, config: TrainingConfig) -> None:
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        matrices = model.network.hidden_matrices() if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
-        others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+        others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
         self._parts: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         ]
@@ -61,9 +61,3 @@ class Optimizer:
                 for parameter in group["params"]:
                     state = by_parameter.get(self._names[parameter], {})
                     part.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}
-
-
-def _matrices(network: nn.Module) -> list[nn.Parameter]:
-    """Weights between hidden layers; first and last layer are left to AdamW, as Muon's authors advise."""
-    blocks = network.get_submodule("network.blocks")
-    return [p for p in blocks.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]

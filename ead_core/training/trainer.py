@@ -8,17 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ead_core.checkpoints.checkpoint import new_network, vocabulary
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
 from ead_core.data.tensors import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
-from ead_core.networks.precision import DenoiserFunction, weight_type, with_precision
+from ead_core.networks.inputs import DenoiserFunction
+from ead_core.networks.precision import weight_type, with_precision
 from ead_core.networks.predictor import Predictor
 from ead_core.training.ema import Ema
 from ead_core.training.initial import initial_weights
 from ead_core.training.monitor import LossWindow
-from ead_core.training.objectives import OBJECTIVES, Objective
+from ead_core.training.objective import Objective, TrainingStep
+from ead_core.training.objectives import build_objective
 from ead_core.training.optimizer import Optimizer
 from ead_core.training.parallel import Workers
 
@@ -34,7 +35,7 @@ class Trainer:
         model: the same network in the precision of training, with gradients averaged over the workers.
         optimizer: over its parameters.
         ema: the averaged weights that a checkpoint publishes.
-        objective: the loss.
+        objective: what it is trained for.
         data: digest of what it learns from; empty if nobody has said.
         step: optimiser steps done.
         seconds: wall clock spent training, over all sittings.
@@ -59,9 +60,10 @@ class Trainer:
         Raises:
             CheckpointError: `training.initial` names no checkpoint, or one of another model.
         """
+        objective = build_objective(config, statistics)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            network = new_network(config, statistics)
+            network = objective.network()
         if config.training.initial is not None:
             network.load_state_dict(initial_weights(config, statistics))
         network.to(workers.device, weight_type(config.training.precision))
@@ -72,7 +74,7 @@ class Trainer:
             model=with_precision(workers.wrap(network), config.training.precision),
             optimizer=Optimizer(network, config.training),
             ema=Ema(network, config.training.ema_decay),
-            objective=OBJECTIVES[config.training.objective](config, vocabulary(config, statistics)),
+            objective=objective,
         )
 
     @property
@@ -95,7 +97,7 @@ class Trainer:
         """Losses and mean relative noise levels of the molecules `rows`, random numbers being those of this step."""
         generator = torch.Generator(device=batch.mask.device)
         generator.manual_seed(int(np.random.SeedSequence([self.config.training.seed, self.step]).generate_state(1)[0]))
-        return self.objective.losses(self.model, batch, rows, generator)
+        return self.objective.losses(TrainingStep(self.network, self.model, self.ema.weights, batch, rows, generator))
 
     @contextmanager
     def averaged(self) -> Iterator[Denoiser | Predictor]:

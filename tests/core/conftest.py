@@ -20,10 +20,14 @@ from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet, load_npz
+from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.grid import sampling_grid
+from ead_core.diffusion.pauses import PAUSES
 from ead_core.diffusion.policy import Synchronous
+from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.networks.denoiser import build_denoiser
 
 TINY = {
@@ -169,9 +173,10 @@ def denoiser():
     network.requires_grad_(False)
     schedule = NoiseSchedule(1000)
 
-    def predict(z, levels, mask):
+    def predict(inputs):
+        z, levels = inputs.z, inputs.levels
         alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (schedule.alpha, schedule.sigma))
-        disturbance = network.to(z.dtype)(z, levels, mask)
+        disturbance = network.to(z.dtype)(inputs)
         return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * disturbance
 
     return predict
@@ -179,14 +184,29 @@ def denoiser():
 
 @pytest.fixture
 def make_process(denoiser):
-    def make(policy=None, steps=60, pause_mode="repeat", decision="own_noise", function=None, kind="even", **more):
+    def make(
+        policy=None,
+        steps=60,
+        *,
+        pause_mode="repeat",
+        decision="own_noise",
+        function=None,
+        kind="even",
+        solver="ancestral",
+        velocity="z",
+        frame="z",
+        **more,
+    ):
         return Process(
             denoiser=function or denoiser,
             schedule=NoiseSchedule(1000),
             grid=sampling_grid(1000, steps, kind),
             policy=policy or Synchronous(),
-            pause_mode=pause_mode,
-            decision=decision,
+            pause=PAUSES[pause_mode],
+            own_noise=decision == "own_noise",
+            solver=SOLVERS[solver],
+            velocity=VELOCITIES[velocity],
+            frame=GAUGES[frame],
             **more,
         )
 

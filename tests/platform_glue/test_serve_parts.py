@@ -216,12 +216,6 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
     assert complete(tiny, state, process).properties["nfe"].max() == worst_calls(process, 6)
 
 
-def test_a_policy_of_which_nothing_is_known_is_not_served(tiny):
-    process = replace(build_process(tiny, tiny.config.sampler, 6), policy=object())
-    with pytest.raises(ConfigError, match="the calls of object are not bounded"):
-        worst_calls(process, 6)
-
-
 @pytest.mark.parametrize(
     ("limit", "place", "sentence"),
     [

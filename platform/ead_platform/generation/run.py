@@ -83,7 +83,7 @@ class GenerationPlan:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes, self.targets)
         prepare(self.checkpoint, last)
-        _, start = prepare(self.checkpoint, of_largest(self.checkpoint, last))  # may occur in some shard
+        start = prepare(self.checkpoint, of_largest(self.checkpoint, last)).start  # may occur in some shard
         if not beyond_training:
             asked = self.sizes if isinstance(self.sizes, tuple) else ()
             check_sizes_seen(self.checkpoint, np.array([*asked, *start.sizes]))

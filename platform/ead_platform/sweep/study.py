@@ -25,7 +25,6 @@ from ead_core.data.batching import size_buckets
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.data.tensors import size_mask
-from ead_core.diffusion.policy import Asynchronous, Synchronous
 from ead_core.diffusion.process import Process
 from ead_core.errors import EADError
 from ead_core.evaluation.published import PublishedCard, compare_published, published_card
@@ -117,9 +116,7 @@ class Campaign:
         process = self.process(point)
         if process.guidance != self.checkpoint.config.sampler.guidance:
             return len(process.grid) - 1
-        if isinstance(process.policy, Synchronous):
-            return 0
-        return process.policy.start if isinstance(process.policy, Asynchronous) else len(process.grid) - 1
+        return process.policy.branch_index(len(process.grid) - 1)
 
 
 def shared_prefix(campaign: Campaign, indices: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:

@@ -74,7 +74,9 @@ class Recipe(Config):
     @property
     def card_molecules(self) -> int:
         """How many molecules the evaluation card is made of; 0 for none, as of a judge."""
-        return self.platform.card_molecules if self.training.objective == "denoise" else 0
+        from ead_core.training.objectives import OBJECTIVES
+
+        return self.platform.card_molecules if OBJECTIVES[self.training.objective].generates else 0
 
     @property
     def model(self) -> str:

@@ -22,7 +22,7 @@ from ead_core.cli.console import TrainingBar
 from ead_core.common.locks import only_writer
 from ead_core.errors import CheckpointError, EADError, OutputError, one_line
 from ead_core.training.progress import require_same_model
-from ead_core.training.session import PICTURE
+from ead_core.training.quality import PICTURE
 from ead_platform.cluster.session import actors_that_fit
 from ead_platform.training.recipe import Recipe
 from ead_platform.training.relay import Listener, Mailbox, Relay, Row

@@ -15,9 +15,11 @@ from ead_core.errors import EADError, OutputError, one_line
 from ead_core.notes import noted
 from ead_core.sampling.build import build_process
 from ead_core.training.fit import Report, fit
+from ead_core.training.objectives import evaluation
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import BEFORE, steps_done
-from ead_core.training.session import PICTURE, Session, evaluation, prepare
+from ead_core.training.quality import PICTURE
+from ead_core.training.session import Session, prepare
 from ead_platform.registry.addresses import accept_addresses
 from ead_platform.tracking.provenance import about_session, machine
 from ead_platform.training.recipe import Recipe

@@ -22,6 +22,8 @@ from ead_core.checkpoints.checkpoint import (
 )
 from ead_core.common.files import write_aside
 from ead_core.errors import CheckpointError, OutputError
+from ead_core.networks.backbones import BACKBONES
+from ead_core.networks.inputs import DenoiserInput
 
 
 @pytest.fixture
@@ -32,10 +34,10 @@ def directory(make_checkpoint):
 def predict(denoiser):
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(2, 4, 6, generator=generator)
-    return denoiser(z, torch.full((2, 4), 7), torch.ones(2, 4, dtype=torch.bool))
+    return denoiser(DenoiserInput(z, torch.full((2, 4), 7), torch.ones(2, 4, dtype=torch.bool)))
 
 
-@pytest.mark.parametrize("kind", ["egnn_rbf", "egnn"])
+@pytest.mark.parametrize("kind", BACKBONES)
 def test_a_round_trip_keeps_predictions_to_the_bit(tmp_path, make_config, statistics, kind):
     config = make_config({"network.kind": kind})
     denoiser = new_denoiser(config, statistics)

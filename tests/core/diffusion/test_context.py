@@ -8,7 +8,9 @@ from ead_core.config import ConditioningConfig, NetworkConfig
 from ead_core.data.labels import PropertyStatistics
 from ead_core.data.tensors import centre_state, size_mask
 from ead_core.diffusion.context import conditioned, encode, guide, hide
+from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.denoiser import build_denoiser
+from ead_core.networks.inputs import DenoiserInput
 
 STATISTICS = {"gap": PropertyStatistics(6000, 1000, 1000, 9000, 5), "mu": PropertyStatistics(2, 1, 0, 9, 5)}
 
@@ -45,7 +47,7 @@ def test_guidance_goes_beyond_the_conditional_prediction():
     assert [guide(eps, free, torch.tensor([w])).item() for w in (0.0, 0.5, 2.0)] == [3.0, 4.0, 7.0]
 
 
-@pytest.fixture(params=["egnn", "egnn_rbf", "egnn_vector"])
+@pytest.fixture(params=BACKBONES)
 def config(request):
     return NetworkConfig(kind=request.param, hidden_features=16, layers=2, edge_features=16, vectors=2)
 
@@ -70,21 +72,24 @@ def with_context(config, channels):
 def test_context_columns_of_zero_are_the_unconditional_network(config, inputs):
     plain, wide = with_context(config, 4)
     for context in (None, torch.randn(2, 4)):
-        assert torch.allclose(wide(*inputs, context), plain(*inputs), atol=1e-6)
+        assert torch.allclose(wide(DenoiserInput(*inputs, context)), plain(DenoiserInput(*inputs)), atol=1e-6)
 
 
 def test_the_last_columns_are_the_context_of_every_atom(config, inputs):
     _, wide = with_context(config, 4)
     weight = wide.network.embed.weight
     weight.data[:, -4:] = torch.randn(len(weight), 4)
-    nothing, something = wide(*inputs), wide(*inputs, torch.tensor([[0.0, 0, 0, 0], [1, 1, 0, 0]]))
-    assert torch.equal(wide(*inputs, torch.zeros(2, 4)), nothing)  # None is all unknown
+    nothing, something = (
+        wide(DenoiserInput(*inputs)),
+        wide(DenoiserInput(*inputs, torch.tensor([[0.0, 0, 0, 0], [1, 1, 0, 0]]))),
+    )
+    assert torch.equal(wide(DenoiserInput(*inputs, torch.zeros(2, 4))), nothing)  # None is all unknown
     assert torch.allclose(something[0], nothing[0], atol=1e-6)
     assert float((something[1, :3] - nothing[1, :3]).detach().abs().amax(dim=1).min()) > 1e-4
     assert not something[1, 3:].any()
     bias = wide.network.embed.bias
     bias.data += weight.data[:, -4] + weight.data[:, -3]
-    assert torch.allclose(wide(*inputs)[1], something[1], atol=1e-5)
+    assert torch.allclose(wide(DenoiserInput(*inputs))[1], something[1], atol=1e-5)
 
 
 def test_the_calls_of_a_network_with_context_are_counted_with_it(config):

@@ -133,7 +133,7 @@ def test_constant_levels_give_edms_loss_on_equal_size_batches():
     mask = size_mask([5, 5])
     eps, predicted = torch.randn(2, 2, 5, 9, generator=generator(), dtype=torch.float64)
     levels = torch.tensor([[300] * 5, [0] * 5])
-    ours = noise_loss(predicted, Corrupted(eps, eps, levels), mask)
+    ours = noise_loss(predicted, Corrupted(eps, eps, levels), mask, torch.ones(mask.shape))
     error = (eps - predicted) ** 2
     edm = 0.5 * error.sum((1, 2)) / (9 * 5)
     edm_at_zero = 0.5 * error[..., :3].sum((1, 2)) / (9 * 5)
@@ -144,6 +144,8 @@ def test_loss_counts_real_atoms_only():
     wide, narrow = size_mask([3], width=8), size_mask([3])
     eps, predicted = torch.randn(2, 1, 8, 9, generator=generator())
     levels = torch.full((1, 8), 10)
-    padded = noise_loss(predicted, Corrupted(eps, eps, levels), wide)
-    plain = noise_loss(predicted[:, :3], Corrupted(eps[:, :3], eps[:, :3], levels[:, :3]), narrow)
+    padded = noise_loss(predicted, Corrupted(eps, eps, levels), wide, torch.ones(wide.shape))
+    plain = noise_loss(
+        predicted[:, :3], Corrupted(eps[:, :3], eps[:, :3], levels[:, :3]), narrow, torch.ones(narrow.shape)
+    )
     assert torch.allclose(padded, plain)

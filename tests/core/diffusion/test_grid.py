@@ -8,8 +8,8 @@ import torch
 from ead_core.config import SamplerConfig
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.grid import POWERS, sampling_grid
+from ead_core.diffusion.policies import POLICIES, Run
 from ead_core.errors import ConfigError
-from ead_core.sampling.build import build_policy
 from ead_core.sampling.sampler import trajectory
 from ead_core.sampling.state import initial_state
 
@@ -50,7 +50,7 @@ def test_rungs_follow_their_power_and_one_level_is_the_shortest_stride():
 @pytest.mark.parametrize("ratio", [0.0, 0.2, 0.5])
 def test_the_clamp_is_the_widest_that_holds_in_levels(kind, steps, ratio):
     grid, levels = sampling_grid(T, steps, kind), 58
-    policy = build_policy(SamplerConfig(async_ratio=ratio), grid, levels, 29)
+    policy = POLICIES["adaptive"].build(SamplerConfig(async_ratio=ratio), Run(grid, levels, 29))
     assert int(grid[policy.start]) <= ratio * T < int(grid[policy.start + 1])
     stage = grid[: policy.start + 2]
 
@@ -63,7 +63,7 @@ def test_the_clamp_is_the_widest_that_holds_in_levels(kind, steps, ratio):
 
 def test_levels_stay_within_the_clamp_on_an_uneven_grid(make_process):
     grid = sampling_grid(T, 60, "quadratic")
-    policy = build_policy(SamplerConfig(async_ratio=0.3, max_pauses=5), grid, 29, 6)
+    policy = POLICIES["adaptive"].build(SamplerConfig(async_ratio=0.3, max_pauses=5), Run(grid, 29, 6))
     process = make_process(policy, steps=60, kind="quadratic")
     state = initial_state(torch.zeros(2, dtype=torch.long), torch.arange(2), size_mask([6, 6]), 8, process)
     levels = torch.stack([grid[now.grid_index] for now in trajectory(state, process)])
@@ -77,8 +77,8 @@ def test_levels_stay_within_the_clamp_on_an_uneven_grid(make_process):
 def test_only_strides_where_atoms_may_differ_count(policy, ratio, stride):
     """A quadratic grid of 20 steps: 160 → 202 is the step into the last fifth of the levels."""
     grid, config = sampling_grid(T, 20, "quadratic"), SamplerConfig(policy=policy, async_ratio=ratio)
-    build_policy(config, grid, stride, 5)
+    POLICIES[policy].build(config, Run(grid, stride, 5))
     with pytest.raises(
         ConfigError, match=rf"one step spans {stride} levels, more than sampler\.interval={stride - 1};"
     ):
-        build_policy(config, grid, stride - 1, 5)
+        POLICIES[policy].build(config, Run(grid, stride - 1, 5))

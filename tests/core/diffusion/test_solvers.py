@@ -15,10 +15,12 @@ from ead_core.common.noise import Stream, normal
 from ead_core.config import SamplerConfig
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.grid import sampling_grid
-from ead_core.diffusion.policy import Manual, Synchronous
+from ead_core.diffusion.pauses import PAUSES
+from ead_core.diffusion.policy import Manual, Policy, Synchronous
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.sampling import sampler
 from ead_core.sampling import state as states_module
 from ead_core.sampling.sampler import step, trajectory
@@ -34,7 +36,7 @@ def test_the_recipe_knows_every_solver():
 
 
 @dataclass(frozen=True)
-class EveryThird:
+class EveryThird(Policy):
     """Advances in every third iteration."""
 
     window: int = 1
@@ -42,9 +44,13 @@ class EveryThird:
     def advance(self, now):
         return now.mask & (now.grid_index > 0) & ((now.iterations + 1) % 3 == 0)[:, None]
 
+    def most_pauses(self, atoms):
+        return 2000
+
 
 def gaussian(schedule):
-    def predict(z, levels, mask):
+    def predict(inputs):
+        z, levels = inputs.z, inputs.levels
         alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (schedule.alpha, schedule.sigma))
         return sigma * z / (alpha**2 * WIDTH**2 + sigma**2)
 
@@ -53,7 +59,7 @@ def gaussian(schedule):
 
 def process_of(solver, grid, policy=None, schedule=FINE, function=None, pause_mode="hold"):
     function = function or gaussian(schedule)
-    return Process(function, schedule, grid, policy or Synchronous(), pause_mode, "previous", solver)
+    return Process(function, schedule, grid, policy or Synchronous(), PAUSES[pause_mode], False, SOLVERS[solver])
 
 
 def start(process, sizes=(4, 3), ids=(0, 1), channels=7):
@@ -78,7 +84,9 @@ def textbook(solver, process, state):
     lam = alpha.log() - sigma.log()
     z, last, last_h = state.z, None, None
     for i, (t, s) in enumerate(pairwise(levels)):
-        x = (z - sigma[t] * process.denoiser(z, torch.full_like(state.grid_index, t), state.mask)) / alpha[t]
+        x = (
+            z - sigma[t] * process.denoiser(DenoiserInput(z, torch.full_like(state.grid_index, t), state.mask))
+        ) / alpha[t]
         h = lam[s] - lam[t]
         guess = x
         if solver.startswith("dpmpp") and last is not None:
@@ -157,7 +165,8 @@ def test_a_constant_prediction_needs_no_second_order(solver, policy):
     schedule, point = NoiseSchedule(1000), 0.7
     first_order = {"dpmpp_2m": "ddim", "dpmpp_2m_sde": "ancestral"}[solver]
 
-    def predict(z, levels, mask):
+    def predict(inputs):
+        z, levels, mask = inputs.z, inputs.levels, inputs.mask
         noise = (z - schedule.alpha(levels)[..., None] * point) / schedule.sigma(levels)[..., None]
         return noise * mask[..., None]
 

@@ -18,6 +18,8 @@ from ead_core.data.targets import TargetError, Targets
 from ead_core.errors import CheckpointError, ConfigError, DataError
 from ead_core.judge.selection import BEST_OF, SELECTED_BY, best_of, check_selector
 from ead_core.judge.verdict import composed, judged, per_molecule, table, to_json
+from ead_core.networks.backbones import BACKBONES
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predictor
 from ead_core.prediction.calibration import CALIBRATION, half_width, load_calibration
 from ead_core.prediction.judge import load_judge, predict
@@ -82,19 +84,19 @@ def test_predictions_do_not_depend_on_frame_order_or_padding(judge, labelled):
 def test_a_prediction_is_a_mean_and_a_sum_over_real_atoms():
     channels = torch.randn(2, 5, 6)
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
-    predictor = Predictor(lambda x, h, time, mask: (x, channels), 4, 50, 3)
-    seen = predictor(torch.randn(2, 5, 7), torch.zeros(2, 5, dtype=torch.long), mask)
+    predictor = Predictor(lambda x, h, time, mask, context, draws: (x, channels), 4, 50, 3)
+    seen = predictor(DenoiserInput(torch.randn(2, 5, 7), torch.zeros(2, 5, dtype=torch.long), mask))
     for row, count in enumerate((5, 3)):
         real = channels[row, :count]
         assert torch.allclose(seen[row], real[:, :3].mean(0) + real[:, 3:].sum(0) / TYPICAL_ATOMS)
 
 
-@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
+@pytest.mark.parametrize("kind", BACKBONES)
 @pytest.mark.parametrize("properties", [1, 9])
 def test_every_network_can_be_a_predictor(make_config, kind, properties):
     predictor = build_predictor(make_config({"network.kind": kind}).network, 5, 50, properties)
     levels = torch.zeros(2, 4, dtype=torch.long)
-    assert predictor(torch.randn(2, 4, 8), levels, levels == 0).shape == (2, properties)
+    assert predictor(DenoiserInput(torch.randn(2, 4, 8), levels, levels == 0)).shape == (2, properties)
 
 
 def test_it_learns_from_the_labels_of_its_half_alone(judge, labelled):

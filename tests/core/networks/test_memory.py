@@ -9,6 +9,7 @@ import pytest
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.errors import ConfigError
+from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.memory import GIB, call_bytes, molecules_per_call
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.generation import sample
@@ -19,11 +20,12 @@ import ctypes, re, sys, torch
 from ead_core.config import NetworkConfig
 from ead_core.networks.memory import ALLOCATOR, call_bytes
 from ead_core.networks.denoiser import build_denoiser
+from ead_core.networks.inputs import DenoiserInput
 
 def call(denoiser, molecules, atoms):
     with torch.inference_mode():
         mask = torch.ones(molecules, atoms, dtype=torch.bool)
-        denoiser(torch.randn(molecules, atoms, 8), torch.zeros(molecules, atoms, dtype=torch.long), mask)
+        denoiser(DenoiserInput(torch.randn(molecules, atoms, 8), torch.zeros(molecules, atoms, dtype=torch.long), mask))
 
 def memory(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1))
@@ -47,10 +49,10 @@ for kind in sys.argv[1:]:
 def test_a_call_holds_no_more_than_is_planned_and_not_much_less():
     """Apart from what the allocator adds, in a process of its own; the compiled kernel needs less."""
     environment = {**os.environ, "EAD_EDGE_KERNEL": "torch"}
-    command = [sys.executable, "-c", PEAK, "egnn", "egnn_rbf", "egnn_vector"]
+    command = [sys.executable, "-c", PEAK, *BACKBONES]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     shares = [float(share) for share in done.stdout.split()]
-    assert len(shares) == 6
+    assert len(shares) == 2 * len(BACKBONES)
     assert all(0.6 < share < 1 for share in shares), shares
 
 
@@ -65,7 +67,7 @@ def test_the_plan_goes_with_the_pairs_of_atoms_if_there_are_many(make_checkpoint
 
 def test_the_engine_cuts_its_calls_to_the_budget(make_checkpoint):
     checkpoint, calls = load_checkpoint(make_checkpoint()), []
-    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: calls.append(inputs[0].shape[:2]))
+    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: calls.append(inputs[0].z.shape[:2]))
     engine = Engine(checkpoint, 64, 4.5 * call_bytes(checkpoint.denoiser, 9) / GIB)
     engine.submit(Request(6, sampler_config(checkpoint, {"policy": "synchronous"}), sizes=(9,)))
     engine.step()

@@ -9,8 +9,10 @@ from ead_core.data.batching import TrainingBatches
 from ead_core.data.tensors import centre_state, size_mask
 from ead_core.errors import ConfigError
 from ead_core.networks import edges
+from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.denoiser import build_denoiser
 from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.native import library as native
 from ead_core.networks.precision import choose, weight_type, with_precision
 from ead_core.sampling.engine import Engine
@@ -24,7 +26,7 @@ ALONE = Workers(0, 1, CPU)
 ROUNDING = 0.02  # relative; bfloat16 has 8 bits
 
 
-@pytest.fixture(params=["egnn", "egnn_rbf", "egnn_vector"])
+@pytest.fixture(params=BACKBONES)
 def denoiser(request):
     config = NetworkConfig(kind=request.param, hidden_features=32, layers=3, edge_features=16, vectors=4)
     network = build_denoiser(config, 6, 1000)
@@ -39,7 +41,7 @@ def relative(a, b):
 
 def prediction_and_gradient(denoiser, precision, inputs):
     denoiser.zero_grad()
-    predicted = with_precision(denoiser, precision)(*inputs)
+    predicted = with_precision(denoiser, precision)(DenoiserInput(*inputs))
     predicted.square().sum().backward()
     gradients = [p.grad for p in denoiser.parameters() if p.grad is not None]
     assert {tensor.dtype for tensor in (predicted, *gradients, *denoiser.parameters())} == {torch.float32}

@@ -31,7 +31,7 @@ def checkpoint(make_checkpoint):
 def calls(checkpoint):
     """Molecules in each network call so far."""
     seen = []
-    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0].z)))
     return seen
 
 

@@ -91,7 +91,8 @@ def test_sampling_around_held_atoms_has_the_right_spread(make_process, kind):
     """
     schedule, width = NoiseSchedule(1000), 0.5
 
-    def exact(z, levels, mask, context=None):
+    def exact(inputs):
+        z, levels = inputs.z, inputs.levels
         alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (schedule.alpha, schedule.sigma))
         eps = sigma * z / (width**2 * alpha**2 + sigma**2)
         eps[:, :3] = 0.0

@@ -11,6 +11,7 @@ from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.targets import Targets
 from ead_core.data.tensors import size_mask
 from ead_core.errors import ConfigError
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.memory import GIB, call_bytes
 from ead_core.sampling.build import build_process
 from ead_core.sampling.engine import Engine
@@ -40,8 +41,8 @@ def calls(checkpoint):
     seen = []
 
     def watch(module, inputs, output):
-        context = inputs[3] if len(inputs) > 3 else None
-        seen.append((len(inputs[0]), 0 if context is None else int((context[:, 1::2] > 0).any(dim=1).sum())))
+        context = inputs[0].context
+        seen.append((len(inputs[0].z), 0 if context is None else int((context[:, 1::2] > 0).any(dim=1).sum())))
 
     checkpoint.denoiser.register_forward_hook(watch)
     return seen
@@ -60,7 +61,8 @@ def run(engine):
 
 def state_of(checkpoint, asked):
     """The first states of a request's molecules, of one size, without the engine."""
-    process, start = prepare(checkpoint, asked)
+    prepared = prepare(checkpoint, asked)
+    process, start = prepared.process, prepared.start
     channels = 3 + checkpoint.atom_types.num_features
     seeds = torch.full_like(asked.ids, asked.seed)
     mask = size_mask(start.sizes)
@@ -70,7 +72,7 @@ def state_of(checkpoint, asked):
 def test_a_guided_prediction_is_the_formula_of_two_calls(checkpoint):
     state, process = state_of(checkpoint, request(checkpoint, GAP, sizes=(6,), guidance=1.5))
     inputs = state.z, process.grid[state.grid_index], state.mask
-    told, free = checkpoint.denoiser(*inputs, state.context), checkpoint.denoiser(*inputs)
+    told, free = checkpoint.denoiser(DenoiserInput(*inputs, state.context)), checkpoint.denoiser(DenoiserInput(*inputs))
     assert torch.allclose(predict(state, process), 2.5 * told - 1.5 * free, atol=1e-12)
     assert float((told - free).abs().max()) > 1e-3
     assert torch.equal(predict(state, replace(process, guidance=0.0)), told)
@@ -83,8 +85,8 @@ def test_guidance_is_at_work_for_atoms_within_its_levels(checkpoint):
     state = replace(state, grid_index=torch.tensor([[0, 1, 2, 3, 4, 5]] * 2) * (len(process.grid) - 1) // 5)
     levels = process.grid[state.grid_index]
     told, free = (
-        checkpoint.denoiser(state.z, levels, state.mask, state.context),
-        checkpoint.denoiser(state.z, levels, state.mask),
+        checkpoint.denoiser(DenoiserInput(state.z, levels, state.mask, state.context)),
+        checkpoint.denoiser(DenoiserInput(state.z, levels, state.mask)),
     )
     eps, steps = predict(state, process), checkpoint.config.diffusion.steps
     inside = [0.2 * steps <= level <= 0.6 * steps for level in levels[0].tolist()]

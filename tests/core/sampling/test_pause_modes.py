@@ -39,7 +39,7 @@ def begin(make_process):
         process = replace(
             process,
             grid=process.grid[: TOP + 1],
-            denoiser=lambda z, levels, mask: z / sigma(levels)[..., None],
+            denoiser=lambda inputs: inputs.z / sigma(inputs.levels)[..., None],
         )
         ids, seeds, mask = torch.arange(MOLECULES), torch.full((MOLECULES,), 7), size_mask([ATOMS] * MOLECULES)
         state = initial_state(seeds, ids, mask, 7, process, torch.float64)

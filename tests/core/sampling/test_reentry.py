@@ -26,7 +26,8 @@ def exact(make_model, monkeypatch):
     changes = {**SYNCHRONOUS, "diffusion.steps": 100, "diffusion.precision": 1e-5, "sampler.solver": "dpmpp_2m_sde"}
     model = make_model(changes)
 
-    def predict(z, levels, mask, context=None):
+    def predict(inputs):
+        z, levels = inputs.z, inputs.levels
         alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (model.schedule.alpha, model.schedule.sigma))
         return sigma * z / (alpha**2 * WIDTH**2 + sigma**2)
 

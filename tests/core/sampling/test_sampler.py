@@ -8,6 +8,7 @@ from ead_core.common.noise import Stream, normal
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.errors import DataError
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.sampling import sampler
 from ead_core.sampling import state as states_module
 from ead_core.sampling.prefix import load_branches, run_prefix, save_branches
@@ -64,13 +65,13 @@ def edm_style(process, ids, n):
     z = noise(0, Stream.PRIOR)
     for t in range(1000, 0, -1):
         s = t - 1
-        eps = process.denoiser(z, torch.full((len(ids), n), t), mask)
+        eps = process.denoiser(DenoiserInput(z, torch.full((len(ids), n), t), mask))
         alpha_ts = alpha[t] / alpha[s]
         sigma2_ts = 1 - alpha_ts**2
         z = z / alpha_ts - sigma2_ts / (alpha_ts * sigma[t]) * eps
         z = z + sigma2_ts.sqrt() * sigma[s] / sigma[t] * noise(1000 - t, Stream.STEP)
         z[..., :3] -= z[..., :3].mean(1, keepdim=True)
-    eps = process.denoiser(z, torch.zeros(len(ids), n, dtype=torch.long), mask)
+    eps = process.denoiser(DenoiserInput(z, torch.zeros(len(ids), n, dtype=torch.long), mask))
     x = (z - sigma[0] * eps)[..., :3] / alpha[0] + sigma[0] / alpha[0] * noise(0, Stream.DECODE, 3)
     return x, z
 
@@ -211,9 +212,9 @@ def test_a_prefix_of_another_version_is_refused(make_process, tmp_path):
 def test_one_step_costs_one_call(make_process, denoiser):
     calls = []
 
-    def counting(z, levels, mask):
-        calls.append(levels)
-        return denoiser(z, levels, mask)
+    def counting(inputs):
+        calls.append(inputs.levels)
+        return denoiser(inputs)
 
     process = make_process(ADAPTIVE, pause_mode="renoise", function=counting)
     step(start(process), process)

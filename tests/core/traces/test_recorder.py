@@ -6,7 +6,7 @@ import pytest
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.errors import ConfigError
 from ead_core.sampling.generation import fulfil, sample
-from ead_core.sampling.requests import Request, sampler_config
+from ead_core.sampling.requests import Request, prepare, sampler_config
 from ead_core.traces.recorder import Recorder, check_traceable, describe
 
 SIZES = [5, 9, 4]
@@ -94,8 +94,11 @@ def test_no_more_molecules_than_fit(checkpoint):
 
 
 def test_the_title_names_what_the_schedule_goes_by(checkpoint):
-    adaptive = sampler_config(checkpoint, {"async_ratio": 0.5})
-    assert describe("small", 3, adaptive) == (
-        "small · seed 3 · adaptive · async_ratio 0.5 · history_window 2 · pause_mode repeat"
-    )
-    assert describe("small", 3, sampler_config(checkpoint, {"policy": "synchronous"})) == "small · seed 3 · synchronous"
+    titles = [
+        describe("small", prepare(checkpoint, Request(1, sampler_config(checkpoint, settings), 3)))
+        for settings in ({"async_ratio": 0.5}, {"policy": "synchronous"})
+    ]
+    assert titles == [
+        "small · seed 3 · adaptive · last 10 steps · history_window 2 · pause_mode repeat",
+        "small · seed 3 · synchronous",
+    ]

@@ -22,7 +22,7 @@ from ead_core.training.fit import fit
 from ead_core.training.monitor import LossWindow
 from ead_core.training.parallel import Workers
 from ead_core.training.progress import PROGRESS, load_progress, steps_done
-from ead_core.training.session import quality_check
+from ead_core.training.quality import quality_check
 from ead_core.training.trainer import Trainer, rate_factor
 
 ALONE = Workers(0, 1, torch.device("cpu"))

@@ -9,6 +9,8 @@ from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import labels_of
 from ead_core.errors import CheckpointError
+from ead_core.networks.backbones import BACKBONES
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
 
@@ -29,16 +31,16 @@ def make_trainer(make_config, labelled):
     return make
 
 
-@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
+@pytest.mark.parametrize("kind", BACKBONES)
 def test_a_conditional_model_starts_as_the_unconditional_one_whatever_it_is_told(make_checkpoint, make_trainer, kind):
     folder = make_checkpoint({"network.kind": kind})
     old, new = load_checkpoint(folder).denoiser, make_trainer(folder, {"network.kind": kind, **TWO}).network
     inputs = torch.randn(2, 5, 6), torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
-    assert torch.allclose(new(*inputs, torch.randn(2, 4)), old(*inputs), atol=1e-6)
+    assert torch.allclose(new(DenoiserInput(*inputs, torch.randn(2, 4))), old(DenoiserInput(*inputs)), atol=1e-6)
     assert not new.network.embed.weight[:, -4:].any()
 
 
-@pytest.mark.parametrize("kind", ["egnn", "egnn_rbf", "egnn_vector"])
+@pytest.mark.parametrize("kind", BACKBONES)
 def test_a_model_with_dummies_starts_as_one_without(make_checkpoint, make_trainer, kind):
     """The dummy's channel comes first among an atom's; nothing is made of it, and nothing is predicted for it."""
     folder = make_checkpoint({"network.kind": kind})
@@ -46,8 +48,10 @@ def test_a_model_with_dummies_starts_as_one_without(make_checkpoint, make_traine
     old, new = load_checkpoint(folder).denoiser, make_trainer(folder, both).network
     levels, mask = torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     z, dummy = torch.randn(2, 5, 6), torch.randn(2, 5, 1)
-    wide = new(torch.cat([z[..., :3], dummy, z[..., 3:]], dim=-1), levels, mask, torch.randn(2, 4))
-    assert torch.allclose(torch.cat([wide[..., :3], wide[..., 4:]], dim=-1), old(z, levels, mask), atol=1e-6)
+    wide = new(DenoiserInput(torch.cat([z[..., :3], dummy, z[..., 3:]], dim=-1), levels, mask, torch.randn(2, 4)))
+    assert torch.allclose(
+        torch.cat([wide[..., :3], wide[..., 4:]], dim=-1), old(DenoiserInput(z, levels, mask)), atol=1e-6
+    )
     assert not wide[..., 3].any()
 
 

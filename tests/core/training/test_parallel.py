@@ -37,7 +37,7 @@ from ead_core.errors import DataError
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.training.fit import fit
 from ead_core.training.parallel import Workers
-from ead_core.training.session import sample_together
+from ead_core.training.quality import sample_together
 torch.set_num_threads(1)
 rank, data, out, runs = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 torch.distributed.init_process_group("gloo", f"file://{out}/meeting", rank=rank, world_size=2)

@@ -1,0 +1,32 @@
+"""The table of backbones: what `network.kind` may be."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from ead_core.config import NetworkConfig
+from ead_core.networks.base import Backbone
+from ead_core.networks.egnn import Egnn
+from ead_core.networks.egnn_rbf import EgnnRbf
+from ead_core.networks.egnn_vector import EgnnVector
+
+# From the recipe's section, F feature channels per atom and 2P context channels per molecule.
+BACKBONES: dict[str, Callable[[NetworkConfig, int, int], Backbone]] = {
+    "egnn": Egnn,
+    "egnn_rbf": EgnnRbf,
+    "egnn_vector": EgnnVector,
+}
+
+
+def build_backbone(config: NetworkConfig, features: int, context: int = 0) -> Backbone:
+    """The network that a recipe's section describes, with fresh weights.
+
+    Args:
+        config: network section.
+        features: F, feature channels per atom.
+        context: 2P, context channels per molecule.
+    """
+    backbone = BACKBONES[config.kind](config, features, context)
+    for parameter in backbone.zero_at_start():
+        nn.init.zeros_(parameter)
+    return backbone

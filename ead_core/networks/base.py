@@ -1,0 +1,112 @@
+"""What a backbone must offer: the equivariant network inside a denoiser or a predictor.
+
+Legend: B molecules, N padded atoms, F feature channels per atom.
+"""
+
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs more than it gives
+
+
+class Backbone(Protocol):
+    """An equivariant network over atoms that have a time each. Implementations are `torch.nn.Module`s.
+
+    Attributes:
+        num_draws: uniform random numbers per molecule that a call asks for; 0 for a deterministic network.
+        floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
+            for each ordered pair of atoms and so many for each atom.
+        input_layer: takes the features first and the context last among its columns, so that it can be widened.
+        output_layer: gives the features first among its rows.
+    """
+
+    num_draws: ClassVar[int]
+    floats_per_pair: int
+    floats_per_atom: int
+
+    @property
+    def input_layer(self) -> nn.Linear:
+        """See the class."""
+        ...
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """See the class."""
+        ...
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The matrices that the optimiser may orthogonalise: none of the first and last layer (Muon's authors)."""
+        ...
+
+    def zero_at_start(self) -> list[nn.Parameter]:
+        """The parameters that are zero in a network with fresh weights."""
+        ...
+
+    def __call__(
+        self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, context: Tensor | None, draws: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Displacement [B, N, 3], which turns with x and ignores its translation, and features [B, N, F].
+
+        Padding atoms influence nothing; the caller masks their outputs.
+
+        Args:
+            x: coordinates [B, N, 3] in Å.
+            h: features [B, N, F].
+            time: t/T of every atom [B, N].
+            mask: real atoms [B, N].
+            context: [B, 2P], the same for all atoms of a molecule; None if the network has been built without.
+            draws: uniforms in (0, 1) [B, num_draws]; None if there are none.
+        """
+        ...
+
+
+class MessagePassing(nn.Module):
+    """Base of the networks here: a layer in, blocks of messages over all pairs, a layer out.
+
+    Attributes:
+        causal: whether an atom hears only those that are no noisier than itself.
+        embed, blocks, readout: the three parts.
+    """
+
+    num_draws: ClassVar[int] = 0
+    embed: nn.Linear
+    blocks: nn.ModuleList
+    readout: nn.Linear
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.causal = causal
+
+    @property
+    def input_layer(self) -> nn.Linear:
+        """The layer in."""
+        return self.embed
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The layer out."""
+        return self.readout
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The larger matrices of the blocks."""
+        return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
+
+    def zero_at_start(self) -> list[nn.Parameter]:
+        """None, unless a network says so."""
+        return []
+
+
+def atom_inputs(features: Tensor, time: Tensor, context: Tensor | None) -> Tensor:
+    """What the first layer takes of every atom: its features, its time, and the context of its molecule.
+
+    Args:
+        features: [B, N, F].
+        time: [B, N, …].
+        context: [B, 2P], or None.
+    """
+    parts = [features, time]
+    if context is not None:
+        parts.append(context[:, None, :].expand(-1, features.shape[1], -1))
+    return torch.cat(parts, dim=-1)
