@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
