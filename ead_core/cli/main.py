@@ -1,4 +1,4 @@
-"""`ead`: data · train · sample · trace · evaluate · compare · relax · draw · models."""
+"""`ead`: data · train · sample · trace · evaluate · compare · relax · draw · measure · models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from ead_core.cli.console import OVERWRITE, progress_bar, tell
 from ead_core.cli.data import data_app
 from ead_core.cli.evaluate import evaluate
 from ead_core.cli.judge import selector_for
+from ead_core.cli.measure import measure
 from ead_core.cli.models import models
 from ead_core.cli.trace import check_recording, keep_recording, trace
 from ead_core.cli.train import train
@@ -50,6 +51,7 @@ app.command()(trace)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(relax)
+app.command()(measure)
 app.command()(models)
 
 

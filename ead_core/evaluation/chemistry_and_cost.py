@@ -24,7 +24,7 @@ _PROPERTIES = {
     "aromatic_rings": ("aromatic rings, mean", ""),
     "largest_ring": ("largest ring, mean", "atoms"),
 }
-_COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per molecule", "s")}
+COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per molecule", "s")}
 
 
 def chemistry(columns: Columns, real: Scaffolds | None = None) -> Section:
@@ -72,7 +72,7 @@ def _diversity(smiles: list[str]) -> Section:
 
 def cost(columns: Columns, known_inchikeys: Collection[str] | None, parts: Collection[str]) -> Section:
     """Where the file says what its molecules cost: of an attempt, and of one that is worth having."""
-    section = means(columns, _COSTS, len(columns))
+    section = means(columns, COSTS, len(columns))
     good = int((_worth_having(columns, known_inchikeys, parts) & columns.sampled).sum())
     if "seconds" in section and good:
         of = int(columns.sampled.sum())

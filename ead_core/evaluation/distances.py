@@ -1,7 +1,8 @@
 """How far the distributions of a set are from those of real molecules."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ LEAST = 100  # bonds, angles or torsions of a pattern, in the set and in the ref
 _TITLES = {"bond": "bond lengths, W₁", "angle": "angles, W₁", "torsion": "torsions, W₁"}
 
 
-class PatternDistance(NamedTuple):
+@dataclass(frozen=True)
+class PatternDistance:
     """Wasserstein-1 distance of a pattern to the reference, in the unit of its kind, and how often it occurs."""
 
     kind: str

@@ -1,7 +1,7 @@
 """One number of a card, with what it rests on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,10 @@ class Figure:
     known: int
     unit: str = "%"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "interval": list(self.interval) if self.interval else None}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "Figure":
-        """What `to_json` has made."""
-        low_high = stored["interval"]
-        return cls(**{**stored, "interval": tuple(low_high) if low_high else None})
+    def percent(self) -> str:
+        """A share in percent to one decimal, with its interval if it has one."""
+        text = f"{100 * self.value:.1f}"
+        return f"{text} ({'–'.join(f'{100 * end:.1f}' for end in self.interval)})" if self.interval else text
 
     def shown(self) -> str:
         """The value in its unit, with the interval."""
@@ -81,7 +76,7 @@ def medians(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) ->
 
 
 def means(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
-    """The mean, likewise."""
+    """The mean of each column with a known value; arguments as of `medians`."""
     return _summaries(columns, wanted, of, np.mean, mean_interval)
 
 

@@ -22,7 +22,7 @@ from ead_core.evaluation.druglike import druglike
 from ead_core.evaluation.isolated_workers import time_limit
 from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
 from ead_core.evaluation.shapes import shapes_of
-from ead_core.evaluation.smiles import assess
+from ead_core.evaluation.smiles import Assessed, assess
 from ead_core.evaluation.strain import relax
 from ead_core.evaluation.tally import Tally
 
@@ -52,9 +52,14 @@ def stages_of(measures: Measures) -> dict[str, Callable[[Chunk], Measured]]:
 
 def measure_published(chunk: Chunk, measures: Measures) -> Measured:
     """What the file says of the molecules, and what needs no perceived bonds."""
-    molecules = chunk.molecules
-    with time_limit(measures.seconds + len(molecules)):
-        stable_atoms, smiles = assess(molecules, workers=1)
+    with time_limit(measures.seconds + len(chunk)):
+        assessed = assess(chunk.molecules, workers=1)
+    return published_rows(chunk, assessed)
+
+
+def published_rows(chunk: Chunk, assessed: Assessed) -> Measured:
+    """Rows and tally of molecules whose stable atoms and SMILES are known."""
+    molecules, (stable_atoms, smiles) = chunk.molecules, assessed
     stated, even = net_charges(molecules), even_electrons(molecules)
     found = Measured([])
     for index, (size, stable, text) in enumerate(zip(molecules.num_atoms, stable_atoms, smiles, strict=True)):

@@ -9,6 +9,14 @@ from ead_core.common.intervals import pooled_bootstrap
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.figure import Figure, Section, distinct, medians, share
 
+SHARES = {  # titles of the figures of the published protocol
+    "atom_stability": "atom stability",
+    "molecule_stability": "molecule stability",
+    "validity": "validity",
+    "uniqueness": "uniqueness among the valid",
+    "validity_x_uniqueness": "validity × uniqueness",
+    "novelty": "novelty among the unique",
+}
 _ENERGIES = {
     "strain": ("force-field strain, median", "kcal/mol"),
     "strain_rmsd": ("… moves heavy atoms by, median", "Å"),
@@ -23,14 +31,14 @@ def published(columns: Columns, known_smiles: Collection[str] | None) -> Section
     valid = [text for text in smiles if text is not None]
     section = {
         "atom_stability": _atom_stability(columns),
-        "molecule_stability": share("molecule stability", int(columns.flags("stable").sum()), attempts),
-        "validity": share("validity", len(valid), attempts),
-        "uniqueness": distinct("uniqueness among the valid", valid),
-        "validity_x_uniqueness": distinct("validity × uniqueness", smiles),
+        "molecule_stability": share(SHARES["molecule_stability"], int(columns.flags("stable").sum()), attempts),
+        "validity": share(SHARES["validity"], len(valid), attempts),
+        "uniqueness": distinct(SHARES["uniqueness"], valid),
+        "validity_x_uniqueness": distinct(SHARES["validity_x_uniqueness"], smiles),
     }
     if known_smiles is not None:
         unique = set(valid)
-        section["novelty"] = share("novelty among the unique", len(unique - set(known_smiles)), len(unique))
+        section["novelty"] = share(SHARES["novelty"], len(unique - set(known_smiles)), len(unique))
     return section
 
 
@@ -41,7 +49,7 @@ def _atom_stability(columns: Columns) -> Figure:
     hits, total = stable[measured].astype(np.int64), atoms[measured].astype(np.int64)
     interval = pooled_bootstrap(hits, total) if measured.any() else (0.0, 1.0)
     pool = int(total.sum())
-    return Figure("atom stability", float(hits.sum() / max(pool, 1)), interval, pool, pool)
+    return Figure(SHARES["atom_stability"], float(hits.sum() / max(pool, 1)), interval, pool, pool)
 
 
 def strict(columns: Columns, known_inchikeys: Collection[str] | None) -> Section:

@@ -31,6 +31,11 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
+def as_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows with all columns; what a row lacks is null."""
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+
 class Parts:
     """Finished parts in a folder, each a piece of the table and a tally; a run with other settings starts afresh.
 
@@ -56,8 +61,7 @@ class Parts:
         """Keep a part."""
         tally.save(self._folder / f"{number:06d}.npz")
         with write_aside(self._table(number)) as aside:
-            table = pa.Table.from_pylist(list(rows), schema=SCHEMA)  # what a row lacks is null
-            pq.write_table(table, aside, write_page_checksum=True)
+            pq.write_table(as_table(rows), aside, write_page_checksum=True)
 
     def join(self, folder: Path, further: Sequence[Row] = ()) -> Tally:
         """Write all rows, and further ones, to one file of a folder, and the sum of the tallies to another."""
@@ -69,7 +73,7 @@ class Parts:
             for number in self._numbers():
                 writer.write_table(pq.read_table(self._table(number), schema=SCHEMA, page_checksum_verification=True))
                 total.add(Tally.load(self._folder / f"{number:06d}.npz"))
-            writer.write_table(pa.Table.from_pylist(list(further), schema=SCHEMA))
+            writer.write_table(as_table(further))
         total.save(folder / TALLY)
         return total
 
