@@ -10,15 +10,16 @@ from pydantic import Field
 
 from ead_core.common.documents import Document
 from ead_core.errors import DataError
-from ead_core.evaluation.chemistry_and_cost import chemistry, cost
+from ead_core.evaluation.chemistry_and_cost import cost
 from ead_core.evaluation.chunk import PUBLISHED, UNREADABLE
 from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
+from ead_core.evaluation.distances import PatternDistance, pattern_distances
 from ead_core.evaluation.failures import failures
 from ead_core.evaluation.figure import Figure, Section
-from ead_core.evaluation.frechet import frechet
 from ead_core.evaluation.notes import notes
-from ead_core.evaluation.protocols import plausibility, published, strict
+from ead_core.evaluation.part import Evidence
+from ead_core.evaluation.parts import chosen
+from ead_core.evaluation.protocols import published, strict
 from ead_core.evaluation.reference import Known
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.tally import Tally
@@ -135,14 +136,13 @@ def make_card(
         about: sources and settings, to be kept in the card.
     """
     smiles, inchikeys = (known.smiles, known.inchikeys) if known else (None, None)
-    sections = {
-        "published": published(columns, smiles),
-        "strict": strict(columns, inchikeys) if PUBLISHED not in plan.parts else {},
-        "plausibility": plausibility(columns, plan.parts),
-        "geometry": geometry(tally, reference) if reference and "geometry" in plan.parts else {},
-        "chemistry": _chemistry(columns, tally, plan, reference),
-        "cost": cost(columns, inchikeys, plan.parts),
-    }
+    evidence = Evidence(columns, tally, reference)
+    sections = {title: Section() for title in TITLES}
+    sections["published"] = published(columns, smiles)
+    sections["strict"] = strict(columns, inchikeys) if PUBLISHED not in plan.parts else {}
+    sections["cost"] = cost(columns, inchikeys, plan.parts)
+    for part in chosen(plan.parts):
+        sections[part.section] |= part.summarise(evidence)
     return Card(
         name=name,
         attempts=len(columns),
@@ -153,15 +153,9 @@ def make_card(
             **(about or {}),
             **_hardware(columns),
             **_circumstances(plan),
-            **({"notes": told} if (told := notes(columns, tally, plan.parts, reference)) else {}),
+            **({"notes": told} if (told := notes(evidence, plan.parts)) else {}),
         },
     )
-
-
-def _chemistry(columns: Columns, tally: Tally, plan: EvaluationPlan, reference: Tally | None) -> Section:
-    real = reference.scaffolds if reference else None
-    section = chemistry(columns, real) if "chemistry" in plan.parts else {}
-    return section | (frechet(tally, reference) if "fcd" in plan.parts else {})
 
 
 def _hardware(columns: Columns) -> dict[str, Any]:
@@ -171,8 +165,7 @@ def _hardware(columns: Columns) -> dict[str, Any]:
 
 
 def _circumstances(plan: EvaluationPlan) -> dict[str, Any]:
-    packages = ["ead", "rdkit"] + ["posebusters"] * any("posebusters" in part for part in plan.parts)
-    packages += ["tblite"] * ("gfn2" in plan.parts) + ["fcd"] * ("fcd" in plan.parts)
+    packages = dict.fromkeys(["ead", "rdkit", *(name for part in chosen(plan.parts) for name in part.packages)])
     return {
         "parts": list(plan.parts),
         "sample": plan.sample,

@@ -16,6 +16,8 @@ from ead_core.errors import DataError
 from ead_core.evaluation.card import TITLES, Card, Evaluated
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.figure import Figure
+from ead_core.evaluation.part import Cost
+from ead_core.evaluation.parts import PARTS
 from ead_core.evaluation.report import CARD
 from ead_core.evaluation.table import TABLE
 
@@ -25,10 +27,9 @@ FLAGS = {  # figures that are shares of molecules, and the columns behind them
     "even_electrons": "even_electrons",
     "perceived": "perceived",
     "strict_validity": "strict_valid",
-    "posebusters": "posebusters",
-    "posebusters_full": "posebusters_full",
+    **{name: name for part in PARTS.values() for name in part.shares},
 }
-_SAMPLED = ("posebusters", "posebusters_full")
+_SAMPLED = {name for part in PARTS.values() if part.cost is Cost.SAMPLED for name in part.shares}
 
 
 @dataclass(frozen=True)

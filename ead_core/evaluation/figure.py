@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.common.intervals import Interval, distinct_interval, mean_interval, median_interval, wilson
-from ead_core.evaluation.columns import Columns
+
+if TYPE_CHECKING:
+    from ead_core.evaluation.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def distinct(title: str, labels: Sequence[str | None]) -> Figure:
     return Figure(title, found / max(len(labels), 1), interval, len(labels), len(labels))
 
 
-def medians(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
+def medians(columns: "Columns", wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
     """The median of each column with a known value.
 
     Args:
@@ -75,13 +77,13 @@ def medians(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) ->
     return _summaries(columns, wanted, of, np.median, median_interval)
 
 
-def means(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
+def means(columns: "Columns", wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
     """The mean of each column with a known value; arguments as of `medians`."""
     return _summaries(columns, wanted, of, np.mean, mean_interval)
 
 
 def _summaries(
-    columns: Columns,
+    columns: "Columns",
     wanted: Mapping[str, tuple[str, str]],
     of: int,
     statistic: Callable[[NDArray[Any]], Any],

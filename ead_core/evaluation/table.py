@@ -12,18 +12,27 @@ import pyarrow.parquet as pq
 
 from ead_core.common.files import write_aside
 from ead_core.evaluation.chunk import Row
+from ead_core.evaluation.parts import PARTS
 from ead_core.evaluation.tally import Tally
 
 TABLE, TALLY = "per_molecule.parquet", "tally.npz"
 _COLUMNS = {
-    pa.int64(): "number id seed index best_of atoms net_charge stable_atoms pieces radicals charged_atoms "
-    "unusual_atoms rings aromatic_rings largest_ring spiro bridgeheads",
-    pa.string(): "record failure name molecule hardware formula published_smiles smiles reason inchikey scaffold "
-    "posebusters_failed posebusters_full_failed strain_method",
-    pa.bool_(): "sampled even_electrons stable valid perceived strict_valid posebusters posebusters_full",
-    pa.float64(): "nfe seconds qed sa logp weight strain strain_rmsd gfn2_gain gfn2_rmsd",
+    int: "number id seed index best_of atoms net_charge stable_atoms pieces radicals charged_atoms unusual_atoms",
+    str: "record failure name molecule hardware formula published_smiles smiles reason inchikey",
+    bool: "sampled even_electrons stable valid perceived strict_valid",
+    float: "nfe seconds",
 }
-SCHEMA = pa.schema([(name, kind) for kind, names in _COLUMNS.items() for name in names.split()])
+_KINDS = {int: pa.int64(), str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+
+
+def _fields() -> Iterator[tuple[str, pa.DataType]]:
+    """Columns by type, those of the parts after those that every table has."""
+    for kind, names in _COLUMNS.items():
+        own = (name for part in PARTS.values() for name, of in part.columns.items() if of is kind)
+        yield from ((name, _KINDS[kind]) for name in (*names.split(), *own))
+
+
+SCHEMA = pa.schema(list(_fields()))
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:

@@ -12,10 +12,11 @@ from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import DataError
 from ead_core.evaluation import run
 from ead_core.evaluation.card import Card
-from ead_core.evaluation.chunk import CHEAP, Chunk, Measures
+from ead_core.evaluation.chunk import Chunk, Measures
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.evaluate import evaluate, evaluate_files
 from ead_core.evaluation.measure import measure_chunk, stages_of
+from ead_core.evaluation.parts import DEFAULT_PARTS
 from ead_core.evaluation.published import evaluate_published, training_smiles
 from ead_core.evaluation.reference import load_known, load_reference
 from ead_core.evaluation.run import EvaluationPlan, measure_files
@@ -162,7 +163,7 @@ def _spied(task, work, sent):
 
 
 def test_stages_add_up_to_the_whole(mixture):
-    measures = Measures(frozenset({*CHEAP, "posebusters", "strain"}), 60.0)
+    measures = Measures(frozenset(DEFAULT_PARTS), 60.0)
     chunk = Chunk(3, mixture, np.arange(len(mixture)) % 2 == 0)
     whole, rows, tally = measure_chunk(chunk, measures), [{} for _ in range(len(chunk))], Tally()
     for stage in stages_of(measures).values():
