@@ -14,13 +14,15 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from ead_core.checkpoints.checkpoint import CARD, Checkpoint, find_checkpoint, load_checkpoint
+from ead_core.checkpoints.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.data.properties import unit_of
 from ead_core.errors import ConfigError, report_user_errors
-from ead_core.evaluation.published import published_card
+from ead_core.evaluation.published import evaluate_published
+from ead_core.evaluation.quality import QUALITY, Quality
+from ead_core.evaluation.quality_cards import measured_setting
 from ead_core.judge.verdict import judged, to_json
 from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.molecules import check_picture
@@ -53,7 +55,9 @@ def measure(model: Checkpoint, judge: Judge, row: Row, num: int, seed: int) -> d
     with progress_bar(row.name, num) as progress:
         molecules = sample(model, num, seed, progress=progress, targets=wanted, guidance=row.guidance, **FEW)
     figures = to_json(judged(molecules, judge), judge)
-    return {**row._asdict(), "checkpoint": model.name, **published_card(molecules).to_json(), "conditional": figures}
+    setting = f"{row.asked} asked for, ω {row.guidance:g}"
+    measured = measured_setting(setting, {}, evaluate_published(molecules)).to_json()
+    return {**row._asdict(), "checkpoint": model.name, **measured, "conditional": figures}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -94,17 +98,17 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     write_figure(figure, path)
 
 
-def document(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    """The card: the rows that `ead models` shows, in which all is asked for, and those of one property."""
-    titled = [{"setting": f"{row['asked']} asked for, ω {row['guidance']:g}", **row} for row in rows]
-    return {
+def document(rows: Sequence[Mapping[str, Any]], seed: int) -> Quality:
+    """The rows that `ead models` shows, in which all is asked for, and those of one property."""
+    stored = {
         "schema_version": 1,
         "checkpoint": rows[0]["checkpoint"],
         "protocol": "values and sizes of training molecules are asked for; errors by the judge; EDM's bond tables",
         "seed": seed,
-        "rows": [row for row in titled if row["asked"] == ALL],
-        "one_property": [row for row in titled if row["asked"] != ALL],
+        "rows": [row for row in rows if row["asked"] == ALL],
+        "one_property": [row for row in rows if row["asked"] != ALL],
     }
+    return Quality.parse(stored, "the quality of the model")
 
 
 def main(  # noqa: PLR0913, PLR0917
@@ -115,7 +119,7 @@ def main(  # noqa: PLR0913, PLR0917
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch.")] = None,
     work: Annotated[Path, typer.Option(help="Keeps a file per finished row.")] = Path("runs/guidance"),
     picture: Annotated[Path, typer.Option(help="Where to draw.")] = Path("docs/results/guidance.png"),
-    card: Annotated[bool, typer.Option("--card", help="Write the rows to the model's card.json.")] = False,
+    quality: Annotated[bool, typer.Option("--quality", help="Write the rows to the model's quality.json.")] = False,
 ) -> None:
     """Measure the missing rows, then print the table and draw the picture."""
     check_picture(picture)
@@ -136,9 +140,8 @@ def main(  # noqa: PLR0913, PLR0917
     done = [json.loads((folder / f"{row.name}.json").read_text()) for row in rows]
     typer.echo(table(done))
     draw(done, picture)
-    if card:
-        with write_aside(find_checkpoint(checkpoint) / CARD) as aside:
-            aside.write_text(json.dumps(document(done, seed), indent=1) + "\n")
+    if quality:
+        document(done, seed).save(find_checkpoint(checkpoint) / QUALITY)
 
 
 if __name__ == "__main__":

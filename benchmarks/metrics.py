@@ -16,7 +16,8 @@ import numpy as np
 from reference_metrics import protocol, stable_atoms, valid_smiles
 
 from ead_core.data.store import MoleculeSet, load_npz
-from ead_core.evaluation.published import FRACTIONS, published_card
+from ead_core.evaluation.protocols import SHARES
+from ead_core.evaluation.published import evaluate_published
 from ead_core.evaluation.smiles import smiles_of
 from ead_core.evaluation.stability import stability
 
@@ -39,7 +40,7 @@ def main():
         ),
         "whole protocol": (
             lambda: figures(protocol(plain, set())),
-            lambda: figures(published_card(molecules, set(), workers=workers).to_json()),
+            lambda: figures(evaluate_published(molecules, set(), workers=workers).card.to_json()),
         ),
     }
     print(f"{len(molecules)} molecules, median of {options.rounds} rounds, {workers} process(es)")
@@ -68,7 +69,7 @@ def shaken(data, count):
 
 
 def figures(document):
-    return [round(document[name], 12) for name in FRACTIONS]
+    return [round(document[name], 12) for name in SHARES]
 
 
 def race(reference, ours, rounds, clock):

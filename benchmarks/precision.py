@@ -22,7 +22,7 @@ from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.common.intervals import paired_difference, wilson
 from ead_core.errors import ConfigError, report_user_errors
-from ead_core.evaluation.published import published_card
+from ead_core.evaluation.published import evaluate_published
 from ead_core.networks.native.library import VARIABLE
 from ead_core.sampling.generation import sample
 
@@ -40,9 +40,9 @@ def make(model: Checkpoint, row: str, precision: str, first: int, seed: int) -> 
     """A chunk: per molecule whether it is stable and valid, network calls and seconds."""
     with progress_bar(f"{row} {precision} {first}", CHUNK) as progress:
         molecules = sample(model, CHUNK, seed, first=first, progress=progress, precision=precision, **ROWS[row])
-    card = published_card(molecules)
+    columns = evaluate_published(molecules).columns
     cost = {name: molecules.properties[name].tolist() for name in ("nfe", "seconds")}
-    return {"stable": card.stable.tolist(), "valid": card.valid.tolist(), **cost}
+    return {"stable": columns.flags("stable").tolist(), "valid": columns.flags("valid").tolist(), **cost}
 
 
 def chunk(folder: Path, model: Checkpoint, row: str, precision: str, first: int, seed: int) -> dict[str, list[Any]]:

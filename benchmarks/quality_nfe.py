@@ -19,7 +19,7 @@ from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.errors import report_user_errors
-from ead_core.evaluation.published import published_card
+from ead_core.evaluation.published import evaluate_published
 from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
 
@@ -56,7 +56,7 @@ def measure(model: Checkpoint, row: Row, num: int, seed: int) -> dict[str, Any]:
     """The figures of a row, beside its settings."""
     with progress_bar(row.name, num) as progress:
         molecules = sample(model, num, seed, progress=progress, **row._asdict())
-    card = published_card(molecules)
+    card = evaluate_published(molecules).card
     return {**row._asdict(), "checkpoint": model.name, "seed": seed, **card.to_json()}
 
 

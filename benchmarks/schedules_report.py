@@ -14,7 +14,9 @@ from schedules_rows import SYNCHRONOUS, Row
 from ead_core.common.files import write_aside
 from ead_core.data.store import MoleculeSet, load_npz
 from ead_core.errors import DataError
-from ead_core.evaluation.published import PublishedCard, compare_published, published_card
+from ead_core.evaluation.card import Evaluated
+from ead_core.evaluation.compare import differences
+from ead_core.evaluation.published import evaluate_published
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
@@ -26,12 +28,8 @@ class Result:
     row: Row
     about: Mapping[str, Any]
     molecules: MoleculeSet
-    card: PublishedCard
+    found: Evaluated
     seen: Mapping[str, Any]
-
-    def first(self, count: int) -> PublishedCard:
-        """The card of the first molecules, for pairs with a row that has fewer."""
-        return self.card if count == len(self.molecules) else published_card(self.molecules.select(range(count)))
 
 
 def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
@@ -43,29 +41,22 @@ def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
             with np.load(folder / f"{row.name}.seen.npz") as arrays:
                 seen = dict(arrays)
             about = json.loads((folder / f"{row.name}.json").read_text())
-            found[row.name] = Result(row, about, molecules, published_card(molecules), seen)
+            found[row.name] = Result(row, about, molecules, evaluate_published(molecules), seen)
     return found
-
-
-def percent(value: float, interval: Sequence[float]) -> str:
-    low, high = interval
-    return f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def difference(base: Result | None, result: Result) -> str:
     """Paired difference of molecule stability in points, with McNemar's p."""
     if base is None or base is result:
         return ""
-    count = min(len(base.molecules), len(result.molecules))
-    pair = compare_published(base.first(count), result.first(count))["molecule_stability"]
+    pair = differences(base.found, result.found)["molecule_stability"]
     low, high = pair.interval
     return f"{100 * pair.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p = {pair.p_value:.1g}"
 
 
 def quality(result: Result) -> list[str]:
-    card = result.card
     names = ("atom_stability", "molecule_stability", "validity", "validity_x_uniqueness")
-    return [percent(getattr(card, name), card.intervals[name]) for name in names]
+    return [result.found.card.figure(name).percent() for name in names]
 
 
 def cost(result: Result) -> list[str]:
@@ -110,8 +101,8 @@ def points(results: Mapping[str, Result]) -> dict[str, Point]:
     """What pictures show of rows."""
     return {
         name: Point(
-            100 * result.card.molecule_stability,
-            tuple(100 * end for end in result.card.intervals["molecule_stability"]),
+            100 * result.found.card.figure("molecule_stability").value,
+            tuple(100 * end for end in result.found.card.figure("molecule_stability").interval),
             float(result.molecules.properties["nfe"].mean()),
         )
         for name, result in results.items()

@@ -20,7 +20,8 @@ from ead_core.common.cpu import tune_cpu
 from ead_core.common.intervals import distinct_shares
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import report_user_errors
-from ead_core.evaluation.published import PublishedCard, published_card
+from ead_core.evaluation.card import Card
+from ead_core.evaluation.published import evaluate_published
 from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
@@ -52,9 +53,8 @@ def by_chance(expected: NDArray[np.float64], num: int) -> float:
     return float(np.abs(draws - expected).sum(axis=1).mean() / 2)
 
 
-def cells(card: PublishedCard, *names: str) -> list[str]:
-    pairs = [(100 * getattr(card, name), *(100 * end for end in card.intervals[name])) for name in names]
-    return [f"{value:.1f} ({low:.1f}–{high:.1f})" for value, low, high in pairs]
+def cells(card: Card, *names: str) -> list[str]:
+    return [card.figure(name).percent() for name in names]
 
 
 def line(*values: object) -> None:
@@ -72,7 +72,7 @@ def histogram_table(models: list[Checkpoint], num: int, picture: Path) -> dict[s
     line("training", f"{(expected * np.arange(largest + 1)).sum():.2f}", "", "", "", "", "")
     for name, molecules in made.items():
         distance = f"{np.abs(columns[name] - expected).sum() / 2:.3f}"
-        quality = cells(published_card(molecules), "atom_stability", "molecule_stability", "validity")
+        quality = cells(evaluate_published(molecules).card, "atom_stability", "molecule_stability", "validity")
         line(name, f"{molecules.num_atoms.mean():.2f}", distance, f"{by_chance(expected, num):.3f}", *quality)
     draw(columns, picture)
     return {model.name: made[model.name] for model in models if model.atom_types.has_dummies}
@@ -90,14 +90,14 @@ def rare_table(models: list[Checkpoint], own: dict[str, MoleculeSet], num: int) 
             if not model.atom_types.has_dummies:
                 for policy in ("synchronous", "adaptive"):
                     rows[model.name, policy] = generated(model, num, policy, (size,))
-        cards = {key: published_card(molecules) for key, molecules in rows.items() if len(molecules)}
-        valid = {key: [text for text in card.smiles if text is not None] for key, card in cards.items()}
+        found = {key: evaluate_published(molecules) for key, molecules in rows.items() if len(molecules)}
+        valid = {key: [text for text in one.columns.texts("published_smiles") if text] for key, one in found.items()}
         equal = min((len(texts) for texts in valid.values() if len(texts) >= ENOUGH), default=0)
-        for key, card in cards.items():
+        for key, one in found.items():
             enough = len(valid[key]) >= ENOUGH
             seen = f"{100 * distinct_shares(valid[key], equal).mean():.1f} (of {equal})" if enough else "too few"
             share = 100 * models[0].statistics.sizes.get(size, 0) / models[0].statistics.num_molecules
-            line(size, f"{share:.3f}", *key, card.num_molecules, *cells(card, "validity"), seen)
+            line(size, f"{share:.3f}", *key, one.card.attempts, *cells(one.card, "validity"), seen)
 
 
 def draw(columns: dict[str, NDArray[np.float64]], path: Path) -> None:

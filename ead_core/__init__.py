@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ead_core.moved import find_moved_modules
 
 __version__ = "0.1.0"
-RENAMED = {"Plan": "EvaluationPlan"}  # names that have others now
+RENAMED = {  # names that have others now
+    "Plan": "EvaluationPlan",
+    "PublishedCard": "Card",
+    "published_card": "evaluate with plan=EvaluationPlan(('published',))",
+    "compare_published": "evaluation.compare.differences",
+}
 
 find_moved_modules()
 

@@ -13,7 +13,6 @@ from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import EADError
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate
-from ead_core.evaluation.published import PublishedCard, compare_published, published_card
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
@@ -47,9 +46,6 @@ __all__ = [
     "Card",
     "EvaluationPlan",
     "evaluate",
-    "PublishedCard",
-    "published_card",
-    "compare_published",
     # what can go wrong
     "EADError",
 ]

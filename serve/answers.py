@@ -11,13 +11,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.checkpoints.checkpoint import find_checkpoint, measured_settings
+from ead_core.checkpoints.checkpoint import find_checkpoint
 from ead_core.chemistry.elements import element_symbol
 from ead_core.chemistry.identity import perceived_smiles
 from ead_core.data.formats import encode_molecules
 from ead_core.data.properties import unit_of
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
+from ead_core.evaluation.quality import load_quality
 from ead_core.sampling.conditions import TARGET
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, SamplerSettings
@@ -72,6 +73,7 @@ def describe(border: Border) -> ModelDescription:
     """
     checkpoint, settings = border.checkpoint, border.settings
     config = checkpoint.config
+    quality = load_quality(find_checkpoint(settings.checkpoint))
     own = {key: value for key, value in config.in_effect("sampler").items() if key in SamplerSettings.model_fields}
     followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
     return ModelDescription(
@@ -85,7 +87,7 @@ def describe(border: Border) -> ModelDescription:
         ],
         sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
-        card=measured_settings(find_checkpoint(settings.checkpoint)),
+        card=[row.to_json() for row in quality.rows] if quality else [],
     )
 
 

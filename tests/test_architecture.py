@@ -124,3 +124,8 @@ def test_the_public_surface_is_what_it_says():
     assert set(ead_core.__all__) <= set(dir(ead_core))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ead_core.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match=r"PublishedCard is now ead_core\.Card$"):
+        ead_core.PublishedCard  # noqa: B018
+    for name in ead_core.RENAMED:
+        with pytest.raises(AttributeError, match=f"^ead_core.{name} is now ead_core."):
+            getattr(ead_core, name)

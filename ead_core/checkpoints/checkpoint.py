@@ -1,4 +1,4 @@
-"""A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once evaluated, card.json.
+"""A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once measured, quality.json.
 
 A model that is conditioned on properties also has prior.safetensors, a table of training molecules.
 Loading needs nothing but its path, an address (addresses.py), or the name of a bundled one. There is no pickle.
@@ -35,7 +35,7 @@ from ead_core.networks.precision import with_precision
 from ead_core.networks.predictor import Predictor, build_predictor
 
 FORMAT = "ead-checkpoint-1"
-CONFIG, WEIGHTS, STATISTICS, CARD = "config.yaml", "model.safetensors", "stats.json", "card.json"
+CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "stats.json"
 PRIOR = "prior.safetensors"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
@@ -144,19 +144,6 @@ def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: 
 def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
     """Write model.safetensors, with a checksum."""
     write_sealed(directory / WEIGHTS, weights, {"format": FORMAT})
-
-
-def measured_settings(directory: Path) -> list[dict[str, Any]]:
-    """What was measured of a checkpoint, a row per sampler setting; nothing where no such card is.
-
-    The card that `ead evaluate` writes has the same name and no rows.
-    """
-    try:
-        content = read_json(directory / CARD)
-    except (OSError, ValueError, EADError):
-        return []
-    rows = content.get("rows") if isinstance(content, dict) else None
-    return rows if isinstance(rows, list) else []
 
 
 def bundled() -> list[str]:

@@ -13,15 +13,16 @@ from ead_core.errors import ConfigError, DataError
 from ead_core.notes import note
 
 if TYPE_CHECKING:
+    from ead_core.evaluation.card import Evaluated
     from ead_core.evaluation.chunk import Row
-    from ead_core.evaluation.compare import Evaluated
 
 WIDTH = 120  # characters of a line
+COMPARED = "card.json or its folder (`ead evaluate --out`), checkpoints, or molecules."
 MOLECULES = "relaxed molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet"
 
 
 def compare(
-    cards: Annotated[list[Path], typer.Argument(help="card.json, folders of `ead evaluate --out`, or molecules.")],
+    cards: Annotated[list[Path], typer.Argument(help=COMPARED)],
     reference: Annotated[str | None, typer.Option(help="For molecules: as for `ead evaluate`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table, .md.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
@@ -29,25 +30,38 @@ def compare(
     """Put cards side by side; shares of the same molecules (equal ids and sizes) are compared pair by pair."""
     from ead_core.common.files import check_writable, write_aside
     from ead_core.common.markdown import as_text, table
-    from ead_core.evaluation.compare import load_evaluated, side_by_side
-    from ead_core.evaluation.report import CARD
+    from ead_core.evaluation.compare import side_by_side
 
-    if len(cards) < 2:
-        raise DataError("a comparison needs at least two cards.")
     if out:
         check_writable(out)
+    kept = [_kept_cards(path) for path in cards]
+    if len(cards) < 2 and not kept[0]:
+        raise DataError("a comparison needs at least two cards.")
     with tempfile.TemporaryDirectory() as scratch:
         evaluated = []
-        for number, path in enumerate(cards):
-            if path.suffix == ".json" or (path / CARD).is_file():
-                evaluated.append(load_evaluated(path))
-            else:
-                evaluated.append(_evaluated([path], reference, workers, Path(scratch, str(number))))
-        rows = side_by_side(evaluated)
+        for number, (path, found) in enumerate(zip(cards, kept, strict=True)):
+            evaluated += found or [_evaluated([path], reference, workers, Path(scratch, str(number)))]
+    rows = side_by_side(evaluated)
     if out:
         with write_aside(out) as aside:
             aside.write_text(table([[as_text(cell) for cell in row] for row in rows]) + "\n", encoding="utf-8")
     _show(rows)
+
+
+def _kept_cards(path: Path) -> "list[Evaluated]":
+    """What has been measured already: of an evaluation, or of a checkpoint; nothing for molecules."""
+    from ead_core.evaluation.quality_cards import load_cards
+    from ead_core.evaluation.report import CARD
+
+    if path.suffix == ".json" or (path / CARD).is_file():
+        return load_cards(path)
+    if path.is_file() or path.suffix:
+        return []
+    from ead_core.checkpoints.checkpoint import WEIGHTS, find_checkpoint
+
+    if path.is_dir() and not (path / WEIGHTS).is_file():
+        return []
+    return load_cards(find_checkpoint(str(path)))
 
 
 def _evaluated(

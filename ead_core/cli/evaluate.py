@@ -9,10 +9,10 @@ import typer
 
 from ead_core.cli.console import progress_bar
 from ead_core.errors import ConfigError
+from ead_core.evaluation.parts import DEFAULT_PARTS, PARTS
 
-PARTS = "geometry, chemistry, posebusters, strain, posebusters_full, gfn2, fcd"
 WHICH = (
-    f"Besides both protocols, of {PARTS}, or none; the first four if not given."
+    f"Besides both protocols, of {', '.join(PARTS)}, or none; {', '.join(DEFAULT_PARTS)} if not given."
     " published: that protocol alone, which is quick."
 )
 Files = Annotated[list[Path], typer.Argument(help=".sdf, .sdf.gz, .xyz, .npz, .parquet, or folders of them.")]
@@ -29,7 +29,9 @@ def evaluate(
     parts: Annotated[str | None, typer.Option(help=WHICH)] = None,
     num: Annotated[
         int,
-        typer.Option("--sample", min=0, help="Molecules on which the dear parts (posebusters to gfn2) are measured."),
+        typer.Option(
+            "--sample", min=0, help="Molecules on which the costly parts (posebusters, strain, gfn2) are measured."
+        ),
     ] = 1000,
     seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
@@ -46,7 +48,7 @@ def evaluate(
     from ead_core.evaluation.evaluate import check_parts, evaluate_files
     from ead_core.evaluation.frechet import MOST
     from ead_core.evaluation.reference import load_known, load_reference
-    from ead_core.evaluation.run import DEFAULT_PARTS, EvaluationPlan, count_records
+    from ead_core.evaluation.run import EvaluationPlan, count_records
 
     if json_out:
         check_writable(json_out)
@@ -82,12 +84,14 @@ def evaluate(
 
 def _parts(text: str) -> tuple[str, ...]:
     """Names from a comma-separated list (ConfigError for an unknown one)."""
-    from ead_core.evaluation.chunk import CHEAP, PUBLISHED, SAMPLED_PARTS, WHOLE
+    from ead_core.evaluation.chunk import PUBLISHED
 
     if text == PUBLISHED:
         return (PUBLISHED,)
     names = [] if text == "none" else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in (*CHEAP, *SAMPLED_PARTS, *WHOLE)]
+    unknown = [name for name in names if name not in PARTS]
     if unknown:
-        raise ConfigError(f"--parts does not know '{unknown[0]}'; it takes {PARTS}, or published or none alone.")
+        raise ConfigError(
+            f"--parts does not know '{unknown[0]}'; it takes {', '.join(PARTS)}, or published or none alone."
+        )
     return tuple(dict.fromkeys(names))

@@ -10,6 +10,7 @@ from ead_core.cli.config import config
 from ead_core.cli.data import data_app
 from ead_core.cli.draw import draw
 from ead_core.cli.evaluate import evaluate
+from ead_core.cli.measure import measure
 from ead_core.cli.models import models
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
@@ -42,6 +43,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(relax)
 app.command()(draw)
+app.command()(measure)
 app.command()(models)
 app.command()(config)
 

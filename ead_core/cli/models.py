@@ -35,14 +35,11 @@ def _list_properties(statistics: "Statistics") -> None:
 
 
 def _list_quality(directory: Path) -> None:
-    from ead_core.checkpoints.checkpoint import measured_settings
+    from ead_core.evaluation.quality import load_quality
 
-    for row in measured_settings(directory):
-        low, high = row["intervals"]["molecule_stability"]
-        typer.echo(
-            f"  {row['setting']:<28} molecule stability {100 * row['molecule_stability']:.1f} % "
-            f"({100 * low:.1f}–{100 * high:.1f}), {row['nfe_per_molecule']:.0f} network calls"
-        )
+    quality = load_quality(directory)
+    for row in quality.rows if quality else ():
+        typer.echo(f"  {row.sentence()}")
 
 
 def _list_errors(name: str) -> None:

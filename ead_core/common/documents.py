@@ -1,11 +1,77 @@
-"""JSON from outside, read within limits, so that no document can exhaust memory or the stack."""
+"""JSON from outside, read within limits so that no document can exhaust memory or the stack; versioned documents."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, get_args
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ead_core.common.files import write_aside
 from ead_core.common.limits import DEPTH, DOCUMENT, ITEMS, MiB
 from ead_core.errors import DataError
+
+
+class Document(BaseModel):
+    """A document that says of which version it is; what it reads and writes is one JSON object.
+
+    Every kind has a field `version`: `version: Literal[1, 2] = Field(2, alias="schema_version")` reads two versions,
+    writes the second, and calls the field `schema_version` in the file. Unknown keys are passed over, so that a later
+    program may add some.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    kind: ClassVar[str]  # for people, with an article: "an evaluation card"
+
+    version: int | str
+
+    @classmethod
+    def parse(cls, stored: Any, name: str) -> Self:
+        """The document in a JSON value that people know as `name`.
+
+        Raises:
+            DataError: another kind of document, or a version that this program does not read.
+        """
+        try:
+            return cls.model_validate(stored)
+        except ValidationError as error:
+            raise DataError(cls._refusal(stored, name, error)) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The document in a JSON file.
+
+        Raises:
+            DataError: as `parse`; also for a file that cannot be read, or that is no JSON.
+        """
+        try:
+            stored = read_json(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is not {cls.kind}.") from error
+        return cls.parse(stored, str(path))
+
+    def save(self, path: Path) -> None:
+        """Write the document as a JSON file (OutputError if it cannot be written)."""
+        with write_aside(path) as aside:
+            aside.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as plain values; what was not set, such as a figure nobody measured, is left out."""
+        key = type(self).model_fields["version"].alias or "version"
+        return {key: self.version, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+
+    @classmethod
+    def _refusal(cls, stored: Any, name: str, error: ValidationError) -> str:
+        version = cls.model_fields["version"]
+        key, readable = version.alias or "version", get_args(version.annotation)
+        if isinstance(stored, Mapping) and key in stored and stored[key] not in readable:
+            return (
+                f"{name} is {cls.kind} of version {stored[key]}; this program reads {' and '.join(map(str, readable))}."
+            )
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"{name} is not {cls.kind} ({where}: {first['msg']})." if where else f"{name} is not {cls.kind}."
 
 
 def read_json(path: Path) -> Any:

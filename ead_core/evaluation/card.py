@@ -1,28 +1,29 @@
 """The evaluation card of a set of molecules: one document with everything that was measured, and what it rests on."""
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from ead_core.common.documents import read_json
+from pydantic import Field
+
+from ead_core.common.documents import Document
 from ead_core.errors import DataError
-from ead_core.evaluation.chemistry_and_cost import chemistry, cost
-from ead_core.evaluation.chunk import PUBLISHED
+from ead_core.evaluation.chemistry_and_cost import cost
+from ead_core.evaluation.chunk import PUBLISHED, UNREADABLE
 from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.distances import PatternDistance, geometry, pattern_distances
+from ead_core.evaluation.distances import PatternDistance, pattern_distances
 from ead_core.evaluation.failures import failures
 from ead_core.evaluation.figure import Figure, Section
-from ead_core.evaluation.frechet import frechet
 from ead_core.evaluation.notes import notes
-from ead_core.evaluation.protocols import plausibility, published, strict
+from ead_core.evaluation.part import Evidence
+from ead_core.evaluation.parts import chosen
+from ead_core.evaluation.protocols import published, strict
 from ead_core.evaluation.reference import Known
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.tally import Tally
 
-SCHEMA_VERSION = 2
 TITLES = {
     "published": "Published protocol (EDM)",
     "strict": "Strict protocol (RDKit perception)",
@@ -33,8 +34,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(Document):
     """Quality of a set of molecules.
 
     Attributes:
@@ -46,12 +46,15 @@ class Card:
         about: sources, settings and versions.
     """
 
+    kind: ClassVar[str] = "an evaluation card"
+
+    version: Literal[2] = Field(2, alias="schema_version")
     name: str
-    attempts: int
-    sections: Mapping[str, Section]
-    failures: Mapping[str, int]
-    patterns: Sequence[PatternDistance] = ()
-    about: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = Field(alias="num_molecules")
+    sections: dict[str, Section]
+    failures: dict[str, int]
+    patterns: list[PatternDistance] = Field([])
+    about: dict[str, Any] = Field({})
 
     def figures(self) -> Iterator[tuple[str, str, Figure]]:
         """Section, name and figure of everything, in order."""
@@ -59,49 +62,30 @@ class Card:
             for name, figure in figures.items():
                 yield section, name, figure
 
+    def figure(self, name: str) -> Figure:
+        """The figure of a name such as "validity".
+
+        Raises:
+            DataError: the card has none of this name.
+        """
+        found = {key: figure for _, key, figure in self.figures()}
+        if name not in found:
+            raise DataError(f"the card of {self.name} has no figure '{name}'; it has {', '.join(found)}.")
+        return found[name]
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the published protocol also under the keys of `PublishedCard.to_json`."""
-        flat = self.sections.get("published", {})
-        costs = self.sections.get("cost", {})
-        unreadable = sum(count for reason, count in self.failures.items() if reason.startswith("unreadable"))
+        """Plain values; the published protocol and the cost also flat, without their sections."""
+        flat, costs = self.sections.get("published", {}), self.sections.get("cost", {})
+        unreadable = sum(count for reason, count in self.failures.items() if reason.startswith(UNREADABLE))
         return {
-            "schema_version": SCHEMA_VERSION,
-            "name": self.name,
-            "num_molecules": self.attempts,
             "num_skipped": unreadable,
             "novelty": None,
             **{name: figure.value for name, figure in flat.items()},
             "intervals": {name: list(figure.interval) for name, figure in flat.items() if figure.interval},
             "nfe_per_molecule": costs["nfe"].value if "nfe" in costs else None,
             "seconds_per_molecule": costs["seconds"].value if "seconds" in costs else None,
-            "sections": {
-                section: {name: figure.to_json() for name, figure in figures.items()}
-                for section, figures in self.sections.items()
-            },
-            "failures": dict(self.failures),
-            "patterns": [row._asdict() for row in self.patterns],
-            "about": dict(self.about),
+            **super().to_json(),
         }
-
-    @classmethod
-    def load(cls, path: Path) -> "Card":
-        """Read a card.json.
-
-        Raises:
-            DataError: another kind of file, or of another version.
-        """
-        try:
-            stored = read_json(path)
-            if stored["schema_version"] != SCHEMA_VERSION:
-                raise DataError(f"{path} is a card of version {stored['schema_version']}, not {SCHEMA_VERSION}.")
-            sections = {
-                section: {name: Figure.from_json(figure) for name, figure in figures.items()}
-                for section, figures in stored["sections"].items()
-            }
-            patterns = [PatternDistance(**row) for row in stored["patterns"]]
-            return cls(stored["name"], stored["num_molecules"], sections, stored["failures"], patterns, stored["about"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is not an evaluation card.") from error
 
     def table(self) -> str:
         """Aligned text for a terminal."""
@@ -116,6 +100,14 @@ class Card:
             lines += ["", "Not measured, or bonds not perceived"]
             lines += [f"  {count:>8,}  {reason}" for reason, count in self.failures.items()]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A card, and the table behind it if that is at hand."""
+
+    card: Card
+    columns: Columns | None
 
 
 def coverage(figure: Figure) -> str:
@@ -144,33 +136,26 @@ def make_card(
         about: sources and settings, to be kept in the card.
     """
     smiles, inchikeys = (known.smiles, known.inchikeys) if known else (None, None)
-    sections = {
-        "published": published(columns, smiles),
-        "strict": strict(columns, inchikeys) if PUBLISHED not in plan.parts else {},
-        "plausibility": plausibility(columns, plan.parts),
-        "geometry": geometry(tally, reference) if reference and "geometry" in plan.parts else {},
-        "chemistry": _chemistry(columns, tally, plan, reference),
-        "cost": cost(columns, inchikeys, plan.parts),
-    }
+    evidence = Evidence(columns, tally, reference)
+    sections = {title: Section() for title in TITLES}
+    sections["published"] = published(columns, smiles)
+    sections["strict"] = strict(columns, inchikeys) if PUBLISHED not in plan.parts else {}
+    sections["cost"] = cost(columns, inchikeys, plan.parts)
+    for part in chosen(plan.parts):
+        sections[part.section] |= part.summarise(evidence)
     return Card(
-        name,
-        len(columns),
-        {section: figures for section, figures in sections.items() if figures},
-        failures(columns),
-        pattern_distances(tally, reference) if reference else (),
-        {
+        name=name,
+        attempts=len(columns),
+        sections={section: figures for section, figures in sections.items() if figures},
+        failures=failures(columns),
+        patterns=pattern_distances(tally, reference) if reference else [],
+        about={
             **(about or {}),
             **_hardware(columns),
             **_circumstances(plan),
-            **({"notes": told} if (told := notes(columns, tally, plan.parts, reference)) else {}),
+            **({"notes": told} if (told := notes(evidence, plan.parts)) else {}),
         },
     )
-
-
-def _chemistry(columns: Columns, tally: Tally, plan: EvaluationPlan, reference: Tally | None) -> Section:
-    real = reference.scaffolds if reference else None
-    section = chemistry(columns, real) if "chemistry" in plan.parts else {}
-    return section | (frechet(tally, reference) if "fcd" in plan.parts else {})
 
 
 def _hardware(columns: Columns) -> dict[str, Any]:
@@ -180,8 +165,7 @@ def _hardware(columns: Columns) -> dict[str, Any]:
 
 
 def _circumstances(plan: EvaluationPlan) -> dict[str, Any]:
-    packages = ["ead", "rdkit"] + ["posebusters"] * any("posebusters" in part for part in plan.parts)
-    packages += ["tblite"] * ("gfn2" in plan.parts) + ["fcd"] * ("fcd" in plan.parts)
+    packages = dict.fromkeys(["ead", "rdkit", *(name for part in chosen(plan.parts) for name in part.packages)])
     return {
         "parts": list(plan.parts),
         "sample": plan.sample,

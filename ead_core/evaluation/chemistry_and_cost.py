@@ -2,16 +2,22 @@
 
 from collections import Counter
 from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
-from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.druglike import druglike
 from ead_core.evaluation.figure import Figure, Section, distinct, means, share
+from ead_core.evaluation.part import Cost, Evidence, Part
 from ead_core.evaluation.protocols import strict_keys
 from ead_core.evaluation.scaffolds import LEAST_RINGS, Scaffolds, scaffolds_of
+from ead_core.evaluation.tally import Tally
+
+if TYPE_CHECKING:
+    from ead_core.evaluation.columns import Columns, Progress
 
 MOST_COMPARED = 1000  # molecules whose pairs make the internal diversity
 MOST_READ = 20_000  # SMILES of a table without scaffolds
@@ -24,10 +30,10 @@ _PROPERTIES = {
     "aromatic_rings": ("aromatic rings, mean", ""),
     "largest_ring": ("largest ring, mean", "atoms"),
 }
-_COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per molecule", "s")}
+COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per molecule", "s")}
 
 
-def chemistry(columns: Columns, real: Scaffolds | None = None) -> Section:
+def chemistry(columns: "Columns", real: Scaffolds | None = None) -> Section:
     """Of all molecules whose bonds could be perceived; scaffolds are compared with those of real ones."""
     attempts = len(columns)
     section = means(columns, _PROPERTIES, attempts)
@@ -40,7 +46,7 @@ def chemistry(columns: Columns, real: Scaffolds | None = None) -> Section:
     return section
 
 
-def scaffold_counts(columns: Columns) -> Counter[str]:
+def scaffold_counts(columns: "Columns") -> Counter[str]:
     """Molecules by scaffold: of the whole table where chemistry was measured, else of a sample of its SMILES."""
     rings = columns.numbers("rings")
     if np.isfinite(rings).any():
@@ -70,9 +76,38 @@ def _diversity(smiles: list[str]) -> Section:
     return {"diversity": Figure("internal diversity", 1 - float(similar.mean()), None, len(smiles), len(mols), "")}
 
 
-def cost(columns: Columns, known_inchikeys: Collection[str] | None, parts: Collection[str]) -> Section:
+def _rows(evidence: Evidence) -> Section:
+    return chemistry(evidence.columns, evidence.reference.scaffolds if evidence.reference else None)
+
+
+def _measure(mol: Chem.Mol, tally: Tally) -> dict[str, Any]:
+    return druglike(Chem.RemoveHs(mol))
+
+
+def _count_scaffolds(tally: Tally, columns: "Columns", progress: "Progress") -> None:
+    if not tally.scaffolds:
+        tally.scaffolds = Scaffolds.of(scaffold_counts(columns))
+
+
+CHEMISTRY = Part(
+    name="chemistry",
+    section="chemistry",
+    cost=Cost.CHEAP,
+    summarise=_rows,
+    columns={
+        **dict.fromkeys(("rings", "aromatic_rings", "largest_ring", "spiro", "bridgeheads"), int),
+        "scaffold": str,
+        **dict.fromkeys(("qed", "sa", "logp", "weight"), float),
+    },
+    measure=_measure,
+    default=True,
+    complete=_count_scaffolds,
+)
+
+
+def cost(columns: "Columns", known_inchikeys: Collection[str] | None, parts: Collection[str]) -> Section:
     """Where the file says what its molecules cost: of an attempt, and of one that is worth having."""
-    section = means(columns, _COSTS, len(columns))
+    section = means(columns, COSTS, len(columns))
     good = int((_worth_having(columns, known_inchikeys, parts) & columns.sampled).sum())
     if "seconds" in section and good:
         of = int(columns.sampled.sum())
@@ -84,7 +119,7 @@ def cost(columns: Columns, known_inchikeys: Collection[str] | None, parts: Colle
     return section
 
 
-def _worth_having(columns: Columns, known: Collection[str] | None, parts: Collection[str]) -> NDArray[np.bool_]:
+def _worth_having(columns: "Columns", known: Collection[str] | None, parts: Collection[str]) -> NDArray[np.bool_]:
     """[M] strictly valid, the first of its kind, new, and passed by PoseBusters, as far as each is known."""
     seen: set[str | None] = {None, *(known or ())}
     first = []

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from ead_core.chemistry.usual import USUAL, ValencyTable
 from ead_core.data.store import MoleculeSet
+from ead_core.evaluation.part import Cost
+from ead_core.evaluation.parts import chosen
 from ead_core.evaluation.tally import Tally
 
 Row = dict[str, Any]
 
-CHEAP = ("geometry", "chemistry")  # parts of a card that are measured on every molecule
-SAMPLED_PARTS = ("posebusters", "strain", "posebusters_full", "gfn2")  # parts that are measured on a sample
-WHOLE = ("fcd",)  # parts that are measured on the finished table
 PUBLISHED, STRICT = "published", "strict"  # protocols
 UNREADABLE = "unreadable"  # the beginning of the failure of a record that is no molecule
 
@@ -24,7 +23,7 @@ class Measures:
     """What is measured.
 
     Attributes:
-        parts: of `CHEAP`, `SAMPLED_PARTS` and `WHOLE`, or `PUBLISHED`, this protocol alone.
+        parts: of `parts.PARTS`, or `PUBLISHED`, this protocol alone.
         seconds: that one molecule may take.
         valencies: that count as usual.
     """
@@ -36,11 +35,9 @@ class Measures:
     @property
     def stages(self) -> tuple[str, ...]:
         """What rests on perceived bonds, in the order in which it is measured."""
-        return (
-            ()
-            if PUBLISHED in self.parts
-            else (STRICT, *(part for part in (*CHEAP, *SAMPLED_PARTS) if part in self.parts))
-        )
+        if PUBLISHED in self.parts:
+            return ()
+        return (STRICT, *(part.name for part in chosen(self.parts, Cost.CHEAP, Cost.SAMPLED)))
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Chunk:
     Attributes:
         first: number of the first among all attempts.
         molecules: [B] molecules.
-        sampled: [B] whether the dear parts are measured on it.
+        sampled: [B] whether the sampled parts are measured on it.
     """
 
     first: int

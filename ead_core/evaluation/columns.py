@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -21,16 +22,19 @@ class Columns:
     """Columns of `per_molecule.parquet`, each [M] with M attempts.
 
     Args:
-        path: of the table.
+        source: path of the table, or the table itself.
 
     Raises:
         DataError: not a table of an evaluation, or a damaged one; also when it is read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with open_table(path, ()) as file:
-            self._length = int(file.metadata.num_rows)
+    def __init__(self, source: Path | pa.Table) -> None:
+        self._source = source
+        if isinstance(source, Path):
+            with open_table(source, ()) as file:
+                self._length = int(file.metadata.num_rows)
+        else:
+            self._length = len(source)
 
     def __len__(self) -> int:
         return self._length
@@ -59,15 +63,19 @@ class Columns:
 
     @cached_property
     def sampled(self) -> NDArray[np.bool_]:
-        """On which the dear parts were measured."""
+        """On which the costly parts were measured."""
         return self.flags("sampled")
 
     def rows(self, numbers: NDArray[Any]) -> pd.DataFrame:
         """Whole rows; the others are passed over without being held."""
-        chosen = [("number", "in", numbers.tolist())]
-        with readable_parquet(self._path):
-            return pq.read_table(self._path, filters=chosen, page_checksum_verification=True).to_pandas()
+        chosen = pc.field("number").isin(numbers.tolist())
+        if not isinstance(self._source, Path):
+            return self._source.filter(chosen).to_pandas()
+        with readable_parquet(self._source):
+            return pq.read_table(self._source, filters=chosen, page_checksum_verification=True).to_pandas()
 
     def _column(self, name: str) -> Any:
-        with open_table(self._path, [name]) as file:
+        if not isinstance(self._source, Path):
+            return self._source[name]
+        with open_table(self._source, [name]) as file:
             return file.read([name])[name]

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from ead_core.common.intervals import Interval, independent_difference, paired_difference
 from ead_core.errors import DataError
-from ead_core.evaluation.card import TITLES, Card
+from ead_core.evaluation.card import TITLES, Card, Evaluated
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.figure import Figure
+from ead_core.evaluation.part import Cost
+from ead_core.evaluation.parts import PARTS
 from ead_core.evaluation.report import CARD
 from ead_core.evaluation.table import TABLE
 
@@ -25,18 +27,9 @@ FLAGS = {  # figures that are shares of molecules, and the columns behind them
     "even_electrons": "even_electrons",
     "perceived": "perceived",
     "strict_validity": "strict_valid",
-    "posebusters": "posebusters",
-    "posebusters_full": "posebusters_full",
+    **{name: name for part in PARTS.values() for name in part.shares},
 }
-_SAMPLED = ("posebusters", "posebusters_full")
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A card, and the table behind it if that is at hand."""
-
-    card: Card
-    columns: Columns | None
+_SAMPLED = {name for part in PARTS.values() if part.cost is Cost.SAMPLED for name in part.shares}
 
 
 @dataclass(frozen=True)
@@ -48,13 +41,22 @@ class Difference:
     p_value: float
     pairs: int
 
+    def metrics(self, name: str) -> dict[str, float]:
+        """Flat values, by names that begin with that of the figure."""
+        low, high = self.interval
+        return {
+            f"{name}_difference": self.difference,
+            f"{name}_difference_low": low,
+            f"{name}_difference_high": high,
+            f"{name}_p_value": self.p_value,
+        }
+
 
 def load_evaluated(path: Path) -> Evaluated:
-    """A card.json or the folder of an evaluation (DataError if it is neither)."""
-    folder = path if path.is_dir() else path.parent
-    card = Card.load(folder / CARD if path.is_dir() else path)
-    table = folder / TABLE
-    return Evaluated(card, Columns(table) if table.is_file() else None)
+    """A card.json, or that of a folder, with the table beside it if there is one (DataError if it is no card)."""
+    file = path / CARD if path.is_dir() else path
+    table = file.parent / TABLE
+    return Evaluated(Card.load(file), Columns(table) if table.is_file() else None)
 
 
 def differences(first: Evaluated, second: Evaluated) -> dict[str, Difference]:

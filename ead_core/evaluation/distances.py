@@ -1,19 +1,23 @@
 """How far the distributions of a set are from those of real molecules."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from rdkit import Chem
 
 from ead_core.evaluation.figure import Figure, Section
-from ead_core.evaluation.shapes import BINS, Bins, Histogram, wasserstein
+from ead_core.evaluation.part import Cost, Evidence, Part
+from ead_core.evaluation.shapes import BINS, Bins, Histogram, shapes_of, wasserstein
 from ead_core.evaluation.tally import Tally
 
 LEAST = 100  # bonds, angles or torsions of a pattern, in the set and in the reference, for a distance
 _TITLES = {"bond": "bond lengths, W₁", "angle": "angles, W₁", "torsion": "torsions, W₁"}
 
 
-class PatternDistance(NamedTuple):
+@dataclass(frozen=True)
+class PatternDistance:
     """Wasserstein-1 distance of a pattern to the reference, in the unit of its kind, and how often it occurs."""
 
     kind: str
@@ -69,3 +73,16 @@ def _total_variation(first: Mapping[Any, int], second: Mapping[Any, int]) -> flo
     """Half the sum of the differences of two distributions: the share that would have to change."""
     a, b = max(sum(first.values()), 1), max(sum(second.values()), 1)
     return sum(abs(first.get(key, 0) / a - second.get(key, 0) / b) for key in {*first, *second}) / 2
+
+
+def _rows(evidence: Evidence) -> Section:
+    return geometry(evidence.tally, evidence.reference) if evidence.reference else {}
+
+
+def _measure(mol: Chem.Mol, tally: Tally) -> dict[str, Any]:
+    """Lengths and angles go to the tally; the table has no columns of them."""
+    tally.add(Tally(shapes=shapes_of(mol)))
+    return {}
+
+
+GEOMETRY = Part("geometry", "geometry", Cost.CHEAP, _rows, measure=_measure, default=True)

@@ -9,8 +9,7 @@ from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card, make_card
 from ead_core.evaluation.chunk import Row
 from ead_core.evaluation.columns import Columns, Progress
-from ead_core.evaluation.frechet import check_fcd
-from ead_core.evaluation.gfn2 import check_gfn2
+from ead_core.evaluation.parts import chosen
 from ead_core.evaluation.reference import Known, completed, load_known, load_reference
 from ead_core.evaluation.report import write_report
 from ead_core.evaluation.run import EvaluationPlan, measure_files
@@ -20,10 +19,8 @@ from ead_core.evaluation.tally import Tally
 
 def check_parts(parts: Collection[str]) -> None:
     """Raise the ConfigError of a part whose package is missing before any work is done."""
-    if "gfn2" in parts:
-        check_gfn2()
-    if "fcd" in parts:
-        check_fcd()
+    for part in chosen(parts):
+        part.check()
 
 
 def evaluate(

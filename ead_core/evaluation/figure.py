@@ -1,14 +1,16 @@
 """One number of a card, with what it rests on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.common.intervals import Interval, distinct_interval, mean_interval, median_interval, wilson
-from ead_core.evaluation.columns import Columns
+
+if TYPE_CHECKING:
+    from ead_core.evaluation.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,10 @@ class Figure:
     known: int
     unit: str = "%"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "interval": list(self.interval) if self.interval else None}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "Figure":
-        """What `to_json` has made."""
-        low_high = stored["interval"]
-        return cls(**{**stored, "interval": tuple(low_high) if low_high else None})
+    def percent(self) -> str:
+        """A share in percent to one decimal, with its interval if it has one."""
+        text = f"{100 * self.value:.1f}"
+        return f"{text} ({'–'.join(f'{100 * end:.1f}' for end in self.interval)})" if self.interval else text
 
     def shown(self) -> str:
         """The value in its unit, with the interval."""
@@ -69,7 +66,7 @@ def distinct(title: str, labels: Sequence[str | None]) -> Figure:
     return Figure(title, found / max(len(labels), 1), interval, len(labels), len(labels))
 
 
-def medians(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
+def medians(columns: "Columns", wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
     """The median of each column with a known value.
 
     Args:
@@ -80,13 +77,13 @@ def medians(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) ->
     return _summaries(columns, wanted, of, np.median, median_interval)
 
 
-def means(columns: Columns, wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
-    """The mean, likewise."""
+def means(columns: "Columns", wanted: Mapping[str, tuple[str, str]], of: int) -> Section:
+    """The mean of each column with a known value; arguments as of `medians`."""
     return _summaries(columns, wanted, of, np.mean, mean_interval)
 
 
 def _summaries(
-    columns: Columns,
+    columns: "Columns",
     wanted: Mapping[str, tuple[str, str]],
     of: int,
     statistic: Callable[[NDArray[Any]], Any],

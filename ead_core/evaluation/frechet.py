@@ -6,14 +6,18 @@ molecules whose bonds could be perceived. Network and distance are those of the 
 """
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ead_core.errors import ConfigError
-from ead_core.evaluation.columns import Columns, Progress
 from ead_core.evaluation.figure import Figure, Section
 from ead_core.evaluation.moments import Moments
+from ead_core.evaluation.part import Cost, Evidence, Part
 from ead_core.evaluation.tally import Tally
+
+if TYPE_CHECKING:
+    from ead_core.evaluation.columns import Columns, Progress
 
 MOST = 10_000  # molecules that go through the network
 ENOUGH = 5000  # molecules from which on the distance rests on its set rather than on its size
@@ -29,7 +33,7 @@ def check_fcd() -> None:
         raise ConfigError("the Fréchet ChemNet distance needs the extra fcd: pip install 'fcd>=1.2'.") from error
 
 
-def activations(columns: Columns, most: int = MOST, progress: Progress = lambda done: None) -> Moments | None:
+def activations(columns: "Columns", most: int = MOST, progress: "Progress" = lambda done: None) -> Moments | None:
     """Moments of ChemNet's activations, on a GPU if there is one.
 
     Args:
@@ -85,3 +89,19 @@ def frechet_note(tally: Tally, reference: Tally | None) -> str | None:
     if least < ENOUGH:
         return f"the Fréchet ChemNet distance of {least:,} molecules is too high: it needs some {ENOUGH:,}."
     return None
+
+
+def _rows(evidence: Evidence) -> Section:
+    return frechet(evidence.tally, evidence.reference)
+
+
+def _note(evidence: Evidence) -> str | None:
+    return frechet_note(evidence.tally, evidence.reference)
+
+
+def _activate(tally: Tally, columns: "Columns", progress: "Progress") -> None:
+    if not tally.activations:
+        tally.activations = activations(columns, progress=progress)
+
+
+FCD = Part("fcd", "chemistry", Cost.WHOLE, _rows, packages=("fcd",), check=check_fcd, complete=_activate, note=_note)

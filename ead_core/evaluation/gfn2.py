@@ -6,7 +6,10 @@ from typing import Any
 from rdkit import Chem
 
 from ead_core.errors import ConfigError
+from ead_core.evaluation.figure import Section, medians
+from ead_core.evaluation.part import Cost, Evidence, Part
 from ead_core.evaluation.strain import Relaxed, displacement
+from ead_core.evaluation.tally import Tally
 
 KCAL_PER_EV = 23.060548
 FORCE = 0.05  # eV/Å, the largest at the end
@@ -47,3 +50,30 @@ def _moved(mol: Chem.Mol, positions: Any) -> Chem.Mol:
     moved = Chem.Mol(mol)
     moved.GetConformer().SetPositions(positions)
     return moved
+
+
+_TITLES = {
+    "gfn2_gain": ("GFN2-xTB relaxation gains, median", "kcal/mol"),
+    "gfn2_rmsd": ("… moves heavy atoms by, median", "Å"),
+}
+
+
+def _rows(evidence: Evidence) -> Section:
+    return medians(evidence.columns, _TITLES, int(evidence.columns.sampled.sum()))
+
+
+def _measure(mol: Chem.Mol, tally: Tally) -> dict[str, Any]:
+    relaxed = relax_gfn2(mol)
+    return {"gfn2_gain": relaxed.strain, "gfn2_rmsd": relaxed.rmsd} if relaxed else {}
+
+
+GFN2 = Part(
+    name="gfn2",
+    section="plausibility",
+    cost=Cost.SAMPLED,
+    summarise=_rows,
+    columns={"gfn2_gain": float, "gfn2_rmsd": float},
+    measure=_measure,
+    packages=("tblite",),
+    check=check_gfn2,
+)

@@ -17,13 +17,11 @@ from ead_core.chemistry.valency import in_ions, unusual_atoms, valencies
 from ead_core.data.columns import fit_cell
 from ead_core.data.electrons import even_electrons, net_charges
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.chunk import PUBLISHED, SAMPLED_PARTS, STRICT, Chunk, Measured, Measures, Row
-from ead_core.evaluation.druglike import druglike
+from ead_core.evaluation.chunk import PUBLISHED, STRICT, Chunk, Measured, Measures, Row
 from ead_core.evaluation.isolated_workers import time_limit
-from ead_core.evaluation.plausibility import FAST, FULL, failed_checks
-from ead_core.evaluation.shapes import shapes_of
-from ead_core.evaluation.smiles import assess
-from ead_core.evaluation.strain import relax
+from ead_core.evaluation.part import Cost
+from ead_core.evaluation.parts import PARTS
+from ead_core.evaluation.smiles import Assessed, assess
 from ead_core.evaluation.tally import Tally
 
 CARRIED: dict[str, type[int] | type[float] | type[str]] = {  # properties that the table keeps, as far as they fit
@@ -52,9 +50,14 @@ def stages_of(measures: Measures) -> dict[str, Callable[[Chunk], Measured]]:
 
 def measure_published(chunk: Chunk, measures: Measures) -> Measured:
     """What the file says of the molecules, and what needs no perceived bonds."""
-    molecules = chunk.molecules
-    with time_limit(measures.seconds + len(molecules)):
-        stable_atoms, smiles = assess(molecules, workers=1)
+    with time_limit(measures.seconds + len(chunk)):
+        assessed = assess(chunk.molecules, workers=1)
+    return published_rows(chunk, assessed)
+
+
+def published_rows(chunk: Chunk, assessed: Assessed) -> Measured:
+    """Rows and tally of molecules whose stable atoms and SMILES are known."""
+    molecules, (stable_atoms, smiles) = chunk.molecules, assessed
     stated, even = net_charges(molecules), even_electrons(molecules)
     found = Measured([])
     for index, (size, stable, text) in enumerate(zip(molecules.num_atoms, stable_atoms, smiles, strict=True)):
@@ -95,8 +98,15 @@ def _add_stages(found: Measured, chunk: Chunk, measures: Measures, stages: Seque
                 row.update({"perceived": False, "reason": str(error), "strict_valid": False})
                 continue
             for stage in stages:
-                if stage not in SAMPLED_PARTS or chunk.sampled[index]:
-                    row.update(_STAGES[stage](mol, measures, found.tally))
+                row.update(_measured(stage, mol, measures, found.tally, sampled=bool(chunk.sampled[index])))
+
+
+def _measured(stage: str, mol: Chem.Mol, measures: Measures, tally: Tally, *, sampled: bool) -> Mapping[str, Any]:
+    """What a stage finds of one molecule."""
+    if stage == STRICT:
+        return _strict(mol, measures, tally)
+    part = PARTS[stage]
+    return part.measure(mol, tally) if part.measure and (sampled or part.cost is not Cost.SAMPLED) else {}
 
 
 def _strict(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
@@ -115,53 +125,6 @@ def _strict(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
         "inchikey": Chem.MolToInchiKey(mol),
         "smiles": smiles_of(mol),
     }
-
-
-def _geometry(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
-    tally.add(Tally(shapes=shapes_of(mol)))
-    return {}
-
-
-def _chemistry(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
-    return druglike(Chem.RemoveHs(mol))
-
-
-def _posebusters(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
-    return _checks(mol, FAST, "posebusters")
-
-
-def _posebusters_full(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
-    return _checks(mol, FULL, "posebusters_full")
-
-
-def _checks(mol: Chem.Mol, config: str, part: str) -> Row:
-    failed = failed_checks(mol, config)
-    return {part: not failed, f"{part}_failed": ", ".join(failed)}
-
-
-def _strain(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
-    relaxed = relax(mol)
-    if relaxed is None:
-        return {}
-    return {"strain": relaxed.strain, "strain_rmsd": relaxed.rmsd, "strain_method": relaxed.method}
-
-
-def _gfn2(mol: Chem.Mol, measures: Measures, tally: Tally) -> Row:
-    from ead_core.evaluation.gfn2 import relax_gfn2
-
-    quantum = relax_gfn2(mol)
-    return {"gfn2_gain": quantum.strain, "gfn2_rmsd": quantum.rmsd} if quantum else {}
-
-
-_STAGES: dict[str, Callable[[Chem.Mol, Measures, Tally], Row]] = {
-    STRICT: _strict,
-    "geometry": _geometry,
-    "chemistry": _chemistry,
-    "posebusters": _posebusters,
-    "strain": _strain,
-    "posebusters_full": _posebusters_full,
-    "gfn2": _gfn2,
-}
 
 
 def carried(molecules: MoleculeSet, index: int) -> Mapping[str, Any]:

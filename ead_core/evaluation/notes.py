@@ -10,24 +10,23 @@ from ead_core.chemistry.missing_atoms import NO_HYDROGENS
 from ead_core.chemistry.reasons import UNKNOWN_ELEMENT
 from ead_core.evaluation.chunk import PUBLISHED
 from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.frechet import frechet_note
+from ead_core.evaluation.part import Evidence
+from ead_core.evaluation.parts import chosen
 from ead_core.evaluation.tally import Tally
 
 
-def notes(columns: Columns, tally: Tally, parts: Collection[str], reference: Tally | None) -> list[str]:
+def notes(evidence: Evidence, parts: Collection[str]) -> list[str]:
     """Sentences for people, those that concern most figures first.
 
     Args:
-        columns: of the table.
-        tally: of the same molecules.
+        evidence: what the card is made from.
         parts: of the card.
-        reference: real molecules.
     """
+    columns, tally = evidence.columns, evidence.tally
     found = [_selection(columns), _published_elements(tally)]
     if PUBLISHED not in parts:
-        found += [*_not_measured(columns), _reference_elements(tally, reference)]
-    if "fcd" in parts:
-        found.append(frechet_note(tally, reference))
+        found += [*_not_measured(columns), _reference_elements(tally, evidence.reference)]
+    found += [part.note(evidence) for part in chosen(parts)]
     return [note for note in found if note]
 
 

@@ -5,10 +5,16 @@ import functools
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 from rdkit import Chem
+
+from ead_core.evaluation.figure import Section, share
+from ead_core.evaluation.part import Cost, Evidence, Part
+from ead_core.evaluation.tally import Tally
 
 FAST, FULL = "mol_fast", "mol"  # PoseBusters' own names; the second adds an energy ratio over 50 conformers
 
@@ -50,3 +56,38 @@ def _buster(config: str):  # type: ignore[no-untyped-def]  # posebusters has no 
 
     logging.getLogger("posebusters").setLevel(logging.CRITICAL)  # it reports every molecule that fails
     return PoseBusters(config=config)
+
+
+def _part(name: str, title: str, config: str, default: bool) -> Part:
+    """The checks of a configuration; what has no perceivable bonds has failed them."""
+
+    def rows(evidence: Evidence) -> Section:
+        columns = evidence.columns
+        of = int(columns.sampled.sum())
+        if not of:
+            return {}
+        section = {name: share(title, int((columns.flags(name) & columns.sampled).sum()), of)}
+        failed = [text for text in columns.texts(f"{name}_failed") if text]
+        for check, count in Counter(each for text in failed for each in text.split(", ")).most_common():
+            section[f"{name}_{check}"] = share(f"… fail {check.replace('_', ' ')}", count, of)
+        return section
+
+    def measure(mol: Chem.Mol, tally: Tally) -> dict[str, Any]:
+        failed = failed_checks(mol, config)
+        return {name: not failed, f"{name}_failed": ", ".join(failed)}
+
+    return Part(
+        name=name,
+        section="plausibility",
+        cost=Cost.SAMPLED,
+        summarise=rows,
+        columns={name: bool, f"{name}_failed": str},
+        measure=measure,
+        shares=(name,),
+        default=default,
+        packages=("posebusters",),
+    )
+
+
+POSEBUSTERS = _part("posebusters", "PoseBusters mol_fast", FAST, default=True)
+POSEBUSTERS_FULL = _part("posebusters_full", "PoseBusters mol", FULL, default=False)

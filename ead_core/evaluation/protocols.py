@@ -1,50 +1,54 @@
-"""The sections of a card about validity: the published protocol, the strict one, and physical plausibility."""
+"""The sections of a card about validity: the published protocol, and the strict one."""
 
-from collections import Counter
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ead_core.common.intervals import pooled_bootstrap
-from ead_core.evaluation.columns import Columns
-from ead_core.evaluation.figure import Figure, Section, distinct, medians, share
+from ead_core.evaluation.figure import Figure, Section, distinct, share
 
-_ENERGIES = {
-    "strain": ("force-field strain, median", "kcal/mol"),
-    "strain_rmsd": ("… moves heavy atoms by, median", "Å"),
-    "gfn2_gain": ("GFN2-xTB relaxation gains, median", "kcal/mol"),
-    "gfn2_rmsd": ("… moves heavy atoms by, median", "Å"),
+if TYPE_CHECKING:
+    from ead_core.evaluation.columns import Columns
+
+SHARES = {  # titles of the figures of the published protocol
+    "atom_stability": "atom stability",
+    "molecule_stability": "molecule stability",
+    "validity": "validity",
+    "uniqueness": "uniqueness among the valid",
+    "validity_x_uniqueness": "validity × uniqueness",
+    "novelty": "novelty among the unique",
 }
 
 
-def published(columns: Columns, known_smiles: Collection[str] | None) -> Section:
+def published(columns: "Columns", known_smiles: Collection[str] | None) -> Section:
     """EDM's protocol; the names are those of the keys of `ead evaluate --json`."""
     smiles, attempts = columns.texts("published_smiles"), len(columns)
     valid = [text for text in smiles if text is not None]
     section = {
         "atom_stability": _atom_stability(columns),
-        "molecule_stability": share("molecule stability", int(columns.flags("stable").sum()), attempts),
-        "validity": share("validity", len(valid), attempts),
-        "uniqueness": distinct("uniqueness among the valid", valid),
-        "validity_x_uniqueness": distinct("validity × uniqueness", smiles),
+        "molecule_stability": share(SHARES["molecule_stability"], int(columns.flags("stable").sum()), attempts),
+        "validity": share(SHARES["validity"], len(valid), attempts),
+        "uniqueness": distinct(SHARES["uniqueness"], valid),
+        "validity_x_uniqueness": distinct(SHARES["validity_x_uniqueness"], smiles),
     }
     if known_smiles is not None:
         unique = set(valid)
-        section["novelty"] = share("novelty among the unique", len(unique - set(known_smiles)), len(unique))
+        section["novelty"] = share(SHARES["novelty"], len(unique - set(known_smiles)), len(unique))
     return section
 
 
-def _atom_stability(columns: Columns) -> Figure:
+def _atom_stability(columns: "Columns") -> Figure:
     """Over the pool of the atoms of all molecules that could be measured."""
     stable, atoms = columns.numbers("stable_atoms"), columns.numbers("atoms")
     measured = np.isfinite(atoms)
     hits, total = stable[measured].astype(np.int64), atoms[measured].astype(np.int64)
     interval = pooled_bootstrap(hits, total) if measured.any() else (0.0, 1.0)
     pool = int(total.sum())
-    return Figure("atom stability", float(hits.sum() / max(pool, 1)), interval, pool, pool)
+    return Figure(SHARES["atom_stability"], float(hits.sum() / max(pool, 1)), interval, pool, pool)
 
 
-def strict(columns: Columns, known_inchikeys: Collection[str] | None) -> Section:
+def strict(columns: "Columns", known_inchikeys: Collection[str] | None) -> Section:
     """RDKit's own perception, one piece, no radical, no unusual valence; distinct and new by InChIKey.
 
     An odd number of electrons leaves nothing to perceive. Ions whose charge the file states can be strictly valid; the
@@ -77,21 +81,7 @@ def strict(columns: Columns, known_inchikeys: Collection[str] | None) -> Section
     return section
 
 
-def strict_keys(columns: Columns) -> list[str | None]:
+def strict_keys(columns: "Columns") -> list[str | None]:
     """InChIKeys of the strictly valid, None for others."""
     pairs = zip(columns.texts("inchikey"), columns.flags("strict_valid"), strict=True)
     return [key if fine else None for key, fine in pairs]
-
-
-def plausibility(columns: Columns, parts: Collection[str]) -> Section:
-    """PoseBusters and energies, of the sampled attempts; what has no perceivable bonds has failed PoseBusters."""
-    of = int(columns.sampled.sum())
-    section: Section = {}
-    for part, title in (("posebusters", "PoseBusters mol_fast"), ("posebusters_full", "PoseBusters mol")):
-        if part in parts and of:
-            passed = columns.flags(part) & columns.sampled
-            section[part] = share(title, int(passed.sum()), of)
-            failed = [text for text in columns.texts(f"{part}_failed") if text]
-            for check, count in Counter(name for text in failed for name in text.split(", ")).most_common():
-                section[f"{part}_{check}"] = share(f"… fail {check.replace('_', ' ')}", count, of)
-    return section | medians(columns, _ENERGIES, of)

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from ead_core.common.files import user_cache
 from ead_core.errors import DataError
-from ead_core.evaluation.chemistry_and_cost import scaffold_counts
 from ead_core.evaluation.columns import Columns, Progress
-from ead_core.evaluation.frechet import activations
-from ead_core.evaluation.run import DEFAULT_PARTS, EvaluationPlan, measure_files, settings_of
-from ead_core.evaluation.scaffolds import Scaffolds
+from ead_core.evaluation.parts import DEFAULT_PARTS, chosen
+from ead_core.evaluation.run import EvaluationPlan, measure_files, settings_of
 from ead_core.evaluation.table import TABLE, TALLY, settings_key
 from ead_core.evaluation.tally import COUNTS, Tally
 
@@ -79,10 +77,8 @@ def completed(folder: Path, parts: Collection[str], progress: Progress = lambda 
     """
     tally, columns = Tally.load(folder / TALLY), Columns(folder / TABLE)
     before = tally.scaffolds, tally.activations
-    if "chemistry" in parts and not tally.scaffolds:
-        tally.scaffolds = Scaffolds.of(scaffold_counts(columns))
-    if "fcd" in parts and not tally.activations:
-        tally.activations = activations(columns, progress=progress)
+    for part in chosen(parts):
+        part.complete(tally, columns, progress)
     if (tally.scaffolds, tally.activations) != before:
         tally.save(folder / TALLY)
     return tally

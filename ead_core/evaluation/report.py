@@ -1,6 +1,5 @@
 """The files of a card: card.json for programs, card.md for documents, card.html for people."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +18,7 @@ def write_report(
     card: Card, columns: Columns, tally: Tally, reference: Tally | None, sources: Sequence[Path], folder: Path
 ) -> None:
     """Write all three into a folder (OutputError if it cannot be written)."""
-    with write_aside(folder / CARD) as aside:
-        aside.write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
+    card.save(folder / CARD)
     with write_aside(folder / TEXT) as aside:
         aside.write_text(to_markdown(card), encoding="utf-8")
     write_page(card, columns, tally, reference, sources, folder / PAGE)

@@ -19,14 +19,15 @@ from ead_core.data.records import ReadReport
 from ead_core.data.sources import molecule_files
 from ead_core.data.streams import BATCH, batches
 from ead_core.errors import DataError
-from ead_core.evaluation.chunk import CHEAP, SAMPLED_PARTS, UNREADABLE, WHOLE, Chunk, Measured, Measures, Row
+from ead_core.evaluation.chunk import UNREADABLE, Chunk, Measured, Measures, Row
 from ead_core.evaluation.isolated_workers import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
+from ead_core.evaluation.part import Cost
+from ead_core.evaluation.parts import DEFAULT_PARTS, chosen
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
 
 MEASURES_VERSION = 3  # raised when the same molecule gets another row, so that nothing old is taken for new
-DEFAULT_PARTS = (*CHEAP, "posebusters", "strain")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class EvaluationPlan:
 
     Attributes:
         parts: see `chunk.Measures`.
-        sample: molecules on which the dear parts are measured.
+        sample: molecules on which the costly parts are measured.
         workers: processes; None takes the cores of this process.
         seconds: that one molecule may take.
     """
@@ -150,8 +151,8 @@ def settings_of(sources: Sequence[Path], plan: EvaluationPlan, table: ValencyTab
     return {
         "versions": [MEASURES_VERSION, rdkit.__version__],
         "files": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files],
-        "parts": sorted(set(plan.parts) - set(WHOLE)),
-        "sample": plan.sample if set(plan.parts) & set(SAMPLED_PARTS) else 0,
+        "parts": sorted(set(plan.parts) - {part.name for part in chosen(plan.parts, Cost.WHOLE)}),
+        "sample": plan.sample if chosen(plan.parts, Cost.SAMPLED) else 0,
         "seconds": plan.seconds,
         "valencies": {kind: sorted(seen) for kind, seen in (table or {}).items()},
     }

@@ -12,23 +12,37 @@ import pyarrow.parquet as pq
 
 from ead_core.common.files import write_aside
 from ead_core.evaluation.chunk import Row
+from ead_core.evaluation.parts import PARTS
 from ead_core.evaluation.tally import Tally
 
 TABLE, TALLY = "per_molecule.parquet", "tally.npz"
 _COLUMNS = {
-    pa.int64(): "number id seed index best_of atoms net_charge stable_atoms pieces radicals charged_atoms "
-    "unusual_atoms rings aromatic_rings largest_ring spiro bridgeheads",
-    pa.string(): "record failure name molecule hardware formula published_smiles smiles reason inchikey scaffold "
-    "posebusters_failed posebusters_full_failed strain_method",
-    pa.bool_(): "sampled even_electrons stable valid perceived strict_valid posebusters posebusters_full",
-    pa.float64(): "nfe seconds qed sa logp weight strain strain_rmsd gfn2_gain gfn2_rmsd",
+    int: "number id seed index best_of atoms net_charge stable_atoms pieces radicals charged_atoms unusual_atoms",
+    str: "record failure name molecule hardware formula published_smiles smiles reason inchikey",
+    bool: "sampled even_electrons stable valid perceived strict_valid",
+    float: "nfe seconds",
 }
-SCHEMA = pa.schema([(name, kind) for kind, names in _COLUMNS.items() for name in names.split()])
+_KINDS = {int: pa.int64(), str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+
+
+def _fields() -> Iterator[tuple[str, pa.DataType]]:
+    """Columns by type, those of the parts after those that every table has."""
+    for kind, names in _COLUMNS.items():
+        own = (name for part in PARTS.values() for name, of in part.columns.items() if of is kind)
+        yield from ((name, _KINDS[kind]) for name in (*names.split(), *own))
+
+
+SCHEMA = pa.schema(list(_fields()))
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
     """Equal for equal settings: 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def as_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows with all columns; what a row lacks is null."""
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
 class Parts:
@@ -56,8 +70,7 @@ class Parts:
         """Keep a part."""
         tally.save(self._folder / f"{number:06d}.npz")
         with write_aside(self._table(number)) as aside:
-            table = pa.Table.from_pylist(list(rows), schema=SCHEMA)  # what a row lacks is null
-            pq.write_table(table, aside, write_page_checksum=True)
+            pq.write_table(as_table(rows), aside, write_page_checksum=True)
 
     def join(self, folder: Path, further: Sequence[Row] = ()) -> Tally:
         """Write all rows, and further ones, to one file of a folder, and the sum of the tallies to another."""
@@ -69,7 +82,7 @@ class Parts:
             for number in self._numbers():
                 writer.write_table(pq.read_table(self._table(number), schema=SCHEMA, page_checksum_verification=True))
                 total.add(Tally.load(self._folder / f"{number:06d}.npz"))
-            writer.write_table(pa.Table.from_pylist(list(further), schema=SCHEMA))
+            writer.write_table(as_table(further))
         total.save(folder / TALLY)
         return total
 

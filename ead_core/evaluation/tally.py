@@ -8,23 +8,44 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from ead_core.chemistry.valency import ValencyCounts
 from ead_core.common.containers import load_arrays
-from ead_core.common.documents import parse_json
+from ead_core.common.documents import Document, parse_json
 from ead_core.common.files import write_aside
 from ead_core.errors import DataError
 from ead_core.evaluation.moments import Moments
 from ead_core.evaluation.scaffolds import Scaffolds
 from ead_core.evaluation.shapes import BINS, Shapes, add_shapes
 
-VERSION = 2
-READABLE = (1, VERSION)  # the first had neither scaffolds nor activations
 COUNTS = "counts"
 MEAN, COVARIANCE = "activations mean", "activations covariance"
+
+
+class TallyCounts(Document):
+    """What a tally stores besides its arrays; the first version had neither scaffolds nor activations.
+
+    Attributes:
+        sizes: molecules by number of atoms.
+        elements: atoms by symbol.
+        valencies: kind of atom, its aromatic and its other bonds, and how many atoms there are.
+        scaffolds: see `Scaffolds`.
+        activations: molecules behind the moments of ChemNet's activations.
+    """
+
+    kind: ClassVar[str] = "the tally of an evaluation"
+
+    version: Literal[1, 2] = 2
+    molecules: int
+    perceived: int
+    sizes: dict[int, int]
+    elements: dict[str, int]
+    valencies: list[tuple[str, int, int, int]]
+    scaffolds: Scaffolds | None = None
+    activations: int | None = None
 
 
 @dataclass
@@ -62,21 +83,19 @@ class Tally:
 
     def save(self, path: Path) -> None:
         """Write one compressed .npz file (OutputError if it cannot be written)."""
-        counts = {
-            "version": VERSION,
-            "molecules": self.molecules,
-            "perceived": self.perceived,
-            "sizes": {str(size): count for size, count in sorted(self.sizes.items())},
-            "elements": dict(sorted(self.elements.items())),
-            "valencies": [[kind, *valency, count] for (kind, valency), count in sorted(self.valencies.items())],
-        }
+        counts = TallyCounts(
+            molecules=self.molecules,
+            perceived=self.perceived,
+            sizes=dict(sorted(self.sizes.items())),
+            elements=dict(sorted(self.elements.items())),
+            valencies=[(kind, *valency, count) for (kind, valency), count in sorted(self.valencies.items())],
+            scaffolds=self.scaffolds,
+            activations=self.activations.count if self.activations else None,
+        )
         kept: dict[str, Any] = {}
         if self.activations:
-            counts["activations"] = self.activations.count
             kept = {MEAN: self.activations.mean.astype(np.float32), COVARIANCE: self.activations.halved()}
-        if self.scaffolds:
-            counts["scaffolds"] = {"counts": dict(self.scaffolds.counts), "squares": self.scaffolds.squares}
-        arrays: dict[str, Any] = {COUNTS: np.array(json.dumps(counts))} | {
+        arrays: dict[str, Any] = {COUNTS: np.array(json.dumps(counts.to_json()))} | {
             f"{kind} {pattern}": histogram.astype(np.uint32)
             for kind, patterns in self.shapes.items()
             for pattern, histogram in sorted(patterns.items())
@@ -93,29 +112,27 @@ class Tally:
         """
         try:
             arrays = load_arrays(path)
-            counts = parse_json(str(arrays.pop(COUNTS)), str(path))
-            if (number := counts["version"]) not in READABLE:
-                raise DataError(f"{path} is a tally of version {number}; this program reads {READABLE}.")
-            return cls._restored(counts, arrays)
+            stored = parse_json(str(arrays.pop(COUNTS)), str(path))
+            return cls._restored(TallyCounts.parse(stored, str(path)), arrays)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is not the tally of an evaluation.") from error
+            raise DataError(f"{path} is not {TallyCounts.kind}.") from error
 
     @classmethod
-    def _restored(cls, counts: Mapping[str, Any], arrays: Mapping[str, Any]) -> "Tally":
+    def _restored(cls, counts: TallyCounts, arrays: Mapping[str, Any]) -> "Tally":
         shapes: Shapes = {kind: {} for kind in BINS}
         for name in (name for name in arrays if name not in (MEAN, COVARIANCE)):
             kind, pattern = name.split(" ", 1)
             shapes[kind][pattern] = arrays[name].astype(np.int64)
-        scaffolds, count = counts.get("scaffolds"), counts.get("activations")
+        moments = counts.activations and Moments.restored(counts.activations, arrays[MEAN], arrays[COVARIANCE])
         return cls(
-            counts["molecules"],
-            counts["perceived"],
-            Counter({int(size): count for size, count in counts["sizes"].items()}),
-            Counter(counts["elements"]),
+            counts.molecules,
+            counts.perceived,
+            Counter(counts.sizes),
+            Counter(counts.elements),
             shapes,
-            Counter({(kind, (aromatic, others)): count for kind, aromatic, others, count in counts["valencies"]}),
-            Scaffolds(**scaffolds) if scaffolds else None,
-            Moments.restored(count, arrays[MEAN], arrays[COVARIANCE]) if count else None,
+            Counter({(kind, (aromatic, others)): count for kind, aromatic, others, count in counts.valencies}),
+            counts.scaffolds,
+            moments or None,
         )
 
     def common(self, least: int) -> "Tally":

@@ -5,21 +5,20 @@ prediction, Vovk et al. 2005): 95 % of intervals hold the true value for molecul
 For generated molecules that is nominal.
 """
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from ead_core.common.documents import read_json
-from ead_core.common.files import write_aside
-from ead_core.errors import CheckpointError, one_line
+from ead_core.common.documents import Document
+from ead_core.errors import CheckpointError, DataError
 
-CALIBRATION, FORMAT = "calibration.json", 1
+CALIBRATION = "calibration.json"
 COVERAGE = 0.95
 
 
@@ -43,6 +42,23 @@ class Errors:
 
 
 Calibration = Mapping[str, Errors]
+
+
+class CalibrationDocument(Document):
+    """The calibration of a judge, as it is stored.
+
+    Attributes:
+        weights: digest of the weights that it is of.
+        properties: errors by property.
+    """
+
+    kind: ClassVar[str] = "the calibration of a judge"
+
+    version: Literal[1] = Field(1, alias="format")
+    weights: str
+    properties: dict[str, Errors]
+
+
 COUNTED = Errors(bound=0, tested=0, half_width=0, calibrated=0, covered=1)  # of what needs no prediction
 
 
@@ -60,13 +76,7 @@ def measure_errors(calibration: NDArray[np.float64], test: NDArray[np.float64]) 
 
 def save_calibration(directory: Path, calibration: Calibration, weights: str) -> None:
     """Write calibration.json beside the weights that it is of, by their digest."""
-    document = {
-        "format": FORMAT,
-        "weights": weights,
-        "properties": {name: asdict(errors) for name, errors in calibration.items()},
-    }
-    with write_aside(directory / CALIBRATION) as aside:
-        aside.write_text(json.dumps(document, indent=1) + "\n")
+    CalibrationDocument(weights=weights, properties=dict(calibration)).save(directory / CALIBRATION)
 
 
 def load_calibration(directory: Path, weights: str) -> Calibration:
@@ -79,11 +89,9 @@ def load_calibration(directory: Path, weights: str) -> Calibration:
     if not path.is_file():
         raise CheckpointError(f"{directory} has not been calibrated yet; `ead train` does it when it evaluates.")
     try:
-        document: dict[str, Any] = read_json(path)
-        calibration = {name: Errors(**values) for name, values in document["properties"].items()}
-        of = document["weights"]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({one_line(error)}).") from error
-    if of != weights:
+        document = CalibrationDocument.load(path)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+    if document.weights != weights:
         raise CheckpointError(f"{path} is of other weights; continue the training to its next evaluation.")
-    return calibration
+    return document.properties

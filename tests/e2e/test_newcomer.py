@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ead_core import evaluate, load_checkpoint, read_molecules, sample
-from ead_core.checkpoints.checkpoint import CARD, PRETRAINED, WEIGHTS
+from ead_core.checkpoints.checkpoint import PRETRAINED, WEIGHTS
+from ead_core.evaluation.quality import load_quality
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = "qm9-small"
@@ -34,17 +35,17 @@ def test_the_three_lines_of_python():
     assert card.sections["strict"]["strict_validity"].value > 0.1
 
 
-def test_the_bundled_checkpoint_is_small_and_carries_its_card():
+def test_the_bundled_checkpoint_is_small_and_carries_its_quality():
     assert (PRETRAINED / BUNDLED / WEIGHTS).stat().st_size < 8e6
-    card = json.loads((PRETRAINED / BUNDLED / CARD).read_text())
-    settings = [row["setting"] for row in card["rows"]]
+    quality = load_quality(PRETRAINED / BUNDLED)
+    settings = [row.setting for row in quality.rows]
     assert settings == ["synchronous", "adaptive, async_ratio 0.2", "adaptive, async_ratio 0.4"]
-    for row in card["rows"]:
-        assert row["num_molecules"] >= 1000
-        low, high = row["intervals"]["molecule_stability"]
-        assert 0 <= low <= row["molecule_stability"] <= high <= 1
-        assert row["nfe_per_molecule"] >= 1001
-        assert row["seconds_per_molecule"] > 0
+    for row in quality.rows:
+        assert row.num_molecules >= 1000
+        low, high = row.intervals["molecule_stability"]
+        assert 0 <= low <= row.molecule_stability <= high <= 1
+        assert row.nfe_per_molecule >= 1001
+        assert row.seconds_per_molecule > 0
 
 
 def test_from_no_data_to_a_trained_model_and_its_molecules(ead, tmp_path):

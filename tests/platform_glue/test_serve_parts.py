@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from rdkit import Chem
 
-from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data import priors
 from ead_core.data.store import MoleculeSet
@@ -401,8 +401,9 @@ def test_the_description_shows_what_the_sampler_does_by_default(border):
 
 
 def test_the_description_of_the_bundled_model_has_its_card():
-    told = describe(Border(load_checkpoint("qm9-small"), ServeSettings()))
-    assert "synchronous" in [row["setting"] for row in told.card]
+    told = describe(Border(load_checkpoint("qm9-small"), ServeSettings(checkpoint="qm9-small")))
+    assert told.card[0]["setting"] == "synchronous"
+    assert told.card == json.loads((PRETRAINED / "qm9-small" / "quality.json").read_text())["rows"]
 
 
 @pytest.mark.parametrize("card", ['{"protocols": {}}', "[]", "{", '{"rows": 3}'])

@@ -12,12 +12,13 @@ from pathlib import Path
 import mlflow
 import mlflow.pyfunc
 
-from ead_core.checkpoints.checkpoint import CARD, CONFIG, PRIOR, STATISTICS, WEIGHTS, Checkpoint
+from ead_core.checkpoints.checkpoint import CONFIG, PRIOR, STATISTICS, WEIGHTS, Checkpoint
+from ead_core.evaluation.quality import EARLIER, QUALITY
 from ead_platform.registry import pyfunc_model
 from ead_platform.registry.pyfunc_model import EXAMPLE, SIGNATURE
 from ead_platform.tracking.runs import CHECKPOINT
 
-FILES = (CONFIG, WEIGHTS, STATISTICS, PRIOR, CARD)
+FILES = (CONFIG, WEIGHTS, STATISTICS, PRIOR, QUALITY, EARLIER)
 REQUIRED = ("mlflow", "numpy", "pandas", "rdkit", "safetensors", "torch")  # and `ead` itself, which no index has
 
 

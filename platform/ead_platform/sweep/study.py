@@ -27,7 +27,9 @@ from ead_core.data.targets import Targets
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.process import Process
 from ead_core.errors import EADError
-from ead_core.evaluation.published import PublishedCard, compare_published, published_card
+from ead_core.evaluation.card import Evaluated
+from ead_core.evaluation.compare import differences
+from ead_core.evaluation.published import evaluate_published
 from ead_core.networks.memory import molecules_per_call
 from ead_core.sampling.build import build_process
 from ead_core.sampling.conditions import Conditions, decide
@@ -198,29 +200,19 @@ def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) ->
     return replace(made, properties={**made.properties, "seconds": made.properties["seconds"] + branch.seconds})
 
 
-def measure(molecules: MoleculeSet, baseline: PublishedCard | None = None) -> tuple[PublishedCard, dict[str, float]]:
+def measure(molecules: MoleculeSet, baseline: Evaluated | None = None) -> tuple[Evaluated, dict[str, float]]:
     """A trial's card and its figures as flat metrics; differences are paired with the baseline's molecules."""
-    card = published_card(molecules, workers=1)
-    figures = card.to_json()
-    metrics: dict[str, float] = {
-        name: figures[name]
-        for name in (
-            "atom_stability",
-            "molecule_stability",
-            "validity",
-            "uniqueness",
-            "validity_x_uniqueness",
-        )
-    }
-    for name, (low, high) in card.intervals.items():
-        metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
-    for name, pair in (compare_published(baseline, card) if baseline else {}).items():
-        metrics[f"{name}_difference"] = pair.difference
-        metrics[f"{name}_difference_low"], metrics[f"{name}_difference_high"] = pair.interval
-        metrics[f"{name}_p_value"] = pair.p_value
-    metrics["nfe_per_molecule"] = float(figures["nfe_per_molecule"])
-    metrics["seconds_per_molecule"] = float(figures["seconds_per_molecule"])
-    return card, metrics
+    found = evaluate_published(molecules, workers=1)
+    figures = found.card.sections["published"]
+    metrics = {name: figure.value for name, figure in figures.items()}
+    for name, figure in figures.items():
+        if figure.interval:
+            metrics[f"{name}_low"], metrics[f"{name}_high"] = figure.interval
+    for name, change in (differences(baseline, found) if baseline else {}).items():
+        metrics |= change.metrics(name)
+    for name in ("nfe", "seconds"):
+        metrics[f"{name}_per_molecule"] = found.card.figure(name).value
+    return found, metrics
 
 
 def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:

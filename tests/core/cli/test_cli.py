@@ -9,10 +9,12 @@ import torch
 import yaml
 
 from ead_core import __version__
-from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.common.cpu import hardware
 from ead_core.config import SamplerConfig
 from ead_core.data.store import load_npz, save_npz
+from ead_core.evaluation.quality import load_quality
+from ead_core.sampling.generation import fulfil
 
 CARD_KEYS = {
     "schema_version",
@@ -137,15 +139,13 @@ def test_a_recorded_run_is_shown_as_pictures_and_pages(ead, make_checkpoint, tmp
     assert (code, told) == (2, "ead: the trace has no molecule 5; it holds 0–1.\n")
 
 
-def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["quality.json", "card.json"])
+def test_models_lists_what_is_bundled(ead, make_checkpoint, tmp_path, monkeypatch, name):
     make_checkpoint(name="small")
-    row = {
-        "setting": "adaptive",
-        "molecule_stability": 0.5,
-        "intervals": {"molecule_stability": [0.4, 0.6]},
-        "nfe_per_molecule": 1234.4,
-    }
-    (tmp_path / "small" / "card.json").write_text(json.dumps({"rows": [row]}))
+    stored = json.loads((PRETRAINED / "qm9-small" / "quality.json").read_text())
+    figures = {"molecule_stability": 0.5, "intervals": {"molecule_stability": [0.4, 0.6]}, "nfe_per_molecule": 1234.4}
+    stored["rows"][0].update(figures)
+    (tmp_path / "small" / name).write_text(json.dumps(stored))
     monkeypatch.setattr("ead_core.checkpoints.checkpoint.PRETRAINED", tmp_path)
     code, listing, _ = ead("models")
     assert code == 0
@@ -163,6 +163,40 @@ def test_models_lists_a_checkpoint_beside_a_card_of_another_kind(ead, make_check
     code, listing, _ = ead("models", folder)
     assert code == 0
     assert listing.splitlines() == [str(folder)]
+
+
+def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compared(ead, make_checkpoint):
+    """One name once had two formats: the card of an evaluation made `ead models` end in a KeyError."""
+    folder = make_checkpoint()
+    assert ead("sample", folder, "--num", 3, "--sizes", 4, "--out", "x.npz")[0] == 0
+    assert ead("evaluate", "x.npz", "--out", folder, "--parts", "published", "--workers", 1)[0] == 0
+    assert ead("models", folder)[:2] == (0, f"{folder}\n")
+    code, told, _ = ead("measure", folder, "--num", 3)
+    assert code == 0
+    assert [line.split()[0] for line in told.splitlines()] == ["synchronous", "adaptive,", "adaptive,"]
+    assert len(ead("models", folder)[1].splitlines()) == 4
+    assert ead("compare", folder)[0] == ead("compare", folder, folder / "card.json")[0] == 0
+    code, _, told = ead("measure", folder, "--num", 3)
+    assert (code, "quality.json exists and is kept" in told) == (2, True)
+
+
+def test_an_interrupted_measurement_goes_on(ead, make_checkpoint, tmp_path, monkeypatch):
+    folder = make_checkpoint()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("ead_core.cli.measure.CHUNK", 2)
+    asked = []
+
+    def interrupted(model, request, progress):
+        asked.append(request.first)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return fulfil(model, request, progress)
+
+    monkeypatch.setattr("ead_core.sampling.generation.fulfil", interrupted)
+    assert ead("measure", folder, "--num", 5)[0] != 0
+    assert ead("measure", folder, "--num", 5)[0] == 0
+    assert asked == [0, 2, 4, 4, *[0, 2, 4] * 2]  # nothing is made twice
+    assert load_quality(folder).rows[0].num_molecules == 5
 
 
 def test_models_tells_what_can_be_asked_and_in_which_unit(ead, conditional):
@@ -307,7 +341,10 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
         ("evaluate chains.npz --out file", "cannot write file"),
         ("evaluate chains.npz recipe.yaml", "recipe.yaml is of an unknown kind"),
         ("compare chains.npz", "at least two cards"),
-        ("compare file.json other.json", "file.json is not an evaluation card"),
+        (
+            "compare file.json other.json",
+            "file.json is neither an evaluation card nor the measured quality of a checkpoint",
+        ),
         ("relax chains.npz --out x.sdf --method pm3", "--method must be mmff or gfn2"),
         ("relax chains.npz --out x.doc", "cannot write x.doc"),
     ],

@@ -271,7 +271,7 @@ def test_a_calibration_is_of_its_weights(make_judge):
     with pytest.raises(CheckpointError, match="is of other weights"):
         load_calibration(folder, "0" * 16)
     (folder / CALIBRATION).write_text("{}")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is not the calibration of a judge"):
         load_judge(folder)
     (folder / CALIBRATION).unlink()
     with pytest.raises(CheckpointError, match="has not been calibrated yet"):
