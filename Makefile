@@ -14,7 +14,7 @@ SERVE_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: setup sweep serve test lint format bench ui clean
+.PHONY: setup sweep serve test docs lint format bench ui clean
 
 setup: .venv/installed
 
@@ -31,9 +31,12 @@ sweep: setup  ## the main job: about seven minutes on two cores; options through
 serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="--port 8001 checkpoint=runs/mine"
 	$(BIN)/python -m serve $(SERVE_ARGS)
 
-test: lint  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
+test: lint docs  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests  # a process per core is enough
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ray tests
+
+docs: setup  ## the documentation as a site, in site/index.html; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: setup
 	$(BIN)/ruff check .
@@ -52,4 +55,4 @@ ui: setup  ## compare runs in the browser
 	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
 
 clean:
-	rm -rf .venv
+	rm -rf .venv site

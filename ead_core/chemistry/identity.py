@@ -70,7 +70,7 @@ def perceived_smiles(molecules: Iterable[Molecule]) -> list[str]:
 def smiles_of(mol: Chem.Mol) -> str:
     """Canonical SMILES of a sanitised molecule with a conformer, with stereochemistry, without explicit hydrogens.
 
-    Hydrogens stay where nothing implies them, as in [H][H].
+    Hydrogens stay where nothing implies them, as in `[H][H]`.
     """
     mol = Chem.Mol(mol)
     Chem.AssignStereochemistryFrom3D(mol)

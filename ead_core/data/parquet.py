@@ -46,7 +46,7 @@ class _Lists(NamedTuple):
 
 
 def load_parquet(path: Path) -> Named:
-    """Read a table; `positions` may be flat [3N] or nested [N][3]. Columns that are no scalars are left out.
+    """Read a table; `positions` may be flat [3N] or nested `[N][3]`. Columns that are no scalars are left out.
 
     Raises:
         DataError: not a parquet file, without the two columns, with two of one name, transposed, or beyond `limits`.

@@ -34,7 +34,7 @@ class Targets:
 
     Attributes:
         names: the P properties asked for.
-        rows: [R][P] bounds.
+        rows: `[R][P]` bounds.
         sizes: [R] atoms per molecule, None where open; empty if all are.
     """
 
