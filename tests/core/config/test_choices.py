@@ -5,17 +5,17 @@ from typing import get_args
 import pytest
 import torch
 
-from ead_core.config import Config, NetworkConfig, SamplerConfig, TrainingConfig
+from ead_core.config import Config, NetworkConfig, TrainingConfig
 from ead_core.config.reference import entries
 from ead_core.diffusion.convergence import CONVERGENCE
 from ead_core.diffusion.corruption import DUMMY_RULES
 from ead_core.diffusion.gauge import GAUGES
-from ead_core.diffusion.grid import POWERS, sampling_grid
+from ead_core.diffusion.grid import POWERS
+from ead_core.diffusion.pauses import PAUSES
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.networks.denoiser import build_denoiser
-from ead_core.sampling.build import build_policy
-from ead_core.sampling.sampler import PAUSES
+from ead_core.networks.inputs import DenoiserInput
 from ead_core.training.objectives import OBJECTIVES
 from ead_core.training.optimizer import Optimizer
 
@@ -41,24 +41,10 @@ def test_a_key_offers_what_its_table_holds(key):
     assert choices(key) == tuple(TABLES[key])
 
 
-def test_every_policy_is_another():
-    grid = sampling_grid(100, 100)
-    built = {type(build_policy(SamplerConfig(policy=name), grid, 29, 6)) for name in choices("sampler.policy")}
-    assert len(built) == len(choices("sampler.policy"))
-
-
-def test_every_network_is_another():
-    kinds = choices("network.kind")
-    small = {"hidden_features": 8, "layers": 1, "edge_features": 4, "vectors": 2}
-    built = {type(build_denoiser(NetworkConfig(kind=kind, **small), 5, 100).network) for kind in kinds}
-    assert len(built) == len(kinds)
-
-
 def test_every_optimiser_is_another():
     network = build_denoiser(NetworkConfig(hidden_features=32, layers=1), 5, 100)
-    network(
-        torch.zeros(1, 2, 8), torch.ones(1, 2, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool)
-    ).sum().backward()
+    levels, mask = torch.ones(1, 2, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool)
+    network(DenoiserInput(torch.zeros(1, 2, 8), levels, mask)).sum().backward()
     quantities = []
     for name in choices("training.optimizer"):
         optimizer = Optimizer(network, TrainingConfig(optimizer=name))
