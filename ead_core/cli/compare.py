@@ -41,7 +41,7 @@ def compare(
         evaluated = []
         for number, (path, found) in enumerate(zip(cards, kept, strict=True)):
             evaluated += found or [_evaluated([path], reference, workers, Path(scratch, str(number)))]
-    rows = side_by_side(evaluated)
+        rows = side_by_side(evaluated)  # reads the tables in the folder
     if out:
         with write_aside(out) as aside:
             aside.write_text(table([[as_text(cell) for cell in row] for row in rows]) + "\n", encoding="utf-8")

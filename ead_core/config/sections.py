@@ -13,6 +13,7 @@ GENERATOR = only_with("training.objective", "denoise")
 CONDITIONAL = unless("conditioning.properties", ())
 MUON = only_with("training.optimizer", "muon")
 PAIRWISE = only_with("network.kind", "egnn_rbf", "egnn_vector")
+SPREADING = only_with("sampler.policy", "manual", "adaptive", "random")
 PAUSING = only_with("sampler.policy", "adaptive", "random")
 ADAPTIVE = only_with("sampler.policy", "adaptive")
 MANUAL = only_with("sampler.policy", "manual")
@@ -206,9 +207,9 @@ class SamplerConfig(Section):
     decision: Annotated[Literal["own_noise", "previous"], ADAPTIVE, only_with("sampler.velocity", "z")] = "own_noise"
     """Whether the velocity of the very step that is decided on counts, noise included (`own_noise`, the paper), or only
     those of earlier steps (`previous`)."""
-    interval: int | None = Field(None, ge=1, le=100_000)
+    interval: Annotated[int | None, SPREADING] = Field(None, ge=1, le=100_000)
     """Largest difference between the levels of two atoms of a molecule, at most twice that of training; null is that of
-    training, `diffusion.interval`. With `sampler.policy=synchronous` there is no difference."""
+    training, `diffusion.interval`."""
     max_pauses: Annotated[int, PAUSING] = Field(10, ge=1, le=10_000)
     """Pauses in a row after which an atom advances anyway."""
     group_size: Annotated[int, MANUAL] = Field(5, ge=1, le=10_000)

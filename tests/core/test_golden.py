@@ -15,14 +15,15 @@ import pytest
 from ead_core import MoleculeSet, load_checkpoint, sample
 
 GOLDEN = Path(__file__).with_name("golden.npz")
+SYNCHRONOUS = {"steps": 18, "grid": "quadratic", "policy": "synchronous"}
 FEW = {"steps": 18, "interval": 58, "grid": "quadratic"}
 LONG = {"steps": 20, "interval": 50, "solver": "ancestral", "sizes": [8, 9]}
 CASES = {
     "deep": ("qm9-deep", {"steps": 40}),
     "deep-large-ids": ("qm9-deep", {**FEW, "first": 2**40, "seed": 2**62, "sizes": [6, 8]}),
-    "deep-synchronous": ("qm9-deep", {**FEW, "policy": "synchronous"}),
-    "deep-ddim": ("qm9-deep", {**FEW, "solver": "ddim", "policy": "synchronous", "sizes": [8]}),
-    "deep-ode": ("qm9-deep", {**FEW, "solver": "dpmpp_2m", "policy": "synchronous", "sizes": [7, 9]}),
+    "deep-synchronous": ("qm9-deep", SYNCHRONOUS),
+    "deep-ddim": ("qm9-deep", {**SYNCHRONOUS, "solver": "ddim", "sizes": [8]}),
+    "deep-ode": ("qm9-deep", {**SYNCHRONOUS, "solver": "dpmpp_2m", "sizes": [7, 9]}),
     "small": ("qm9-small", LONG),
     "small-manual": ("qm9-small", {**LONG, "policy": "manual"}),
     "small-random": ("qm9-small", {**LONG, "policy": "random"}),
@@ -30,8 +31,11 @@ CASES = {
     "small-hold": ("qm9-small", {**LONG, "pause_mode": "hold", "velocity": "mean", "convergence": "mean"}),
     "small-x0": ("qm9-small", {**LONG, "velocity": "x0", "history_window": 3, "convergence": "slope"}),
     "small-previous": ("qm9-small", {**LONG, "decision": "previous", "convergence": "ema"}),
-    "conditional": ("qm9-small-cond", {**FEW, "targets": {"gap": 6000.0, "alpha": (60.0, 80.0)}, "guidance": 2.0}),
-    "formula": ("qm9-small-cond", {**FEW, "targets": {"atoms_C": 5.0, "atoms_O": 1.0}}),
+    "conditional": (
+        "qm9-small-cond",
+        {**SYNCHRONOUS, "targets": {"gap": 6000.0, "alpha": (60.0, 80.0)}, "guidance": 2.0},
+    ),
+    "formula": ("qm9-small-cond", {**SYNCHRONOUS, "targets": {"atoms_C": 5.0, "atoms_O": 1.0}}),
     "variable": ("qm9-small-variable", FEW),
 }
 

@@ -87,7 +87,9 @@ class FakeExaminer:
             happens()
         hits = np.arange(GATE.num) < self.valid[checkpoint.fingerprint()]
         outcomes = Outcomes(dict.fromkeys(METRICS, hits), np.full(GATE.num, 41.0), 0.1)
-        return Examined(checkpoint.name, Card("x", GATE.num, {}, {}), outcomes, self.folder)
+        return Examined(
+            checkpoint.name, Card(name="x", attempts=GATE.num, sections={}, failures={}), outcomes, self.folder
+        )
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_a_store_that_fails_costs_what_it_did_not_take(settings, recipe, about, 
     with pytest.warns(UserWarning, match=r"MLflow did not take curves\.png"):
         tracker.finish("FINISHED", checkpoint)
     with pytest.warns(UserWarning, match="MLflow did not take the card"):
-        tracker.log_card(tmp_path, Card("tiny", 0, {}, {}), 6)
+        tracker.log_card(tmp_path, Card(name="tiny", attempts=0, sections={}, failures={}), 6)
     rename("gone", "metrics")
     client, run = client_and_run(settings)
     assert run.info.status == "FINISHED"

@@ -8,6 +8,7 @@ from ead_core.errors import ConfigError
 
 JUDGE = "training.objective=predict conditioning.properties=mu"
 IDLE = {
+    "sampler.interval": "sampler.policy=synchronous sampler.interval=20",
     "sampler.async_ratio": "sampler.policy=synchronous sampler.async_ratio=0.3",
     "sampler.max_pauses": "sampler.policy=synchronous sampler.max_pauses=10",
     "sampler.pause_mode": "sampler.policy=manual sampler.pause_mode=hold",
