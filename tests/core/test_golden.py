@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).with_name("golden.npz")
 SYNCHRONOUS = {"steps": 18, "grid": "quadratic", "policy": "synchronous"}
 FEW = {"steps": 18, "interval": 58, "grid": "quadratic"}
 LONG = {"steps": 20, "interval": 50, "solver": "ancestral", "sizes": [8, 9]}
+WANTED = {"gap": 6000.0, "alpha": (60.0, 80.0)}
 CASES = {
     "deep": ("qm9-deep", {"steps": 40}),
     "deep-large-ids": ("qm9-deep", {**FEW, "first": 2**40, "seed": 2**62, "sizes": [6, 8]}),
@@ -33,7 +34,7 @@ CASES = {
     "small-previous": ("qm9-small", {**LONG, "decision": "previous", "convergence": "ema"}),
     "conditional": (
         "qm9-small-cond",
-        {**SYNCHRONOUS, "targets": {"gap": 6000.0, "alpha": (60.0, 80.0)}, "guidance": 2.0},
+        {**SYNCHRONOUS, "targets": WANTED, "guidance": 2.0},
     ),
     "formula": ("qm9-small-cond", {**SYNCHRONOUS, "targets": {"atoms_C": 5.0, "atoms_O": 1.0}}),
     "variable": ("qm9-small-variable", FEW),
