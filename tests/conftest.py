@@ -3,10 +3,13 @@
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from ead_core.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,3 +45,24 @@ def real_data():
         if folder and (Path(folder) / "qm9.npz").is_file():
             return Path(folder)
     pytest.skip("no real data: set EAD_DATA to a folder with qm9.npz")
+
+
+@pytest.fixture
+def ead(monkeypatch, capsys, tmp_path):
+    """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EAD_DATA", raising=False)
+
+    def ead(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    yield ead
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)

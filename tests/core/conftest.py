@@ -3,7 +3,6 @@
 import functools
 import itertools
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from ead_core.checkpoints.checkpoint import new_denoiser, save_recipe, save_weights
-from ead_core.cli.main import main
 from ead_core.config import Config, NetworkConfig
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.joint_prior import JointPrior
@@ -134,27 +132,6 @@ def write_conditional(folder, make_config, labelled, changes):
     save_recipe(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
     save_weights(folder, weights)
     return folder
-
-
-@pytest.fixture
-def ead(monkeypatch, capsys, tmp_path):
-    """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EAD_DATA", raising=False)
-
-    def ead(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ead", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    yield ead
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
 
 
 FEATURES = 5

@@ -1,4 +1,4 @@
-"""What the README promises to a newcomer, as real processes from an empty folder."""
+"""What the README promises to a newcomer, from an empty folder; the way to a first own model in real processes."""
 
 import json
 import subprocess
@@ -16,7 +16,9 @@ BUNDLED = "qm9-small"
 
 
 @pytest.fixture
-def ead(tmp_path):
+def ead_process(tmp_path):
+    """Run `ead` in a process of its own and in an empty folder; returns its standard output."""
+
     def run(*arguments):
         command = [str(Path(sys.executable).parent / "ead"), *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
@@ -48,33 +50,36 @@ def test_the_bundled_checkpoint_is_small_and_carries_its_quality():
         assert row.seconds_per_molecule > 0
 
 
-def test_from_no_data_to_a_trained_model_and_its_molecules(ead, tmp_path):
-    ead("data", "demo", "--out", "demo.npz", "--num", 40)
-    assert "molecules" in ead("data", "info", "demo.npz")
+def test_from_no_data_to_a_trained_model_and_its_molecules(ead_process, tmp_path):
+    ead_process("data", "demo", "--out", "demo.npz", "--num", 40)
+    assert "molecules" in ead_process("data", "info", "demo.npz")
     changes = (
-        "training.steps=20",
-        "training.evaluate_every=20",
+        "training.steps=4",
+        "training.evaluate_every=4",
         "training.evaluate_molecules=0",
         "diffusion.steps=100",
     )
-    ead("train", ROOT / "configs" / "demo.yaml", *changes, "--out", "run")
-    ead("sample", "run", "--num", 4, "--seed", 1, "--out", "molecules.sdf", "sampler.policy=synchronous")
+    ead_process("train", ROOT / "configs" / "demo.yaml", *changes, "--out", "run")
+    ead_process("sample", "run", "--num", 4, "--seed", 1, "--out", "molecules.sdf", "sampler.policy=synchronous")
     assert len(read_molecules(tmp_path / "molecules.sdf").molecules) == 4
-    ead("evaluate", "molecules.sdf", "--train", "demo.npz", "--json", "card.json")
+    ead_process("evaluate", "molecules.sdf", "--train", "demo.npz", "--json", "card.json")
     card = json.loads((tmp_path / "card.json").read_text())
     assert {"atom_stability", "molecule_stability", "validity", "uniqueness", "novelty"} <= set(card)
-    ead("draw", "molecules.sdf", "--out", "molecules.png")
+    ead_process("draw", "molecules.sdf", "--out", "molecules.png")
     assert (tmp_path / "molecules.png").stat().st_size > 1000
 
 
 def test_models_lists_the_bundled_checkpoint_with_its_quality(ead):
-    listing = ead("models")
+    code, listing, _ = ead("models")
+    assert code == 0
     assert BUNDLED in listing
     assert "molecule stability" in listing
 
 
 def test_wanted_properties_are_asked_for_and_judged(ead):
     quick = ("sampler.policy=synchronous", "sampler.steps=20", "sampler.grid=quadratic")
-    ead("sample", "qm9-small-cond", "--num", 4, "--target", "gap=6500", "--out", "x.npz", *quick)
-    told = ead("evaluate", "x.npz", "--conditional", "--parts", "none", "--verdicts", "verdicts.csv")
+    code, _, told = ead("sample", "qm9-small-cond", "--num", 4, "--target", "gap=6500", "--out", "x.npz", *quick)
+    assert code == 0, told
+    code, told, _ = ead("evaluate", "x.npz", "--conditional", "--parts", "none", "--verdicts", "verdicts.csv")
+    assert code == 0
     assert "gap" in told

@@ -363,8 +363,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(ead, recipe, make_checkpoint, tmp
 
 
 def test_a_mistake_in_a_real_process(tmp_path):
-    command = [sys.executable, "-m", "ead_core.cli", "sample", "nowhere"]
+    command = [sys.executable, "-m", "ead_core.cli", "data", "info", "nowhere.npz"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("ead: 'nowhere' is neither")
+    assert done.stderr.startswith("ead: data file nowhere.npz does not exist")
     assert done.stderr.count("\n") == 1
