@@ -116,8 +116,8 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, 
     filler.unlink()
     done = train(*LONG, storage)
     assert done.returncode == 0, done.stderr
-    first, *_ = re.findall(r"step (\d+) of 700", done.stderr)
-    assert 0 < before < int(first)
+    (resumed,) = re.findall(r"resuming at step (\d+) of 700", done.stderr)
+    assert 0 < before <= int(resumed)
     assert steps_done(run / checkpoints(run)[-1]) == 700
 
 
