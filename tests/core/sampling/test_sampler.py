@@ -77,9 +77,9 @@ def edm_style(process, ids, n):
     return x, z
 
 
-def no_network(z, levels, mask):
+def no_network(inputs):
     """As the fixture `denoiser`, with a disturbance that is quick: not linear, and each atom depends on all others."""
-    schedule = NoiseSchedule(1000)
+    schedule, z, levels = NoiseSchedule(1000), inputs.z, inputs.levels
     alpha, sigma = schedule.alpha(levels)[..., None], schedule.sigma(levels)[..., None]
     disturbance = torch.tanh(3 * (z - z.mean(1, keepdim=True)))
     return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * (disturbance - disturbance.mean(1, keepdim=True))
