@@ -57,7 +57,7 @@ class ServeSettings(Section):
         return scheme_of(self.checkpoint) is not None
 
     def located(self) -> "ServeSettings":
-        """The same with a checkpoint folder made absolute, since replicas run in other folders.
+        """The settings with the checkpoint's folder made absolute, since replicas run in other folders.
 
         A bundled checkpoint keeps its name: every node has its own copy. An alias of the registry becomes the version
         that it means now, which every node fetches, so that all replicas serve the same.

@@ -23,7 +23,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One key.
+    """What there is to say of one key.
 
     Attributes:
         section, name: where it stands in a recipe.
@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The dotted key."""
+        """The key with its section, such as `sampler.steps`."""
         return f"{self.section}.{self.name}" if self.section else self.name
 
     @property

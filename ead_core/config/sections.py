@@ -92,7 +92,7 @@ class DiffusionConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The optimisation."""
+    """How the network is optimised."""
 
     objective: Literal["denoise", "predict"] = "denoise"
     """What is trained: a generator of molecules (`denoise`), or a judge that predicts the properties of `conditioning`

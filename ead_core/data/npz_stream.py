@@ -123,7 +123,7 @@ class _Ragged:
             )
 
     def take(self, count: int) -> _Atoms:
-        """The next molecules."""
+        """Read the next molecules."""
         sizes = self._sizes[self._done : self._done + count]
         self._done += count
         atoms = int(sizes.sum())
@@ -139,7 +139,7 @@ class _Rows:
         self._shared = charges.whole() if len(charges.shape) == 1 else None
 
     def take(self, count: int) -> _Atoms:
-        """The next molecules."""
+        """Read the next molecules."""
         shape = (count, self._largest)
         charges = self._charges.rows(count).reshape(shape) if self._shared is None else self._shared
         charges = np.broadcast_to(charges, shape)

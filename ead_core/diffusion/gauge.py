@@ -69,19 +69,19 @@ class ZGauge(Gauge):
     """Σ z_i = 0."""
 
     def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
-        """Centred."""
+        """Standard normals with centred coordinates."""
         return centre_state(draws, mask)
 
     def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """All of it: noise and predictions are centred already."""
+        """The whole noise, since noise and predictions are centred already."""
         return eps
 
     def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """Centred."""
+        """The state with centred coordinates."""
         return centre_state(z, mask)
 
     def centred(self, state: Tensor, mask: Tensor) -> Tensor:
-        """Centred."""
+        """A clean state, or a change of one, with centred coordinates."""
         return centre_state(state, mask)
 
 
@@ -90,24 +90,24 @@ class YGauge(Gauge):
     """Σ z_i / α_i = 0."""
 
     def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
-        """As drawn."""
+        """Standard normals as drawn, zero where padded."""
         return draws * mask[..., None].to(draws.dtype)
 
     def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """Without the direction u_i ∝ 1 / r_i in which a translation moves it."""
+        """The noise without the direction u_i ∝ 1 / r_i in which a translation moves it."""
         weight = mask / self._ratio(levels)
         along = (weight / weight.norm(dim=1, keepdim=True)).to(eps.dtype)[..., None]
         coordinates = eps[..., :3] - along * (along * eps[..., :3]).sum(dim=1, keepdim=True)
         return torch.cat([coordinates, eps[..., 3:]], dim=-1) * mask[..., None].to(eps.dtype)
 
     def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """With y = z / α centred."""
+        """The state with y = z / α centred."""
         alpha = self.schedule.alpha(levels)[..., None]
         coordinates = (alpha * centre(z[..., :3] / alpha, mask)).to(z.dtype)
         return torch.cat([coordinates, z[..., 3:] * mask[..., None].to(z.dtype)], dim=-1)
 
     def centred(self, state: Tensor, mask: Tensor) -> Tensor:
-        """Centred."""
+        """A clean state, or a change of one, with centred coordinates."""
         return centre_state(state, mask)
 
     def noise_step(
@@ -149,7 +149,7 @@ class PinnedGauge(Gauge):
     held: Tensor
 
     def noise(self, draws: Tensor, mask: Tensor) -> Tensor:
-        """As drawn, none for held atoms."""
+        """Standard normals as drawn, zero for held atoms."""
         return draws * self._free(draws, mask)
 
     def project_noise(self, eps: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
@@ -157,11 +157,11 @@ class PinnedGauge(Gauge):
         return about(eps, self.held) * self._free(eps, mask)
 
     def project_state(self, z: Tensor, levels: Tensor, mask: Tensor) -> Tensor:
-        """As it is."""
+        """The state as it is: held atoms are its frame."""
         return z * mask[..., None].to(z.dtype)
 
     def centred(self, state: Tensor, mask: Tensor) -> Tensor:
-        """As it is."""
+        """The clean state, or its change, as it is: held atoms are its frame."""
         return state * mask[..., None].to(state.dtype)
 
     def _free(self, like: Tensor, mask: Tensor) -> Tensor:

@@ -80,15 +80,15 @@ class Synchronous(Policy):
         return now.mask & (now.grid_index > 0)
 
     def most_pauses(self, atoms: int) -> int:
-        """None."""
+        """No pauses."""
         return 0
 
     def branch_index(self, top: int) -> int:
-        """Never."""
+        """0: the run never leaves the synchronous one."""
         return 0
 
     def label(self) -> str:
-        """Its name."""
+        """The name of the policy, as traces show it."""
         return "synchronous"
 
 

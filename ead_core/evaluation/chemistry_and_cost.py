@@ -34,7 +34,7 @@ COSTS = {"nfe": ("network calls per molecule", ""), "seconds": ("seconds per mol
 
 
 def chemistry(columns: "Columns", real: Scaffolds | None = None) -> Section:
-    """Of all molecules whose bonds could be perceived; scaffolds are compared with those of real ones."""
+    """The chemistry of all molecules whose bonds could be perceived; scaffolds are compared with those of real ones."""
     attempts = len(columns)
     section = means(columns, _PROPERTIES, attempts)
     if section:

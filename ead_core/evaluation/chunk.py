@@ -20,7 +20,7 @@ UNREADABLE = "unreadable"  # the beginning of the failure of a record that is no
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured.
+    """Which measures are made of each molecule, and within which limits.
 
     Attributes:
         parts: of `parts.PARTS`, or `PUBLISHED`, this protocol alone.
@@ -42,7 +42,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive molecules.
+    """Consecutive molecules of a file, measured together.
 
     Attributes:
         first: number of the first among all attempts.

@@ -34,7 +34,7 @@ _SAMPLED = {name for part in PARTS.values() if part.cost is Cost.SAMPLED for nam
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a share, second minus first; `pairs` is 0 where the runs are taken as independent."""
+    """The difference of a share, second minus first; `pairs` is 0 where the runs are taken as independent."""
 
     difference: float
     interval: Interval
@@ -60,7 +60,7 @@ def load_evaluated(path: Path) -> Evaluated:
 
 
 def differences(first: Evaluated, second: Evaluated) -> dict[str, Difference]:
-    """Of all shares of molecules that both cards have, by the name of the figure."""
+    """The differences of all shares of molecules that both cards have, by the name of the figure."""
     a, b = _by_name(first.card), _by_name(second.card)
     order = _pairing(first.columns, second.columns)
     found = {}

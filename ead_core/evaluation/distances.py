@@ -28,7 +28,7 @@ class PatternDistance:
 
 
 def pattern_distances(tally: Tally, reference: Tally) -> list[PatternDistance]:
-    """Of all patterns that occur often enough in both, what weighs most first.
+    """The distances of all patterns that occur often enough in both sets, what weighs most first.
 
     The weight is how often a pattern occurs times its distance in units of its spread in the reference, which makes
     lengths and angles comparable.

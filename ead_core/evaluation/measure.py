@@ -39,7 +39,7 @@ def measure_chunk(chunk: Chunk, measures: Measures) -> Measured:
 
 
 def stages_of(measures: Measures) -> dict[str, Callable[[Chunk], Measured]]:
-    """The same in pieces: their rows and tallies add up to those of `measure_chunk`."""
+    """The work of `measure_chunk` in pieces, whose rows and tallies add up to those of `measure_chunk`."""
     pieces: dict[str, Callable[[Chunk], Measured]] = {
         PUBLISHED: functools.partial(measure_published, measures=measures)
     }

@@ -20,7 +20,7 @@ FAST, FULL = "mol_fast", "mol"  # PoseBusters' own names; the second adds an ene
 
 
 def posebusters_version() -> str:
-    """Of the package; scores depend on it."""
+    """The version of PoseBusters, on which scores depend."""
     return version("posebusters")
 
 

@@ -73,7 +73,7 @@ class MeasuredSetting(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
     def sentence(self) -> str:
-        """For people: stability with its interval, and cost."""
+        """One sentence: stability with its interval, and cost."""
         low, high = (100 * end for end in self.intervals["molecule_stability"])
         text = f"{self.setting:<28} molecule stability {100 * self.molecule_stability:.1f} % ({low:.1f}–{high:.1f})"
         return text if self.nfe_per_molecule is None else f"{text}, {self.nfe_per_molecule:.0f} network calls"

@@ -38,7 +38,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class RelaxationReport:
-    """What came out.
+    """What came out of a relaxation.
 
     Attributes:
         molecules: relaxed, with the properties that they had and `strain` (kcal/mol) and `strain_rmsd` (Å).

@@ -15,7 +15,7 @@ MOST_STEPS = 5000  # of the minimiser
 
 @dataclass(frozen=True)
 class Relaxed:
-    """A local minimum.
+    """A molecule relaxed to a local minimum.
 
     Attributes:
         mol: with the relaxed conformer.

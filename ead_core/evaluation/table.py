@@ -67,7 +67,7 @@ class Parts:
         return self._table(number).is_file()
 
     def add(self, number: int, rows: Sequence[Row], tally: Tally) -> None:
-        """Keep a part."""
+        """Keep the rows of one part of the files."""
         tally.save(self._folder / f"{number:06d}.npz")
         with write_aside(self._table(number)) as aside:
             pq.write_table(as_table(rows), aside, write_page_checksum=True)

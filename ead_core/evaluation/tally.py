@@ -50,7 +50,7 @@ class TallyCounts(Document):
 
 @dataclass
 class Tally:
-    """Counts over molecules.
+    """Counts over molecules that two sets are compared by.
 
     Attributes:
         molecules: read.
@@ -136,7 +136,7 @@ class Tally:
         )
 
     def common(self, least: int) -> "Tally":
-        """Without patterns that were seen less than `least` times, which tell little and take most of the room."""
+        """The tally without patterns that were seen less than `least` times: they tell little and take most room."""
         shapes = {
             kind: {pattern: counts for pattern, counts in patterns.items() if counts.sum() >= least}
             for kind, patterns in self.shapes.items()

@@ -32,7 +32,7 @@ LITERATURE: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """One property.
+    """How far molecules are from what was asked, for one property.
 
     Attributes:
         name: of the property.

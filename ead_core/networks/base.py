@@ -28,12 +28,12 @@ class Backbone(Protocol):
 
     @property
     def input_layer(self) -> nn.Linear:
-        """See the class."""
+        """The first layer: features first and context last among its columns."""
         ...
 
     @property
     def output_layer(self) -> nn.Linear:
-        """See the class."""
+        """The last layer: features first among its rows."""
         ...
 
     def hidden_matrices(self) -> list[nn.Parameter]:
@@ -81,12 +81,12 @@ class MessagePassing(nn.Module):
 
     @property
     def input_layer(self) -> nn.Linear:
-        """The layer in."""
+        """The first layer, `embed`."""
         return self.embed
 
     @property
     def output_layer(self) -> nn.Linear:
-        """The layer out."""
+        """The last layer, `readout`."""
         return self.readout
 
     def hidden_matrices(self) -> list[nn.Parameter]:

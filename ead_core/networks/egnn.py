@@ -102,7 +102,7 @@ class Egnn(MessagePassing):
         context: Tensor | None = None,
         draws: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """See `Backbone`."""
+        """Displacement and features of all atoms (see `Backbone`)."""
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, initial = pair_differences(x)
         with no_autocast(x):

@@ -51,7 +51,7 @@ class EdgeBlock(nn.Module):
         self.weights = nn.Linear(edge, readouts)
 
     def edge_weights(self) -> EdgeWeights:
-        """Of the edge network, but for `ends`."""
+        """The weights of the edge network, but for `ends`."""
         second, readout = self.second, self.weights
         return EdgeWeights(self.distance.weight, second.weight, second.bias, readout.weight, readout.bias)
 
@@ -123,7 +123,7 @@ class EgnnRbf(ZeroUpdates):
         context: Tensor | None = None,
         draws: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """See `Backbone`."""
+        """Displacement and features of all atoms (see `Backbone`)."""
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
         _, squared = pair_differences(x)
         initial = torch.sqrt(squared + 1e-8)

@@ -80,7 +80,7 @@ class EgnnVector(ZeroUpdates):
         context: Tensor | None = None,
         draws: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """See `Backbone`."""
+        """Displacement and features of all atoms (see `Backbone`)."""
         with no_autocast(x):
             hidden = self.embed(atom_inputs(h * ONE_HOT_SCALE, fourier_features(time), context))
         pairs, v = Pairs(x, mask, time if self.causal else None), x.new_zeros(*x.shape, self.vectors)

@@ -24,7 +24,7 @@ def choose(precision: str, device: torch.device) -> str:
 
 
 def weight_type(precision: str) -> torch.dtype:
-    """Of the weights in training, and so of states and losses."""
+    """The number format of the weights in training, and so of states and losses."""
     return torch.float64 if precision == "fp64" else torch.float32
 
 

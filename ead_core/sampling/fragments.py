@@ -23,7 +23,7 @@ from ead_core.sampling.state import SamplerState
 
 @dataclass(frozen=True, eq=False)
 class Fragment:
-    """Atoms to keep.
+    """Atoms that generated molecules shall keep.
 
     Attributes:
         charges: [n] atomic numbers.

@@ -30,7 +30,7 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     beyond_training: bool = False,
     **settings: object,
 ) -> MoleculeSet:
-    """Generate molecules.
+    """Generate molecules with a trained model.
 
     Args:
         checkpoint: from `load_checkpoint`.

@@ -53,7 +53,7 @@ class SamplerState:
         return SamplerState(**{name: tensor[rows] for name, tensor in vars(self).items()})
 
     def resize(self, width: int) -> "SamplerState":
-        """The same molecules padded to `width` atoms, at least as many as the largest of them has."""
+        """The molecules padded to `width` atoms, at least as many as the largest of them has."""
         return SamplerState(
             **{name: t if name in PER_MOLECULE else _padded(t, width) for name, t in vars(self).items()}
         )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Denoising(Objective):
-    """EAD Algorithm 1.
+    """The objective of a generator: predict the noise of every atom (EAD Algorithm 1).
 
     Which properties are hidden is drawn last but for what the network asks for, so that the noise is that of an
     unconditional run.
@@ -42,7 +42,7 @@ class Denoising(Objective):
     generates: ClassVar[bool] = True
 
     def network(self) -> Denoiser:
-        """A denoiser."""
+        """A denoiser with fresh weights."""
         return new_denoiser(self.config, self.statistics)
 
     def examples(self, molecules: MoleculeSet, labels: Labels) -> tuple[TrainingBatches, JointPrior | None]:
@@ -53,7 +53,7 @@ class Denoising(Objective):
         return batches, JointPrior.of_training(molecules, labels, training.seed) if labels else None
 
     def losses(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
-        """See `Objective`."""
+        """The losses of a training step (see `Objective`)."""
         batch, rows, generator = step.batch, step.rows, step.generator
         diffusion, training = self.config.diffusion, self.config.training
         dummies = batch.types == 0 if self.atom_types.has_dummies else None

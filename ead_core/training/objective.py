@@ -74,7 +74,7 @@ class Objective(ABC):
 
     @property
     def atom_types(self) -> AtomTypes:
-        """The vocabulary."""
+        """The element vocabulary of the model."""
         return vocabulary(self.config, self.statistics)
 
     @abstractmethod

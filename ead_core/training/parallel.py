@@ -99,7 +99,7 @@ class Workers:
         return self.size == 1 or step % MEETING_STEPS == 0
 
     def agree(self, *wishes: bool) -> list[bool]:
-        """The wishes of any worker, the same list on all of them; every worker must call this."""
+        """What any worker asks for, the same list on all of them; every worker must call this."""
         if self.size == 1:
             return list(wishes)
         flags = torch.tensor(wishes, dtype=torch.int32, device=self.device)

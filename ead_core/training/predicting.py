@@ -41,7 +41,7 @@ class Predicting(Objective):
         return TrainingBatches(some, self.atom_types, training.batch_size, training.seed, context[known]), None
 
     def losses(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
-        """See `Objective`; all levels are 0."""
+        """The losses of a training step, with all levels at 0 (see `Objective`)."""
         batch, rows = step.batch, step.rows
         assert batch.context is not None  # the labels
         state, mask = batch.state(self.atom_types)[rows], batch.mask[rows]

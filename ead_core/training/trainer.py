@@ -79,7 +79,7 @@ class Trainer:
 
     @property
     def atom_types(self) -> AtomTypes:
-        """The vocabulary."""
+        """The element vocabulary of the model."""
         return self.objective.atom_types
 
     def advance(self, batch: MoleculeBatch) -> None:

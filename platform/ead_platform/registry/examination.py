@@ -43,7 +43,7 @@ MEASURED = "measured"  # file that holds the key of what the card was made from
 
 @dataclass(frozen=True)
 class Resources:
-    """Of the actors that sample: how many (None: as many as fit), torch threads and share of a GPU of each."""
+    """What the actors that sample get: how many (None: as many as fit), torch threads and share of a GPU of each."""
 
     actors: int | None = None
     threads: int = 1
