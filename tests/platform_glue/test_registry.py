@@ -17,7 +17,7 @@ from ead_platform.registry.examination import Examined
 from ead_platform.registry.gate import METRICS, GateConfig, Outcomes
 from ead_platform.registry.packing import identity_of
 from ead_platform.registry.promotion import EVIDENCE, Promotion
-from ead_platform.registry.resolver import fetched, local_folder, pinned
+from ead_platform.registry.resolver import _memory, fetched, local_folder, pinned
 from ead_platform.registry.versions import PROMOTED, REFUSED, ROLLED_BACK, Evidence, Move, Registry, before, find_run
 from ead_platform.tracking.store import StoreError
 from ead_platform.training.recipe import Recipe
@@ -244,6 +244,9 @@ def test_an_address_is_fetched_once_and_works_without_the_store(registry, store,
         assert pinned(address, store) == f"models:/{registry.name}/1"
         with pytest.raises(StoreError, match=r"^there is no MLflow store sqlite.* set MLFLOW_TRACKING_URI"):
             fetched(f"models:/{registry.name}/2", store)
+        _memory(address, store).write_text("{")  # what is damaged was never seen
+        with pytest.raises(StoreError, match=r"^there is no MLflow store sqlite"):
+            fetched(address, store)
         assert not database.exists()  # a question makes no store
     finally:
         hidden.rename(database)

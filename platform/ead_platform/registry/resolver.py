@@ -18,8 +18,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from ead_core.checkpoints.checkpoint import WEIGHTS
+from ead_core.common.documents import read_json
 from ead_core.common.files import user_cache, write_aside
-from ead_core.errors import CheckpointError, OutputError, one_line
+from ead_core.errors import CheckpointError, DataError, OutputError, one_line
 from ead_platform.cluster.credentials import hide_credentials
 from ead_platform.cluster.settings import Settings
 from ead_platform.tracking.runs import CHECKPOINT
@@ -83,16 +84,23 @@ def look_up(address: str, settings: Settings) -> Found:
         with open_store(settings) as (client, _):
             found = _found(address, client)
     except StoreError as error:
-        memory = _memory(address, settings)
-        if not memory.is_file():
+        last = _remembered(_memory(address, settings))
+        if last is None:
             raise
-        found = Found(**json.loads(memory.read_text()))
-        print(f"warning: {error} {address} is taken for {found.pinned}, as last seen.", file=sys.stderr)
-        return found
+        print(f"warning: {error} {address} is taken for {last.pinned}, as last seen.", file=sys.stderr)
+        return last
     for known in {address, found.pinned}:
         with write_aside(_memory(known, settings)) as aside:
             aside.write_text(json.dumps(asdict(found)))
     return found
+
+
+def _remembered(memory: Path) -> Found | None:
+    """What an address meant last; None if nobody has asked, or what was kept is damaged."""
+    try:
+        return Found(**read_json(memory))
+    except (OSError, ValueError, TypeError, DataError):
+        return None
 
 
 def _require_store(settings: Settings) -> None:
