@@ -81,6 +81,7 @@ def test_what_needs_no_cluster(clone):
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl, with which the README asks the service, is not installed")
 def test_what_starts_a_cluster_of_its_own(clone, free_port):
     port = free_port()
     commands = script(section for section in SECTIONS if title(section) in NEEDS_RAY)
