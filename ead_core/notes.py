@@ -5,7 +5,7 @@ programs print it on standard error.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,12 @@ class Note(UserWarning):
 def note(sentence: str) -> None:
     """Tell the user a sentence; each is shown once."""
     warnings.warn(sentence, Note, stacklevel=2)
+
+
+def note_all(sentences: Iterable[str]) -> None:
+    """Tell the user several sentences, such as all that reading or writing a file had to say."""
+    for sentence in sentences:
+        warnings.warn(sentence, Note, stacklevel=2)
 
 
 @contextmanager

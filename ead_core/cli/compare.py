@@ -10,7 +10,7 @@ import typer
 from ead_core.cli.console import OVERWRITE, progress_bar
 from ead_core.common.files import check_not_lost
 from ead_core.errors import ConfigError, DataError
-from ead_core.notes import note
+from ead_core.notes import note_all
 
 if TYPE_CHECKING:
     from ead_core.evaluation.card import Evaluated
@@ -132,8 +132,7 @@ def relax(
     typer.echo(f"{len(report.molecules):,} of {report.attempts:,} molecules → {out}", err=True)
     for reason, count in report.dropped.most_common():
         typer.echo(f"  {count:>8,}  {reason}", err=True)
-    for sentence in notes:
-        note(sentence)
+    note_all(notes)
     if card:
         before = _evaluated(files, reference, workers, card / "before")
         _show(side_by_side([before, _evaluated([out], reference, workers, card / "after", report.lost)]))

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from ead_core.cli.console import OVERWRITE, new_progress
 from ead_core.common.files import check_not_lost
-from ead_core.notes import note
+from ead_core.notes import note_all
 
 if TYPE_CHECKING:
     from ead_core.data.losses import Losses
@@ -104,8 +104,7 @@ def _deliver(report: "ReadReport", out: Path) -> None:
 
     notes = write_molecules(report.molecules, out)
     typer.echo(f"{len(report.molecules):,} molecules → {out}")
-    for sentence in notes:
-        note(sentence)
+    note_all(notes)
     if report.excluded:
         typer.echo(f"{report.excluded:,} molecules left out by the exclusion list")
     losses = Losses([report])

@@ -14,7 +14,7 @@ from ead_core.config import Config, parse_overrides, read_mapping, sampler_setti
 from ead_core.config.conditions import as_yaml
 from ead_core.config.reference import entries
 from ead_core.errors import EADError
-from ead_core.notes import note
+from ead_core.notes import note_all
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
@@ -109,5 +109,4 @@ def _deliver(molecules: "MoleculeSet", out: Path, selection: str) -> None:
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     cost = f"{nfe:.0f} network calls and {seconds:.2f} s per molecule"
     typer.echo(f"{len(good)} molecules → {out} ({cost}){selection}", err=True)
-    for sentence in notes:
-        note(sentence)
+    note_all(notes)

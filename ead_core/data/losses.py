@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ead_core.data.misfits import Misfit
 from ead_core.data.records import ReadReport, Skipped
-from ead_core.notes import note
+from ead_core.notes import note_all
 
 MOST = 20  # kinds of loss that are told one by one
 _SPECIFIC = re.compile(r"'[^']*'|\([^()]*\)|[0-9][0-9.,]*")  # what differs between records with the same fault
@@ -63,8 +63,7 @@ class Losses:
 
     def tell(self) -> None:
         """Tell the user all of it."""
-        for sentence in self.sentences():
-            note(sentence)
+        note_all(self.sentences())
 
 
 def _others(count: int) -> str:

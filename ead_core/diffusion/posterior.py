@@ -37,9 +37,9 @@ SOLVERS = {
 
 
 class Moves:
-    """The coefficients of every move from a grid step of the grid to the one below, computed once.
+    """The coefficients of every move from a step of the grid to the one below, computed once.
 
-    At grid step 0 the move is the identity, so that clean atoms stay. The first move, from the top, is of first order.
+    At step 0 the move is the identity, so that clean atoms stay. The first move, from the top, is of first order.
 
     Args:
         schedule: α and σ.

@@ -83,7 +83,7 @@ class Engine:
 
     @property
     def running(self) -> set[int]:
-        """request ids of the requests with molecules in the present network calls."""
+        """Ids of the requests with molecules in the present network calls."""
         return {int(request_id) for part in self._micro_batches() for request_id in part.labels["request_id"]}
 
     def submit(self, wanted: Request | Prepared) -> int:
@@ -196,7 +196,7 @@ class Engine:
                 rows = np.flatnonzero((left == 0) == clean)
                 if len(rows):
                     alike.setdefault((id(part.process), clean), []).append(replace(part.select(rows), clean=clean))
-        # A molecule becomes clean no sooner than its highest atom has gone down all of its grid steps.
+        # A molecule becomes clean no sooner than its highest atom has gone down all steps of its grid.
         self._quiet = min(soonest, default=1)
         request_states = list(self._requests.values())
         if len(request_states) > 1 and sum(request_state.unmade for request_state in request_states) > self.batch_size:

@@ -16,7 +16,7 @@ from ead_core.data.losses import Losses
 from ead_core.data.properties import implausible
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import AtomTypes
-from ead_core.notes import note
+from ead_core.notes import note_all
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ def prepare(config: Config) -> Session:
     report = read_molecules(path)
     molecules = report.molecules
     Losses([report]).tell()
-    for sentence in implausible(molecules, config.conditioning.properties):
-        note(sentence)
+    note_all(implausible(molecules, config.conditioning.properties))
     split = split_indices(molecules, config.data.split, config.data.split_seed)
     train = molecules.select(split.train)
     labels = labels_of(train, config.conditioning, config.data.split_seed)
