@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, progress_bar
+from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, THREADS, progress_bar
 from ead_core.cli.judge import selector_for
 from ead_core.cli.trace import check_recording, keep_recording
 from ead_core.common.files import check_not_lost
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
     f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
 )
-THREADS = 1  # several wait for each other on cores that have other work
 NUM = 16  # molecules, if nothing says how many
 
 
@@ -40,7 +39,7 @@ def sample(
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
     selector: Annotated[str | None, typer.Option(help="With --best-of: who predicts targets other than atoms.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads; more only help on idle cores.")] = THREADS,
+    threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
     beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
@@ -67,7 +66,7 @@ def sample(
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
     chosen, atoms = sampler_settings(given), parse_sizes(sizes)
-    tune_cpu(threads)
+    tune_cpu(1)
     model = load_checkpoint(checkpoint)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
     if num is None:
@@ -83,7 +82,7 @@ def sample(
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
-        molecules = fulfil(model, prepared, progress, recorder)
+        molecules = fulfil(model, prepared, progress, recorder, threads)
     if best_of:
         molecules = choose(molecules, candidates, chooser)
     _deliver(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")

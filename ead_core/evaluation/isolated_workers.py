@@ -8,16 +8,13 @@ replaced, and all end with the one that started them.
 import contextlib
 import faulthandler
 import os
-import sys
-import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from multiprocessing.context import SpawnContext, SpawnProcess
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from ead_core.common.processes import end_with_parent
+from ead_core.common.processes import OneThreadEach, end_with_parent
 from ead_core.errors import one_line
 from ead_core.evaluation.chunk import Chunk
 
@@ -38,37 +35,6 @@ def time_limit(seconds: float) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-
-class _Process(SpawnProcess):
-    """Has one thread for numbers, and does not run the caller's script again, as Python's own does.
-
-    Our tasks need nothing of the script, which thus needs no `if __name__ == "__main__":`. There are as many processes
-    as cores; more threads than cores would wait for each other.
-    """
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # Python's own name
-        without_file = types.ModuleType("__main__")
-        with _replaced(sys.modules, "__main__", without_file), _replaced(os.environ, "OMP_NUM_THREADS", "1"):
-            return SpawnProcess._Popen(process_obj)
-
-
-@contextlib.contextmanager
-def _replaced(mapping: MutableMapping[str, Any], key: str, value: Any) -> Iterator[None]:
-    before = mapping.get(key)
-    mapping[key] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del mapping[key]
-        else:
-            mapping[key] = before
-
-
-class _Context(SpawnContext):
-    Process = _Process
 
 
 class Outcome(NamedTuple, Generic[Result]):
@@ -99,7 +65,7 @@ def done_apart(
         workers: processes.
         stages: by name, what the task does to a molecule in pieces that need nothing of each other.
     """
-    pool = ProcessPool(max_workers=workers, initializer=end_with_parent, context=_Context())
+    pool = ProcessPool(max_workers=workers, initializer=end_with_parent, context=OneThreadEach())
     waiting: deque[tuple[Origin, Chunk, Any]] = deque()
     try:
         for origin, chunk in work:

@@ -31,12 +31,14 @@ class Conditions:
     """What M molecules start from.
 
     Attributes:
+        ids: [M] of the molecules.
         sizes: [M] atoms, or slots of a model that decides by itself.
         context: [M, 2P] float32.
         values: of each property asked for, [M] in border units, NaN where it is open.
         warnings: [M] which of them lie outside of training, '' if none does.
     """
 
+    ids: Tensor
     sizes: NDArray[np.int64]
     context: Tensor
     values: Values
@@ -48,6 +50,11 @@ class Conditions:
         if not self.values:
             return {}
         return {**{f"{TARGET}{name}": values for name, values in self.values.items()}, "warning": self.warnings}
+
+    def select(self, rows: NDArray[np.int64]) -> "Conditions":
+        """What the molecules at `rows` start from."""
+        values = {name: column[rows] for name, column in self.values.items()}
+        return Conditions(self.ids[rows], self.sizes[rows], self.context[rows], values, self.warnings[rows])
 
 
 def decide(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, targets: Targets | None) -> Conditions:
@@ -67,13 +74,13 @@ def decide(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, targets
     known = checkpoint.statistics.properties
     if targets is None:
         chosen = choose_sizes(checkpoint, seed, ids, sizes)
-        return Conditions(chosen, encode({}, known, len(ids)), {}, np.full(len(ids), ""))
+        return Conditions(ids, chosen, encode({}, known, len(ids)), {}, np.full(len(ids), ""))
     check_targets(checkpoint, targets, sizes)
     assert checkpoint.prior is not None  # since it has properties
     bounds = _size_bounds(checkpoint, seed, ids, sizes, targets)
     chosen, values = draw_open(checkpoint.prior, checkpoint.statistics, targets, bounds, seed, ids)
     chosen = bounds.otherwise if checkpoint.atom_types.has_dummies else chosen
-    return Conditions(chosen, encode(values, known, len(ids)), values, _warnings(values, known, len(ids)))
+    return Conditions(ids, chosen, encode(values, known, len(ids)), values, _warnings(values, known, len(ids)))
 
 
 def targets_of(molecules: MoleculeSet) -> Values:
