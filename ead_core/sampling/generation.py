@@ -5,26 +5,28 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ead_core.checkpoints.checkpoint import Checkpoint
-from ead_core.common.cpu import available_cores
+from ead_core.common.cpu import torch_threads
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.process import Process
-from ead_core.networks.memory import molecules_per_call
+from ead_core.errors import ConfigError
+from ead_core.evaluation.acceptance import Acceptance
+from ead_core.notes import note
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
+from ead_core.sampling.delivery import Order, deliver
 from ead_core.sampling.engine import Engine, Observer
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.state import SamplerState
-from ead_core.sampling.streams import Streams
+from ead_core.sampling.streams import PIECES, Streams, streams_for
 
-PIECES = 4  # of a stream's batch: few enough to keep network calls large, enough for streams to end together
 Progress = Callable[[int], None]
 
 
 def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     checkpoint: Checkpoint,
-    num: int,
+    num: int | None = None,
     seed: int = 0,
     sizes: Sizes = None,
     progress: Progress = lambda done: None,
@@ -32,6 +34,9 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     targets: Targets | Mapping[str, float | Sequence[float]] | None = None,
     *,
     policy: str | Policy | None = None,
+    accept: str | Sequence[str] | None = None,
+    until: int | None = None,
+    max_attempts: int | None = None,
     threads: int | None = 1,
     beyond_training: bool = False,
     **settings: object,
@@ -40,11 +45,16 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
 
     Args:
         checkpoint: from `load_checkpoint`.
-        num, seed, sizes, first: see `Request`.
-        progress: receives the number of molecules finished since its last call.
+        num: molecules; with `accept`, attempts, unless `until` says how many shall be delivered.
+        seed, sizes, first: see `Request`.
+        progress: receives the number of molecules finished since its last call; with `until`, of those accepted.
         targets: rows of targets, or a value or (low, high) by property for all molecules; in border units
             (data/properties.py).
         policy: a value of `sampler.policy`, or a policy of your own.
+        accept: what a delivered molecule must be, e.g. "valid & unique" (evaluation/acceptance.py); what became of the
+            attempts is a note, and `deliver` returns it.
+        until: how many shall be delivered.
+        max_attempts: after so many attempts, fewer are delivered; None stands for 20 per molecule, at least 1,000.
         threads: cores to use, each by a process of its own; None uses all that there are (see `streams_for`).
         beyond_training: allow numbers of atoms that no training molecule has.
         settings: keys of the sampler section without their prefix, e.g. `async_ratio=0.2`.
@@ -62,11 +72,21 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     given = tuple(sizes) if isinstance(sizes, Sequence) else sizes
     wanted = Targets.of(targets) if isinstance(targets, Mapping) else targets
     own = policy if isinstance(policy, Policy) else None
-    request = Request(num, config, seed, first, given, wanted, policy=own)
-    prepared = prepare(checkpoint, request)
-    if not beyond_training:
-        check_sizes_seen(checkpoint, prepared.start.sizes)
-    return fulfil(checkpoint, prepared, progress, threads=threads)
+    if (num is None) == (until is None):
+        raise ConfigError("give either num, the attempts, or until, the molecules to be delivered.")
+    order = Order(Acceptance.parse(accept), until, max_attempts) if accept else None
+    if order is None and (until, max_attempts) != (None, None):
+        raise ConfigError("until and max_attempts need accept, which says what a delivered molecule must be.")
+    request = Request(num or 1, config, seed, first, given, wanted, policy=own)
+    with torch_threads(1):
+        prepared = prepare(checkpoint, request)
+        if not beyond_training:
+            check_sizes_seen(checkpoint, prepared.start.sizes)
+        if order is None:
+            return fulfil(checkpoint, prepared, progress, threads=threads)
+        molecules, ledger = deliver(checkpoint, request, order, progress, threads)
+        note(f"{ledger.sentence}.")
+        return molecules
 
 
 def fulfil(
@@ -90,23 +110,6 @@ def fulfil(
                 progress(streams.finished - before)
     made = MoleculeSet.concatenate([done[number] for number in numbers])
     return made.select(np.argsort(made.properties["id"]))
-
-
-def streams_for(checkpoint: Checkpoint, prepared: Prepared, threads: int | None) -> int:
-    """How many streams a request is worth: one on a GPU, and for a policy of the caller's, which no process knows.
-
-    Args:
-        checkpoint: the model, on its device.
-        prepared: the request.
-        threads: cores to use; None for all that this process may use. Fewer are used if there are fewer molecules, or
-            if a network call of the largest of them would hold more than its share of the memory.
-    """
-    request, weight = prepared.request, next(checkpoint.denoiser.parameters())
-    if weight.device.type != "cpu" or request.policy is not None:
-        return 1
-    largest, budget = int(prepared.start.sizes.max()), request.sampler.memory_budget
-    at_once = molecules_per_call(checkpoint.denoiser, largest, budget)
-    return max(1, min(threads or available_cores(), request.num, at_once))
 
 
 def complete(

@@ -16,17 +16,21 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 
 from ead_core.checkpoints.checkpoint import Checkpoint
-from ead_core.common.cpu import torch_threads, tune_cpu
+from ead_core.common.cpu import available_cores, torch_threads, tune_cpu
 from ead_core.common.processes import OneThreadEach, end_with_parent
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
+from ead_core.networks.memory import molecules_per_call
 from ead_core.notes import note
 from ead_core.sampling.engine import Engine, Observer
 from ead_core.sampling.pieces import Piece
+from ead_core.sampling.requests import Prepared
 
 READY = -1  # what a process sends once, in place of the number of a piece
 LOOK_SECONDS = 0.05  # between two looks at the other processes while this one has nothing to do
 AHEAD = 1.5  # work that another process holds, in its batches: what it needs until this one has time for it
+
+PIECES = 4  # of a stream's batch: few enough to keep network calls large, enough for streams to end together
 
 Done = dict[int, MoleculeSet]  # finished pieces by number
 
@@ -114,6 +118,23 @@ class Streams:
             return {}
         self._delivered += sum(len(molecules) for molecules in made.values())
         return made
+
+
+def streams_for(checkpoint: Checkpoint, prepared: Prepared, threads: int | None) -> int:
+    """How many streams a request is worth: one on a GPU, and for a policy of the caller's, which no process knows.
+
+    Args:
+        checkpoint: the model, on its device.
+        prepared: the request.
+        threads: cores to use; None for all that this process may use. Fewer are used if there are fewer molecules, or
+            if a network call of the largest of them would hold more than its share of the memory.
+    """
+    request, weight = prepared.request, next(checkpoint.denoiser.parameters())
+    if weight.device.type != "cpu" or request.policy is not None:
+        return 1
+    largest, budget = int(prepared.start.sizes.max()), request.sampler.memory_budget
+    at_once = molecules_per_call(checkpoint.denoiser, largest, budget)
+    return max(1, min(threads or available_cores(), request.num, at_once))
 
 
 class _Stream(ABC):

@@ -12,10 +12,10 @@ from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.diffusion.policy import Synchronous
 from ead_core.errors import ConfigError
 from ead_core.notes import Note
-from ead_core.sampling.generation import fulfil, streams_for
+from ead_core.sampling.generation import fulfil
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Request, prepare, sampler_config
-from ead_core.sampling.streams import Streams
+from ead_core.sampling.streams import Streams, streams_for
 
 SIZES = (4, 5, 6)
 
