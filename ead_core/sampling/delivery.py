@@ -18,50 +18,22 @@ import numpy as np
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.noise import MAX_SEED
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import ConfigError
-from ead_core.evaluation.acceptance import CRITERIA, FAILED, NOVEL, UNIQUE, Acceptance, Verdict, judge
+from ead_core.evaluation.acceptance import FAILED, Verdict, judge
 from ead_core.evaluation.chunk import Chunk
+from ead_core.evaluation.criteria import CRITERIA, NOVEL, UNIQUE
 from ead_core.evaluation.isolated_workers import IsolatedPool
 from ead_core.evaluation.reference import load_known
 from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.order import Order
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Request, prepare
 from ead_core.sampling.streams import PIECES, Streams, streams_for
 
 Progress = Callable[[int], None]
 
-LEAST_TRIES, TRIES = 1000, 20  # attempts at most, in all and per molecule asked for, if nobody says how many
 GUESS = (7, 10)  # accepted among so many, before there are any: what is made ahead at the start
 SPREAD = 2.0  # standard deviations of the number accepted by which attempts exceed those expected to be needed
 NOTHING = MoleculeSet(np.zeros(0), np.zeros(0), np.zeros((0, 3)))
-
-
-@dataclass(frozen=True)
-class Order:
-    """How many molecules are to be delivered, and what they must be.
-
-    Attributes:
-        accept: what a delivered molecule must be.
-        until: how many are to be delivered; None delivers what is accepted of the attempts of the request.
-        max_attempts: at most so many; None stands for 20 per molecule, but at least 1,000.
-    """
-
-    accept: Acceptance
-    until: int | None = None
-    max_attempts: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, number in (("until", self.until), ("max_attempts", self.max_attempts)):
-            if number is not None and number < 1:
-                raise ConfigError(f"{name} must be at least 1, not {number}.")
-        if self.max_attempts is not None and self.until is None:
-            raise ConfigError("max_attempts limits the attempts of `until`; without it their number is `num`.")
-
-    def attempts(self, request: Request) -> int:
-        """How many attempts there may be."""
-        if self.until is None:
-            return request.num
-        return min(self.max_attempts or max(LEAST_TRIES, TRIES * self.until), MAX_SEED - request.first)
 
 
 class Delivery(NamedTuple):
@@ -94,7 +66,7 @@ def deliver(
         DataError: the file of known molecules cannot be read.
     """
     known = load_known(order.accept.known, threads).inchikeys if order.accept.known else frozenset()
-    most = order.attempts(request)
+    most = min(order.limit or request.num, MAX_SEED - request.first)
     first = prepare(checkpoint, replace(request, num=min(most, request.sampler.batch_size)))
     count, start = streams_for(checkpoint, first, threads), time.perf_counter()
     account = _Account(order, request.first, most, known)

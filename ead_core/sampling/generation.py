@@ -11,11 +11,12 @@ from ead_core.data.targets import Targets
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
-from ead_core.evaluation.acceptance import Acceptance
+from ead_core.evaluation.criteria import Acceptance
 from ead_core.notes import note
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
-from ead_core.sampling.delivery import Order, deliver
+from ead_core.sampling.delivery import deliver
 from ead_core.sampling.engine import Engine, Observer
+from ead_core.sampling.order import Order
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.state import SamplerState
