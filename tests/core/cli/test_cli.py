@@ -324,7 +324,7 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
         ("sample MODEL --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
         ("sample nowhere --trace t.npz --out t.npz", "--trace and --out must name different files."),
         ("trace nothing.npz --out shown", "trace nothing.npz does not exist."),
-        ("trace chains.npz --out shown", "chains.npz is not a trace of this version"),
+        ("trace chains.npz --out shown", "chains.npz is not a trace (format: Field required)"),
         ("trace chains.npz --out file", "cannot write file"),
         ("train nothing.yaml", "nothing.yaml cannot be read: No such file or directory."),
         ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),
