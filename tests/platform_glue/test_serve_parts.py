@@ -33,6 +33,7 @@ from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
 from serve.answers import as_json, as_text, describe, diverged
 from serve.app import api
+from serve.document import tailored
 from serve.limits import Border, RefusalError, worst_calls
 from serve.model import _lasting
 from serve.problems import explain_problems
@@ -301,6 +302,25 @@ def test_a_wish_that_is_no_number_is_refused_in_its_place(wish):
     (error,) = raised.value.errors()
     assert error["loc"] == ("targets", "gap")
     assert error["msg"] == "Value error, must be a number or [low, high] with low at most high"
+
+
+def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies(border, document):
+    config = border.checkpoint.config.override({"diffusion.interval": 0, **SYNCHRONOUS})
+    equal = Border(replace(border.checkpoint, config=config), border.settings)
+    schemas = tailored(document, equal)["components"]["schemas"]
+    offered = schemas["SamplerSettings"]["properties"]
+    assert offered["sampler.policy"]["enum"] == ["synchronous"]
+    assert set(offered) == {"sampler.policy", "sampler.solver", "sampler.steps", "sampler.grid"}
+    assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])
+    for key in set(document["components"]["schemas"]["SamplerSettings"]["properties"]) - set(offered):
+        with pytest.raises(RefusalError):
+            equal.admit(wanted(sampler={key: _other_than_the_default(key)}))
+
+
+def _other_than_the_default(key):
+    values = {"sampler.policy": "adaptive", "sampler.advance_rate": [0.5], "sampler.guidance_levels": [0.1, 0.9]}
+    default = SamplerConfig.model_fields[key.removeprefix("sampler.")].default
+    return values.get(key, {"repeat": "hold", "z": "mean", "strict": "ema"}.get(default, 1))
 
 
 def test_the_document_says_what_a_wish_is(document):
