@@ -112,14 +112,13 @@ def side_by_side(evaluated: Sequence[Evaluated]) -> list[list[str]]:
     return rows
 
 
-def unpaired(evaluated: Sequence[Evaluated]) -> list[str]:
-    """Names of the cards that are compared with the first as independent because there is no table of their molecules.
-
-    The first itself counts where it is the one without.
-    """
+def lacks_tables(evaluated: Sequence[Evaluated]) -> bool:
+    """Whether a card is taken as independent of the first only because one has no table of its molecules."""
     first, *others = evaluated
-    alone = [one for one in others if not all(change.pairs for change in differences(first, one).values())]
-    return [one.card.name for one in (first, *alone) if alone and one.columns is None]
+    return any(
+        None in (first.columns, one.columns) and not all(change.pairs for change in differences(first, one).values())
+        for one in others
+    )
 
 
 def _shown(change: Difference | None) -> str:
