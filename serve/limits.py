@@ -11,7 +11,7 @@ from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
-from serve.schema import MoleculesRequest, SizeRange
+from serve.schema import AtomRange, MoleculesRequest
 from serve.settings import ServeSettings
 
 Location = tuple[str | int, ...]
@@ -39,7 +39,7 @@ class Border:
     def __init__(self, checkpoint: Checkpoint, settings: ServeSettings) -> None:
         self.checkpoint, self.settings = checkpoint, settings
         sizes = checkpoint.statistics.sizes
-        self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
+        self.sizes = AtomRange(smallest=min(sizes), largest=max(sizes))
         process = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler))).process
         calls = worst_calls(process, self.sizes.largest, guided=True)
         for limit in ("max_network_calls", "max_request_calls"):
@@ -97,7 +97,7 @@ class Border:
             return tuple(wanted.sizes)
         return None
 
-    def _range(self, asked: SizeRange) -> priors.SizeRange:
+    def _range(self, asked: AtomRange) -> priors.SizeRange:
         known, place = self.checkpoint.statistics.sizes, ("body", "size_range")
         if not any(asked.smallest <= size <= asked.largest for size in known):
             raise RefusalError(

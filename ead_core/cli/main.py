@@ -1,5 +1,7 @@
 """The program `ead`: its commands, and how it ends when something is wrong."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -50,5 +52,8 @@ app.command()(config)
 
 def main() -> None:
     """Run the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     with report_user_errors("ead"):
         app()

@@ -41,8 +41,13 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows with all columns; what a row lacks is null."""
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    """Rows with all columns; what a row lacks is null. Names of files need not be text: `?` for what is none."""
+    texts = [{key: _text(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    return pa.Table.from_pylist(texts, schema=SCHEMA)
+
+
+def _text(value: str) -> str:
+    return value.encode(errors="replace").decode()
 
 
 class Parts:

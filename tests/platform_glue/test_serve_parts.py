@@ -33,6 +33,7 @@ from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
 from serve.answers import as_json, as_text, describe, diverged
 from serve.app import api
+from serve.document import tailored
 from serve.limits import Border, RefusalError, worst_calls
 from serve.model import _lasting
 from serve.problems import explain_problems
@@ -301,6 +302,21 @@ def test_a_wish_that_is_no_number_is_refused_in_its_place(wish):
     (error,) = raised.value.errors()
     assert error["loc"] == ("targets", "gap")
     assert error["msg"] == "Value error, must be a number or [low, high] with low at most high"
+
+
+def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies(border, document):
+    config = border.checkpoint.config.override({"diffusion.interval": 0, **SYNCHRONOUS})
+    equal = Border(replace(border.checkpoint, config=config), border.settings)
+    schemas = tailored(document, equal)["components"]["schemas"]
+    offered = schemas["SamplerSettings"]["properties"]
+    assert offered["sampler.policy"]["enum"] == ["synchronous"]
+    assert set(offered) == {"sampler.policy", "sampler.solver", "sampler.steps", "sampler.grid"}
+    assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])
+    left_out = document["components"]["schemas"]["SamplerSettings"]["properties"].keys() - offered.keys()
+    defaults = SamplerConfig().model_dump(mode="json")
+    for key in left_out - {"sampler.guidance"}:
+        with pytest.raises(RefusalError, match=f"{key} has no effect with"):
+            equal.admit(wanted(sampler={key: defaults[key.removeprefix("sampler.")]}))
 
 
 def test_the_document_says_what_a_wish_is(document):

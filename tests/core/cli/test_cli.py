@@ -175,9 +175,25 @@ def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compa
     assert code == 0
     assert [line.split()[0] for line in told.splitlines()] == ["synchronous", "adaptive,", "adaptive,"]
     assert len(ead("models", folder)[1].splitlines()) == 4
-    assert ead("compare", folder)[0] == ead("compare", folder, folder / "card.json")[0] == 0
+    assert "independent" not in "".join(ead("compare", folder)[1:])  # the molecules of the settings are the same
+    code, listing, told = ead("compare", folder, folder / "card.json")
+    assert (code, "independent" in listing) == (0, True)
+    assert "as quality.json never has, so that they are not compared pair by pair; for that, make both sets by" in told
     code, _, told = ead("measure", folder, "--num", 3)
     assert (code, "quality.json exists and is kept" in told) == (2, True)
+
+
+def test_names_that_are_not_utf8_are_printed_and_refused_where_they_cannot_be_written(ead, make_checkpoint, tmp_path):
+    folder = make_checkpoint(name="model\udcff")
+    assert ead("models", folder)[:2] == (0, f"{tmp_path}/model\\udcff\n")
+    code, _, told = ead("sample", folder, "--num", 3, "--sizes", 4, "--out", "made\udcfe.parquet")
+    assert (code, (tmp_path / "made\udcfe.parquet").is_file()) == (0, True)
+    (tmp_path / "a\udcff.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.74\n")
+    assert ead("evaluate", "a\udcff.xyz", "--parts", "none", "--workers", 1)[0] == 0
+    code, _, told = ead("evaluate", "a\udcff.xyz", "--parts", "none", "--workers", 1, "--out", "card\udcfe")
+    assert code == 2
+    assert told.startswith(f"ead: '{tmp_path}/card?/")
+    assert told.endswith("' is not UTF-8, as this name must be; rename it.\n")
 
 
 def test_an_interrupted_measurement_goes_on(ead, make_checkpoint, tmp_path, monkeypatch):
@@ -324,7 +340,7 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
         ("sample MODEL --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
         ("sample nowhere --trace t.npz --out t.npz", "--trace and --out must name different files."),
         ("trace nothing.npz --out shown", "trace nothing.npz does not exist."),
-        ("trace chains.npz --out shown", "chains.npz is not a trace of this version"),
+        ("trace chains.npz --out shown", "chains.npz is not a trace (format: Field required)"),
         ("trace chains.npz --out file", "cannot write file"),
         ("train nothing.yaml", "nothing.yaml cannot be read: No such file or directory."),
         ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),
