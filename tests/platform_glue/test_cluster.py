@@ -19,8 +19,10 @@ from ead_platform.cluster.session import expect_cluster, join, start_private
 from ead_platform.cluster.settings import Settings
 from ray._private import ray_constants
 from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
+from typer.testing import CliRunner
 
 from ead_core.errors import EADError
+from serve.__main__ import app as service
 
 NODE = "ab" * 28
 
@@ -268,6 +270,14 @@ def test_a_program_refuses_an_address_at_its_start_but_not_inside_a_job(inside_j
         with pytest.raises(EADError, match="no Ray cluster answers at RAY_ADDRESS"):
             expect_cluster(settings)
     expect_cluster(Settings("", None, None, False))
+
+
+def test_the_service_refuses_an_address_before_it_loads_a_model(monkeypatch, free_port):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    done = CliRunner().invoke(service, ["--port", str(free_port()), "checkpoint=nowhere"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"serve: no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']} (")
+    assert done.stderr.count("\n") == 1
 
 
 PRIVATE = """
