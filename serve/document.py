@@ -44,8 +44,8 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
         return
     targets = _not_null(fields["targets"])
     targets.pop("propertyNames", None)
-    wishes = {name: _wish(name, sizes.largest) for name in properties}
-    targets |= {"additionalProperties": False, "properties": wishes}
+    accepted = {name: _target(name, sizes.largest) for name in properties}
+    targets |= {"additionalProperties": False, "properties": accepted}
 
 
 def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
@@ -59,7 +59,7 @@ def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
         del fields["sampler.guidance"], fields["sampler.guidance_levels"]
 
 
-def _wish(name: str, most_atoms: int) -> JsonSchema:
+def _target(name: str, most_atoms: int) -> JsonSchema:
     """A value or two of a property; atoms are counted in whole numbers."""
     number: JsonSchema = {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST}
     if counted_element(name) is not None:

@@ -28,7 +28,7 @@ class MeasuredSetting(BaseModel):
         intervals: 95 % interval of each share that is known.
         nfe_per_molecule: network calls.
         seconds_per_molecule: on the machine that the document names.
-        molecule_stability_difference: to the first setting, with the same noise; likewise for validity.
+        molecule_stability_difference: to the first setting, with the same noise; also of validity.
         asked: property that was asked for, or "all".
         guidance: guidance scale ω.
         conditional: errors of the properties that were asked for.

@@ -1,4 +1,4 @@
-"""Asking a Ray cluster, before Ray joins it, whether it is there and will have us: Ray itself would try for minutes."""
+"""Checking in seconds whether a Ray cluster can be joined: Ray itself would try for minutes."""
 
 import os
 import socket

@@ -28,13 +28,13 @@ def ray_session(settings: Settings) -> Iterator[None]:
     own environment provides it.
 
     Raises:
-        EADError: no cluster answers, or it will not have us.
+        EADError: no cluster answers, or it cannot be joined.
     """
     if settings.inside_job:
         join("auto")
     elif settings.ray_address:
         packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
-        # Ray's own helpers look for "the" cluster of the machine, which may have several, unless they are told.
+        # Ray's own helpers look for "the" cluster of the machine, which may have several, unless the address is set.
         environment = {"py_modules": packages, "env_vars": {"RAY_ADDRESS": settings.ray_address}}
         join(settings.ray_address, runtime_env=environment)
     else:
@@ -108,7 +108,7 @@ def _loopback_only() -> Iterator[None]:
 
 
 def require_cpus(count: int, option: str) -> None:
-    """Refuse at once what would wait for ever; `option` is what asked for so many.
+    """Refuse at once what would wait forever; `option` is what asked for so many.
 
     Raises:
         EADError: no node of the connected cluster has `count` CPUs.
