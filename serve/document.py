@@ -49,8 +49,8 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
         return
     targets = _not_null(fields["targets"])
     targets.pop("propertyNames", None)
-    wishes = {name: _wish(name, sizes.largest) for name in properties}
-    targets |= {"additionalProperties": False, "properties": wishes}
+    accepted = {name: _target(name, sizes.largest) for name in properties}
+    targets |= {"additionalProperties": False, "properties": accepted}
 
 
 def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
@@ -71,7 +71,7 @@ def _has_effect(key: str, policy: str) -> bool:
     return all(each.met(policy) for each in entries(Config)[key].conditions if each.key == "sampler.policy")
 
 
-def _wish(name: str, most_atoms: int) -> JsonSchema:
+def _target(name: str, most_atoms: int) -> JsonSchema:
     """A value or two of a property; atoms are counted in whole numbers."""
     number: JsonSchema = {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST}
     if counted_element(name) is not None:

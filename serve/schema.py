@@ -81,7 +81,7 @@ class SamplerSettings(Body, SamplerConfig):
         SamplerConfig.model_fields["advance_rate"].default, min_length=1, max_length=MOST_RATES
     )
 
-    # The server's business, hence no keys of a request:
+    # For the server to decide, so no keys of a request:
     batch_size: ClassVar[int]  # type: ignore[misc]
     memory_budget: ClassVar[float]  # type: ignore[misc]
     precision: ClassVar[str]  # type: ignore[misc]

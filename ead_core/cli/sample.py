@@ -74,6 +74,8 @@ def sample(
     check_not_lost(out, overwrite)
     if record:
         check_recording(record, out)
+    alone = {"--num": until and num, "--best-of": best_of, "--trace": record}
+    order = _order(accept, until, max_attempts, alone)  # before the model is loaded
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
@@ -81,9 +83,6 @@ def sample(
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
-    order = _order(
-        accept, until, max_attempts, together={"--num": until and num, "--best-of": best_of, "--trace": record}
-    )
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
     chooser, candidates = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
@@ -152,13 +151,17 @@ def _write(molecules: "MoleculeSet", out: Path, selection: str, about: Mapping[s
 
     from ead_core.common.cpu import hardware
     from ead_core.data.formats import write_molecules
-    from ead_core.data.usable import told, usable
+    from ead_core.data.usable import described, usable
 
     good, faults = usable(molecules)
     if not len(good):
-        raise EADError(f"none of the {len(molecules)} molecules is usable ({told(faults)}), so nothing is written.")
+        raise EADError(
+            f"none of the {len(molecules)} molecules is usable ({described(faults)}), so nothing is written."
+        )
     if faults:
-        typer.echo(f"warning: {faults.total()} of {len(molecules)} molecules are left out ({told(faults)}).", err=True)
+        typer.echo(
+            f"warning: {faults.total()} of {len(molecules)} molecules are left out ({described(faults)}).", err=True
+        )
     made_on = {"hardware": np.full(len(good), hardware())}  # without it the seconds mean little
     notes = write_molecules(replace(good, properties={**good.properties, **made_on}), out, about)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()

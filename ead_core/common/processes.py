@@ -16,7 +16,7 @@ def end_with_parent() -> None:
     """Make this process end as soon as the one that started it is gone, however that ended.
 
     A terminated or killed process takes no leave of its pool, whose processes would finish what they work on for
-    nobody, or wait for ever. To be called first in a process of multiprocessing (an `initializer`).
+    nobody, or wait forever. To be called first in a process of multiprocessing (an `initializer`).
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -119,7 +119,7 @@ class Statistics:
         num_molecules: how many molecules these are.
         name: of the data set, for people.
         sha256: of the data file.
-        properties: those that a conditional model is told, in the order of its context.
+        properties: those that a conditional model is given, in the order of its context.
     """
 
     atom_numbers: tuple[int, ...]

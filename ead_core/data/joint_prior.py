@@ -42,7 +42,7 @@ class Wish:
 
     Attributes:
         low, high: [P] in border units.
-        whole: [P] properties that are whole numbers, hence met exactly or not at all.
+        whole: [P] properties that are whole numbers, so met exactly or not at all.
         smallest, largest: number of atoms.
     """
 

@@ -136,7 +136,7 @@ def _lists(table: pa.Table, name: str, path: Path) -> _Lists:
 
 
 def _check_not_transposed(positions: _Lists, sizes: NDArray[np.int64], path: Path) -> None:
-    """Of 3 atoms nothing tells 3 lists of N coordinates from N lists of 3; any other size in the rows does."""
+    """Of 3 atoms nothing distinguishes 3 lists of N coordinates from N lists of 3; any other size in the rows does."""
     if not positions.nested:
         return
     lists = np.bincount(positions.rows, minlength=len(sizes))

@@ -1,8 +1,8 @@
 """Which files a source means: one rule for every command that reads molecules.
 
 A file means itself. A folder means its files of one kind, the first of `KINDS` that it has, since the others may hold
-the same molecules once more; an archive likewise, wherever in it they are. Folders within a folder are not looked into.
-What is left is told.
+the same molecules once more; so does an archive, wherever in it they are. Folders within a folder are not looked into.
+What is left out is reported.
 """
 
 from collections import Counter

@@ -163,7 +163,7 @@ def make_card(
             **(about or {}),
             **_hardware(columns),
             **_circumstances(plan),
-            **({"notes": told} if (told := notes(evidence, plan.parts)) else {}),
+            **({"notes": remarks} if (remarks := notes(evidence, plan.parts)) else {}),
         },
     )
 

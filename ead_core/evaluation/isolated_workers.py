@@ -124,8 +124,8 @@ def _in_stages(pool: ProcessPool, stages: Mapping[str, Task[Result]], failed: Ou
     for name, one in outcomes.items():
         if one.failure:
             reasons.setdefault(one.failure, []).append(name)
-    told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
-    return Outcome(chunk, tuple(result for one in outcomes.values() for result in one.results), told)
+    explanation = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return Outcome(chunk, tuple(result for one in outcomes.values() for result in one.results), explanation)
 
 
 def _outcome(chunk: Chunk, future: Any) -> Outcome[Any]:

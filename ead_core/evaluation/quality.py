@@ -29,7 +29,7 @@ class MeasuredSetting(BaseModel):
         intervals: 95 % interval of each share that is known.
         nfe_per_molecule: network calls.
         seconds_per_molecule: on the machine that the document names.
-        molecule_stability_difference: to the first setting, with the same noise, as is that of validity.
+        molecule_stability_difference: to the first setting, with the same noise; also of validity.
         pairs: molecules that these differences pair; 0 where they took both settings as independent. The first
             documents do not have it, and pair all molecules.
         asked: property that was asked for, or "all".

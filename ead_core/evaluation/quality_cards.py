@@ -74,7 +74,7 @@ def cards_of(quality: Quality) -> list[Evaluated]:
 
 
 def _shares(row: MeasuredSetting) -> Iterator[tuple[str, Figure]]:
-    """Of attempts, of the valid, or of the distinct; the document does not tell how many atoms there were."""
+    """Of attempts, of the valid, or of the distinct; the document does not say how many atoms there were."""
     attempts = row.num_molecules
     of = {"uniqueness": round(row.validity * attempts), "novelty": round(row.validity_x_uniqueness * attempts)}
     for name, title in SHARES.items():

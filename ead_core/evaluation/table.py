@@ -61,10 +61,10 @@ class Parts:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
         key = settings_key(settings)
-        told = folder / "settings"
-        if not told.is_file() or told.read_text() != key:
+        stored = folder / "settings"
+        if not stored.is_file() or stored.read_text() != key:
             shutil.rmtree(folder, ignore_errors=True)
-            with write_aside(told) as aside:
+            with write_aside(stored) as aside:
                 aside.write_text(key)
 
     def finished(self, number: int) -> bool:

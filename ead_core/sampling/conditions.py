@@ -1,4 +1,4 @@
-"""What is settled before a molecule starts: its number of atoms, and the properties that the network is told.
+"""What is settled before a molecule starts: its number of atoms, and the properties that the network is given.
 
 Legend: M molecules, P properties of the checkpoint.
 """
@@ -119,7 +119,7 @@ def check_sizes_seen(checkpoint: Checkpoint, sizes: NDArray[np.int64]) -> None:
 
 
 def check_targets(checkpoint: Checkpoint, targets: Targets, sizes: Sizes) -> None:
-    """Refuse, whatever the ids, targets that cannot be asked of a checkpoint.
+    """Refuse, whatever the ids, targets that a checkpoint cannot take.
 
     Raises:
         TargetError: a property that the model does not know, a count of atoms that is no whole number, or sizes given
@@ -161,11 +161,11 @@ def _size_bounds(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, t
 
 
 def _warnings(values: Values, known: dict[str, PropertyStatistics], num: int) -> NDArray[np.str_]:
-    told: list[list[str]] = [[] for _ in range(num)]
+    warnings: list[list[str]] = [[] for _ in range(num)]
     for name, column in values.items():
         for molecule in np.flatnonzero([not known[name].covers(value) for value in column]):
-            told[molecule].append(outside(name, float(column[molecule]), known[name]))
-    return np.array(["; ".join(sentences) for sentences in told])
+            warnings[molecule].append(outside(name, float(column[molecule]), known[name]))
+    return np.array(["; ".join(sentences) for sentences in warnings])
 
 
 def outside(name: str, value: float, seen: PropertyStatistics) -> str:
@@ -175,7 +175,7 @@ def outside(name: str, value: float, seen: PropertyStatistics) -> str:
 
 def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str]:
     """A sentence for each property that some row wants beyond what training had."""
-    told = []
+    warnings = []
     for index, name in enumerate(targets.names if targets else ()):
         assert targets is not None
         seen, ends = checkpoint.statistics.properties[name], np.stack(targets.arrays, axis=1)[..., index]
@@ -184,5 +184,5 @@ def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str
             rows = f" ({beyond.any(axis=1).sum()} of {len(ends)} rows)" if len(ends) > 1 else ""
             value = float(ends[beyond][0])
             hint = meant_in(name, value, seen.smallest, seen.largest)
-            told.append(f"target {outside(name, value, seen)}{rows}{f'; {hint}' if hint else ''}.")
-    return told
+            warnings.append(f"target {outside(name, value, seen)}{rows}{f'; {hint}' if hint else ''}.")
+    return warnings

@@ -115,7 +115,7 @@ def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, 
 
 
 def _policy_state(state: SamplerState, velocities: Tensor, process: Process) -> PolicyState:
-    """What the policy is told; a velocity without this move's noise counts whatever `decision` says."""
+    """What the policy gets to see; a velocity without this move's noise counts whatever `decision` says."""
     own = process.own_noise or not process.velocity.noisy
     earlier = len(process.grid) - 1 - state.grid_index if process.remembers_moves_only else state.iterations[:, None]
     return PolicyState(

@@ -31,7 +31,7 @@ class SamplerState:
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
         calls: [B] network calls made so far; some iterations take two (guidance).
-        context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
+        context: [B, 2P] what the network is given of each molecule (context.py); P = 0 without conditions.
         held: [B, N] clean atoms that are kept (fragments.py).
     """
 

@@ -93,5 +93,5 @@ def describe(checkpoint: str, prepared: Prepared) -> str:
     """Checkpoint and settings in words, as the title of a trace."""
     request, policy = prepared.request, prepared.process.policy
     pauses = policy.branch_index(len(prepared.process.grid) - 1) > 0 and not policy.waits
-    told = [f"pause_mode {request.sampler.pause_mode}"] if pauses else []
-    return " · ".join([checkpoint, f"seed {request.seed}", policy.label(), *told])
+    mode = [f"pause_mode {request.sampler.pause_mode}"] if pauses else []
+    return " · ".join([checkpoint, f"seed {request.seed}", policy.label(), *mode])

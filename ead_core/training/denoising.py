@@ -1,4 +1,4 @@
-"""The objective `denoise`: to tell the noise of a molecule (EAD Algorithm 1), which makes a generator."""
+"""The objective `denoise`: to predict the noise of a molecule (EAD Algorithm 1), which makes a generator."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -46,7 +46,7 @@ class Muon(WithoutCompiler):
                 torch._foreach_add_(matrices, moves, alpha=-group["lr"] * sqrt(max(1, rows / columns)))
 
     def _momentum(self, matrices: list[Tensor], kept: float) -> Tensor:
-        """Nesterov's look ahead [M, rows, columns] after the buffers have taken in the gradients."""
+        """Nesterov's look ahead [M, rows, columns] after the buffers have added the gradients."""
         for matrix in matrices:
             self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
         buffers = [self.state[matrix]["momentum_buffer"] for matrix in matrices]

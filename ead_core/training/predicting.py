@@ -1,4 +1,4 @@
-"""The objective `predict`: to tell the properties of a finished molecule, which makes a judge."""
+"""The objective `predict`: to predict the properties of a finished molecule, which makes a judge."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -139,7 +139,7 @@ class ShardFolder:
     def left(self, shards: list[Shard], sdf: bool) -> list[Task]:
         """What has to be made so that `shards` are complete; their files are read and compared with the index.
 
-        Molecules that are already there beyond those asked for are kept, and the folder is mended up to the last of
+        Molecules that are already there beyond those asked for are kept, and the folder is repaired up to the last of
         them. A folder with SDF files gets them for all its shards, `sdf` or not.
 
         Raises:

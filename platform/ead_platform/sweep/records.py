@@ -132,7 +132,7 @@ def _read_results(path: Path, space: Mapping[str, Sequence[Any]]) -> list[dict[s
             raise ValueError("a trial occurs twice")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise EADError(
-            f"{path} is damaged ({one_line(error)}); mend or delete the line, or delete the file, and --resume makes "
+            f"{path} is damaged ({one_line(error)}); repair or delete the line, or delete the file, and --resume makes "
             "all trials again."
         ) from error
     return sorted(rows, key=lambda row: str(row["trial"]))

@@ -26,7 +26,7 @@ MARKERS = "osD^vP*X"
 
 
 class SweepConsole:
-    """Tells the story of one sweep and keeps its records in step with it.
+    """Reports the progress of one sweep and keeps its records.
 
     Args:
         folder: the sweep's records.
@@ -157,12 +157,12 @@ def verdict(confirmed: Mapping[str, float]) -> str:
     """Whether the best setting is better than synchronous sampling, from its figures on fresh molecules."""
     if not confirmed:
         return "No setting was better than synchronous sampling."
-    told = f"synchronous sampling: {_difference(confirmed)} points of stable molecules"
+    comparison = f"synchronous sampling: {_difference(confirmed)} points of stable molecules"
     if confirmed[f"{RANKED_BY}_difference_low"] > 0:
-        return f"The best setting is better than {told}."
+        return f"The best setting is better than {comparison}."
     if confirmed[f"{RANKED_BY}_difference_high"] < 0:
-        return f"The best setting is worse than {told}, on molecules that had no part in choosing it."
-    return f"The best setting is not shown to be better than {told}, an interval that includes 0."
+        return f"The best setting is worse than {comparison}, on molecules that had no part in choosing it."
+    return f"The best setting is not shown to be better than {comparison}, an interval that includes 0."
 
 
 def reason(message: str) -> str:

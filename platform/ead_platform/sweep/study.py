@@ -89,7 +89,7 @@ class Campaign:
 
     @cached_property
     def start(self) -> Conditions:
-        """Sizes and context of the molecules (TargetError if the targets cannot be asked of the checkpoint)."""
+        """Sizes and context of the molecules (TargetError if the checkpoint cannot take the targets)."""
         return decide(self.checkpoint, self.seed, self.ids, None, self.targets)
 
     @property
