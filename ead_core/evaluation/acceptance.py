@@ -26,16 +26,12 @@ class Verdict(NamedTuple):
 
 
 def judge(chunk: Chunk, acceptance: Acceptance) -> list[Verdict]:
-    """The verdict on each molecule of a chunk."""
+    """The verdict on each molecule of a chunk; one that is not finite is none, and never accepted."""
     measures = Measures(frozenset(), SECONDS)
     rows = measure_published(chunk, measures).rows
-    for row, strict, finite in zip(
-        rows, measure_stage(chunk, measures, STRICT).rows, chunk.molecules.finite, strict=True
-    ):
-        row.update(strict, finite=bool(finite))
-    if "connected" in acceptance.limits:
-        for index, row in enumerate(rows):
-            row.setdefault("pieces", _pieces(chunk, index) if row["finite"] else 0)
+    strict = measure_stage(chunk, measures, STRICT).rows
+    for row, further, finite in zip(rows, strict, chunk.molecules.finite, strict=True):
+        row.update(further if finite else {"refusal": CRITERIA["finite"].refusal})
     for name, limits in acceptance.limits.items():
         _apply(name, limits, chunk, rows)
     return [Verdict(row.get("refusal", ""), row.get("inchikey")) for row in rows]
@@ -47,6 +43,8 @@ def _apply(name: str, limits: Limits, chunk: Chunk, rows: list[Row]) -> None:
     for index, row in enumerate(rows):
         if "refusal" in row:
             continue
+        if name == "connected":
+            row.setdefault("pieces", _pieces(chunk, index))
         for stage in criterion.stages:
             row.update(
                 measure_stage(chunk.single(index), Measures(frozenset(criterion.stages), SECONDS), stage).rows[0]

@@ -44,7 +44,7 @@ class Criterion:
 
 
 CRITERIA: dict[str, Criterion] = {
-    "finite": Criterion("all coordinates are numbers", "not finite", lambda row, _: row["finite"]),
+    "finite": Criterion("all coordinates are numbers, as of every delivered molecule", "not finite"),
     "even_electrons": Criterion(
         "all electrons can be paired", "odd number of electrons", lambda row, _: row["even_electrons"]
     ),

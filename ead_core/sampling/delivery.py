@@ -21,7 +21,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.acceptance import FAILED, Verdict, judge
 from ead_core.evaluation.chunk import Chunk
 from ead_core.evaluation.criteria import CRITERIA, NOVEL, UNIQUE
-from ead_core.evaluation.isolated_workers import IsolatedPool
+from ead_core.evaluation.isolated_workers import IsolatedPool, Outcome
 from ead_core.evaluation.reference import load_known
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.order import Order
@@ -93,7 +93,7 @@ def deliver(
     return account.delivery(time.perf_counter() - start, stopped)
 
 
-def _verdicts(molecules: MoleculeSet, outcomes: list) -> tuple[MoleculeSet, list[Verdict]]:
+def _verdicts(molecules: MoleculeSet, outcomes: list[Outcome[list[Verdict]]]) -> tuple[MoleculeSet, list[Verdict]]:
     """Molecules and the verdict on each; what cannot be measured is refused."""
     verdicts = [
         verdict
