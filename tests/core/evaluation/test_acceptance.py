@@ -97,3 +97,9 @@ def test_criteria_are_read_as_they_are_written():
 def test_what_cannot_be_meant_is_refused(text, sentence):
     with pytest.raises(ConfigError, match=sentence.replace("|", r"\|")):
         Acceptance.parse(text)
+
+
+def test_the_page_about_deliveries_has_every_criterion():
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "deliver.md").read_text(encoding="utf-8")
+    told = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert told == [f"{name}{criterion.takes}" for name, criterion in CRITERIA.items()]
