@@ -31,6 +31,7 @@ class Stream(IntEnum):
     SHIFT = 6
     TARGET = 7
     NETWORK = 8
+    CORRECTOR = 9
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ead_core.data.columns import known_values
 from ead_core.data.labels import Labels, PropertyStatistics, summarise
+from ead_core.data.size_moments import SizeMoments, size_moments
 from ead_core.data.sources import molecule_files
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, DataError
@@ -120,6 +121,7 @@ class Statistics:
         name: of the data set, for people.
         sha256: of the data file.
         properties: those that a conditional model is told, in the order of its context.
+        moments: of the molecules of each number of atoms; empty in checkpoints of before, until they are added.
     """
 
     atom_numbers: tuple[int, ...]
@@ -128,6 +130,7 @@ class Statistics:
     name: str
     sha256: str
     properties: dict[str, PropertyStatistics] = field(default_factory=dict)
+    moments: dict[int, SizeMoments] = field(default_factory=dict)
 
     def size_distribution(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The sizes in ascending order and their probabilities, which add up to 1."""
@@ -144,10 +147,14 @@ class Statistics:
             "name": self.name,
             "sha256": self.sha256,
             **({"properties": self._properties()} if self.properties else {}),
+            **({"moments": self._moments()} if self.moments else {}),
         }
 
     def _properties(self) -> list[dict[str, Any]]:
         return [{"name": name, **seen.to_json()} for name, seen in self.properties.items()]
+
+    def _moments(self) -> dict[str, dict[str, Any]]:
+        return {str(size): of.to_json() for size, of in self.moments.items()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Statistics":
@@ -167,6 +174,7 @@ class Statistics:
                     str(entry["name"]): PropertyStatistics.from_json(entry)
                     for entry in document.get("properties", ())  # of a conditional model
                 },
+                {int(size): SizeMoments.from_json(of) for size, of in document.get("moments", {}).items()},
             )
         except KeyError as error:
             raise CheckpointError(f"the data statistics lack the field {error}.") from error
@@ -186,10 +194,12 @@ class Statistics:
                 f"sizes of the data statistics add up to {sum(sizes.values())} molecules, "
                 f"but num_molecules is {self.num_molecules}."
             )
+        if any(size not in sizes or len(of.elements) != len(numbers) for size, of in self.moments.items()):
+            raise CheckpointError("moments of the data statistics must be of its sizes, and of all of its elements.")
 
 
 def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels: Labels | None = None) -> Statistics:
-    """Elements and size histogram of a set, and its `labels`; `name` and `sha256` say which file it comes from.
+    """Elements, sizes and moments of a set, and its `labels`; `name` and `sha256` say which file it comes from.
 
     Raises:
         DataError: a property without labels, or with one value only.
@@ -202,6 +212,7 @@ def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels
         name=name,
         sha256=sha256,
         properties=summarise(labels or {}),
+        moments=size_moments(molecules),
     )
 
 
