@@ -5,7 +5,8 @@ width and τ the temperature. Of Gaussian data of width w this makes the exact n
 as large. What is narrower than w is sharpened by 1 / √τ, what is much wider stays as it is.
 
 A move multiplies an error of a sharply defined quantity, in units of σ, by e^{Δ/2} (1 − r (1 − e^{−Δ})) with Δ its
-step in log SNR. Errors do not grow as long as r ≤ 1 / (1 − e^{−Δ/2}), which bounds r, step by step.
+step in log SNR. It does not overshoot as long as r ≤ 1 / (1 − e^{−Δ}), which bounds r, step by step; solvers of second
+order are stable up to a little more.
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,6 @@ class ScoreRescaling:
         gamma = schedule.gamma(grid)
         reach = self.width**2 * (-gamma).exp()
         factors = (reach + 1) / (self.temperature * reach + 1)
-        bound = -1 / torch.expm1(-gamma.diff() / 2)
+        bound = -1 / torch.expm1(-gamma.diff())
         bound = torch.cat([bound[:1], bound])
         return torch.where(inside(grid, self.levels, schedule.steps), factors.minimum(bound), 1.0)

@@ -249,7 +249,7 @@ def test_the_calls_of_all_molecules_of_a_request_are_bounded(tiny, tiny_checkpoi
     [
         {"policy": "synchronous"},
         {"policy": "manual", "group_size": 1},
-        {"policy": "synchronous", "corrector": 0.7, "corrector_levels": (0.1, 0.6), "start": 0.8, "temperature": 0.5},
+        {"policy": "synchronous", "corrector": 0.7, "corrector_levels": (0.1, 0.6), "temperature": 0.5},
     ],
 )
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
