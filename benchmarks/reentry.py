@@ -65,7 +65,7 @@ def process_below(model: Checkpoint, level: int, largest: int) -> Process:
     """The checkpoint's sampler on the part of its grid below `level`, which becomes the top."""
     process = build_process(model, model.config.sampler, largest)
     below = process.grid[process.grid < level]
-    return replace(process, grid=torch.cat([below, below.new_tensor([level])]))
+    return replace(process, grid=torch.cat([below, below.new_tensor([level])]), start=None)
 
 
 def noised(model: Checkpoint, batch: MoleculeBatch, process: Process, seed: int) -> SamplerState:

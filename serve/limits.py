@@ -126,7 +126,8 @@ class Border:
     def _check_cost(self, request: Request, process: Process, largest: int) -> None:
         guided = request.targets is not None and process.guidance > 0
         calls = worst_calls(process, largest, guided)
-        knobs = f"{'sampler.guidance, ' if guided else ''}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+        twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
+        knobs = f"{twice}{again}sampler.max_pauses, sampler.async_ratio or sampler.steps"
         most, budget = self.settings.max_network_calls, self.settings.max_request_calls
         if calls > most:
             raise RefusalError(
@@ -148,7 +149,7 @@ def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
     Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
     level beyond, which the first atom on its way there, or the last after it, cannot skip.
     """
-    calls = len(process.grid) + process.policy.most_pauses(largest)
+    calls = process.most_calls + process.policy.most_pauses(largest)
     if not guided or not process.guidance:
         return calls
     beyond = int((process.scale(process.grid) == 0).sum())

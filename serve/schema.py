@@ -86,7 +86,7 @@ class SamplerSettings(Body, SamplerConfig):
     memory_budget: ClassVar[float]  # type: ignore[misc]
     precision: ClassVar[str]  # type: ignore[misc]
 
-    @field_validator("guidance_levels", mode="before")
+    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", mode="before")
     @classmethod
     def _pair(cls, levels: Any) -> Any:
         return tuple(levels) if isinstance(levels, list) else levels  # JSON knows no tuples

@@ -85,7 +85,7 @@ class Checkpoint:
         """16 hexadecimal digits, equal for checkpoints that generate the same molecules, whatever their names.
 
         Counted are the weights and what interprets them (network, noise levels, elements, sizes, properties), but not
-        the sampler section, which every run may override.
+        the sampler section, which every run may override, nor the moments, which follow from the training data.
         """
         interpretation: dict[str, Any] = {
             "network": self.config.network.model_dump(),
@@ -143,10 +143,15 @@ def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: 
     """Write config.yaml and stats.json, and prior.safetensors if there is a table."""
     with write_aside(directory / CONFIG) as aside:
         aside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    with write_aside(directory / STATISTICS) as aside:
-        aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
+    save_statistics(directory, statistics)
     if prior is not None:
         prior.save(directory / PRIOR)
+
+
+def save_statistics(directory: Path, statistics: Statistics) -> None:
+    """Write stats.json."""
+    with write_aside(directory / STATISTICS) as aside:
+        aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
 
 
 def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from ead_core.cli.draw import draw
 from ead_core.cli.evaluate import evaluate
 from ead_core.cli.measure import measure
 from ead_core.cli.models import models
+from ead_core.cli.moments import moments
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
 from ead_core.cli.train import train
@@ -47,6 +48,7 @@ app.command()(relax)
 app.command()(draw)
 app.command()(measure)
 app.command()(models)
+app.command()(moments)
 app.command()(config)
 
 

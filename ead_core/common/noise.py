@@ -35,6 +35,7 @@ class Stream(IntEnum):
     SHIFT = 6
     TARGET = 7
     NETWORK = 8
+    CORRECTOR = 9
 
 
 def philox(counter: tuple[Words, Words, Words, Words], key: int | Words) -> tuple[Words, Words, Words, Words]:

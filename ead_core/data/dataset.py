@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ead_core.data.columns import known_values
 from ead_core.data.labels import Labels, PropertyStatistics, summarise
+from ead_core.data.size_moments import SizeMoments, size_moments
 from ead_core.data.sources import molecule_files
 from ead_core.data.statistics_document import StatisticsDocument
 from ead_core.data.store import MoleculeSet
@@ -120,6 +121,7 @@ class Statistics:
         name: of the data set, for people.
         sha256: of the data file.
         properties: those that a conditional model is given, in the order of its context.
+        moments: of the molecules of each number of atoms; empty in checkpoints of before, until they are added.
     """
 
     atom_numbers: tuple[int, ...]
@@ -128,6 +130,7 @@ class Statistics:
     name: str
     sha256: str
     properties: dict[str, PropertyStatistics] = field(default_factory=dict)
+    moments: dict[int, SizeMoments] = field(default_factory=dict)
 
     def size_distribution(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The sizes in ascending order and their probabilities, which add up to 1."""
@@ -137,7 +140,7 @@ class Statistics:
 
     def to_json(self) -> dict[str, Any]:
         """A document for JSON, whose keys are all text."""
-        known = {name: value for name, value in vars(self).items() if name != "properties" or value}
+        known = {name: value for name, value in vars(self).items() if value or name not in ("properties", "moments")}
         return StatisticsDocument(**known).to_json()
 
     @classmethod
@@ -156,7 +159,7 @@ class Statistics:
 
 
 def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels: Labels | None = None) -> Statistics:
-    """Elements and size histogram of a set, and its `labels`; `name` and `sha256` say which file it comes from.
+    """Elements, sizes and moments of a set, and its `labels`; `name` and `sha256` say which file it comes from.
 
     Raises:
         DataError: a property without labels, or with one value only.
@@ -169,6 +172,7 @@ def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels
         name=name,
         sha256=sha256,
         properties=summarise(labels or {}),
+        moments=size_moments(molecules),
     )
 
 

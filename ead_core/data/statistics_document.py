@@ -6,13 +6,14 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 
 from ead_core.common.documents import Document
 from ead_core.data.labels import PropertyStatistics
+from ead_core.data.size_moments import SizeMoments
 
 
 class StatisticsDocument(Document):
     """The statistics of training data, as they are stored (see `Statistics`).
 
-    The first checkpoints do not say of which version theirs is, and do not know of properties. In the file, properties
-    are a list, whose order is that of the network's context.
+    The first checkpoints do not say of which version theirs is, and do not know of properties and moments. In the file,
+    properties are a list, whose order is that of the network's context.
     """
 
     kind: ClassVar[str] = "the statistics of training data"
@@ -24,6 +25,7 @@ class StatisticsDocument(Document):
     name: str
     sha256: str
     properties: dict[str, PropertyStatistics] = Field({})
+    moments: dict[int, SizeMoments] = Field({})
 
     @field_validator("atom_numbers")
     @classmethod
@@ -38,6 +40,13 @@ class StatisticsDocument(Document):
         if not sizes or min(sizes) < 1 or min(sizes.values()) < 1:
             raise ValueError("must be positive counts of positive sizes")
         return sizes
+
+    @field_validator("moments")
+    @classmethod
+    def _of_molecules(cls, moments: dict[int, SizeMoments]) -> dict[int, SizeMoments]:
+        if not all(of.possible for of in moments.values()):
+            raise ValueError("must be of at least one atom, with a variance that is not negative")
+        return moments
 
     @field_validator("properties", mode="before")
     @classmethod
@@ -60,6 +69,10 @@ class StatisticsDocument(Document):
         total = sum(self.sizes.values())
         if total != self.num_molecules:
             raise ValueError(f"sizes add up to {total} molecules, but num_molecules is {self.num_molecules}")
+        if any(
+            size not in self.sizes or len(of.elements) != len(self.atom_numbers) for size, of in self.moments.items()
+        ):
+            raise ValueError("moments must be of its sizes, and of all of its elements")
         return self
 
     @field_serializer("properties")

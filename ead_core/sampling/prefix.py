@@ -50,8 +50,9 @@ def run_prefix(state: SamplerState, process: Process, indices: Collection[int]) 
     start = time.perf_counter()
     top = len(process.grid) - 1
     branches = {top: Branch(state, 0.0)} if top in indices else {}
-    for index, now in zip(range(top - 1, -1, -1), trajectory(state, process), strict=True):
-        if index in indices:
+    for now in trajectory(state, process):
+        index = int(now.grid_index.max())
+        if index in indices and index not in branches:  # where the corrector makes rounds, it is met again
             branches[index] = Branch(now, (time.perf_counter() - start) / len(now.ids))
     return branches
 

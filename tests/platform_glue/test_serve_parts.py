@@ -217,6 +217,17 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
     assert complete(tiny, state, process).properties["nfe"].max() == worst_calls(process, 6)
 
 
+def test_windows_of_levels_come_as_lists(border):
+    windows = {"sampler.temperature_levels": [0, 0.5], "sampler.corrector_levels": [0.1, 0.3]}
+    request = border.admit(wanted(num=1, sampler={"sampler.temperature": 0.5, "sampler.corrector": 1, **windows}))
+    assert (request.sampler.temperature_levels, request.sampler.corrector_levels) == ((0, 0.5), (0.1, 0.3))
+
+
+def test_a_costly_corrector_is_named(border):
+    with pytest.raises(RefusalError, match=r"lower sampler\.corrector, sampler\.max_pauses, "):
+        border.admit(wanted(num=1, sampler={"sampler.corrector": 20, "sampler.corrector_levels": [0, 1]}))
+
+
 @pytest.mark.parametrize(
     ("limit", "place", "sentence"),
     [
@@ -234,7 +245,14 @@ def test_the_calls_of_all_molecules_of_a_request_are_bounded(tiny, tiny_checkpoi
     assert border.admit(wanted(num=most, sizes=[6])).num == most
 
 
-@pytest.mark.parametrize("settings", [{"policy": "synchronous"}, {"policy": "manual", "group_size": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"policy": "synchronous"},
+        {"policy": "manual", "group_size": 1},
+        {"policy": "synchronous", "corrector": 0.7, "corrector_levels": (0.1, 0.6), "temperature": 0.5},
+    ],
+)
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
     assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
