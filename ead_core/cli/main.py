@@ -12,6 +12,7 @@ from ead_core.cli.draw import draw
 from ead_core.cli.evaluate import evaluate
 from ead_core.cli.measure import measure
 from ead_core.cli.models import models
+from ead_core.cli.repair import repair
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
 from ead_core.cli.train import train
@@ -38,6 +39,7 @@ def program(
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command(epilog=SAMPLER_KEYS)(sample)
+app.command(epilog=SAMPLER_KEYS)(repair)
 app.command()(trace)
 app.command()(evaluate)
 app.command()(compare)

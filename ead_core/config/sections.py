@@ -18,6 +18,7 @@ PAUSING = only_with("sampler.policy", "adaptive", "random")
 ADAPTIVE = only_with("sampler.policy", "adaptive")
 MANUAL = only_with("sampler.policy", "manual")
 RANDOM = only_with("sampler.policy", "random")
+REPAIRING = unless("sampler.repair_attempts", 0)
 
 
 class Section(BaseModel):
@@ -231,6 +232,16 @@ class SamplerConfig(Section):
     without (ω of classifier-free guidance); above 0 it takes a second network call."""
     guidance_levels: Annotated[tuple[Share, Share], unless("sampler.guidance", 0)] = (0.0, 1.0)
     """The lower and the higher share of the noise levels between which guidance is at work."""
+    repair_attempts: int = Field(0, ge=0, le=100)
+    """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
+    once."""
+    repair_level: Annotated[float, REPAIRING] = Field(0.3, gt=0, le=1)
+    """Share of the noise levels up to which a molecule is noised when it is repaired."""
+    repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
+    """What is noised in a repair: all atoms (`whole`), or the defective ones and those near them, while all others are
+    kept exactly (`local`, for models trained with `training.fragments`)."""
+    repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(1, ge=0, le=10_000)
+    """Atoms within so many bonds of a defective one are noised with it."""
     batch_size: int = Field(64, ge=1)
     """Molecules that are computed at once; when one is finished, the next takes its place."""
     memory_budget: float = Field(2.0, gt=0)

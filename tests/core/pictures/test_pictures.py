@@ -27,7 +27,7 @@ def test_a_grid_is_drawn_for_odd_molecules_too(tmp_path):
 
 def test_the_view_keeps_distances_and_hides_the_smallest_spread():
     positions = np.random.default_rng(0).normal(size=(20, 3)) * [0.1, 3, 1]
-    view = _flattest_view(positions)
+    view = _flattest_view(positions, positions)
     spread = view.std(axis=0)
     assert spread[0] > spread[1] > spread[2]
     assert np.allclose(
