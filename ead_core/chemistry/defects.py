@@ -63,5 +63,6 @@ def _unusual(mol: Chem.Mol) -> NDArray[np.bool_]:
 def _in_smaller_pieces(mol: Chem.Mol) -> NDArray[np.bool_]:
     """Atoms [N] outside of the piece with most atoms, the first of several."""
     outside = np.ones(mol.GetNumAtoms(), dtype=bool)
-    outside[list(max(Chem.GetMolFrags(mol), key=len))] = False
+    pieces: tuple[tuple[int, ...], ...] = Chem.GetMolFrags(mol)
+    outside[list(max(pieces, key=len))] = False
     return outside

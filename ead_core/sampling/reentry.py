@@ -74,7 +74,8 @@ def noised(
         state = replace(state, held=held, grid_index=state.grid_index * ~held)
         clean = about(clean, held) * batch.mask[..., None]
     gauge = process.gauge(state.held)
-    noise = gauge.noise(normal(seeds, ids, 0, Stream.PRIOR, clean.shape[1:], like.dtype), batch.mask)
+    shape = clean.shape[1], clean.shape[2]
+    noise = gauge.noise(normal(seeds, ids, 0, Stream.PRIOR, shape, like.dtype), batch.mask)
     alpha, sigma = float(checkpoint.schedule.alpha(level)), float(checkpoint.schedule.sigma(level))
     z = noise if nothing_left else alpha * clean + sigma * noise
     z = torch.where(state.held[..., None], clean, z)
