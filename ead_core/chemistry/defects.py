@@ -63,6 +63,6 @@ def _unusual(mol: Chem.Mol) -> NDArray[np.bool_]:
 def _in_smaller_pieces(mol: Chem.Mol) -> NDArray[np.bool_]:
     """Atoms [N] outside of the piece with most atoms, the first of several."""
     outside = np.ones(mol.GetNumAtoms(), dtype=bool)
-    pieces: tuple[tuple[int, ...], ...] = Chem.GetMolFrags(mol)
-    outside[list(max(pieces, key=len))] = False
+    pieces = [list(piece) for piece in Chem.GetMolFrags(mol)]
+    outside[pieces[int(np.argmax([len(piece) for piece in pieces]))]] = False
     return outside

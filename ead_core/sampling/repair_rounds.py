@@ -115,7 +115,7 @@ class _Course:
         """An attempt with the molecules at `places` [B], and whether they are good now [B]."""
         calls = known_numbers(self.given, "nfe").astype(np.int64)
         calls[places] = made.properties["nfe"]
-        spent = {"nfe": calls}
+        spent: dict[str, NDArray[Any]] = {"nfe": calls}
         if "seconds" in self.given.properties:
             spent["seconds"] = known_numbers(self.given, "seconds")
             spent["seconds"][places] += made.properties["seconds"]
