@@ -34,7 +34,7 @@ def repair(
     every: Annotated[bool, typer.Option("--all", help="Also molecules that are not broken.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("mended.sdf"),
-    picture: Annotated[Path | None, typer.Option(help="Before, freed atoms, after: .png, .svg or .pdf.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Before, freed atoms, after: .html, .png, .svg or .pdf.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; more only help on idle cores.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def repair(
     from ead_core.data.formats import check_output, read_molecules, write_molecules
     from ead_core.data.losses import Losses
     from ead_core.evaluation.criteria import meets, parse_criteria
-    from ead_core.pictures.molecules import check_picture
+    from ead_core.pictures.repairs import check_repair_picture
     from ead_core.sampling.repair import check_extent, unfit
     from ead_core.sampling.repair_rounds import repair as mend
     from ead_core.sampling.requests import sampler_config
@@ -56,7 +56,7 @@ def repair(
     check_output(out)
     check_not_lost(out, overwrite)
     if picture:
-        check_picture(picture)
+        check_repair_picture(picture)
         check_not_lost(picture, overwrite)
     good = partial(meets, names=parse_criteria(until))
     asked: dict[str, Any] = {"repair_extent": extent, "repair_level": level, "repair_hops": hops}
@@ -102,11 +102,11 @@ def _draw(molecules: "MoleculeSet", result: "Repaired", path: Path) -> None:
     """The first repairs that succeeded."""
     import numpy as np
 
-    from ead_core.pictures.repairs import Mended, draw_repairs
+    from ead_core.pictures.repairs import Mended, show_repairs
 
     places = np.flatnonzero(result.mended)[:DRAWN].tolist()
     if not places:
         note(f"no molecule was mended, so that {path} is not drawn.")
         return
-    draw_repairs([Mended(molecules[place], result.freed[place], result.molecules[place]) for place in places], path)
+    show_repairs([Mended(molecules[place], result.freed[place], result.molecules[place]) for place in places], path)
     typer.echo(f"picture → {path}", err=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rdkit import Chem
 
 from ead_core.chemistry.bonds import is_stable
 from ead_core.chemistry.identity import identify, kekulised
@@ -55,6 +56,11 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
         told = f"{molecule.known.get('id', index)} · {molecule.formula}\n{'stable' if stable[index] else 'unstable'}"
         panel.set_title(told, fontsize=8, color="0.2" if stable[index] else "#b00020")
     write_figure(figure, path, dpi=110)
+
+
+def mdl_block(molecule: Molecule) -> str:
+    """An MDL block with the bonds of `identify`, for pages that draw in 3D."""
+    return str(Chem.MolToMolBlock(identify(molecule).mol, kekulize=False))
 
 
 def draw_molecule(

@@ -1,4 +1,4 @@
-"""A picture of repairs: each molecule before, with the atoms that were freed, and after."""
+"""Repairs in a picture, or in a page in 3D: each molecule before, with the atoms that were freed, and after."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.chemistry.molecule import Molecule
+from ead_core.errors import OutputError
 from ead_core.pictures.figures import new_figure, write_figure
-from ead_core.pictures.molecules import PANEL_INCHES, draw_molecule
+from ead_core.pictures.molecules import PANEL_INCHES, PICTURES, draw_molecule, mdl_block
+from ead_core.pictures.template import as_data, write_filled_page
+
+PAGE = ".html"
 
 
 class Mended(NamedTuple):
@@ -18,6 +22,43 @@ class Mended(NamedTuple):
     before: Molecule
     freed: NDArray[np.bool_]
     after: Molecule
+
+    @property
+    def caption(self) -> str:
+        """What happened, in a line."""
+        changed = f"{self.before.formula} → {self.after.formula}"
+        return f"{changed} · {int(self.freed.sum())} of {len(self.freed)} atoms freed"
+
+
+def check_repair_picture(path: Path) -> None:
+    """OutputError unless the name ends in a format that `show_repairs` writes."""
+    if path.suffix not in (*PICTURES, PAGE):
+        raise OutputError(f"cannot write {path}: the name must end in one of {', '.join((*PICTURES, PAGE))}.")
+
+
+def show_repairs(repairs: Sequence[Mended], path: Path) -> None:
+    """Write a page that shows repairs in 3D, or a picture of them, as the name says.
+
+    Args:
+        repairs: at least one.
+        path: `.html`, `.png`, `.svg` or `.pdf`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if path.suffix == PAGE:
+        shown = [
+            {
+                "caption": repair.caption,
+                "before": mdl_block(repair.before),
+                "after": mdl_block(repair.after),
+                "freed": np.flatnonzero(repair.freed).tolist(),
+            }
+            for repair in repairs
+        ]
+        write_filled_page("repair", {"/* REPAIRS */": as_data(shown)}, path)
+    else:
+        draw_repairs(repairs, path)
 
 
 def draw_repairs(repairs: Sequence[Mended], path: Path | str) -> None:

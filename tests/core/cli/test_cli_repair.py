@@ -86,7 +86,7 @@ def test_what_cannot_be_mended_is_written_as_it_was(ead, model, file, tmp_path):
         (["--extent", "some"], "sampler.repair_extent: must be 'whole' or 'local', not 'some'."),
         (["--until", "nice"], "'nice' is no criterion; accepted are valid, stable, joined by &."),
         (["--out", "out.pdb"], "cannot write out.pdb"),
-        (["--picture", "p.gif"], "the name must end in one of .png, .svg, .pdf."),
+        (["--picture", "p.gif"], "the name must end in one of .png, .svg, .pdf, .html."),
         (["training.steps=3"], "only sampler.* keys can be changed when sampling, not 'training.steps'"),
     ],
 )
