@@ -81,7 +81,7 @@ def row(given: MoleculeSet, result: Repaired, config: SamplerConfig, good: Calla
     local = config.repair_extent == "local"
     freed = np.mean([atoms.sum() for atoms, was in zip(result.freed, tried, strict=True) if was])
     cells = [
-        f"local, {config.repair_hops} hops" if local else "drawn anew" if config.repair_level == 1 else "whole",
+        f"local, hops {config.repair_hops}" if local else "drawn anew" if config.repair_level == 1 else "whole",
         f"{config.repair_level:g} T",
         f"{freed:.1f}",
         percent(int((rounds == 1).sum()), int(tried.sum())),
