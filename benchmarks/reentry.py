@@ -24,14 +24,11 @@ from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet
-from ead_core.data.tensors import MoleculeBatch
-from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.smiles import smiles_of
 from ead_core.evaluation.stability import stability
-from ead_core.sampling.build import build_process
 from ead_core.sampling.generation import complete
-from ead_core.sampling.state import SamplerState, initial_state
+from ead_core.sampling.reentry import noised, process_below
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 1.0)  # of T
 
@@ -52,35 +49,12 @@ def reenter(model: Checkpoint, molecules: MoleculeSet, level: int, seed: int = 0
     """
     if not 0 <= level <= model.config.diffusion.steps:
         raise ConfigError(f"a level must be between 0 and the {model.config.diffusion.steps} of training, not {level}.")
-    if model.atom_types.has_dummies:
-        raise ConfigError(f"{model.name} decides sizes by itself, so that molecules cannot enter it with their own.")
     if level == 0:
         return replace(molecules, properties={"nfe": np.zeros(len(molecules))})
+    process = process_below(model, model.config.sampler, level, int(molecules.num_atoms.max()))
     batch = TrainingBatches(molecules, model.atom_types, len(molecules), seed).gather(range(len(molecules)))
-    process = process_below(model, level, batch.mask.shape[1])
-    return complete(model, noised(model, batch, process, seed), process)
-
-
-def process_below(model: Checkpoint, level: int, largest: int) -> Process:
-    """The checkpoint's sampler on the part of its grid below `level`, which becomes the top."""
-    process = build_process(model, model.config.sampler, largest)
-    below = process.grid[process.grid < level]
-    return replace(process, grid=torch.cat([below, below.new_tensor([level])]), start=None)
-
-
-def noised(model: Checkpoint, batch: MoleculeBatch, process: Process, seed: int) -> SamplerState:
-    """Molecules at the top of the grid; at T their trace of 0.3 % is left out, as in a sample."""
-    ids, level = torch.arange(len(batch.mask)), process.grid[-1]
-    clean = batch.state(model.atom_types)
-    context = torch.zeros(len(ids), model.denoiser.context)
-    state = initial_state(torch.full_like(ids, seed), ids, batch.mask, clean.shape[-1], process, context=context)
-    if level == model.config.diffusion.steps:
-        return state
-    alpha, sigma = float(model.schedule.alpha(level)), float(model.schedule.sigma(level))
-    levels = process.grid[state.grid_index]
-    return replace(
-        state, z=process.gauge(state.held).project_state(alpha * clean + sigma * state.z, levels, state.mask)
-    )
+    ids = torch.arange(len(molecules))
+    return complete(model, noised(model, batch, process, torch.full_like(ids, seed), ids), process)
 
 
 def row(model: Checkpoint, molecules: MoleculeSet, level: int, seed: int) -> str:

@@ -12,14 +12,9 @@ from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import EADError
 from ead_core.evaluation.card import Card
-from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import EvaluationPlan
-from ead_core.sampling.delivery import Delivery, deliver
 from ead_core.sampling.generation import sample
-from ead_core.sampling.ledger import Ledger
-from ead_core.sampling.order import Order
-from ead_core.sampling.requests import Request, sampler_config
 from ead_core.training.fit import fit
 
 __all__ = [
@@ -31,13 +26,6 @@ __all__ = [
     "load_checkpoint",
     # generate
     "sample",
-    "deliver",
-    "Request",
-    "sampler_config",
-    "Order",
-    "Acceptance",
-    "Delivery",
-    "Ledger",
     "NoiseSchedule",
     "Synchronous",
     "Manual",

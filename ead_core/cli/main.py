@@ -15,6 +15,7 @@ from ead_core.cli.evaluate import evaluate
 from ead_core.cli.measure import measure
 from ead_core.cli.models import models
 from ead_core.cli.moments import moments
+from ead_core.cli.repair import repair
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
 from ead_core.cli.train import train
@@ -41,6 +42,7 @@ def program(
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command(epilog=SAMPLER_KEYS)(sample)
+app.command(epilog=SAMPLER_KEYS)(repair)
 app.command()(trace)
 app.command()(evaluate)
 app.command()(compare)

@@ -36,6 +36,7 @@ class Stream(IntEnum):
     TARGET = 7
     NETWORK = 8
     CORRECTOR = 9
+    REPAIR = 10
 
 
 def philox(counter: tuple[Words, Words, Words, Words], key: int | Words) -> tuple[Words, Words, Words, Words]:
@@ -96,6 +97,12 @@ def uniforms(
     """So many uniforms in (0, 1) for each molecule [B, count]; arguments as in `uniform`."""
     columns = torch.arange(-(-count // 4), device=ids.device)
     return uniform(seed, ids, iteration, stream, columns)[:, :count].to(dtype)
+
+
+def derived_seeds(seed: int | Tensor, ids: Tensor, iteration: int | Tensor, stream: Stream) -> Tensor:
+    """A seed [B] of its own for every molecule, of 63 bits; arguments as in `uniform`."""
+    high, low = (uniform(seed, ids, iteration, stream)[:, :2] * 2.0**32).long().unbind(dim=1)
+    return (high & _MASK32 >> 1) << 32 | low
 
 
 def normal(

@@ -20,6 +20,7 @@ MANUAL = only_with("sampler.policy", "manual")
 RANDOM = only_with("sampler.policy", "random")
 COOLED = unless("sampler.temperature", 1)
 CORRECTED = unless("sampler.corrector", 0)
+REPAIRING = unless("sampler.repair_attempts", 0)
 
 
 class Section(BaseModel):
@@ -254,6 +255,16 @@ class SamplerConfig(Section):
     """The lower and the higher share of the noise levels between which there are rounds of the corrector."""
     corrector_channels: Annotated[Literal["all", "coordinates", "types"], CORRECTED] = "all"
     """What a round changes: coordinates and types (`all`), or one of them (`coordinates`, `types`)."""
+    repair_attempts: int = Field(0, ge=0, le=100)
+    """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
+    once."""
+    repair_level: Annotated[float, REPAIRING] = Field(0.3, gt=0, le=1)
+    """Share of the noise levels up to which a molecule is noised when it is repaired."""
+    repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
+    """What is noised in a repair: all atoms (`whole`), or the defective ones and those near them, while all others are
+    kept exactly (`local`, for models trained with `training.fragments`)."""
+    repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(1, ge=0, le=10_000)
+    """Atoms within so many bonds of a defective one are noised with it."""
     batch_size: int = Field(64, ge=1)
     """Molecules that are computed at once; when one is finished, the next takes its place."""
     memory_budget: float = Field(2.0, gt=0)

@@ -107,6 +107,11 @@ class Acceptance:
             raise ConfigError(f"there is no criterion of acceptance; there are {CHOICES}.")
         return cls({name: found[name] for name in CRITERIA if name in found}, known)
 
+    @property
+    def compares(self) -> bool:
+        """Whether a molecule may be refused for what others are."""
+        return bool({UNIQUE, NOVEL} & self.limits.keys())
+
     def __str__(self) -> str:
         """As it may be written."""
         return " & ".join(

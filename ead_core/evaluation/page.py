@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rdkit import Chem
 
-from ead_core.chemistry.identity import identify
-from ead_core.chemistry.molecule import Molecule
 from ead_core.data.streams import molecules_at
 from ead_core.evaluation.card import TITLES, Card, coverage
 from ead_core.evaluation.columns import Columns
 from ead_core.evaluation.plots import distributions
 from ead_core.evaluation.tally import Tally
+from ead_core.pictures.molecules import mdl_block
 from ead_core.pictures.template import as_data, write_filled_page
 
 SHOWN = 6  # molecules at either end
@@ -75,7 +73,7 @@ def _molecules(columns: Columns, sources: Sequence[Path]) -> dict[str, list[dict
     rows = columns.rows(np.array(sorted(found), dtype=np.int64)).set_index("number") if found else None
     return {
         title: [
-            {"caption": _caption(rows.loc[number]), "block": _block(found[number])}
+            {"caption": _caption(rows.loc[number]), "block": mdl_block(found[number])}
             for number in numbers
             if rows is not None and number in found
         ]
@@ -101,7 +99,3 @@ def _caption(row: Any) -> str:
     failed = row["posebusters_failed"]
     words += [f"fails {failed.replace('_', ' ')}"] if isinstance(failed, str) and failed else []
     return " · ".join(words)
-
-
-def _block(molecule: Molecule) -> str:
-    return str(Chem.MolToMolBlock(identify(molecule).mol, kekulize=False))

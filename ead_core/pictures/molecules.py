@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rdkit import Chem
 
 from ead_core.chemistry.bonds import is_stable
 from ead_core.chemistry.identity import identify, kekulised
@@ -16,6 +17,7 @@ from ead_core.pictures.looks import ball_radius, colour_of
 
 PANEL_INCHES = 1.9
 PICTURES = (".png", ".svg", ".pdf")
+HALO, HALO_COLOUR = 0.22, "#ffc84a"  # Å around a marked atom
 
 
 def check_picture(path: Path) -> None:
@@ -50,17 +52,32 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
         panel.set_aspect("equal")
     for index, panel in enumerate(axes[: len(molecules)]):
         molecule = molecules[index]
-        _draw(panel, molecule)
+        draw_molecule(panel, molecule)
         title = f"{molecule.known.get('id', index)} · {molecule.formula}\n{'stable' if stable[index] else 'unstable'}"
         panel.set_title(title, fontsize=8, color="0.2" if stable[index] else "#b00020")
     write_figure(figure, path, dpi=110)
 
 
-def _draw(panel: Any, molecule: Molecule) -> None:
-    """One molecule, far atoms first, so that near ones cover them."""
+def mdl_block(molecule: Molecule) -> str:
+    """An MDL block with the bonds of `identify`, for pages that draw in 3D."""
+    return str(Chem.MolToMolBlock(identify(molecule).mol, kekulize=False))
+
+
+def draw_molecule(
+    panel: Any, molecule: Molecule, like: Molecule | None = None, marked: NDArray[np.bool_] | None = None
+) -> None:
+    """One molecule in a panel of matplotlib, far atoms first, so that near ones cover them.
+
+    Args:
+        panel: axes of equal aspect.
+        molecule: what is drawn.
+        like: whose flattest view is taken, in whose frame the molecule is; None is the molecule itself.
+        marked: [N] atoms with a halo.
+    """
     from matplotlib.patches import Circle
 
-    charges, flat = molecule.charges, _flattest_view(molecule.positions)
+    like = like or molecule
+    charges, flat = molecule.charges, _flattest_view(molecule.positions, like.positions)
     for bond in kekulised(identify(molecule).mol).GetBonds():
         order = round(bond.GetBondTypeAsDouble())
         _draw_bond(panel, flat[bond.GetBeginAtomIdx()], flat[bond.GetEndAtomIdx()], order)
@@ -68,7 +85,10 @@ def _draw(panel: Any, molecule: Molecule) -> None:
     for atom in np.argsort(flat[:, 2]):
         place, look = (flat[atom, 0], flat[atom, 1]), {"facecolor": colour_of(charges[atom]), "edgecolor": "k"}
         panel.add_patch(Circle(place, radii[atom], linewidth=0.6, zorder=10 + 2 * flat[atom, 2], **look))
-    reach = np.abs(flat[:, :2]).max() + max(radii) + 0.1
+        if marked is not None and marked[atom]:
+            panel.add_patch(Circle(place, radii[atom] + HALO, color=HALO_COLOUR, zorder=0))
+    seen = np.concatenate([flat, _flattest_view(like.positions, like.positions)])
+    reach = np.abs(seen[:, :2]).max() + max(radii) + (0.1 if marked is None else HALO + 0.1)
     panel.set_xlim(-reach, reach)
     panel.set_ylim(-reach, reach)
 
@@ -83,8 +103,8 @@ def _draw_bond(panel: Any, start: NDArray[np.float32], stop: NDArray[np.float32]
         panel.plot(ends[:, 0], ends[:, 1], color="0.25", linewidth=1.6, zorder=depth, solid_capstyle="round")
 
 
-def _flattest_view(positions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centred coordinates [N, 3] with the smallest spread along the line of sight."""
-    centred = np.nan_to_num(positions - positions.mean(axis=0))
-    _, _, axes = np.linalg.svd(centred, full_matrices=True)
-    return centred @ axes.T
+def _flattest_view(positions: NDArray[np.float32], like: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Coordinates [N, 3] about the centre of `like` [K, 3], whose spread along the line of sight is smallest."""
+    centre = like.mean(axis=0)
+    _, _, axes = np.linalg.svd(np.nan_to_num(like - centre), full_matrices=True)
+    return np.nan_to_num(positions - centre) @ axes.T

@@ -16,6 +16,7 @@ from ead_core.data.dataset import (
     resolve_data_path,
     split_indices,
 )
+from ead_core.data.size_moments import SizeMoments
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 
@@ -150,7 +151,8 @@ class TestStatistics:
         return compute_statistics(self.MOLECULES, name="tiny", sha256="abc")
 
     def test_content(self) -> None:
-        assert self.statistics() == Statistics((1, 8, 9), {2: 1, 3: 2}, 3, "tiny", "abc")
+        moments = {2: SizeMoments(0.0, (1, 0, 1)), 3: SizeMoments(0.0, (4, 2, 0))}
+        assert self.statistics() == Statistics((1, 8, 9), {2: 1, 3: 2}, 3, "tiny", "abc", moments=moments)
         sizes, probabilities = self.statistics().size_distribution()
         assert sizes.tolist() == [2, 3]
         np.testing.assert_allclose(probabilities, [1 / 3, 2 / 3])

@@ -7,7 +7,7 @@ import pytest
 
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
-from ead_core.evaluation.acceptance import judge
+from ead_core.evaluation.acceptance import accepted, judge
 from ead_core.evaluation.chunk import Chunk
 from ead_core.evaluation.criteria import CRITERIA, Acceptance
 
@@ -63,6 +63,14 @@ def test_costly_criteria_compare_with_what_the_evaluation_measures(by_hand):
     assert refusals(molecules, "strain<110") == ["", ""]
     assert refusals(molecules, "plausible") == ["", "not plausible"]
     assert refusals(molecules, "plausible & strain<100") == ["", "not plausible"]
+
+
+def test_each_protocol_has_its_own_criterion(make_set):
+    """Benzene is real, but its bonds lie between those of the published table."""
+    molecules = make_set("CCO", "c1ccccc1")
+    assert accepted(molecules, Acceptance.parse("valid")).tolist() == [True, True]
+    assert accepted(molecules, Acceptance.parse("stable")).tolist() == [True, False]
+    assert accepted(molecules.select([]), Acceptance.parse("valid")).tolist() == []
 
 
 def test_verdicts_say_which_molecule_it_is(mixed):

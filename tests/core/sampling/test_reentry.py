@@ -1,15 +1,16 @@
-"""The re-entry benchmark noises molecules to the level that it says, and denoises them with the sampler itself."""
+"""Molecules are noised to the level that is said, and denoised with the sampler itself; the benchmark, too."""
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.reentry import process_below, reenter, row
+from benchmarks.reentry import reenter, row
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.errors import ConfigError, DataError
 from ead_core.sampling.generation import sample
+from ead_core.sampling.reentry import process_below
 
 WIDTH = 0.5
 SYNCHRONOUS = {"sampler.policy": "synchronous"}
@@ -85,7 +86,10 @@ def test_elements_survive_little_noise_and_not_much(exact):
 @pytest.mark.parametrize("level", [1, 7, 10, 19, 20])
 def test_the_grid_below_a_level_is_the_samplers_own(make_model, molecules, kind, level):
     model = make_model({**SYNCHRONOUS, "sampler.steps": 10, "sampler.grid": kind})
-    grid, whole = process_below(model, level, 6).grid.tolist(), sampling_grid(20, 10, kind).tolist()
+    grid, whole = (
+        process_below(model, model.config.sampler, level, 6).grid.tolist(),
+        sampling_grid(20, 10, kind).tolist(),
+    )
     assert grid == [*(index for index in whole if index < level), level]
     made = reenter(model, molecules, level)
     assert set(made.properties["nfe"].tolist()) == {len(grid)}  # a call for every grid step, and one to decode
