@@ -61,7 +61,7 @@ class Border:
         try:
             settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
             targets = Targets.of(wanted.targets) if wanted.targets else None
-            sampler = sampler_config(self.checkpoint, settings)
+            sampler = sampler_config(self.checkpoint, settings, wanted.preset)
             request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
             prepared = prepare(self.checkpoint, request)
             largest = int(prepared.start.sizes.max())

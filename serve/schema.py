@@ -16,6 +16,7 @@ from pydantic import (
 
 from ead_core.common.noise import MAX_SEED
 from ead_core.config import Config, SamplerConfig
+from ead_core.config.presets import PresetName
 from ead_core.config.reference import entries
 from ead_core.config.sections import Rate
 from ead_core.data.targets import TargetError, bounds
@@ -165,6 +166,11 @@ class MoleculesRequest(Body):
     sampler: SamplerSettings = Field(
         default_factory=SamplerSettings,
         description="Changes to the checkpoint's sampler settings, e.g. `sampler.async_ratio`.",
+    )
+    preset: PresetName | None = Field(
+        None,
+        description="Sampler settings under a name, from few network calls to many; what `sampler` gives comes before "
+        "them. Left out, the checkpoint's own settings count.",
     )
     format: Format = Field(
         "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."

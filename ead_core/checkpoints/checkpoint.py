@@ -1,6 +1,7 @@
 """A checkpoint is a directory: config.yaml, model.safetensors, stats.json and, once measured, quality.json.
 
-A model that is conditioned on properties also has prior.safetensors, a table of training molecules.
+A model that is conditioned on properties also has prior.safetensors, a table of training molecules; one with presets of
+its own has presets.json.
 Loading needs nothing but its path, an address (addresses.py), or the name of a bundled one. There is no pickle.
 """
 
@@ -23,7 +24,8 @@ from ead_core.common.files import write_aside
 from ead_core.common.limits import RECIPE
 from ead_core.common.sealed import read_sealed, write_sealed
 from ead_core.common.strict_yaml import parse_yaml
-from ead_core.config import Config, DiffusionConfig, validate
+from ead_core.config import Config, DiffusionConfig, sampler_settings, validate
+from ead_core.config.presets import DEFAULTS, NAMES, PRESETS, Presets
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.tensors import DUMMY, AtomTypes
@@ -58,6 +60,7 @@ class Checkpoint:
         statistics: of its training data.
         denoiser: network with the averaged weights, in evaluation mode.
         prior: how sizes and properties go together in training; None without conditions.
+        presets: settings of the sampler under names.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Checkpoint:
     statistics: Statistics
     denoiser: Denoiser
     prior: JointPrior | None = None
+    presets: Presets = DEFAULTS
 
     @property
     def atom_types(self) -> AtomTypes:
@@ -192,10 +196,10 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     if not isinstance(denoiser, Denoiser):
         raise CheckpointError(f"{directory} predicts properties (training.objective=predict); it generates nothing.")
     try:
-        prior = _load_prior(directory, config)
+        prior, presets = _load_prior(directory, config), _load_presets(directory, config)
     except EADError as error:
         raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
-    return Checkpoint(directory.resolve().name, config, statistics, denoiser, prior)
+    return Checkpoint(directory.resolve().name, config, statistics, denoiser, prior, presets)
 
 
 def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, Denoiser | Predictor]:
@@ -233,6 +237,16 @@ def _check_properties(directory: Path, config: Config, statistics: Statistics) -
             f"checkpoint {directory} is incomplete or corrupt: conditioning.properties of {CONFIG} are not those of "
             f"{STATISTICS} ({known})."
         )
+
+
+def _load_presets(directory: Path, config: Config) -> Presets:
+    """The checkpoint's own presets, else the defaults (ConfigError or DataError if its own cannot be used)."""
+    if not (directory / PRESETS).is_file():
+        return DEFAULTS
+    presets = Presets.load(directory / PRESETS)
+    for name in NAMES:
+        config.sampling(sampler_settings(presets.named(name)))
+    return presets
 
 
 def _load_prior(directory: Path, config: Config) -> JointPrior | None:

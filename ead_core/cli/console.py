@@ -15,11 +15,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ead_core.config.presets import CHOICES
 from ead_core.notes import noted
 
 OVERWRITE = "Replace the output file if it exists."
 BEYOND_TRAINING = "Allow sizes that no training molecule has."
 THREADS = "Cores to use, each by a process of its own; it starts within seconds."
+PRESET = f"Settings under a name, from few network calls to many: {CHOICES}. sampler.* keys beside it win."
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 

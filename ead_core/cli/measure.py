@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ead_core.cli.console import OVERWRITE, THREADS, progress_bar
+from ead_core.config.presets import NAMES
 from ead_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def measure(
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE … for all settings.")] = None,
     num: Annotated[int, typer.Option(min=2, help="Molecules per setting.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
+    presets: Annotated[bool, typer.Option("--presets", help="Measure the presets, too.")] = False,
     train: Annotated[Path | None, typer.Option(help="The checkpoint's data file, for novelty.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output file; quality.json beside the weights if none.")] = None,
     threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
@@ -44,15 +46,18 @@ def measure(
     from ead_core.evaluation.published import evaluate_published
     from ead_core.evaluation.quality import Quality
     from ead_core.evaluation.quality_cards import measured_setting
+    from ead_core.sampling.presets import preset_settings, titled
     from ead_core.sampling.requests import sampler_config
 
     target = out or _beside_weights(checkpoint)
     check_not_lost(target, overwrite)
     check_writable(target)
-    common = {**COMMON, **parse_overrides(overrides or [])}
+    own = parse_overrides(overrides or [])
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
-    points = {setting: {**common, **point} for setting, point in SETTINGS.items()}
+    points = {setting: {**COMMON, **own, **point} for setting, point in SETTINGS.items()}
+    if presets:
+        points |= {titled(name): {**preset_settings(model, name), **own} for name in NAMES}
     samplers = {setting: sampler_config(model, sampler_settings(point)) for setting, point in points.items()}
     known = _training_smiles(train, model.config.data.split_seed) if train else None
     work = user_cache() / "measure" / f"{model.fingerprint()}-{seed}"
@@ -69,7 +74,9 @@ def measure(
         protocol=PROTOCOL,
         seed=seed,
         seconds_are=_circumstances(model.config.sampler.batch_size),
-        command=" ".join(["ead measure", model.name, *(overrides or []), f"--num {num} --seed {seed}"]),
+        command=" ".join(
+            ["ead measure", model.name, *(overrides or []), *["--presets"] * presets, f"--num {num} --seed {seed}"]
+        ),
         rows=rows,
     )
     quality.save(target)

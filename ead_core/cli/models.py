@@ -1,19 +1,25 @@
 """`ead models`: the checkpoints, their measured quality, and the properties they can be asked for."""
 
-from pathlib import Path
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ead_core.config import sampler_settings
+from ead_core.config.conditions import as_yaml
+from ead_core.config.presets import NAMES
+
 if TYPE_CHECKING:
+    from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.data.dataset import Statistics
 
 
 def models(
     checkpoints: Annotated[list[str] | None, typer.Argument(help="Names or folders; bundled ones if none.")] = None,
 ) -> None:
-    """List checkpoints with their measured quality, the properties they can be asked for, and judges."""
+    """List checkpoints with their measured quality, their presets, the properties they can be asked for, and judges."""
     from ead_core.checkpoints.checkpoint import bundled, load_checkpoint, load_network
+    from ead_core.evaluation.quality import load_quality
     from ead_core.networks.predictor import Predictor
 
     for name in checkpoints or bundled():
@@ -22,8 +28,12 @@ def models(
         if isinstance(network, Predictor):
             _list_errors(name)
         else:
-            _list_properties(load_checkpoint(name).statistics)
-            _list_quality(directory)
+            checkpoint, quality = load_checkpoint(name), load_quality(directory)
+            _list_properties(checkpoint.statistics)
+            rows = quality.rows if quality else []
+            for row in rows:
+                typer.echo(f"  {row.sentence()}")
+            _list_presets(checkpoint, {row.setting for row in rows})
 
 
 def _list_properties(statistics: "Statistics") -> None:
@@ -34,12 +44,14 @@ def _list_properties(statistics: "Statistics") -> None:
         typer.echo(f"  --target {name:<19} training range {reach} ({seen.labels:,} molecules)")
 
 
-def _list_quality(directory: Path) -> None:
-    from ead_core.evaluation.quality import load_quality
+def _list_presets(checkpoint: "Checkpoint", measured: Collection[str]) -> None:
+    """The settings of the presets whose quality is not among the measured."""
+    from ead_core.sampling.presets import preset_settings, titled
 
-    quality = load_quality(directory)
-    for row in quality.rows if quality else ():
-        typer.echo(f"  {row.sentence()}")
+    for name in NAMES:
+        if titled(name) not in measured:
+            settings = sampler_settings(preset_settings(checkpoint, name))
+            typer.echo(f"  {titled(name):<28} {' '.join(f'{key}={as_yaml(value)}' for key, value in settings.items())}")
 
 
 def _list_errors(name: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, THREADS, progress_bar
+from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, PRESET, THREADS, progress_bar
 from ead_core.cli.judge import selector_for
 from ead_core.cli.trace import check_recording, keep_recording
 from ead_core.common.files import check_not_lost
@@ -49,6 +49,7 @@ def sample(
     accept: Annotated[list[str] | None, typer.Option(help=ACCEPT)] = None,
     until: Annotated[int | None, typer.Option(min=1, help="With --accept: go on until so many are accepted.")] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, help=MAX_ATTEMPTS)] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
     beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
@@ -86,7 +87,8 @@ def sample(
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
     chooser, candidates = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
-    request = Request(num, sampler_config(model, chosen), seed, 0, atoms, wanted, kept).each(candidates)
+    config = sampler_config(model, chosen, preset, around_fragment=kept is not None)
+    request = Request(num, config, seed, 0, atoms, wanted, kept).each(candidates)
     if record:
         check_traceable(request.num)
     prepared = prepare(model, request)  # what is wrong is said before anything else

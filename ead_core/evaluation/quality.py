@@ -34,6 +34,7 @@ class MeasuredSetting(BaseModel):
             documents do not have it, and pair all molecules.
         asked: property that was asked for, or "all".
         guidance: guidance scale ω.
+        seed: of its molecules, where it is not that of the document.
         conditional: errors of the properties that were asked for.
     """
 
@@ -63,6 +64,7 @@ class MeasuredSetting(BaseModel):
     pairs: int | None = None
     asked: str | None = None
     guidance: float | None = None
+    seed: int | None = None
     conditional: dict[str, Any] | None = None
 
     @field_validator("intervals")

@@ -69,13 +69,17 @@ def build_process(
 
 def _grid(checkpoint: Checkpoint, config: SamplerConfig) -> Tensor:
     """Levels of the run, from 0 to where it starts (ConfigError: more steps than levels)."""
-    trained = checkpoint.config.diffusion.steps
-    levels = max(1, round(config.start * trained))
+    trained, levels = checkpoint.config.diffusion.steps, top_level(checkpoint, config.start)
     steps = config.steps or levels
     if steps > levels:
         below = "of training" if levels == trained else f"up to sampler.start={config.start:g}"
         raise ConfigError(f"sampler.steps must be at most the {levels} levels {below}, not {steps}.")
     return sampling_grid(levels, steps, config.grid)
+
+
+def top_level(checkpoint: Checkpoint, start: float) -> int:
+    """The level at a share of T, at least 1."""
+    return max(1, round(start * checkpoint.config.diffusion.steps))
 
 
 def _start(checkpoint: Checkpoint, config: SamplerConfig, level: Tensor, pinned: bool) -> GaussianStart | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.cpu import torch_threads
+from ead_core.config.presets import PresetName
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.diffusion.policy import Policy
@@ -34,6 +35,7 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     first: int = 0,
     targets: Targets | Mapping[str, float | Sequence[float]] | None = None,
     *,
+    preset: PresetName | None = None,
     policy: str | Policy | None = None,
     accept: str | Sequence[str] | None = None,
     until: int | None = None,
@@ -51,6 +53,8 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
         progress: receives the number of molecules finished since its last call; with `until`, of those accepted.
         targets: rows of targets, or a value or (low, high) by property for all molecules; in border units
             (data/properties.py).
+        preset: settings under a name, from few network calls to many: "fast", "balanced" or "best"; `policy` and
+            `settings` come before those of the preset. None takes the checkpoint's own sampler section.
         policy: a value of `sampler.policy`, or a policy of your own.
         accept: what a delivered molecule must be, e.g. "valid & unique" (evaluation/acceptance.py); what became of the
             attempts is a note, and `deliver` returns it.
@@ -66,10 +70,10 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
         asked for, NaN where it is open) and `warning` ('' or which targets lie outside of training).
 
     Raises:
-        ConfigError: an unknown setting or property, or a value out of range.
+        ConfigError: an unknown preset, setting or property, or a value out of range.
     """
     named = {"policy": policy} if isinstance(policy, str) else {}
-    config = sampler_config(checkpoint, {**settings, **named})
+    config = sampler_config(checkpoint, {**settings, **named}, preset)
     given = tuple(sizes) if isinstance(sizes, Sequence) else sizes
     wanted = Targets.of(targets) if isinstance(targets, Mapping) else targets
     own = policy if isinstance(policy, Policy) else None

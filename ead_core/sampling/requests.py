@@ -18,6 +18,7 @@ from ead_core.networks.memory import molecules_per_call
 from ead_core.sampling.build import build_process
 from ead_core.sampling.conditions import Conditions, Sizes, decide
 from ead_core.sampling.fragments import Fragment
+from ead_core.sampling.presets import preset_settings
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,28 @@ class Prepared:
     start: Conditions
 
 
-def sampler_config(checkpoint: Checkpoint, settings: Mapping[str, object]) -> SamplerConfig:
-    """The checkpoint's sampler section with the settings of a request; see `Config.sampling`."""
-    return checkpoint.config.sampling(settings)
+def sampler_config(
+    checkpoint: Checkpoint,
+    settings: Mapping[str, object],
+    preset: str | None = None,
+    *,
+    around_fragment: bool = False,
+) -> SamplerConfig:
+    """The checkpoint's sampler section, changed by a preset and then by the settings of a request.
+
+    Args:
+        checkpoint: the model.
+        settings: keys without prefix.
+        preset: a name of `presets.NAMES`; None is the section as it is.
+        around_fragment: whether the molecules shall hold a fragment.
+
+    Raises:
+        ConfigError: an unknown preset, or as of `Config.sampling`.
+    """
+    config = checkpoint.config
+    if preset is not None:
+        config = config.override(preset_settings(checkpoint, preset, around_fragment))
+    return config.sampling(settings)
 
 
 def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:

@@ -16,7 +16,7 @@ from ead_platform.generation.shards import ShardFolder
 from ead_platform.registry.addresses import accept_addresses
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
-from ead_core.cli.console import BEYOND_TRAINING
+from ead_core.cli.console import BEYOND_TRAINING, PRESET
 from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
@@ -42,6 +42,7 @@ def generate(
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
     targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets; rows are cycled.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
@@ -58,7 +59,7 @@ def generate(
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     model = load_checkpoint(checkpoint)
-    config = sampler_config(model, chosen)
+    config = sampler_config(model, chosen, preset)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
     plan = GenerationPlan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted)
     plan.check(beyond_training)

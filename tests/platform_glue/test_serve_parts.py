@@ -217,6 +217,13 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
     assert complete(tiny, state, process).properties["nfe"].max() == worst_calls(process, 6)
 
 
+def test_a_preset_comes_before_the_checkpoints_settings_and_after_the_clients(border):
+    request = border.admit(wanted(num=1, preset="fast", sampler={"sampler.steps": 7}))
+    assert (request.sampler.policy, request.sampler.steps) == ("synchronous", 7)
+    with pytest.raises(ValidationError, match="'fast', 'balanced' or 'best'"):
+        wanted(preset="quick")
+
+
 def test_windows_of_levels_come_as_lists(border):
     windows = {"sampler.temperature_levels": [0, 0.5], "sampler.corrector_levels": [0.1, 0.3]}
     request = border.admit(wanted(num=1, sampler={"sampler.temperature": 0.5, "sampler.corrector": 1, **windows}))

@@ -13,12 +13,13 @@ import mlflow
 import mlflow.pyfunc
 
 from ead_core.checkpoints.checkpoint import CONFIG, PRIOR, STATISTICS, WEIGHTS, Checkpoint
+from ead_core.config.presets import PRESETS
 from ead_core.evaluation.quality import EARLIER, QUALITY
 from ead_platform.registry import pyfunc_model
 from ead_platform.registry.pyfunc_model import EXAMPLE, SIGNATURE
 from ead_platform.tracking.runs import CHECKPOINT
 
-FILES = (CONFIG, WEIGHTS, STATISTICS, PRIOR, QUALITY, EARLIER)
+FILES = (CONFIG, WEIGHTS, STATISTICS, PRIOR, PRESETS, QUALITY, EARLIER)
 REQUIRED = ("mlflow", "numpy", "pandas", "rdkit", "safetensors", "torch")  # and `ead` itself, which no index has
 
 

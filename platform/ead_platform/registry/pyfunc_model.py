@@ -31,6 +31,7 @@ SIGNATURE = ModelSignature(
             ColSpec("string", "sizes", required=False),  # 18 or 15,18,21 or 15-20
             ColSpec("string", "targets", required=False),  # gap=6500 mu=1:3
             ColSpec("string", "sampler", required=False),  # sampler.policy=synchronous sampler.steps=50
+            ColSpec("string", "preset", required=False),  # fast, balanced or best
         ]
     ),
     Schema(
@@ -75,7 +76,7 @@ def request_of(checkpoint: Checkpoint, given: dict[str, Any]) -> Request:
     changes = sampler_settings(parse_overrides(given.get("sampler", "").split()))
     return Request(
         num=int(given["num"]),
-        sampler=sampler_config(checkpoint, changes),
+        sampler=sampler_config(checkpoint, changes, given.get("preset")),
         seed=int(given.get("seed", 0)),
         sizes=parse_sizes(given.get("sizes")),
         targets=parse_targets(given.get("targets", "").split()),

@@ -20,6 +20,7 @@ from ead_core.checkpoints.checkpoint import (
     save_weights,
 )
 from ead_core.common.files import write_aside
+from ead_core.config.presets import DEFAULTS, PRESETS, Presets
 from ead_core.errors import CheckpointError, OutputError
 from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.inputs import DenoiserInput
@@ -145,6 +146,15 @@ def without_one(weights):
             edit(STATISTICS, '"schema_version": 1', '"schema_version": 2'),
             "stats.json is the statistics of training data of version 2; this program reads 1.",
         ),
+        (write(PRESETS, "{}"), "presets.json is not the presets of a checkpoint (fast: Field required)"),
+        (
+            write(PRESETS, '{"fast": {}, "balanced": {"sampler.stepz": 2}, "best": {}}'),
+            "unknown configuration key 'sampler.stepz'; did you mean sampler.steps?",
+        ),
+        (
+            write(PRESETS, '{"fast": {"training.seed": 2}, "balanced": {}, "best": {}}'),
+            "only sampler.* keys can be changed when sampling, not 'training.seed'",
+        ),
     ],
     ids=lambda value: None if callable(value) else value[:40],
 )
@@ -164,6 +174,16 @@ def test_statistics_without_a_version_as_the_first_checkpoints_have_them_are_rea
     (directory / STATISTICS).write_text(json.dumps(stored))
     assert load_checkpoint(directory).statistics == before.statistics
     assert load_checkpoint(directory).fingerprint() == before.fingerprint()
+
+
+def test_presets_beside_the_weights_take_the_place_of_the_defaults(directory):
+    before = load_checkpoint(directory)
+    assert before.presets == DEFAULTS
+    own = Presets(fast={"sampler.steps": 2}, balanced={}, best={})
+    own.save(directory / PRESETS)
+    after = load_checkpoint(directory)
+    assert after.presets == own
+    assert after.fingerprint() == before.fingerprint()
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -13,6 +13,7 @@ from ead_core import __version__
 from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.common.cpu import hardware
 from ead_core.config import SamplerConfig
+from ead_core.config.presets import NAMES
 from ead_core.data.store import MoleculeSet, load_npz, npz_about, save_npz
 from ead_core.evaluation.quality import load_quality
 from ead_core.sampling import delivery
@@ -34,6 +35,10 @@ CARD_KEYS = {
     "nfe_per_molecule",
     "seconds_per_molecule",
 }
+
+# With 20 levels, of which molecules pass 11, no preset has more steps:
+_SETTINGS = "policy=synchronous solver=dpmpp_2m_sde grid=quadratic steps=11 start=0.55 temperature=0.25"
+PRESETS_AS_LISTED = "".join(f"  {f'preset {name}':<28} {_SETTINGS}\n" for name in NAMES)
 
 
 @pytest.fixture
@@ -166,7 +171,7 @@ def test_models_lists_a_checkpoint_beside_a_card_of_another_kind(ead, make_check
     (folder / "card.json").write_bytes(card.encode("latin-1"))
     code, listing, _ = ead("models", folder)
     assert code == 0
-    assert listing.splitlines() == [str(folder)]
+    assert listing == f"{folder}\n{PRESETS_AS_LISTED}"
 
 
 def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compared(ead, make_checkpoint):
@@ -174,11 +179,11 @@ def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compa
     folder = make_checkpoint()
     assert ead("sample", folder, "--num", 3, "--sizes", 4, "--out", "x.npz")[0] == 0
     assert ead("evaluate", "x.npz", "--out", folder, "--parts", "published", "--workers", 1)[0] == 0
-    assert ead("models", folder)[:2] == (0, f"{folder}\n")
+    assert ead("models", folder)[:2] == (0, f"{folder}\n{PRESETS_AS_LISTED}")
     code, told, _ = ead("measure", folder, "--num", 3)
     assert code == 0
     assert [line.split()[0] for line in told.splitlines()] == ["synchronous", "adaptive,", "adaptive,"]
-    assert len(ead("models", folder)[1].splitlines()) == 4
+    assert ead("models", folder)[1].splitlines()[4:] == PRESETS_AS_LISTED.splitlines()
     assert "independent" not in "".join(ead("compare", folder)[1:])  # the molecules of the settings are the same
     code, listing, told = ead("compare", folder, folder / "card.json")
     assert (code, "independent" in listing) == (0, True)
@@ -189,7 +194,7 @@ def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compa
 
 def test_names_that_are_not_utf8_are_printed_and_refused_where_they_cannot_be_written(ead, make_checkpoint, tmp_path):
     folder = make_checkpoint(name="model\udcff")
-    assert ead("models", folder)[:2] == (0, f"{tmp_path}/model\\udcff\n")
+    assert ead("models", folder)[:2] == (0, f"{tmp_path}/model\\udcff\n{PRESETS_AS_LISTED}")
     code, _, told = ead("sample", folder, "--num", 3, "--sizes", 4, "--out", "made\udcfe.parquet")
     assert (code, (tmp_path / "made\udcfe.parquet").is_file()) == (0, True)
     (tmp_path / "a\udcff.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.74\n")
@@ -198,6 +203,23 @@ def test_names_that_are_not_utf8_are_printed_and_refused_where_they_cannot_be_wr
     assert code == 2
     assert told.startswith(f"ead: '{tmp_path}/card?/")
     assert told.endswith("' is not UTF-8, as this name must be; rename it.\n")
+
+
+def test_a_preset_is_sampled_measured_and_listed_by_its_name(ead, make_checkpoint, tmp_path):
+    folder = make_checkpoint()
+    command = ("sample", folder, "--num", 2, "--sizes", 4, "--overwrite", "--preset")
+    assert ead(*command, "fast", "--out", "fast.npz")[0] == 0
+    assert ead(*command, "fast", "--out", "two.npz", "sampler.steps=2")[0] == 0
+    calls = [load_npz(tmp_path / name).properties["nfe"].tolist() for name in ("fast.npz", "two.npz")]
+    assert calls == [[12, 12], [3, 3]]
+    code, _, told = ead(*command, "bast", "--out", "x.npz")
+    assert (code, told) == (2, "ead: the preset must be fast, balanced or best, not 'bast'; did you mean fast?\n")
+
+    assert ead("measure", folder, "--num", 2, "--presets")[0] == 0
+    listing = ead("models", folder)[1].splitlines()[1:]
+    assert [line.split("  ")[1] for line in listing[3:]] == [f"preset {name}" for name in NAMES]
+    assert all("molecule stability" in line and "12 network calls" in line for line in listing[3:])
+    assert load_quality(folder).command.startswith("ead measure checkpoint --presets --num 2")
 
 
 def test_an_interrupted_measurement_goes_on(ead, make_checkpoint, tmp_path, monkeypatch):

@@ -1,0 +1,105 @@
+"""The table and the picture of `presets.py`, from its rows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ead_core.common.intervals import Interval
+from ead_core.pictures.figures import new_figure, write_figure
+
+Figures = Mapping[str, tuple[float, Interval | None]]
+SETTINGS = ("steps", "start", "temperature", "corrector")
+SHARES = {
+    "molecule_stability": "stable %",
+    "validity": "valid %",
+    "validity_x_uniqueness": "V×U %",
+    "novelty": "novel %",
+    "strict_validity": "strictly valid %",
+    "posebusters": "plausible %",
+}
+VALUES = {
+    "nfe": ("calls", ".0f"),
+    "fcd": ("FCD", ".2f"),
+    "elements": ("elements", ".3f"),
+    "carbon": ("C of heavy", ".3f"),
+    "rings": ("rings", ".2f"),
+    "aromatic_rings": ("aromatic", ".2f"),
+    "w1_bond": ("bonds Å", ".4f"),
+    "w1_angle": ("angles °", ".2f"),
+}
+PANELS = {"molecule_stability": "stable molecules, %", "fcd": "Fréchet ChemNet distance"}
+
+
+class Measured(NamedTuple):
+    """A row: its sampler keys, its name if it has one, and value and interval of each figure."""
+
+    settings: Mapping[str, Any]
+    name: str | None
+    figures: Figures
+
+
+def table(rows: Sequence[Measured]) -> str:
+    """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution."""
+    titles = ["preset", *SETTINGS, *SHARES.values(), *(title for title, _ in VALUES.values())]
+    return "\n".join([_line(titles), "|" + "---|" * len(titles), *(_line(_cells(row)) for row in rows)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(row: Measured) -> list[str]:
+    settings = [f"{row.settings[key]:g}" if key in row.settings else "" for key in SETTINGS]
+    shares = [_percent(row.figures.get(name)) for name in SHARES]
+    values = [f"{row.figures[name][0]:{shape}}" if name in row.figures else "" for name, (_, shape) in VALUES.items()]
+    return [row.name or "", *settings, *shares, *values]
+
+
+def _percent(figure: tuple[float, Interval | None] | None) -> str:
+    if figure is None:
+        return ""
+    value, interval = figure
+    return f"{100 * value:.1f}" + (f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})" if interval else "")
+
+
+def draw(rows: Sequence[Measured], title: str, path: Path) -> None:
+    """Stability and distance to the data against network calls: plain rows beside those with start and temperature.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = new_figure(11, 5)
+    made = [row for row in rows if row.settings]
+    kinds = {
+        "plain": ("0.5", [row for row in made if not _changed(row)]),
+        "start": ("#1f77b4", [row for row in made if _changed(row) == ["start"]]),
+        "temperature": ("#e07b00", [row for row in made if _changed(row) == ["temperature"]]),
+        "start and temperature": ("#1a9850", [row for row in made if len(_changed(row)) > 1]),
+    }
+    for axes, (name, label) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
+        for kind, (colour, chosen) in kinds.items():
+            _points(axes, [row for row in chosen if name in row.figures], name, kind, colour)
+        axes.set(xlabel="network calls per molecule", ylabel=label, xlim=(0, None))
+        axes.grid(alpha=0.25)
+    figure.axes[0].legend(frameon=False, loc="lower right")
+    figure.suptitle(title)
+    write_figure(figure, path)
+
+
+def _changed(row: Measured) -> list[str]:
+    """Which of the settings are not plain."""
+    return [key for key in SETTINGS[1:] if key in row.settings]
+
+
+def _points(axes: Any, rows: Sequence[Measured], name: str, kind: str, colour: str) -> None:
+    """Points with intervals, those of presets with their names."""
+    scale = 1 if name == "fcd" else 100
+    for place, row in enumerate(rows):
+        value, interval = row.figures[name]
+        calls, low, high = row.figures["nfe"][0], *(interval or (value, value))
+        bars = [[scale * (value - low)], [scale * (high - value)]]
+        axes.errorbar(
+            calls, scale * value, yerr=bars, fmt="o", color=colour, capsize=2, label=kind if place == 0 else None
+        )
+        if row.name:
+            axes.annotate(row.name, (calls, scale * value), xytext=(6, 4), textcoords="offset points")
