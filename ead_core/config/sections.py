@@ -240,7 +240,7 @@ class SamplerConfig(Section):
     repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
     """What is noised in a repair: all atoms (`whole`), or the defective ones and those near them, while all others are
     kept exactly (`local`, for models trained with `training.fragments`)."""
-    repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(1, ge=0, le=10_000)
+    repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(2, ge=0, le=10_000)
     """Atoms within so many bonds of a defective one are noised with it."""
     batch_size: int = Field(64, ge=1)
     """Molecules that are computed at once; when one is finished, the next takes its place."""
