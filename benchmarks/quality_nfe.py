@@ -3,7 +3,7 @@
     python benchmarks/quality_nfe.py --threads 2
 
 All rows are of the same molecules (equal seeds and ids). A finished row is a file in the work folder, so that the
-command can be stopped at any time and goes on where it was; `--max-steps 100` leaves the dear rows for later.
+command can be stopped at any time and goes on where it was; `--max-steps 100` leaves the expensive rows for later.
 """
 
 import json

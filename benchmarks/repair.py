@@ -26,7 +26,8 @@ from ead_core.common.intervals import wilson
 from ead_core.config import SamplerConfig, parse_overrides
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
 from ead_core.errors import report_user_errors
-from ead_core.evaluation.criteria import meets
+from ead_core.evaluation.acceptance import accepted
+from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.smiles import smiles_of
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.repair_rounds import Repaired, repair
@@ -121,7 +122,7 @@ def main(  # noqa: PLR0913 (the axes of the front, and what they share)
     tune_cpu(threads)
     model = load_checkpoint(checkpoint)
     model = replace(model, config=model.config.override(parse_overrides(change or [])))
-    given, good = begin(model, num, seed, kept), partial(meets, names=(until,))
+    given, good = begin(model, num, seed, kept), partial(accepted, acceptance=Acceptance.parse(until))
     fine = good(given)
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     print(f"| {' | '.join(['before', *[''] * 5, *quality(given, fine)])} |", flush=True)

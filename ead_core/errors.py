@@ -21,6 +21,10 @@ class DataError(EADError):
     """A data file that is missing, corrupt, or holds what the model cannot represent."""
 
 
+class VersionError(DataError):
+    """A document of a version that this program does not read."""
+
+
 class CheckpointError(EADError):
     """A checkpoint directory that is missing, incomplete, or of another version."""
 
@@ -50,6 +54,12 @@ def report_user_errors(program: str) -> Iterator[None]:
             yield
     except EADError as error:
         print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        shown = error.object.encode(errors="replace").decode()  # Arrow, for one, takes no such name
+        print(f"{program}: '{shown}' is not UTF-8, as this name must be; rename it.", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:

@@ -15,12 +15,12 @@ class Note(UserWarning):
 
 
 def note(sentence: str) -> None:
-    """Tell the user a sentence; each is shown once."""
+    """Show the user a sentence; each is shown once."""
     warnings.warn(sentence, Note, stacklevel=2)
 
 
 def note_all(sentences: Iterable[str]) -> None:
-    """Tell the user several sentences, such as all that reading or writing a file had to say."""
+    """Show the user several sentences, such as all that reading or writing a file had to say."""
     for sentence in sentences:
         warnings.warn(sentence, Note, stacklevel=2)
 

@@ -1,6 +1,7 @@
 """Serve molecules over HTTP: `python -m serve --port 8000 checkpoint=runs/mine max_molecules=16`.
 
-Without RAY_ADDRESS on a private Ray cluster of this machine, which ends with the service; with it on that cluster.
+Without RAY_ADDRESS it starts a private Ray cluster on this machine, which ends with the service; with RAY_ADDRESS it
+joins that cluster, of which this machine must be a node.
 """
 
 import ipaddress
@@ -55,6 +56,7 @@ def require_free(host: str, port: int) -> None:
 def _serve(wanted: ServeSettings, host: str, port: int) -> None:
     """Start, say where, and wait for the end."""
     import ray
+    from ead_platform.cluster.session import expect_cluster
     from ead_platform.cluster.settings import Settings
     from ead_platform.registry.addresses import accept_addresses
     from ray import serve
@@ -64,7 +66,9 @@ def _serve(wanted: ServeSettings, host: str, port: int) -> None:
     from serve.proxies import ENVIRONMENT
 
     accept_addresses()
-    target, place = application(wanted), Settings.from_environment()
+    place = Settings.from_environment()
+    expect_cluster(place)
+    target = application(wanted)
     _connect(place)
     try:
         serve.start(

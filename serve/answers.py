@@ -67,7 +67,7 @@ def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> by
 
 
 def describe(border: Border) -> ModelDescription:
-    """The model and what may be asked of it.
+    """The model and what a request for it may ask.
 
     Settings that follow the training are shown with their value, those without effect are left out.
     """

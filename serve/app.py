@@ -23,11 +23,11 @@ from serve.problems import explain_problems
 from serve.reception import LARGEST_BODY, READ_SECONDS, Reception
 from serve.replies import busy, failed, problem
 from serve.schema import Format, Health, Mistakes, ModelDescription, Molecules, MoleculesRequest, Problem
-from serve.settings import ServeSettings, told_on_the_command_line
+from serve.settings import ServeSettings, command_line_errors
 
 logger = logging.getLogger("ray.serve")
 
-MANY = 2000  # far more than the model and the reception take in, so that health checks and refusals never queue
+MANY = 2000  # far more than the model and the reception accept, so that health checks and refusals never queue
 FIRST_PAUSE = 5.0  # seconds to wait when busy, until the first answer shows how long one takes
 UNAVAILABLE = "The model is not available."
 LATE = "The molecules were not finished after {:g} s; ask for fewer, or for fewer network calls."
@@ -119,9 +119,9 @@ class Api:
         if made is None:
             return failed()
         self._pause = time.monotonic() - start
-        return await asyncio.to_thread(self._told, made, wanted.format)
+        return await asyncio.to_thread(self._respond, made, wanted.format)
 
-    def _told(self, made: Answer, kind: Format) -> Response:
+    def _respond(self, made: Answer, kind: Format) -> Response:
         """The answer with the molecules that have not diverged."""
         lost = diverged(made.molecules)
         if lost.all():
@@ -169,7 +169,7 @@ def build(args: ServeSettings) -> Application:
     Raises:
         ClickException: no such checkpoint, or one that cannot be served within the limits.
     """
-    with told_on_the_command_line():
+    with command_line_errors():
         return application(args)
 
 

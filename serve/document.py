@@ -3,12 +3,15 @@
 from copy import deepcopy
 from typing import Any
 
+from ead_core.config import Config
+from ead_core.config.reference import entries
 from ead_core.data.properties import counted_element
 from ead_core.data.targets import LARGEST
 from serve.limits import Border
 from serve.schema import MOST_SIZES
 
 JsonSchema = dict[str, Any]
+SYNCHRONOUS = "synchronous"  # the one policy of a model that was trained with equal levels
 LARGEST_EXACT = 2**53 - 1  # many programs round the integers beyond in JSON, so the document does not offer them
 
 
@@ -18,7 +21,7 @@ def tailored(document: JsonSchema, border: Border) -> JsonSchema:
     schemas = document["components"]["schemas"]
     _tailor_request(schemas["MoleculesRequest"], border)
     known = sorted(border.checkpoint.statistics.sizes)
-    schemas["SizeRange"]["anyOf"] = [
+    schemas["AtomRange"]["anyOf"] = [
         {"properties": {"smallest": {"maximum": size}, "largest": {"minimum": size}}} for size in known
     ]
     _tailor_sampler(schemas["SamplerSettings"]["properties"], border)
@@ -30,6 +33,8 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
     fields["num"] |= {"minimum": 1, "maximum": settings.max_molecules}
     fields["seed"]["maximum"] = LARGEST_EXACT
     _not_null(fields["timeout"])["maximum"] = settings.max_seconds
+    if not border.checkpoint.config.diffusion.interval:
+        schema["examples"] = [example for example in schema["examples"] if "sampler" not in example]
     if border.checkpoint.atom_types.has_dummies:
         del fields["sizes"], fields["size_range"]
     else:
@@ -44,8 +49,8 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
         return
     targets = _not_null(fields["targets"])
     targets.pop("propertyNames", None)
-    wishes = {name: _wish(name, sizes.largest) for name in properties}
-    targets |= {"additionalProperties": False, "properties": wishes}
+    accepted = {name: _target(name, sizes.largest) for name in properties}
+    targets |= {"additionalProperties": False, "properties": accepted}
 
 
 def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
@@ -54,12 +59,19 @@ def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
     if config.diffusion.interval:
         _not_null(fields["sampler.interval"])["maximum"] = 2 * config.diffusion.interval
     else:
-        fields["sampler.policy"]["enum"] = ["synchronous"]
+        fields["sampler.policy"]["enum"] = [SYNCHRONOUS]
+        for key in [key for key in fields if not _has_effect(key, SYNCHRONOUS)]:
+            del fields[key]
     if not border.checkpoint.statistics.properties:
         del fields["sampler.guidance"], fields["sampler.guidance_levels"]
 
 
-def _wish(name: str, most_atoms: int) -> JsonSchema:
+def _has_effect(key: str, policy: str) -> bool:
+    """Whether a key can have an effect with a policy, whatever the other keys are."""
+    return all(each.met(policy) for each in entries(Config)[key].conditions if each.key == "sampler.policy")
+
+
+def _target(name: str, most_atoms: int) -> JsonSchema:
     """A value or two of a property; atoms are counted in whole numbers."""
     number: JsonSchema = {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST}
     if counted_element(name) is not None:

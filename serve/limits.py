@@ -11,7 +11,7 @@ from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
-from serve.schema import MoleculesRequest, SizeRange
+from serve.schema import AtomRange, MoleculesRequest
 from serve.settings import ServeSettings
 
 Location = tuple[str | int, ...]
@@ -39,7 +39,7 @@ class Border:
     def __init__(self, checkpoint: Checkpoint, settings: ServeSettings) -> None:
         self.checkpoint, self.settings = checkpoint, settings
         sizes = checkpoint.statistics.sizes
-        self.sizes = SizeRange(smallest=min(sizes), largest=max(sizes))
+        self.sizes = AtomRange(smallest=min(sizes), largest=max(sizes))
         process = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler))).process
         calls = worst_calls(process, self.sizes.largest, guided=True)
         for limit in ("max_network_calls", "max_request_calls"):
@@ -97,7 +97,7 @@ class Border:
             return tuple(wanted.sizes)
         return None
 
-    def _range(self, asked: SizeRange) -> priors.SizeRange:
+    def _range(self, asked: AtomRange) -> priors.SizeRange:
         known, place = self.checkpoint.statistics.sizes, ("body", "size_range")
         if not any(asked.smallest <= size <= asked.largest for size in known):
             raise RefusalError(
@@ -126,7 +126,8 @@ class Border:
     def _check_cost(self, request: Request, process: Process, largest: int) -> None:
         guided = request.targets is not None and process.guidance > 0
         calls = worst_calls(process, largest, guided)
-        knobs = f"{'sampler.guidance, ' if guided else ''}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+        twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
+        knobs = f"{twice}{again}sampler.max_pauses, sampler.async_ratio or sampler.steps"
         most, budget = self.settings.max_network_calls, self.settings.max_request_calls
         if calls > most:
             raise RefusalError(
@@ -148,7 +149,7 @@ def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
     Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
     level beyond, which the first atom on its way there, or the last after it, cannot skip.
     """
-    calls = len(process.grid) + process.policy.most_pauses(largest)
+    calls = process.most_calls + process.policy.most_pauses(largest)
     if not guided or not process.guidance:
         return calls
     beyond = int((process.scale(process.grid) == 0).sum())

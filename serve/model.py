@@ -62,6 +62,8 @@ class Sampling:
 
         If the client goes away, the request leaves the engine.
         """
+        # The border has prepared the request once, to check it. What that made is bound to the interface's own copy of
+        # the model, in another process, and cannot travel; making it again is cheap beside a network call.
         request_id = self._engine.submit(request)
         pending = self._pending[request_id] = Pending(asyncio.get_running_loop().create_future())
         if self._driver is None:

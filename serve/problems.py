@@ -1,4 +1,4 @@
-"""What a client is told of a mistake of its own: 422 with FastAPI's structure, small and quickly made."""
+"""Answers to mistakes of a client: 422 with FastAPI's structure, small and quickly made."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,14 +62,14 @@ async def _on_failure(_: Request, error: Exception) -> Response:
 
 def _unprocessable(errors: Iterable[Mapping[str, Any]]) -> Response:
     """422 with the first errors, without an echo of the input: NaN or half a surrogate pair cannot be sent back."""
-    told: list[str] = []
+    entries: list[str] = []
     for error in islice(errors, MOST_PROBLEMS):
         location = [_cut(part, LONGEST_KEY) if isinstance(part, str) else part for part in error["loc"]]
         text = json.dumps({"type": error["type"], "loc": location, "msg": _cut(error["msg"], LONGEST_SENTENCE)})
-        if told and sum(map(len, told)) + len(text) > LARGEST_ANSWER:
+        if entries and sum(map(len, entries)) + len(text) > LARGEST_ANSWER:
             break
-        told.append(text)
-    return Response(f'{{"detail": [{", ".join(told)}]}}', status_code=422, media_type="application/json")
+        entries.append(text)
+    return Response(f'{{"detail": [{", ".join(entries)}]}}', status_code=422, media_type="application/json")
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,4 +1,4 @@
-"""Bodies are taken in whole, within limits, before anything else has to do with a request."""
+"""Bodies of requests are read whole, within limits, before anything else handles the request."""
 
 import asyncio
 

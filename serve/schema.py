@@ -81,12 +81,12 @@ class SamplerSettings(Body, SamplerConfig):
         SamplerConfig.model_fields["advance_rate"].default, min_length=1, max_length=MOST_RATES
     )
 
-    # The server's business, hence no keys of a request:
+    # For the server to decide, so no keys of a request:
     batch_size: ClassVar[int]  # type: ignore[misc]
     memory_budget: ClassVar[float]  # type: ignore[misc]
     precision: ClassVar[str]  # type: ignore[misc]
 
-    @field_validator("guidance_levels", mode="before")
+    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", mode="before")
     @classmethod
     def _pair(cls, levels: Any) -> Any:
         return tuple(levels) if isinstance(levels, list) else levels  # JSON knows no tuples
@@ -96,7 +96,7 @@ class SamplerSettings(Body, SamplerConfig):
         return self.model_dump(exclude_unset=True)
 
 
-class SizeRange(Body):
+class AtomRange(Body):
     """A range of atoms per molecule, hydrogens included."""
 
     smallest: int
@@ -154,7 +154,7 @@ class MoleculesRequest(Body):
         description="Atoms per molecule, hydrogens included, cycled through if there are fewer than `num`; each within "
         "`sizes` of `GET /v1/model`. Left out, they are drawn from the training data's histogram.",
     )
-    size_range: SizeRange | None = Field(
+    size_range: AtomRange | None = Field(
         None, description="Instead of `sizes`: draw them from the part of the histogram within this range."
     )
     targets: Annotated[dict[Name, Wish], Field(max_length=MOST_TARGETS), _at_most(MOST_TARGETS)] | None = Field(
@@ -234,7 +234,7 @@ class ModelDescription(BaseModel):
     name: str
     elements: list[str] = Field(description="Elements it can place.")
     parameters: int = Field(description="Number of weights.")
-    sizes: SizeRange = Field(description="What occurred in training.")
+    sizes: AtomRange = Field(description="What occurred in training.")
     properties: list[Conditionable] = Field(description="What `targets` may ask for; empty if nothing.")
     sampler: dict[str, Any] = Field(description="Sampler settings of a request that gives none.")
     limits: Limits

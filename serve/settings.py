@@ -47,7 +47,7 @@ class ServeSettings(Section):
     @classmethod
     def model_validate(cls, obj: Any, **_: Any) -> Self:
         """Where Ray Serve hands over the arguments of the command line: a mistake becomes one sentence."""
-        with told_on_the_command_line():
+        with command_line_errors():
             settings: Self = validate(cls, obj)
         return settings
 
@@ -85,7 +85,7 @@ class ServeSettings(Section):
 
 
 @contextmanager
-def told_on_the_command_line() -> Iterator[None]:
+def command_line_errors() -> Iterator[None]:
     """A user's mistake as the exception that the `serve` command prints without a traceback, with exit code 1."""
     try:
         yield

@@ -14,7 +14,9 @@ from ead_core.cli.main import main
 ROOT = Path(__file__).parents[1]
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadfile"  # so that what a file shares is made by one process
     # Started in the background by a shell, we would ignore Ctrl-C, and so would the programs that are tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")

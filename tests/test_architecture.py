@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PRODUCT = ("ead_core", "platform", "serve", "tune", "benchmarks", "docs")
 PLATFORM_LIBRARIES = {"ray", "mlflow", "optuna", "fastapi", "ead_platform"}
 CORE_FILES = sorted((ROOT / "ead_core").rglob("*.py"))
 PLATFORM_FILES = sorted((ROOT / "platform" / "ead_platform").rglob("*.py"))
@@ -90,6 +91,19 @@ def test_importing_everything_in_the_core_loads_no_platform_library_and_has_no_s
     precision, *loaded = done.stdout.split()
     assert not {name.split(".")[0] for name in loaded} & PLATFORM_LIBRARIES
     assert (precision, done.stderr, list(tmp_path.iterdir())) == ("highest", "", [])
+
+
+def private_names_of_ray(path):
+    names = {*imported_modules(path)}
+    names |= {ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    return {name for name in names if name.startswith("ray.") and any(part[0] == "_" for part in name.split("."))}
+
+
+def test_one_private_name_of_ray_is_used():
+    """It keeps a private cluster off the network; the function that has it says why there is no other way."""
+    product = (path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py"))
+    used = {str(path.relative_to(ROOT)): names for path in product if (names := private_names_of_ray(path))}
+    assert used == {"platform/ead_platform/cluster/session.py": {"ray._private.ray_constants"}}
 
 
 def test_platform_is_pythons_own_from_the_root():

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import yaml
+from pydantic import Field
 from torch import Tensor
 
 from ead_core.checkpoints.addresses import fetch, scheme_of
-from ead_core.common.documents import read_bytes, read_json
+from ead_core.common.documents import Document, read_bytes, read_json
 from ead_core.common.files import write_aside
 from ead_core.common.limits import RECIPE
 from ead_core.common.sealed import read_sealed, write_sealed
@@ -28,16 +29,23 @@ from ead_core.data.joint_prior import JointPrior
 from ead_core.data.tensors import DUMMY, AtomTypes
 from ead_core.diffusion.parametrisation import predicts_noise
 from ead_core.diffusion.schedule import NoiseSchedule, build_schedule
-from ead_core.errors import CheckpointError, EADError, one_line
+from ead_core.errors import CheckpointError, DataError, EADError, one_line
 from ead_core.networks.denoiser import Denoiser, build_denoiser
 from ead_core.networks.inputs import DenoiserFunction
 from ead_core.networks.precision import with_precision
 from ead_core.networks.predictor import Predictor, build_predictor
 
-FORMAT = "ead-checkpoint-1"
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "stats.json"
 PRIOR = "prior.safetensors"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+class WeightsHeader(Document):
+    """What the header of a checkpoint's weights says."""
+
+    kind: ClassVar[str] = "a checkpoint"
+
+    version: Literal["ead-checkpoint-1"] = Field(alias="format")
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Checkpoint:
         """16 hexadecimal digits, equal for checkpoints that generate the same molecules, whatever their names.
 
         Counted are the weights and what interprets them (network, noise levels, elements, sizes, properties), but not
-        the sampler section, which every run may override.
+        the sampler section, which every run may override, nor the moments, which follow from the training data.
         """
         interpretation: dict[str, Any] = {
             "network": self.config.network.model_dump(),
@@ -135,15 +143,20 @@ def save_recipe(directory: Path, config: Config, statistics: Statistics, prior: 
     """Write config.yaml and stats.json, and prior.safetensors if there is a table."""
     with write_aside(directory / CONFIG) as aside:
         aside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    with write_aside(directory / STATISTICS) as aside:
-        aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
+    save_statistics(directory, statistics)
     if prior is not None:
         prior.save(directory / PRIOR)
 
 
+def save_statistics(directory: Path, statistics: Statistics) -> None:
+    """Write stats.json."""
+    with write_aside(directory / STATISTICS) as aside:
+        aside.write_text(json.dumps(statistics.to_json(), indent=1) + "\n")
+
+
 def save_weights(directory: Path, weights: Mapping[str, Tensor]) -> None:
     """Write model.safetensors, with a checksum."""
-    write_sealed(directory / WEIGHTS, weights, {"format": FORMAT})
+    write_sealed(directory / WEIGHTS, weights, WeightsHeader(version="ead-checkpoint-1").to_texts())
 
 
 def bundled() -> list[str]:
@@ -194,13 +207,14 @@ def load_network(name_or_path: str | Path) -> tuple[Path, Config, Statistics, De
     directory = find_checkpoint(name_or_path)
     try:
         config = validate(Config, parse_yaml(read_bytes(directory / CONFIG, RECIPE)))
-        statistics = Statistics.from_json(read_json(directory / STATISTICS))
+        statistics = Statistics.from_json(read_json(directory / STATISTICS), STATISTICS)
         weights, metadata = read_sealed(directory / WEIGHTS)
     except (OSError, EADError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {directory} is incomplete or corrupt: {one_line(error)}.") from error
-    version = metadata.get("format", "unknown")
-    if version != FORMAT:
-        raise CheckpointError(f"checkpoint {directory} has version '{version}'; this program reads '{FORMAT}'.")
+    try:
+        WeightsHeader.parse(metadata, str(directory / WEIGHTS))
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
     if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
         raise CheckpointError(f"checkpoint {directory} has weights that are no finite numbers ({broken[0]}).")
     _check_properties(directory, config, statistics)

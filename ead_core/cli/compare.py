@@ -10,7 +10,7 @@ import typer
 from ead_core.cli.console import OVERWRITE, progress_bar
 from ead_core.common.files import check_not_lost
 from ead_core.errors import ConfigError, DataError
-from ead_core.notes import note_all
+from ead_core.notes import note, note_all
 
 if TYPE_CHECKING:
     from ead_core.evaluation.card import Evaluated
@@ -30,7 +30,7 @@ def compare(
     """Put cards side by side; shares of the same molecules (equal ids and sizes) are compared pair by pair."""
     from ead_core.common.files import check_writable, write_aside
     from ead_core.common.markdown import as_text, table
-    from ead_core.evaluation.compare import side_by_side
+    from ead_core.evaluation.compare import lacks_tables, side_by_side
 
     if out:
         check_writable(out)
@@ -41,11 +41,17 @@ def compare(
         evaluated = []
         for number, (path, found) in enumerate(zip(cards, kept, strict=True)):
             evaluated += found or [_evaluated([path], reference, workers, Path(scratch, str(number)))]
-        rows = side_by_side(evaluated)  # reads the tables in the folder
+        rows, unpaired = side_by_side(evaluated), lacks_tables(evaluated)  # reads the tables in the folder
     if out:
         with write_aside(out) as aside:
             aside.write_text(table([[as_text(cell) for cell in row] for row in rows]) + "\n", encoding="utf-8")
     _show(rows)
+    if unpaired:
+        note(
+            "where it says independent, a card has no table of its molecules, as quality.json never has, so that they "
+            "are not compared pair by pair; for that, make both sets by `ead sample` with the same --seed and --num, "
+            "and compare the folders of `ead evaluate --out`."
+        )
 
 
 def _kept_cards(path: Path) -> "list[Evaluated]":

@@ -19,6 +19,7 @@ from ead_core.notes import noted
 
 OVERWRITE = "Replace the output file if it exists."
 BEYOND_TRAINING = "Allow sizes that no training molecule has."
+THREADS = "Cores to use, each by a process of its own; it starts within seconds."
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 

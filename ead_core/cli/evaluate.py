@@ -72,8 +72,8 @@ def evaluate(
             raise
     shown, figures = [card.table()], card.to_json()
     if conditional:
-        told, figures["conditional"] = judge_file(read_molecules(files[0]).molecules, judge, verdicts)
-        shown.append(told)
+        table, figures["conditional"] = judge_file(read_molecules(files[0]).molecules, judge, verdicts)
+        shown.append(table)
     if json_out:
         with write_aside(json_out) as aside:
             aside.write_text(json.dumps(figures, indent=1) + "\n")

@@ -46,7 +46,7 @@ def selector_for(
 
 
 def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str, dict[str, Any]]:
-    """Write a row per molecule, and tell how near they are to their targets, as a table and as plain figures.
+    """Write a row per molecule, and report how near they are to their targets, as a table and as plain figures.
 
     Args:
         molecules: with their targets.

@@ -1,5 +1,7 @@
 """The program `ead`: its commands, and how it ends when something is wrong."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -12,6 +14,7 @@ from ead_core.cli.draw import draw
 from ead_core.cli.evaluate import evaluate
 from ead_core.cli.measure import measure
 from ead_core.cli.models import models
+from ead_core.cli.moments import moments
 from ead_core.cli.repair import repair
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
@@ -47,10 +50,14 @@ app.command()(relax)
 app.command()(draw)
 app.command()(measure)
 app.command()(models)
+app.command()(moments)
 app.command()(config)
 
 
 def main() -> None:
     """Run the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     with report_user_errors("ead"):
         app()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ead_core.cli.console import OVERWRITE, progress_bar
+from ead_core.cli.console import OVERWRITE, THREADS, progress_bar
 from ead_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def measure(
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
     train: Annotated[Path | None, typer.Option(help="The checkpoint's data file, for novelty.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output file; quality.json beside the weights if none.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads; more only help on idle cores.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
 ) -> None:
     """Measure a checkpoint with three settings of the sampler, for `ead models`, `ead compare` and the service."""
@@ -50,7 +50,7 @@ def measure(
     check_not_lost(target, overwrite)
     check_writable(target)
     common = {**COMMON, **parse_overrides(overrides or [])}
-    tune_cpu(threads)
+    tune_cpu(1)
     model = load_checkpoint(checkpoint)
     points = {setting: {**common, **point} for setting, point in SETTINGS.items()}
     samplers = {setting: sampler_config(model, sampler_settings(point)) for setting, point in points.items()}
@@ -59,7 +59,7 @@ def measure(
     rows, first = [], None
     for setting, sampler in samplers.items():
         with progress_bar(setting, num) as progress:
-            molecules = _molecules(model, sampler, num, seed, work, progress)
+            molecules = _molecules(model, sampler, num, seed, work, threads, progress)
         found = evaluate_published(molecules, known, name=setting)
         rows.append(measured_setting(setting, points[setting], found, first))
         first = first or found
@@ -103,6 +103,7 @@ def _molecules(
     num: int,
     seed: int,
     work: Path,
+    threads: int,
     progress: Callable[[int], None],
 ) -> "MoleculeSet":
     """The molecules of one setting, in chunks that are kept until the checkpoint is measured."""
@@ -118,7 +119,7 @@ def _molecules(
         if path.is_file():
             progress(count)
         else:
-            save_npz(fulfil(model, Request(count, sampler, seed, first), progress), path)
+            save_npz(fulfil(model, Request(count, sampler, seed, first), progress, threads=threads), path)
         chunks.append(load_npz(path))
     return MoleculeSet.concatenate(chunks)
 

@@ -1,4 +1,4 @@
-"""`ead models`: what there is, how good it was measured to be, and what can be asked of it."""
+"""`ead models`: the checkpoints, their measured quality, and the properties they can be asked for."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def models(
     checkpoints: Annotated[list[str] | None, typer.Argument(help="Names or folders; bundled ones if none.")] = None,
 ) -> None:
-    """List checkpoints with their measured quality, the properties that can be asked of them, and judges."""
+    """List checkpoints with their measured quality, the properties they can be asked for, and judges."""
     from ead_core.checkpoints.checkpoint import bundled, load_checkpoint, load_network
     from ead_core.networks.predictor import Predictor
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ead_core.cli.console import OVERWRITE, progress_bar
+from ead_core.errors import ConfigError
+from ead_core.evaluation.criteria import CHOICES, Acceptance
 from ead_core.notes import note, note_all
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def repair(
     level: Annotated[float | None, typer.Option(help="How far up, as a share of the noise levels.")] = None,
     hops: Annotated[int | None, typer.Option(help="With local: so many bonds around a defect.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Attempts at a molecule before it is left: 3.")] = None,
-    until: Annotated[str, typer.Option(help="What is good: valid, stable, or both joined by &.")] = "valid",
+    until: Annotated[str, typer.Option(help=f"What is good, e.g. 'valid & stable'; there are {CHOICES}.")] = "valid",
     every: Annotated[bool, typer.Option("--all", help="Also molecules that are not broken.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("mended.sdf"),
@@ -47,7 +49,7 @@ def repair(
     from ead_core.config import parse_overrides, sampler_settings
     from ead_core.data.formats import check_output, read_molecules, write_molecules
     from ead_core.data.losses import Losses
-    from ead_core.evaluation.criteria import meets, parse_criteria
+    from ead_core.evaluation.acceptance import accepted
     from ead_core.pictures.repairs import check_repair_picture
     from ead_core.sampling.repair import check_extent, unfit
     from ead_core.sampling.repair_rounds import repair as mend
@@ -58,7 +60,10 @@ def repair(
     if picture:
         check_repair_picture(picture)
         check_not_lost(picture, overwrite)
-    good = partial(meets, names=parse_criteria(until))
+    wanted_of_each = Acceptance.parse(until)
+    if wanted_of_each.compares:
+        raise ConfigError("a molecule is repaired for what it is by itself; unique and novel depend on others.")
+    good = partial(accepted, acceptance=wanted_of_each)
     options = {"attempts": rounds, "extent": extent, "level": level, "hops": hops}
     asked: dict[str, Any] = {f"repair_{name}": value for name, value in options.items() if value is not None}
     chosen = {"repair_attempts": ROUNDS, **sampler_settings(parse_overrides(overrides or [])), **asked}

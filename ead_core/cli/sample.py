@@ -1,29 +1,36 @@
 """`ead sample`: molecules from a trained model."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, progress_bar
+from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, THREADS, progress_bar
 from ead_core.cli.judge import selector_for
 from ead_core.cli.trace import check_recording, keep_recording
 from ead_core.common.files import check_not_lost
 from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
 from ead_core.config.conditions import as_yaml
 from ead_core.config.reference import entries
-from ead_core.errors import EADError
+from ead_core.errors import ConfigError, EADError
+from ead_core.evaluation.criteria import CHOICES, Acceptance
 from ead_core.notes import note_all
+from ead_core.sampling.order import LEAST_TRIES, TRIES, Order
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
+    from ead_core.sampling.delivery import Delivery
 
 SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
     f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
 )
-THREADS = 1  # several wait for each other on cores that have other work
 NUM = 16  # molecules, if nothing says how many
+ACCEPT = f"What a delivered molecule must be, e.g. 'valid & unique'; there are {CHOICES}."
+MAX_ATTEMPTS = f"With --until: at most so many; {TRIES} per molecule if none are given, at least {LEAST_TRIES:,}."
+TOO_FEW, INTERRUPTED = 1, 130  # exit codes
 
 
 def sample(
@@ -39,8 +46,11 @@ def sample(
     fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
     selector: Annotated[str | None, typer.Option(help="With --best-of: who predicts targets other than atoms.")] = None,
+    accept: Annotated[list[str] | None, typer.Option(help=ACCEPT)] = None,
+    until: Annotated[int | None, typer.Option(min=1, help="With --accept: go on until so many are accepted.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(min=1, help=MAX_ATTEMPTS)] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads; more only help on idle cores.")] = THREADS,
+    threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
     beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
     record: Annotated[Path | None, typer.Option("--trace", help="Record every call for `ead trace`: .npz.")] = None,
@@ -53,6 +63,7 @@ def sample(
     from ead_core.data.target_tables import gather_targets
     from ead_core.judge.selection import best_of as choose
     from ead_core.sampling.conditions import check_sizes_seen, warnings_before
+    from ead_core.sampling.delivery import deliver
     from ead_core.sampling.fragment_file import read_fragment
     from ead_core.sampling.fragment_warnings import fragment_warnings
     from ead_core.sampling.generation import fulfil
@@ -63,11 +74,13 @@ def sample(
     check_not_lost(out, overwrite)
     if record:
         check_recording(record, out)
+    alone = {"--num": until and num, "--best-of": best_of, "--trace": record}
+    order = _order(accept, until, max_attempts, alone)  # before the model is loaded
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
     chosen, atoms = sampler_settings(given), parse_sizes(sizes)
-    tune_cpu(threads)
+    tune_cpu(1)
     model = load_checkpoint(checkpoint)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
     if num is None:
@@ -82,30 +95,75 @@ def sample(
     for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
         typer.echo(f"warning: {warning}", err=True)
     recorder = Recorder(model.atom_types) if record else None
-    with progress_bar(f"sampling with {model.name}", request.num) as progress:
-        molecules = fulfil(model, prepared, progress, recorder)
+    with progress_bar(f"sampling with {model.name}", until or request.num) as progress:
+        if order:
+            _write_delivery(deliver(model, request, order, progress, threads), out)
+            return
+        molecules = fulfil(model, prepared, progress, recorder, threads)
     if best_of:
         molecules = choose(molecules, candidates, chooser)
-    _deliver(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")
+    _write(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")
     if record and recorder:
         keep_recording(recorder, molecules, record, model.name, prepared)
 
 
-def _deliver(molecules: "MoleculeSet", out: Path, selection: str) -> None:
+def _order(
+    accept: list[str] | None, until: int | None, max_attempts: int | None, alone: Mapping[str, object]
+) -> Order | None:
+    """What is to be delivered, None if all attempts are.
+
+    Args:
+        accept, until, max_attempts: the options.
+        alone: options that do not go with these, with their values.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+    if not accept:
+        for option, number in (("--until", until), ("--max-attempts", max_attempts)):
+            if number is not None:
+                raise ConfigError(f"{option} needs --accept, which says what a delivered molecule must be.")
+        return None
+    for option, value in alone.items():
+        if value:
+            raise ConfigError(f"{option} cannot be combined with {'--until' if option == '--num' else '--accept'}.")
+    return Order(Acceptance.parse(accept), until, max_attempts)
+
+
+def _write_delivery(delivery: "Delivery", out: Path) -> None:
+    """Write what was accepted, and say what became of the attempts; ends the program if there is too little of it."""
+    molecules, ledger = delivery
+    typer.echo(ledger.sentence, err=True)
+    if not len(molecules):
+        raise EADError("no molecule was accepted, so nothing is written.")
+    _write(molecules, out, "; a selection", {"ledger": json.dumps(ledger.to_json())})
+    if ledger.stopped:
+        raise typer.Exit(INTERRUPTED)
+    if ledger.short:
+        limit = f"{ledger.attempts:,} attempts" if ledger.attempts > 1 else "1 attempt"
+        typer.echo(f"ead: only {ledger.delivered:,} of {ledger.asked:,} molecules were accepted in {limit}.", err=True)
+        raise typer.Exit(TOO_FEW)
+
+
+def _write(molecules: "MoleculeSet", out: Path, selection: str, about: Mapping[str, str] | None = None) -> None:
     """Write the usable ones, and say what they cost and what became of the others (EADError if none is usable)."""
     import numpy as np
 
     from ead_core.common.cpu import hardware
     from ead_core.data.formats import write_molecules
-    from ead_core.data.usable import told, usable
+    from ead_core.data.usable import described, usable
 
     good, faults = usable(molecules)
     if not len(good):
-        raise EADError(f"none of the {len(molecules)} molecules is usable ({told(faults)}), so nothing is written.")
+        raise EADError(
+            f"none of the {len(molecules)} molecules is usable ({described(faults)}), so nothing is written."
+        )
     if faults:
-        typer.echo(f"warning: {faults.total()} of {len(molecules)} molecules are left out ({told(faults)}).", err=True)
+        typer.echo(
+            f"warning: {faults.total()} of {len(molecules)} molecules are left out ({described(faults)}).", err=True
+        )
     made_on = {"hardware": np.full(len(good), hardware())}  # without it the seconds mean little
-    notes = write_molecules(replace(good, properties={**good.properties, **made_on}), out)
+    notes = write_molecules(replace(good, properties={**good.properties, **made_on}), out, about)
     nfe, seconds = molecules.properties["nfe"].mean(), molecules.properties["seconds"].mean()
     cost = f"{nfe:.0f} network calls and {seconds:.2f} s per molecule"
     typer.echo(f"{len(good)} molecules → {out} ({cost}){selection}", err=True)

@@ -30,9 +30,9 @@ def train(
     session = prepare(config)
     elements = ", ".join(session.atom_types.symbols)
     typer.echo(f"{session.statistics.num_molecules} training molecules of {elements} → {out}", err=True)
-    told = ", ".join(f"{name} ({seen.labels} labels)" for name, seen in session.statistics.properties.items())
-    if told:
-        typer.echo(f"conditioned on {told}", err=True)
+    conditions = ", ".join(f"{name} ({seen.labels} labels)" for name, seen in session.statistics.properties.items())
+    if conditions:
+        typer.echo(f"conditioned on {conditions}", err=True)
     with TrainingBar(config.training.steps) as bar:
         check = evaluation(config, session, out)
         fit(config, session.train, session.statistics, out, logged(bar, out / LOG), check)

@@ -29,9 +29,9 @@ def hardware() -> str:
 
 
 def processor() -> str:
-    """The maker's name of the processor, or its kind where the system does not tell."""
-    told = Path("/proc/cpuinfo")
-    name = re.search(r"^model name\s*:\s*(.+)", told.read_text() if told.is_file() else "", re.MULTILINE)
+    """The maker's name of the processor, or its kind where the system does not say."""
+    source = Path("/proc/cpuinfo")
+    name = re.search(r"^model name\s*:\s*(.+)", source.read_text() if source.is_file() else "", re.MULTILINE)
     return name[1].strip() if name else platform.processor() or platform.machine()
 
 

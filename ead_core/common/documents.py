@@ -5,19 +5,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ead_core.common.files import write_aside
 from ead_core.common.limits import DEPTH, DOCUMENT, ITEMS, MiB
-from ead_core.errors import DataError
+from ead_core.errors import DataError, VersionError
+
+
+def _unpacked(value: Any) -> Any:
+    return parse_json(value, "a header") if isinstance(value, str) else value
+
+
+Packed = BeforeValidator(_unpacked)  # of a field that is a list or a mapping: in a header it is JSON text
 
 
 class Document(BaseModel):
-    """A document that says of which version it is; what it reads and writes is one JSON object.
+    """A document that says of which version it is: a JSON object, or the header of a file of arrays.
 
     Every kind has a field `version`: `version: Literal[1, 2] = Field(2, alias="schema_version")` reads two versions,
-    writes the second, and calls the field `schema_version` in the file. Unknown keys are passed over, so that a later
-    program may add some.
+    writes the second, and calls the field `schema_version` in the file. A document without the field counts as one of
+    the default version; where there always was a version, the field has no default and must be there. Unknown keys are
+    passed over, so that a later program may add some.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -31,12 +39,14 @@ class Document(BaseModel):
         """The document in a JSON value that people know as `name`.
 
         Raises:
-            DataError: another kind of document, or a version that this program does not read.
+            VersionError: a version that this program does not read.
+            DataError: another kind of document.
         """
         try:
             return cls.model_validate(stored)
         except ValidationError as error:
-            raise DataError(cls._refusal(stored, name, error)) from error
+            cls._check_version(stored, name)
+            raise DataError(f"{name} is not {cls.kind}{_reason(error)}.") from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -56,22 +66,31 @@ class Document(BaseModel):
         with write_aside(path) as aside:
             aside.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
 
+    def to_texts(self) -> dict[str, str]:
+        """The document as a header, whose values are all text; what is no text is JSON (see `Packed`)."""
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in self.to_json().items()}
+
     def to_json(self) -> dict[str, Any]:
         """The document as plain values; what was not set, such as a figure nobody measured, is left out."""
         key = type(self).model_fields["version"].alias or "version"
         return {key: self.version, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
 
     @classmethod
-    def _refusal(cls, stored: Any, name: str, error: ValidationError) -> str:
-        version = cls.model_fields["version"]
-        key, readable = version.alias or "version", get_args(version.annotation)
+    def _check_version(cls, stored: Any, name: str) -> None:
+        field = cls.model_fields["version"]
+        key, readable = field.alias or "version", get_args(field.annotation)
         if isinstance(stored, Mapping) and key in stored and stored[key] not in readable:
-            return (
-                f"{name} is {cls.kind} of version {stored[key]}; this program reads {' and '.join(map(str, readable))}."
-            )
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{name} is not {cls.kind} ({where}: {first['msg']})." if where else f"{name} is not {cls.kind}."
+            known = " and ".join(map(str, readable))
+            raise VersionError(f"{name} is {cls.kind} of version {stored[key]}; this program reads {known}.")
+
+
+def _reason(error: ValidationError) -> str:
+    """The first thing that is wrong, in brackets; nothing where the document is no mapping at all."""
+    first = error.errors()[0]
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    if where:
+        return f" ({where}: {what})"
+    return f" ({what})" if first["type"] == "value_error" else ""
 
 
 def read_json(path: Path) -> Any:

@@ -177,7 +177,7 @@ def _refusal(path: Path, error: OSError) -> OutputError:
 
 
 def check_not_lost(path: Path | str, overwrite: bool = False) -> None:
-    """Raise the OutputError of a program that would replace a file without being told to."""
+    """Raise the OutputError of a program that would replace a file that it was not asked to replace."""
     if Path(path).is_file() and not overwrite:
         raise OutputError(f"{path} exists and is kept; --overwrite replaces it, or give --out another name.")
 

@@ -124,7 +124,7 @@ class PairedDifference(NamedTuple):
 
 
 def paired_difference(a: NDArray[np.bool_], b: NDArray[np.bool_], z: float = Z95) -> PairedDifference:
-    """Compare two runs molecule by molecule: what one changed is told apart from what the seeds decide.
+    """Compare two runs molecule by molecule: what one changed is separated from what the seeds decide.
 
     Args:
         a: [M] success per molecule.

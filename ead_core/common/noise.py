@@ -1,15 +1,19 @@
 """Counter-based Gaussian noise: the same molecule gets the same numbers in any batch, order or process.
 
-Philox4x32-10 (Salmon et al. 2011) in int64 tensor operations. The counter names what the numbers are for:
+Philox4x32-10 (Salmon et al. 2011) in int64 operations. The counter names what the numbers are for:
 (256·atom + channel // 4, iteration | stream << 28, id_low, id_high); the key is the seed.
 """
 
 import math
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Words = TypeVar("Words", Tensor, NDArray[np.int64])
 
 _MASK32 = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -31,11 +35,12 @@ class Stream(IntEnum):
     SHIFT = 6
     TARGET = 7
     NETWORK = 8
+    CORRECTOR = 9
     REPAIR = 10
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox4x32-10 of four broadcastable int64 tensors holding 32-bit words; `key` has 64 bits."""
+def philox(counter: tuple[Words, Words, Words, Words], key: int | Words) -> tuple[Words, Words, Words, Words]:
+    """Philox4x32-10 of four broadcastable int64 tensors or arrays holding 32-bit words; `key` has 64 bits."""
     c0, c1, c2, c3 = counter
     k0, k1 = _words(key)
     for _ in range(_ROUNDS):
@@ -47,14 +52,21 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) ->
 
 
 def _words(number: Any) -> tuple[Any, Any]:
-    """Low and high 32 bits of an int or an int64 tensor."""
+    """Low and high 32 bits of an int, or of int64 in a tensor or array."""
     return number & _MASK32, (number >> 32) & _MASK32
 
 
-def _multiply(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
+def _multiply(word: Words, multiplier: int) -> tuple[Words, Words]:
     """High and low 32 bits of a 32 × 32 bit product; int64 wraps, and the mask undoes the arithmetic shift."""
     product = word * multiplier
     return (product >> 32) & _MASK32, product & _MASK32
+
+
+def _philox_in_numpy(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int | Tensor) -> tuple[Tensor, ...]:
+    """The same words of tensors on the CPU, where NumPy is quicker for few of them."""
+    c0, c1, c2, c3 = (word.numpy() for word in counter)
+    words = philox((c0, c1, c2, c3), key.numpy() if isinstance(key, Tensor) else key)
+    return tuple(torch.from_numpy(word) for word in words)
 
 
 def uniform(
@@ -72,7 +84,8 @@ def uniform(
     columns = torch.zeros(1, dtype=torch.long, device=ids.device) if columns is None else columns
     position = (torch.as_tensor(iteration, device=ids.device) | int(stream) << 28).reshape(-1, 1)
     key = seed[:, None] if isinstance(seed, Tensor) else seed
-    words = philox((columns[None, :], position, *_words(ids[:, None])), key)
+    counter = columns[None, :], position, *_words(ids[:, None])
+    words = _philox_in_numpy(counter, key) if ids.is_cpu else philox(counter, key)
     shape = (len(ids), len(columns))
     stacked = torch.stack([word.expand(shape) for word in words], dim=-1)
     return ((stacked.double() + 0.5) * 2.0**-32).flatten(1)

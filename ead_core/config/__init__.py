@@ -16,6 +16,7 @@ from ead_core.common.documents import read_bytes
 from ead_core.common.limits import RECIPE
 from ead_core.common.strict_yaml import parse_yaml
 from ead_core.config.conditions import as_yaml
+from ead_core.config.objectives import DEMANDS
 from ead_core.config.reference import entries
 from ead_core.config.sections import (
     GENERATOR,
@@ -63,11 +64,9 @@ class Config(Section):
     def _sections_fit(self) -> Self:
         if self.training.fragments and self.diffusion.size_mode == "dummy":
             raise ValueError("training.fragments must be 0 with diffusion.size_mode=dummy")
-        if self.training.objective == "predict":
-            if not self.conditioning.properties:
-                raise ValueError("training.objective=predict needs conditioning.properties, which are to be predicted")
-            if self.training.initial is not None or self.diffusion.size_mode == "dummy":
-                raise ValueError("training.objective=predict takes neither training.initial nor dummies")
+        if demands := DEMANDS.get(self.training.objective):
+            for unmet in demands(self):
+                raise ValueError(unmet)
         return self
 
     @classmethod

@@ -18,6 +18,8 @@ PAUSING = only_with("sampler.policy", "adaptive", "random")
 ADAPTIVE = only_with("sampler.policy", "adaptive")
 MANUAL = only_with("sampler.policy", "manual")
 RANDOM = only_with("sampler.policy", "random")
+COOLED = unless("sampler.temperature", 1)
+CORRECTED = unless("sampler.corrector", 0)
 REPAIRING = unless("sampler.repair_attempts", 0)
 
 
@@ -232,6 +234,27 @@ class SamplerConfig(Section):
     without (ω of classifier-free guidance); above 0 it takes a second network call."""
     guidance_levels: Annotated[tuple[Share, Share], unless("sampler.guidance", 0)] = (0.0, 1.0)
     """The lower and the higher share of the noise levels between which guidance is at work."""
+    temperature: float = Field(1.0, ge=0.01, le=1)
+    """Temperature of sampling; below 1, the predicted noise is scaled up so that molecules are more alike, to this
+    factor in the variance of what is narrower than `sampler.temperature_width` (temporal score rescaling, 1 / k of
+    arXiv 2510.01184). Where the steps of the grid are long, the scale is limited to what they bear."""
+    temperature_width: Annotated[float, COOLED] = Field(0.2, gt=0, le=10)
+    """Width, in the scaled state (Å for coordinates, a quarter for a change of element), of what the temperature acts
+    on (σ of arXiv 2510.01184); more of it also changes which molecules are made."""
+    temperature_levels: Annotated[tuple[Share, Share], COOLED] = (0.0, 1.0)
+    """The lower and the higher share of the noise levels between which the temperature is at work."""
+    start: float = Field(1.0, ge=0.05, le=1)
+    """Share of the noise levels at which molecules begin; below 1, they begin as a Gaussian with the moments of noised
+    training molecules of their size, and the steps are spread over the levels from there down."""
+    corrector: float = Field(0.0, ge=0, le=20)
+    """Rounds of the corrector at each step of the grid, on average; in a round, all atoms go one step down and back up,
+    which mends errors of earlier steps and takes a network call. With 0.5 there is one at every second step."""
+    corrector_mode: Annotated[Literal["renoise", "repeat"], CORRECTED] = "renoise"
+    """How a round brings atoms back up: with fresh noise (`renoise`), or in name only (`repeat`), which cools."""
+    corrector_levels: Annotated[tuple[Share, Share], CORRECTED] = (0.0, 0.2)
+    """The lower and the higher share of the noise levels between which there are rounds of the corrector."""
+    corrector_channels: Annotated[Literal["all", "coordinates", "types"], CORRECTED] = "all"
+    """What a round changes: coordinates and types (`all`), or one of them (`coordinates`, `types`)."""
     repair_attempts: int = Field(0, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
     once."""
@@ -249,7 +272,7 @@ class SamplerConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`."""
 
-    @field_validator("guidance_levels")
+    @field_validator("guidance_levels", "temperature_levels", "corrector_levels")
     @classmethod
     def _from_low_to_high(cls, levels: tuple[float, float]) -> tuple[float, float]:
         if levels[0] >= levels[1]:

@@ -60,7 +60,7 @@ def members(archive: Path) -> Iterator[Member]:
 
 
 class _Header(tarfile.TarInfo):
-    """What precedes a member, or describes the next one: the latter is read whole, hence bounded."""
+    """What precedes a member, or describes the next one: the latter is read whole, so it is bounded."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

@@ -1,6 +1,6 @@
 """Batches of (nearly) equal-size molecules: dense edge tensors cost N², so padding is expensive to compute.
 
-The order of a training run is a function of (seed, epoch) alone, hence a run can resume at any step.
+The order of a training run is a function of (seed, epoch) alone, so a run can resume at any step.
 """
 
 from collections.abc import Callable, Sequence

@@ -85,7 +85,7 @@ def make_column(name: str, values: Sequence[object] | NDArray[Any], *, typed: bo
         name: of the column; some names are always text, others always numbers.
         values: [M] Python or NumPy values; None and NaN are unknown, also an empty text; lists and the like do not fit.
             An array of more than one axis stays as it is.
-        typed: the source tells text from numbers, so that text that looks like a number is text.
+        typed: the source distinguishes text from numbers, so that text that looks like a number is text.
     """
     if isinstance(values, np.ndarray) and _is_plain(name, values):
         return Column(values.astype(np.int64) if values.ndim == 1 and values.dtype.kind in "iu" else values)
@@ -246,7 +246,7 @@ def _is_code(cell: Cell | None, number: float | None) -> bool:
 
 
 def _text_column(name: str, cells: list[Cell | None], numbers: list[int | float | None]) -> Column:
-    """The cells as text; it is told if most of them are numbers, or nearly (`0.25 Hartree`, `0,25`)."""
+    """The cells as text; it is reported if most of them are numbers, or nearly (`0.25 Hartree`, `0,25`)."""
     texts = ["" if cell is None else _as_text(cell) for cell in cells]
     array, misfits = _text_array(name, texts)
     if name not in TEXT_PROPERTIES and numbers:

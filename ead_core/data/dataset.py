@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 
 from ead_core.data.columns import known_values
 from ead_core.data.labels import Labels, PropertyStatistics, summarise
+from ead_core.data.size_moments import SizeMoments, size_moments
 from ead_core.data.sources import molecule_files
+from ead_core.data.statistics_document import StatisticsDocument
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, DataError
+from ead_core.errors import DataError
 
 PUBLISHED_TOTAL = 130_831  # QM9 without its 3,054 uncharacterised molecules
 PUBLISHED_TRAIN, PUBLISHED_VALID = 100_000, 17_748  # the other 13,083 are the test set
@@ -119,7 +120,8 @@ class Statistics:
         num_molecules: how many molecules these are.
         name: of the data set, for people.
         sha256: of the data file.
-        properties: those that a conditional model is told, in the order of its context.
+        properties: those that a conditional model is given, in the order of its context.
+        moments: of the molecules of each number of atoms; empty in checkpoints of before, until they are added.
     """
 
     atom_numbers: tuple[int, ...]
@@ -128,6 +130,7 @@ class Statistics:
     name: str
     sha256: str
     properties: dict[str, PropertyStatistics] = field(default_factory=dict)
+    moments: dict[int, SizeMoments] = field(default_factory=dict)
 
     def size_distribution(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The sizes in ascending order and their probabilities, which add up to 1."""
@@ -137,59 +140,26 @@ class Statistics:
 
     def to_json(self) -> dict[str, Any]:
         """A document for JSON, whose keys are all text."""
-        return {
-            "atom_numbers": list(self.atom_numbers),
-            "sizes": {str(size): count for size, count in self.sizes.items()},
-            "num_molecules": self.num_molecules,
-            "name": self.name,
-            "sha256": self.sha256,
-            **({"properties": self._properties()} if self.properties else {}),
-        }
-
-    def _properties(self) -> list[dict[str, Any]]:
-        return [{"name": name, **seen.to_json()} for name, seen in self.properties.items()]
+        known = {name: value for name, value in vars(self).items() if value or name not in ("properties", "moments")}
+        return StatisticsDocument(**known).to_json()
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Statistics":
+    def from_json(cls, stored: Any, name: str = "the document") -> "Statistics":
         """The inverse of `to_json`.
 
-        Raises:
-            CheckpointError: a field is missing or of the wrong kind, or the numbers contradict each other.
-        """
-        try:
-            statistics = cls(
-                tuple(int(number) for number in document["atom_numbers"]),
-                {int(size): int(count) for size, count in document["sizes"].items()},
-                int(document["num_molecules"]),
-                str(document["name"]),
-                str(document["sha256"]),
-                {
-                    str(entry["name"]): PropertyStatistics.from_json(entry)
-                    for entry in document.get("properties", ())  # of a conditional model
-                },
-            )
-        except KeyError as error:
-            raise CheckpointError(f"the data statistics lack the field {error}.") from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"the data statistics hold a value of the wrong kind ({error}).") from error
-        statistics._validate()
-        return statistics
+        Args:
+            stored: a JSON value.
+            name: by which people know it.
 
-    def _validate(self) -> None:
-        numbers, sizes = self.atom_numbers, self.sizes
-        if not numbers or list(numbers) != sorted(set(numbers)) or numbers[0] < 1:
-            raise CheckpointError("atom_numbers of the data statistics must be distinct and ascending.")
-        if not sizes or min(sizes) < 1 or min(sizes.values()) < 1:
-            raise CheckpointError("sizes of the data statistics must be positive counts of positive sizes.")
-        if sum(sizes.values()) != self.num_molecules:
-            raise CheckpointError(
-                f"sizes of the data statistics add up to {sum(sizes.values())} molecules, "
-                f"but num_molecules is {self.num_molecules}."
-            )
+        Raises:
+            DataError: it is damaged, contradicts itself, or is of a version that this program does not read.
+        """
+        document = StatisticsDocument.parse(stored, name)
+        return cls(**{field.name: getattr(document, field.name) for field in fields(cls)})
 
 
 def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels: Labels | None = None) -> Statistics:
-    """Elements and size histogram of a set, and its `labels`; `name` and `sha256` say which file it comes from.
+    """Elements, sizes and moments of a set, and its `labels`; `name` and `sha256` say which file it comes from.
 
     Raises:
         DataError: a property without labels, or with one value only.
@@ -202,6 +172,7 @@ def compute_statistics(molecules: MoleculeSet, *, name: str, sha256: str, labels
         name=name,
         sha256=sha256,
         properties=summarise(labels or {}),
+        moments=size_moments(molecules),
     )
 
 

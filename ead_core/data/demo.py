@@ -46,7 +46,7 @@ def build_demo(
     """Build 3D structures of the NCI compounds that qualify, in the order of the list.
 
     The result depends on `seed`, `out_count` and `max_atoms`, not on `workers`. More than one worker means
-    spawned processes, hence a script that calls this needs the usual `if __name__ == "__main__":`.
+    spawned processes, so a script that calls this needs the usual `if __name__ == "__main__":`.
 
     Args:
         out_count: stop after so many molecules; None builds all.

@@ -127,7 +127,7 @@ def layout_of(columns: str) -> Layout:
 
 
 def periodic_cell(comment: Comment, positions: NDArray[Any]) -> tuple[Misfit, ...]:
-    """What is to be told of a frame that is repeated in space, if it is.
+    """What to report of a frame that is repeated in space, if it is.
 
     Raises:
         DataError: it reaches its own images, so that it is no molecule by itself; or a cell that cannot be read.
@@ -135,12 +135,12 @@ def periodic_cell(comment: Comment, positions: NDArray[Any]) -> tuple[Misfit, ..
     repeated = _repeated(comment)
     if not any(repeated):
         return ()
-    told = comment.lattice or comment.pbc
+    box = comment.lattice or comment.pbc
     if comment.lattice:
         heights, extents = _extents(_cell(comment.lattice), positions)
         if (np.asarray(repeated) & (heights - extents < _GAP)).any():
             raise DataError("it is periodic and reaches its own images, so that it is no molecule by itself.")
-    return (Misfit("Lattice" if comment.lattice else "pbc", _PERIODIC_CELL, 1, f"'{told[:40]}'"),)
+    return (Misfit("Lattice" if comment.lattice else "pbc", _PERIODIC_CELL, 1, f"'{box[:40]}'"),)
 
 
 def _repeated(comment: Comment) -> list[bool]:
@@ -168,5 +168,5 @@ def _extents(cell: NDArray[np.float64], positions: NDArray[Any]) -> tuple[NDArra
     """Height of the cell, and extent of the atoms, along the normal of each of its faces [3]."""
     inverse = np.linalg.inv(cell)
     heights = 1 / np.linalg.norm(inverse, axis=0)
-    with np.errstate(invalid="ignore"):  # a coordinate that is no number is told elsewhere
+    with np.errstate(invalid="ignore"):  # a coordinate that is no number is reported elsewhere
         return heights, np.ptp(positions @ inverse, axis=0) * heights

@@ -2,7 +2,7 @@
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,31 @@ Progress = Callable[[int], None]
 _PROGRESS_EVERY = 200  # records
 
 
-def _storing(write: Callable[[MoleculeSet, Path], None]) -> Callable[[MoleculeSet, Path], list[str]]:
+About = Mapping[str, str]  # what a file says of its molecules together, by name
+Writer = Callable[[MoleculeSet, Path, About], list[str]]
+
+
+def _storing(write: Callable[[MoleculeSet, Path, About], None]) -> Writer:
     """The writer of a store of arrays, which uses some names itself."""
 
-    def stored(molecules: MoleculeSet, path: Path) -> list[str]:
+    def stored(molecules: MoleculeSet, path: Path, about: About) -> list[str]:
         names = fitting_names(molecules.properties, property_name)
         properties = {names[name]: _without_objects(values) for name, values in molecules.properties.items()}
-        write(replace(molecules, properties=properties), path)
+        write(replace(molecules, properties=properties), path, about)
         return renaming_notes(names)
 
     return stored
+
+
+def _listing(write: Callable[[MoleculeSet, Path], list[str]]) -> Writer:
+    """The writer of a list of records, the first of which tells what the file says of all."""
+
+    def listed(molecules: MoleculeSet, path: Path, about: About) -> list[str]:
+        rows = range(len(molecules))
+        first = {name: np.array([text if row == 0 else "" for row in rows], object) for name, text in about.items()}
+        return write(replace(molecules, properties={**molecules.properties, **first}), path)
+
+    return listed
 
 
 def _without_objects(values: NDArray[Any]) -> NDArray[Any]:
@@ -48,12 +63,12 @@ def _without_objects(values: NDArray[Any]) -> NDArray[Any]:
     return np.array(["" if value is None else str(value) for value in values.tolist()])
 
 
-_WRITERS: dict[str, Callable[[MoleculeSet, Path], list[str]]] = {
+_WRITERS: dict[str, Writer] = {
     ".npz": _storing(save_npz),
     ".parquet": _storing(write_parquet),
-    ".xyz": write_xyz,
-    ".sdf": write_sdf,
-    ".sdf.gz": write_sdf,
+    ".xyz": _listing(write_xyz),
+    ".sdf": _listing(write_sdf),
+    ".sdf.gz": _listing(write_sdf),
 }
 
 
@@ -94,10 +109,16 @@ def read_named(source: Path, progress: Progress | None = None) -> Named:
         return _joined(files, progress)
 
 
-def write_molecules(molecules: MoleculeSet, path: Path | str) -> list[str]:
+def write_molecules(molecules: MoleculeSet, path: Path | str, about: About | None = None) -> list[str]:
     """Write molecules in the format of the extension: `.npz`, `.parquet`, `.xyz`, `.sdf` or `.sdf.gz`.
 
     An SDF has the perceived bonds and charges; the other formats have no bonds.
+
+    Args:
+        molecules: M molecules.
+        path: of the file.
+        about: what it shall say of all of them, by name, such as a ledger: in the footer of a table
+            (`parquet_entries`), in an array of its own (`npz_about`), or among the properties of the first molecule.
 
     Returns:
         A sentence for each thing that the file does not hold as it was.
@@ -108,7 +129,7 @@ def write_molecules(molecules: MoleculeSet, path: Path | str) -> list[str]:
     path = Path(path)
     check_output(path)
     try:
-        return _WRITERS[extension_of(path, _WRITERS)](molecules, path)
+        return _WRITERS[extension_of(path, _WRITERS)](molecules, path, about or {})
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
 

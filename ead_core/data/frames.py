@@ -14,7 +14,7 @@ from ead_core.errors import DataError
 def read_frame(source: Path | str) -> pd.DataFrame:
     """The rows of a parquet file of molecules, or of a folder of shards, as pandas; damage to a file is noticed.
 
-    pandas' own `read_parquet` compares no checksums unless it is told to, and takes flipped bits for values.
+    pandas' own `read_parquet` compares no checksums by default, and takes flipped bits for values.
 
     Args:
         source: a `.parquet` file, or a folder whose `.parquet` files are joined in the order of their names.

@@ -53,7 +53,7 @@ def gdb9_properties(header: str, trailer: list[str]) -> dict[str, Property]:
 def read_exclusions(path: Path) -> set[int]:
     """GDB9 numbers of an exclusion list such as `uncharacterized.txt`.
 
-    Only lines that begin with an integer count, hence a header and a footer may say what they like.
+    Only lines that begin with an integer count, so a header and a footer may say what they like.
 
     Raises:
         DataError: the file is missing, unreadable, or has no such line.

@@ -10,19 +10,30 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
+from ead_core.common.documents import Document, Packed
 from ead_core.common.sealed import read_sealed, write_sealed
 from ead_core.data.labels import Labels
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, DamagedFileError, one_line
+from ead_core.errors import CheckpointError, DamagedFileError, DataError, one_line
 
-FORMAT = "ead-prior-1"
 MOST_ROWS = 20_000
 NEAREST, SHARE = 64, 20  # candidates: 64, but no more than a twentieth of the rows in question
+
+
+class PriorHeader(Document):
+    """What the header of a stored table says: the names of its properties."""
+
+    kind: ClassVar[str] = "a table of training molecules"
+
+    version: Literal["ead-prior-1"] = Field(alias="format")
+    names: Annotated[tuple[str, ...], Packed]
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class Wish:
 
     Attributes:
         low, high: [P] in border units.
-        whole: [P] properties that are whole numbers, hence met exactly or not at all.
+        whole: [P] properties that are whole numbers, so met exactly or not at all.
         smallest, largest: number of atoms.
     """
 
@@ -108,10 +119,10 @@ class JointPrior:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file with a checksum (OutputError if the place cannot be written)."""
-        metadata = {"format": FORMAT, "names": json.dumps(self.names)}
+        header = PriorHeader(version="ead-prior-1", names=self.names)
         arrays = {"sizes": self.sizes, "values": self.values}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        write_sealed(path, tensors, metadata)
+        write_sealed(path, tensors, header.to_texts())
 
     @classmethod
     def load(cls, path: Path) -> "JointPrior":
@@ -122,11 +133,14 @@ class JointPrior:
         """
         try:
             tensors, metadata = read_sealed(path)
-            prior = cls(tuple(json.loads(metadata["names"])), tensors["sizes"].numpy(), tensors["values"].numpy())
-        except (OSError, KeyError, ValueError, TypeError, DamagedFileError) as error:
+            header = PriorHeader.parse(metadata, path.name)
+            prior = cls(header.names, tensors["sizes"].numpy(), tensors["values"].numpy())
+        except DataError as error:
+            raise CheckpointError(str(error)) from error
+        except (OSError, KeyError, DamagedFileError) as error:
             raise CheckpointError(f"{path.name} cannot be read ({one_line(error)}).") from error
-        if metadata.get("format") != FORMAT or prior.values.shape != (len(prior.sizes), len(prior.names)):
-            raise CheckpointError(f"{path.name} is no table of training molecules of this version.")
+        if prior.values.shape != (len(prior.sizes), len(prior.names)):
+            raise CheckpointError(f"{path.name} is damaged: its rows and columns do not fit its names.")
         if not len(prior.sizes):
             raise CheckpointError(f"{path.name} has no rows.")
         return prior

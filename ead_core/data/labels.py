@@ -9,7 +9,7 @@ where that is unknown or there is neither), so that it is the same in every file
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from ead_core.config.sections import ConditioningConfig
 from ead_core.data.columns import fit_cell
 from ead_core.data.properties import counted_element, property_values
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, DataError
+from ead_core.errors import DataError
 
 Labels = Mapping[str, NDArray[np.float64]]  # [M] by property, in border units, NaN where unknown
 
@@ -95,22 +95,11 @@ class PropertyStatistics:
         slack = 1e-6 * max(abs(self.smallest), abs(self.largest))
         return not (value < self.smallest - slack or value > self.largest + slack)
 
-    def to_json(self) -> dict[str, float]:
-        """The statistics as plain values, for stats.json."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "PropertyStatistics":
-        """The inverse of `to_json` (KeyError, TypeError or ValueError for another document).
-
-        Raises:
-            CheckpointError: numbers that no labels have.
-        """
-        mean, mad, smallest, largest = (float(document[name]) for name in ("mean", "mad", "smallest", "largest"))
-        found = cls(mean, mad, smallest, largest, int(document["labels"]))
-        if not (np.isfinite((mean, mad)).all() and mad > 0 and smallest < largest and found.labels > 0):
-            raise CheckpointError("the statistics of a property must be finite, with labels that differ.")
-        return found
+    @property
+    def learnable(self) -> bool:
+        """Whether a model can learn from such labels: they are finite numbers, and they differ."""
+        finite = np.isfinite((self.mean, self.mad)).all()
+        return bool(finite and self.mad > 0 and self.smallest < self.largest and self.labels > 0)
 
 
 def summarise(labels: Labels) -> dict[str, PropertyStatistics]:

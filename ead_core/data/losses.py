@@ -1,4 +1,4 @@
-"""What reading leaves out, summed up over all parts of a source and told in sentences."""
+"""What reading leaves out, summed up over all parts of a source and reported in sentences."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from ead_core.data.misfits import Misfit
 from ead_core.data.records import ReadReport, Skipped
 from ead_core.notes import note_all
 
-MOST = 20  # kinds of loss that are told one by one
+MOST = 20  # kinds of loss that are reported one by one
 _SPECIFIC = re.compile(r"'[^']*'|\([^()]*\)|[0-9][0-9.,]*")  # what differs between records with the same fault
 
 
@@ -62,7 +62,7 @@ class Losses:
         return _at_most([misfit.sentence for misfit in self._misfits.values()], "columns")
 
     def tell(self) -> None:
-        """Tell the user all of it."""
+        """Show all of it to the user, as notes."""
         note_all(self.sentences())
 
 

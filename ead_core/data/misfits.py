@@ -1,4 +1,4 @@
-"""Values that did not fit into their column, as they are counted and told."""
+"""Values that did not fit into their column, as they are counted and reported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

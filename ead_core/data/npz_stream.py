@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ead_core.common.containers import StoredArray, open_arrays
 from ead_core.data.records import Named, Skipped
-from ead_core.data.store import CORE_ARRAYS, MoleculeSet
+from ead_core.data.store import ABOUT, CORE_ARRAYS, MoleculeSet
 from ead_core.data.tables import listed, table_properties, whole_or_zero
 from ead_core.errors import DataError
 from ead_core.notes import note
@@ -74,6 +74,7 @@ def _named(title: str, first: int, atoms: _Atoms, columns: dict[str, NDArray[Any
 
 def _layout(arrays: Arrays, path: Path) -> _Layout:
     """How the molecules of a file lie in it; the arrays that hold them are taken out of `arrays`."""
+    arrays.pop(ABOUT, None)
     if set(CORE_ARRAYS) <= arrays.keys() and len(arrays["positions"].shape) != 3:
         return _Ragged(arrays.pop("num_atoms"), arrays.pop("charges"), arrays.pop("positions"), path)
     positions = _first(arrays, _POSITIONS, lambda shape: len(shape) == 3 and shape[2] == 3)

@@ -136,7 +136,7 @@ def _lists(table: pa.Table, name: str, path: Path) -> _Lists:
 
 
 def _check_not_transposed(positions: _Lists, sizes: NDArray[np.int64], path: Path) -> None:
-    """Of 3 atoms nothing tells 3 lists of N coordinates from N lists of 3; any other size in the rows does."""
+    """Of 3 atoms nothing distinguishes 3 lists of N coordinates from N lists of 3; any other size in the rows does."""
     if not positions.nested:
         return
     lists = np.bincount(positions.rows, minlength=len(sizes))
@@ -227,7 +227,8 @@ def write_parquet(molecules: MoleculeSet, path: Path, entries: Mapping[str, str]
     properties = {name: pa.array(v if v.ndim == 1 else v.tolist()) for name, v in arrays.items()}
     table = pa.table({**columns, **properties})
     with write_aside(path) as aside:
-        with pq.ParquetWriter(aside, table.schema, write_page_checksum=True) as writer:
+        # A file of our own: Arrow opens none whose name is not UTF-8.
+        with aside.open("wb") as file, pq.ParquetWriter(file, table.schema, write_page_checksum=True) as writer:
             writer.write_table(table)
             writer.add_key_value_metadata({**(entries or {}), KEY: BLANK})
         seal(aside)

@@ -131,12 +131,12 @@ def implausible(molecules: MoleculeSet, names: Iterable[str] = tuple(RANGES)) ->
         molecules: with their properties in the units of GDB9.
         names: of the properties to look at; others than QM9's are not known.
     """
-    told = []
+    sentences = []
     for name in names:
         values = molecules.properties.get(name)
         if name in RANGES and values is not None and _is_numeric(values) and len(molecules):
-            told += _beyond(name, np.asarray(values, dtype=np.float64), _scale(name, molecules))
-    return told
+            sentences += _beyond(name, np.asarray(values, dtype=np.float64), _scale(name, molecules))
+    return sentences
 
 
 def _scale(name: str, molecules: MoleculeSet) -> NDArray[np.float64]:

@@ -90,9 +90,9 @@ def _archived(path: Path) -> list[Outcome]:
             if own != kind:
                 left[kind] += len(found)
                 kind, found = own, {}
-            told = f"{path}: {member.path}"
+            label = f"{path}: {member.path}"
             with rdBase.BlockLogs():
-                outcomes = [parse() for parse in _cut(member.name, text_lines(member.content, told))]
+                outcomes = [parse() for parse in _cut(member.name, text_lines(member.content, label))]
             found.setdefault(member.path, []).extend(outcomes)
         else:
             left[own] += 1

@@ -39,8 +39,8 @@ def unparsed_sdf(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
         DataError: a record is longer than `limits.RECORD`.
     """
     for number, (line, text) in enumerate(_record_texts(name, lines), start=1):
-        told = f"{name}, molecule {number} (line {line})"
-        yield functools.partial(attempt, told, functools.partial(_record, text))
+        label = f"{name}, molecule {number} (line {line})"
+        yield functools.partial(attempt, label, functools.partial(_record, text))
 
 
 def _record_texts(name: str, lines: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -1,8 +1,8 @@
 """Writing SDF: the perceived molecule, its title, its properties as data fields, and what is wrong with it.
 
 A field ends at a blank line and a record at `$$$$`, and the name of a field stands on one line between < and >: what
-does not fit is written in the nearest form that does, and told. Coordinates have four decimals (V2000); molecules that
-do not fit into V2000, by their number of atoms or the size of their coordinates, are written as V3000 with six.
+does not fit is written in the nearest form that does, and reported. Coordinates have four decimals (V2000); molecules
+that do not fit into V2000, by their number of atoms or the size of their coordinates, are written as V3000 with six.
 """
 
 import contextlib

@@ -15,7 +15,7 @@ from ead_core.errors import DataError
 KEY = "ead.seal"
 BLANK = f"{0:016d}-{0:064d}"
 _SEAL = re.compile(rb"ead\.seal..(\d{16}-[0-9a-f]{64})", re.DOTALL)
-_TAIL = 2**16  # bytes that are searched at least; the footer may be longer, and what tells its length may be damaged
+_TAIL = 2**16  # bytes that are searched at least; the footer may be longer, and what gives its length may be damaged
 _CHUNK = 2**20
 
 

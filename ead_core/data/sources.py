@@ -1,8 +1,8 @@
 """Which files a source means: one rule for every command that reads molecules.
 
 A file means itself. A folder means its files of one kind, the first of `KINDS` that it has, since the others may hold
-the same molecules once more; an archive likewise, wherever in it they are. Folders within a folder are not looked into.
-What is left is told.
+the same molecules once more; so does an archive, wherever in it they are. Folders within a folder are not looked into.
+What is left out is reported.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ead_core.data.archives import ARCHIVES, archive_of
+from ead_core.data.shard_folders import missing_shards
 from ead_core.data.texts import PACKINGS, natural_key, packing_of
 from ead_core.errors import DataError
 from ead_core.notes import note
@@ -81,6 +82,8 @@ def _of_folder(folder: Path) -> list[Path]:
     left = {f"{other}": number for other, number in counts.items() if other != kind}
     twins = counts[kind] - len(chosen)
     tell_left(folder, kind, len(chosen), {**left, f"packed {kind} of the same name": twins, "folders in it": below})
+    if incomplete := missing_shards(folder):
+        note(incomplete)
     return chosen
 
 

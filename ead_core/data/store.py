@@ -3,6 +3,7 @@
 `num_atoms` [M], `charges` [ΣN] atomic numbers, `positions` [ΣN, 3] in Å, and any per-molecule array [M].
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from ead_core.errors import DataError
 from ead_core.notes import note
 
 CORE_ARRAYS = ("num_atoms", "charges", "positions")
+ABOUT = "_about"  # an array that is one text: what the file says of its molecules together, as JSON
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,8 +170,13 @@ def _whole(name: str, values: Any) -> NDArray[np.int64]:
     return np.asarray(given, dtype=np.int64)
 
 
-def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
+def save_npz(molecules: MoleculeSet, path: Path | str, about: Mapping[str, str] | None = None) -> None:
     """Write the canonical store; the file appears under its name only when complete.
+
+    Args:
+        molecules: M molecules.
+        path: of the file.
+        about: what else it shall say, by name (see `npz_about`).
 
     Raises:
         DataError: a property whose name numpy reserves.
@@ -184,6 +191,7 @@ def save_npz(molecules: MoleculeSet, path: Path | str) -> None:
         "charges": molecules.charges.astype(np.uint8),
         "positions": molecules.positions,
         **{name: np.asarray(values) for name, values in molecules.properties.items()},
+        **({ABOUT: np.array(json.dumps(dict(about)))} if about else {}),
     }
     with write_aside(path) as aside, aside.open("wb") as file:  # given a name, numpy would append another ending to it
         np.savez_compressed(file, **arrays)
@@ -196,6 +204,7 @@ def load_npz(path: Path | str) -> MoleculeSet:
         DataError: missing file, not an npz, missing arrays, or arrays that do not fit each other.
     """
     loaded = load_arrays(path := Path(path))
+    loaded.pop(ABOUT, None)
     missing = [name for name in CORE_ARRAYS if name not in loaded]
     if missing:
         raise DataError(f"{path} lacks the array(s) {', '.join(missing)} of the molecule store.")
@@ -204,3 +213,9 @@ def load_npz(path: Path | str) -> MoleculeSet:
         return MoleculeSet(**core, properties=loaded)
     except (DataError, ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def npz_about(path: Path | str) -> dict[str, str]:
+    """What a file says of its molecules together, by name; nothing if nobody wrote anything (DataError: no npz)."""
+    found = load_arrays(Path(path)).get(ABOUT)
+    return {} if found is None else dict(json.loads(str(found)))

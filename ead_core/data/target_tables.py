@@ -85,8 +85,8 @@ def read_targets(path: Path) -> Targets:
         for name, cells in zip(names, zip(*rows, strict=True), strict=True)
     }
     sizes = columns.pop(SIZE_COLUMN, None)
-    wishes = [[OPEN if math.isnan(value) else (value, value) for value in values] for values in columns.values()]
-    targets = tuple(zip(*wishes, strict=True)) if wishes else ((),) * len(rows)
+    ranges = [[OPEN if math.isnan(value) else (value, value) for value in values] for values in columns.values()]
+    targets = tuple(zip(*ranges, strict=True)) if ranges else ((),) * len(rows)
     return Targets(tuple(columns), targets, () if sizes is None else _whole(sizes, path))
 
 
@@ -101,7 +101,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
     if not header:
         raise DataError(f"table {path} cannot be read (No columns to parse from file).")
     names = [name.strip() for name in header]
-    separator = next((told for mark, told in _SEPARATORS.items() if any(mark in name for name in header)), None)
+    separator = next((word for mark, word in _SEPARATORS.items() if any(mark in name for name in header)), None)
     if separator:
         raise DataError(f"table {path} is separated by {separator}; write commas between cells and decimal points.")
     if any(len(row) > len(names) for row in rows):

@@ -43,13 +43,13 @@ class Targets:
     sizes: tuple[int | None, ...] = ()
 
     @classmethod
-    def of(cls, wishes: Mapping[str, float | Sequence[float]]) -> "Targets":
+    def of(cls, targets: Mapping[str, float | Sequence[float]]) -> "Targets":
         """Targets that all molecules share: a number, or a low and a high end, by property.
 
         Raises:
             TargetError: a value that is neither, or a range from high to low.
         """
-        return cls(tuple(wishes), (tuple(bounds(name, wish) for name, wish in wishes.items()),))
+        return cls(tuple(targets), (tuple(bounds(name, target) for name, target in targets.items()),))
 
     def with_same(self, other: "Targets") -> "Targets":
         """These rows, each with the one row of `other` added, whose properties are different ones."""
@@ -83,7 +83,7 @@ class Targets:
 
     def to_json(self) -> dict[str, Any]:
         """One row as property → number or [low, high]; of several, how many there are and their SHA-256."""
-        plain = [[_plain(*wish) for wish in row] for row in self.rows]
+        plain = [[_plain(*target) for target in row] for row in self.rows]
         if len(self.rows) == 1 and not self.sizes:
             return dict(zip(self.names, plain[0], strict=True))
         content = json.dumps([self.names, plain, self.sizes])
@@ -96,11 +96,11 @@ def _plain(low: float, high: float) -> float | list[float] | None:
     return None if math.isnan(low) else [low, high]
 
 
-def bounds(name: str, wish: object) -> Bounds:
+def bounds(name: str, target: object) -> Bounds:
     """A number or two as bounds (TargetError if it is something else)."""
-    ends: list[Any] = list(wish) if isinstance(wish, list | tuple) and len(wish) == 2 else [wish, wish]
+    ends: list[Any] = list(target) if isinstance(target, list | tuple) and len(target) == 2 else [target, target]
     if not all(map(_is_number, ends)):
-        raise TargetError(f"target {name} must be a number or a low and a high one, not {wish!r}.", name)
+        raise TargetError(f"target {name} must be a number or a low and a high one, not {target!r}.", name)
     low, high = map(float, ends)
     if low > high:
         raise TargetError(f"target {name} must go from a low to a high number, not from {low:g} to {high:g}.", name)
@@ -117,12 +117,12 @@ def parse_targets(items: Iterable[str]) -> Targets | None:
     Raises:
         TargetError: an item of another form, a value that is no number, a range from high to low, or a property twice.
     """
-    wishes: dict[str, float | Sequence[float]] = {}
+    targets: dict[str, float | Sequence[float]] = {}
     for item in items:
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not name:
             raise TargetError(f"target '{item}' must have the form property=value or property=low:high, e.g. gap=6500.")
-        if name in wishes:
+        if name in targets:
             raise TargetError(f"target {name} is given twice; give it once, as a value or as low:high.", name)
         try:
             numbers = [float(part) for part in value.split(":")]
@@ -130,5 +130,5 @@ def parse_targets(items: Iterable[str]) -> Targets | None:
             numbers = []
         if len(numbers) not in (1, 2) or not all(abs(number) < LARGEST for number in numbers):
             raise TargetError(f"target {name} must be a number or low:high, not '{value}'.", name)
-        wishes[name] = numbers[0] if len(numbers) == 1 else numbers
-    return Targets.of(wishes) if wishes else None
+        targets[name] = numbers[0] if len(numbers) == 1 else numbers
+    return Targets.of(targets) if targets else None

@@ -23,7 +23,7 @@ PACKINGS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".bz2": bz2.BZ2File,
 }
 _OTHER_UNICODE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32 begins with the same, or with zeros
-_HEAD = 64  # bytes by which the encoding is told
+_HEAD = 64  # bytes from which the encoding is recognised
 _FALLBACK = "ead.windows-1252"
 
 
@@ -54,13 +54,13 @@ def read_text(path: Path) -> str:
         return "".join(at_most(DOCUMENT, lines, str(path)))
 
 
-def at_most(characters: int, lines: Iterable[str], told: str) -> Iterator[str]:
-    """The lines, until they are more than so many characters (DataError about what is called `told`)."""
+def at_most(characters: int, lines: Iterable[str], name: str) -> Iterator[str]:
+    """The lines, until they are more than so many characters (DataError about what is called `name`)."""
     count = 0
     for line in lines:
         count += len(line)
         if count > characters:
-            raise DataError(f"{told} has more than {characters // MiB} MiB of text, the most for what it should hold.")
+            raise DataError(f"{name} has more than {characters // MiB} MiB of text, the most for what it should hold.")
         yield line
 
 
@@ -69,7 +69,7 @@ def too_long(name: str, line: int) -> str:
     return f"the molecule at line {line} of {name} has more than {RECORD // MiB} MiB of text, the most for a molecule."
 
 
-def text_lines(file: IO[bytes], told: str) -> Iterator[str]:
+def text_lines(file: IO[bytes], name: str) -> Iterator[str]:
     r"""The lines of a stream of bytes, each with "\n" at its end however lines end there.
 
     The text is UTF-8, with or without a byte order mark; bytes that are not UTF-8 are taken for Windows-1252, of which
@@ -77,7 +77,7 @@ def text_lines(file: IO[bytes], told: str) -> Iterator[str]:
 
     Args:
         file: a buffered stream.
-        told: what it is called in errors.
+        name: what it is called in errors.
 
     Raises:
         DataError: UTF-16 or UTF-32, or a line that is longer than `limits.LINE`.
@@ -85,11 +85,11 @@ def text_lines(file: IO[bytes], told: str) -> Iterator[str]:
     head = file.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
     zeros = head.count(0)
     if head.startswith(_OTHER_UNICODE) or len(head) / 3 < zeros < len(head):
-        raise DataError(f"{told} is UTF-16 or UTF-32 text; save it as UTF-8.")
+        raise DataError(f"{name} is UTF-16 or UTF-32 text; save it as UTF-8.")
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=_FALLBACK)
     for number, line in enumerate(iter(functools.partial(text.readline, LINE + 1), ""), start=1):
         if len(line) > LINE:
-            raise DataError(f"line {number} of {told} is longer than {LINE:,} characters, the most for a line.")
+            raise DataError(f"line {number} of {name} is longer than {LINE:,} characters, the most for a line.")
         yield line
 
 
@@ -104,31 +104,31 @@ def open_unpacked(path: Path, packing: str) -> Iterator[io.BufferedReader]:
         yield stream
 
 
-def unpacked(file: IO[bytes], packing: str, told: str) -> io.BufferedReader:
+def unpacked(file: IO[bytes], packing: str, name: str) -> io.BufferedReader:
     """A stream of what is packed in another.
 
     Args:
         file: the packed bytes.
         packing: a key of `PACKINGS`, or '' for none.
-        told: what it is called in errors.
+        name: what it is called in errors.
 
     Returns:
         A stream that raises DataError if the bytes are damaged, or grow beyond `limits`.
     """
-    return io.BufferedReader(_Unpacked(file, packing, told), buffer_size=2**16)
+    return io.BufferedReader(_Unpacked(file, packing, name), buffer_size=2**16)
 
 
-def unreadable(told: str, error: Exception) -> str:
+def unreadable(name: str, error: Exception) -> str:
     """The sentence for what cannot be read."""
-    return f"{told} cannot be read ({getattr(error, 'strerror', None) or one_line(error)})."
+    return f"{name} cannot be read ({getattr(error, 'strerror', None) or one_line(error)})."
 
 
 class _Unpacked(io.RawIOBase):
     """Counts what it hands out against what it has read."""
 
-    def __init__(self, file: IO[bytes], packing: str, told: str) -> None:
+    def __init__(self, file: IO[bytes], packing: str, name: str) -> None:
         super().__init__()
-        self._packed, self._told, self._count = file, told, 0
+        self._packed, self._name, self._count = file, name, 0
         self._file = PACKINGS[packing](file) if packing else file
 
     def readable(self) -> bool:
@@ -140,10 +140,10 @@ class _Unpacked(io.RawIOBase):
         try:
             content = self._file.read(len(buffer))
         except UNREADABLE as error:
-            raise DataError(unreadable(self._told, error)) from error
+            raise DataError(unreadable(self._name, error)) from error
         self._count += len(content)
         if self._file is not self._packed and self._count > max(ALWAYS, GROWTH * self._packed.tell()):
-            raise DataError(f"{self._told} unpacks to more than {GROWTH} times its size, the most that is read.")
+            raise DataError(f"{self._name} unpacks to more than {GROWTH} times its size, the most that is read.")
         buffer[: len(content)] = content
         return len(content)
 

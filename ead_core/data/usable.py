@@ -16,6 +16,9 @@ def usable(molecules: MoleculeSet) -> tuple[MoleculeSet, Counter[str]]:
     return report.molecules, Counter(skipped.reason.rstrip(".") for skipped in report.skipped)
 
 
-def told(faults: Mapping[str, int]) -> str:
+def described(faults: Mapping[str, int]) -> str:
     """`3 of them: a coordinate is not a finite number`, and so on for each reason."""
     return "; ".join(f"{count} of them: {reason}" for reason, count in faults.items())
+
+
+told = described  # its name in the files of models registered before

@@ -42,8 +42,8 @@ def unparsed_xyz(name: str, lines: Iterable[str]) -> Iterator[Unparsed]:
         DataError: a frame is longer than `limits.RECORD`.
     """
     for number, frame in enumerate(_frames(name, lines), start=1):
-        told = f"{name}, molecule {number} (line {frame.line})"
-        yield functools.partial(attempt, told, functools.partial(_record, frame))
+        label = f"{name}, molecule {number} (line {frame.line})"
+        yield functools.partial(attempt, label, functools.partial(_record, frame))
 
 
 def _frames(name: str, lines: Iterable[str]) -> Iterator[Frame]:

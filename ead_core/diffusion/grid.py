@@ -21,3 +21,9 @@ def sampling_grid(levels: int, steps: int, kind: str = "even") -> Tensor:
     wanted = (even * (even / levels) ** (POWERS[kind] - 1)).round().long()
     grid_index = torch.arange(steps + 1)
     return (wanted - grid_index).cummax(dim=0).values.clamp_max(levels - steps) + grid_index
+
+
+def inside(levels: Tensor, window: tuple[float, float], top: int) -> Tensor:
+    """Whether levels, of any shape, are within a lower and a higher share of T = `top`, ends included."""
+    low, high = (share * top for share in window)
+    return (levels >= low) & (levels <= high)

@@ -18,11 +18,13 @@ class Run:
         grid: [R + 1] ascending levels of the sampling grid.
         clamp: by how many levels the atoms of a molecule may differ.
         largest: atoms of the biggest molecule.
+        top: T; None is where the grid begins.
     """
 
     grid: Tensor
     clamp: int
     largest: int
+    top: int | None = None
 
     def steps_within(self, grid: Tensor) -> int:
         """How many grid steps apart two atoms may be, wherever they are on `grid`, for their levels to fit the clamp.
@@ -41,8 +43,9 @@ class Run:
 
     def stage(self, async_ratio: float) -> tuple[int, int]:
         """Grid steps of the asynchronous stage, and how many apart atoms may be in it (ConfigError: not even one)."""
-        start = int((self.grid <= round(async_ratio * int(self.grid[-1]))).sum()) - 1
-        return start, self.steps_within(self.grid[: start + 2])  # with the step into the stage
+        top = int(self.grid[-1]) if self.top is None else self.top
+        steps = int((self.grid <= round(async_ratio * top)).sum()) - 1
+        return steps, self.steps_within(self.grid[: steps + 2])  # with the step into the stage
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ead_core.diffusion.corrector import Corrector
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
+from ead_core.diffusion.gaussian_start import GaussianStart
+from ead_core.diffusion.grid import inside
 from ead_core.diffusion.pauses import PAUSES, PauseMode
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS, Moves, Solver
 from ead_core.diffusion.schedule import NoiseSchedule
+from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES, Velocity
 from ead_core.networks.inputs import DenoiserFunction
 
@@ -23,7 +27,7 @@ class Process:
     Attributes:
         denoiser: gives ε̂.
         schedule: α and σ of every level.
-        grid: levels of the sampling grid in strictly ascending order, grid[0] = 0, grid[-1] = T.
+        grid: levels of the sampling grid in strictly ascending order, from 0 to where molecules begin.
         policy: who moves.
         pause: what happens to an atom that does not.
         own_noise: whether a velocity with the noise of the move under decision counts, or only earlier ones.
@@ -34,6 +38,9 @@ class Process:
         guidance_levels: between which shares of T they do so.
         pinned: whether molecules have held atoms, which are their frame.
         num_draws: random numbers per molecule that the network asks for.
+        start: what molecules begin as; None is standard normal noise, as at T.
+        cooling: factors of ε̂; None is the temperature 1.
+        corrector: rounds between moves; None makes none.
     """
 
     denoiser: DenoiserFunction
@@ -49,6 +56,9 @@ class Process:
     guidance_levels: tuple[float, float] = (0.0, 1.0)
     pinned: bool = False
     num_draws: int = 0
+    start: GaussianStart | None = None
+    cooling: ScoreRescaling | None = None
+    corrector: Corrector | None = None
 
     def gauge(self, held: Tensor) -> Gauge:
         """What keeps the translation of molecules fixed; `held` [B, N] are their held atoms."""
@@ -60,8 +70,7 @@ class Process:
 
     def scale(self, levels: Tensor) -> Tensor:
         """ω of every atom [B, N, 1]: 0 outside of `guidance_levels` (limited-interval guidance, arXiv 2404.07724)."""
-        low, high = (share * self.schedule.steps for share in self.guidance_levels)
-        return torch.where((levels >= low) & (levels <= high), self.guidance, 0.0)[..., None]
+        return torch.where(inside(levels, self.guidance_levels, self.schedule.steps), self.guidance, 0.0)[..., None]
 
     @property
     def remembers_moves_only(self) -> bool:
@@ -75,3 +84,20 @@ class Process:
     def moves(self) -> Moves:
         """The coefficients of all moves on the grid."""
         return Moves(self.schedule, self.grid, self.solver)
+
+    @cached_property
+    def factors(self) -> Tensor | None:
+        """By how much ε̂ is scaled at every step of the grid [R + 1]; None where nothing is cooled."""
+        return None if self.cooling is None else self.cooling.factors(self.schedule, self.grid)
+
+    @cached_property
+    def rounds(self) -> Tensor:
+        """Rounds of the corrector that a molecule makes while its highest atom is at a step of the grid [R + 1]."""
+        if self.corrector is None:
+            return torch.zeros_like(self.grid)
+        return self.corrector.plan(self.grid, self.schedule.steps)
+
+    @property
+    def most_calls(self) -> int:
+        """Most network calls of a molecule without pauses and guidance: its moves, its rounds, and the decoding."""
+        return len(self.grid) + int(self.rounds.sum())

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from ead_core.errors import DataError
 from ead_core.evaluation.chemistry_and_cost import cost
 from ead_core.evaluation.chunk import PUBLISHED, UNREADABLE
 from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.difference import Difference
 from ead_core.evaluation.distances import PatternDistance, pattern_distances
 from ead_core.evaluation.failures import failures
 from ead_core.evaluation.figure import Figure, Section
@@ -104,10 +105,19 @@ class Card(Document):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A card, and the table behind it if that is at hand."""
+    """A card, with what it can be compared by.
+
+    Attributes:
+        card: the figures.
+        columns: the table behind it, if that is at hand.
+        baseline: another card, to which the differences have been measured.
+        differences: of shares to the baseline, by the name of the figure.
+    """
 
     card: Card
     columns: Columns | None
+    baseline: Card | None = None
+    differences: Mapping[str, Difference] = field(default_factory=dict)
 
 
 def coverage(figure: Figure) -> str:
@@ -153,7 +163,7 @@ def make_card(
             **(about or {}),
             **_hardware(columns),
             **_circumstances(plan),
-            **({"notes": told} if (told := notes(evidence, plan.parts)) else {}),
+            **({"notes": remarks} if (remarks := notes(evidence, plan.parts)) else {}),
         },
     )
 

@@ -1,20 +1,21 @@
 """Cards side by side, with the significance of what differs.
 
 Molecules of two runs belong together where both tables carry ids, the same ones, and each pair has the same number of
-atoms: such runs began with the same seeds, so that shares are compared pair by pair (McNemar). Others are independent.
+atoms: such runs began with the same seeds, so that shares are compared pair by pair (McNemar). The settings of one
+`quality.json` have been compared like this when they were measured. Others are independent.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.common.intervals import Interval, independent_difference, paired_difference
+from ead_core.common.intervals import independent_difference, paired_difference
 from ead_core.errors import DataError
 from ead_core.evaluation.card import TITLES, Card, Evaluated
 from ead_core.evaluation.columns import Columns
+from ead_core.evaluation.difference import Difference
 from ead_core.evaluation.figure import Figure
 from ead_core.evaluation.part import Cost
 from ead_core.evaluation.parts import PARTS
@@ -32,26 +33,6 @@ FLAGS = {  # figures that are shares of molecules, and the columns behind them
 _SAMPLED = {name for part in PARTS.values() if part.cost is Cost.SAMPLED for name in part.shares}
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The difference of a share, second minus first; `pairs` is 0 where the runs are taken as independent."""
-
-    difference: float
-    interval: Interval
-    p_value: float
-    pairs: int
-
-    def metrics(self, name: str) -> dict[str, float]:
-        """Flat values, by names that begin with that of the figure."""
-        low, high = self.interval
-        return {
-            f"{name}_difference": self.difference,
-            f"{name}_difference_low": low,
-            f"{name}_difference_high": high,
-            f"{name}_p_value": self.p_value,
-        }
-
-
 def load_evaluated(path: Path) -> Evaluated:
     """A card.json, or that of a folder, with the table beside it if there is one (DataError if it is no card)."""
     file = path / CARD if path.is_dir() else path
@@ -63,10 +44,11 @@ def differences(first: Evaluated, second: Evaluated) -> dict[str, Difference]:
     """The differences of all shares of molecules that both cards have, by the name of the figure."""
     a, b = _by_name(first.card), _by_name(second.card)
     order = _pairing(first.columns, second.columns)
+    measured = second.differences if second.baseline == first.card else {}
     found = {}
     for name, column in FLAGS.items():
         if name in a and name in b:
-            pair = None
+            pair = measured.get(name)
             if order is not None and first.columns and second.columns:
                 pair = _paired(first.columns, second.columns, column, order, name in _SAMPLED)
             found[name] = pair or _independent(a[name], b[name])
@@ -128,6 +110,15 @@ def side_by_side(evaluated: Sequence[Evaluated]) -> list[list[str]]:
         values = [figures[key].shown() if key in figures else "" for figures in named]
         rows.append([title, *values, *(_shown(change.get(key[1])) for change in changes)])
     return rows
+
+
+def lacks_tables(evaluated: Sequence[Evaluated]) -> bool:
+    """Whether a card is taken as independent of the first only because one has no table of its molecules."""
+    first, *others = evaluated
+    return any(
+        None in (first.columns, one.columns) and not all(change.pairs for change in differences(first, one).values())
+        for one in others
+    )
 
 
 def _shown(change: Difference | None) -> str:

@@ -8,16 +8,13 @@ replaced, and all end with the one that started them.
 import contextlib
 import faulthandler
 import os
-import sys
-import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from multiprocessing.context import SpawnContext, SpawnProcess
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from ead_core.common.processes import end_with_parent
+from ead_core.common.processes import OneThreadEach, end_with_parent
 from ead_core.errors import one_line
 from ead_core.evaluation.chunk import Chunk
 
@@ -40,37 +37,6 @@ def time_limit(seconds: float) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-class _Process(SpawnProcess):
-    """Has one thread for numbers, and does not run the caller's script again, as Python's own does.
-
-    Our tasks need nothing of the script, which thus needs no `if __name__ == "__main__":`. There are as many processes
-    as cores; more threads than cores would wait for each other.
-    """
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # Python's own name
-        without_file = types.ModuleType("__main__")
-        with _replaced(sys.modules, "__main__", without_file), _replaced(os.environ, "OMP_NUM_THREADS", "1"):
-            return SpawnProcess._Popen(process_obj)
-
-
-@contextlib.contextmanager
-def _replaced(mapping: MutableMapping[str, Any], key: str, value: Any) -> Iterator[None]:
-    before = mapping.get(key)
-    mapping[key] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del mapping[key]
-        else:
-            mapping[key] = before
-
-
-class _Context(SpawnContext):
-    Process = _Process
-
-
 class Outcome(NamedTuple, Generic[Result]):
     """A chunk, what came of it (of each stage that succeeded, if it was done in stages), and why something did not.
 
@@ -85,50 +51,68 @@ class Outcome(NamedTuple, Generic[Result]):
 Task = Callable[[Chunk], Result]
 
 
+class IsolatedPool(Generic[Origin, Result]):
+    """Processes that work on chunks; a context manager, at whose end they are stopped whatever they do.
+
+    Args:
+        task: of a module, since it is sent to processes that start afresh; it guards each molecule by `time_limit`.
+        workers: processes.
+        stages: by name, what the task does to a molecule in pieces that need nothing of each other.
+    """
+
+    def __init__(self, task: Task[Result], workers: int, stages: Mapping[str, Task[Result]] | None = None) -> None:
+        self._task, self._stages = task, stages or {}
+        self._pool = ProcessPool(max_workers=workers, initializer=end_with_parent, context=OneThreadEach())
+        self._waiting: deque[tuple[Origin, Chunk, Any]] = deque()
+
+    def __enter__(self) -> "IsolatedPool[Origin, Result]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.stop()  # also when the caller has had enough, or was interrupted
+        self._pool.join()
+
+    def __len__(self) -> int:
+        """Chunks submitted and not taken yet."""
+        return len(self._waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` need not wait, unless the chunk has to be taken apart."""
+        return bool(self._waiting) and self._waiting[0][2].done()
+
+    def submit(self, origin: Origin, chunk: Chunk) -> None:
+        """Queue a chunk, with what the caller wants back beside its outcomes."""
+        self._waiting.append((origin, chunk, self._pool.schedule(self._task, args=(chunk,))))
+
+    def take(self) -> tuple[Origin, list[Outcome[Result]]]:
+        """Outcomes of the oldest chunk: one, or one per molecule if it had to be taken apart."""
+        origin, chunk, future = self._waiting.popleft()
+        whole = _outcome(chunk, future)
+        if not whole.failure:
+            return origin, [whole]
+        singles = [chunk.single(index) for index in range(len(chunk))] if len(chunk) > 1 else []
+        futures = [self._pool.schedule(self._task, args=(single,)) for single in singles]
+        outcomes = [_outcome(single, one) for single, one in zip(singles, futures, strict=True)] or [whole]
+        return origin, [
+            _in_stages(self._pool, self._stages, one) if one.failure and self._stages else one for one in outcomes
+        ]
+
+
 def done_apart(
     task: Task[Result],
     work: Iterable[tuple[Origin, Chunk]],
     workers: int,
     stages: Mapping[str, Task[Result]] | None = None,
 ) -> Iterator[tuple[Origin, list[Outcome[Result]]]]:
-    """Outcomes of each chunk, in order: one, or one per molecule if the chunk had to be taken apart.
-
-    Args:
-        task: of a module, since it is sent to processes that start afresh; it guards each molecule by `time_limit`.
-        work: chunks, read as they are needed, each with what the caller wants back beside its outcomes.
-        workers: processes.
-        stages: by name, what the task does to a molecule in pieces that need nothing of each other.
-    """
-    pool = ProcessPool(max_workers=workers, initializer=end_with_parent, context=_Context())
-    waiting: deque[tuple[Origin, Chunk, Any]] = deque()
-    try:
+    """What `IsolatedPool.take` gives of each chunk, in order; chunks are read as they are needed."""
+    with IsolatedPool[Origin, Result](task, workers, stages) as pool:
         for origin, chunk in work:
-            waiting.append((origin, chunk, pool.schedule(task, args=(chunk,))))
-            if len(waiting) >= _AHEAD * workers:
-                yield _finish(pool, task, stages or {}, *waiting.popleft())
-        while waiting:
-            yield _finish(pool, task, stages or {}, *waiting.popleft())
-        pool.close()
-    finally:
-        pool.stop()  # also when the caller has had enough, or was interrupted
-        pool.join()
-
-
-def _finish(
-    pool: ProcessPool,
-    task: Task[Result],
-    stages: Mapping[str, Task[Result]],
-    origin: Origin,
-    chunk: Chunk,
-    future: Any,
-) -> tuple[Origin, list[Outcome[Result]]]:
-    whole = _outcome(chunk, future)
-    if not whole.failure:
-        return origin, [whole]
-    singles = [chunk.single(index) for index in range(len(chunk))] if len(chunk) > 1 else []
-    futures = [pool.schedule(task, args=(single,)) for single in singles]
-    outcomes = [_outcome(single, one) for single, one in zip(singles, futures, strict=True)] or [whole]
-    return origin, [_in_stages(pool, stages, one) if one.failure and stages else one for one in outcomes]
+            pool.submit(origin, chunk)
+            if len(pool) >= _AHEAD * workers:
+                yield pool.take()
+        while len(pool):
+            yield pool.take()
 
 
 def _in_stages(pool: ProcessPool, stages: Mapping[str, Task[Result]], failed: Outcome[Result]) -> Outcome[Result]:
@@ -140,8 +124,8 @@ def _in_stages(pool: ProcessPool, stages: Mapping[str, Task[Result]], failed: Ou
     for name, one in outcomes.items():
         if one.failure:
             reasons.setdefault(one.failure, []).append(name)
-    told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
-    return Outcome(chunk, tuple(result for one in outcomes.values() for result in one.results), told)
+    explanation = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return Outcome(chunk, tuple(result for one in outcomes.values() for result in one.results), explanation)
 
 
 def _outcome(chunk: Chunk, future: Any) -> Outcome[Any]:

@@ -50,7 +50,7 @@ class Part:
         default: whether it is measured when nobody says what is.
         packages: that its figures depend on, besides RDKit.
         check: raises the ConfigError of a missing package.
-        complete: adds to the tally what only the finished table tells.
+        complete: adds to the tally what only the finished table shows.
         note: what a reader must know of its figures.
     """
 

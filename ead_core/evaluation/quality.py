@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ead_core.common.documents import Document, read_json
 from ead_core.common.intervals import Interval
 from ead_core.errors import EADError
+from ead_core.evaluation.difference import Difference
 
 QUALITY = "quality.json"
 EARLIER = "card.json"  # its name before evaluation cards were called so
@@ -28,7 +29,9 @@ class MeasuredSetting(BaseModel):
         intervals: 95 % interval of each share that is known.
         nfe_per_molecule: network calls.
         seconds_per_molecule: on the machine that the document names.
-        molecule_stability_difference: to the first setting, with the same noise; likewise for validity.
+        molecule_stability_difference: to the first setting, with the same noise; also of validity.
+        pairs: molecules that these differences pair; 0 where they took both settings as independent. The first
+            documents do not have it, and pair all molecules.
         asked: property that was asked for, or "all".
         guidance: guidance scale ω.
         conditional: errors of the properties that were asked for.
@@ -57,6 +60,7 @@ class MeasuredSetting(BaseModel):
     validity_difference_low: float | None = None
     validity_difference_high: float | None = None
     validity_p_value: float | None = None
+    pairs: int | None = None
     asked: str | None = None
     guidance: float | None = None
     conditional: dict[str, Any] | None = None
@@ -71,6 +75,17 @@ class MeasuredSetting(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """What was measured, as plain values."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+    def differences(self) -> dict[str, Difference]:
+        """What differs from the first setting, by the name of the share."""
+        pairs = self.num_molecules if self.pairs is None else self.pairs
+        found = {}
+        for name in ("molecule_stability", "validity"):
+            keys = (f"{name}_difference", f"{name}_difference_low", f"{name}_difference_high", f"{name}_p_value")
+            difference, low, high, p_value = (getattr(self, key) for key in keys)
+            if None not in (difference, low, high, p_value):
+                found[name] = Difference(difference, (low, high), p_value, pairs)
+        return found
 
     def sentence(self) -> str:
         """One sentence: stability with its interval, and cost."""

@@ -27,8 +27,10 @@ def measured_setting(
         first: those of the first setting, if this is another one; the molecules have the same seeds.
     """
     changes = differences(first, found) if first else {}
-    paired = {key: value for name, change in changes.items() for key, value in change.metrics(name).items()}
-    figures = {"setting": setting, "overrides": dict(overrides), **found.card.to_json(), **paired}
+    measured: dict[str, float] = {"pairs": min(change.pairs for change in changes.values())} if changes else {}
+    for name, change in changes.items():
+        measured |= change.metrics(name)
+    figures = {"setting": setting, "overrides": dict(overrides), **found.card.to_json(), **measured}
     return MeasuredSetting.model_validate(figures)
 
 
@@ -57,18 +59,22 @@ def load_cards(path: Path) -> list[Evaluated]:
 
 
 def cards_of(quality: Quality) -> list[Evaluated]:
-    """A card per setting, with the published protocol and the cost, and without a table."""
-    cards = []
+    """A card per setting, with the published protocol and the cost, and without a table.
+
+    What differs from the first setting is known as it was when both were measured.
+    """
+    cards: list[Evaluated] = []
     for row in quality.rows:
         sections = {"published": dict(_shares(row)), "cost": dict(_costs(row))}
         known = {name: figures for name, figures in sections.items() if figures}
         name = f"{quality.checkpoint}, {row.setting}"
-        cards.append(Evaluated(Card(name=name, attempts=row.num_molecules, sections=known, failures={}), None))
+        card = Card(name=name, attempts=row.num_molecules, sections=known, failures={})
+        cards.append(Evaluated(card, None, cards[0].card if cards else None, row.differences()))
     return cards
 
 
 def _shares(row: MeasuredSetting) -> Iterator[tuple[str, Figure]]:
-    """Of attempts, of the valid, or of the distinct; the document does not tell how many atoms there were."""
+    """Of attempts, of the valid, or of the distinct; the document does not say how many atoms there were."""
     attempts = row.num_molecules
     of = {"uniqueness": round(row.validity * attempts), "novelty": round(row.validity_x_uniqueness * attempts)}
     for name, title in SHARES.items():

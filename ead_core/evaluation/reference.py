@@ -70,7 +70,7 @@ def load_known(path: Path, workers: int | None = None, progress: Progress = lamb
 
 
 def completed(folder: Path, parts: Collection[str], progress: Progress = lambda done: None) -> Tally:
-    """The tally of a finished evaluation with what only its whole table tells, which is added as far as parts want it.
+    """The tally of a finished evaluation with what only its whole table shows, which is added as far as parts want it.
 
     Raises:
         OutputError: the folder cannot be written.

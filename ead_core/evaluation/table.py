@@ -41,8 +41,13 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows with all columns; what a row lacks is null."""
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    """Rows with all columns; what a row lacks is null. Names of files need not be text: `?` for what is none."""
+    texts = [{key: _text(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    return pa.Table.from_pylist(texts, schema=SCHEMA)
+
+
+def _text(value: str) -> str:
+    return value.encode(errors="replace").decode()
 
 
 class Parts:
@@ -56,10 +61,10 @@ class Parts:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
         key = settings_key(settings)
-        told = folder / "settings"
-        if not told.is_file() or told.read_text() != key:
+        stored = folder / "settings"
+        if not stored.is_file() or stored.read_text() != key:
             shutil.rmtree(folder, ignore_errors=True)
-            with write_aside(told) as aside:
+            with write_aside(stored) as aside:
                 aside.write_text(key)
 
     def finished(self, number: int) -> bool:

@@ -60,7 +60,7 @@ class Tally:
         shapes: histograms of bonds, angles and torsions.
         valencies: atoms by kind and valency.
         scaffolds: of all molecules, once their table is finished; None if not wanted.
-        activations: of ChemNet, likewise.
+        activations: of ChemNet, in the same form.
     """
 
     molecules: int = 0
@@ -136,7 +136,7 @@ class Tally:
         )
 
     def common(self, least: int) -> "Tally":
-        """The tally without patterns that were seen less than `least` times: they tell little and take most room."""
+        """The tally without patterns that were seen less than `least` times: they mean little and take most room."""
         shapes = {
             kind: {pattern: counts for pattern, counts in patterns.items() if counts.sum() >= least}
             for kind, patterns in self.shapes.items()

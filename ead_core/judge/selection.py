@@ -1,7 +1,7 @@
 """The best of N molecules for each target, chosen by counting atoms and by a predictor that is not the judge.
 
 What comes out is a selection, and says so: its molecules carry the number of candidates (`best_of`), which their card
-tells, and the cost of all of them.
+says, and the cost of all of them.
 
 Whoever chooses by a predictor must not be judged by it, nor by one that learnt from the same labels: the choice would
 favour its errors. So a selector has learnt from the generator's half of the labels, and molecules carry its
@@ -27,7 +27,7 @@ SELECTED_BY, BEST_OF = "selected_by", "best_of"
 
 
 def check_selector(selector: Judge, generator: Checkpoint, names: tuple[str, ...]) -> None:
-    """Refuse a selector that learnt from the judge's labels, or that cannot tell what is asked for.
+    """Refuse a selector that learnt from the judge's labels, or that cannot predict what is asked for.
 
     Args:
         selector: who is to choose.
@@ -48,7 +48,7 @@ def check_selector(selector: Judge, generator: Checkpoint, names: tuple[str, ...
         )
     if not set(names) & set(selector.statistics.properties):
         known = ", ".join(selector.statistics.properties)
-        raise TargetError(f"{selector.name} tells {known}, but none of them is asked for.")
+        raise TargetError(f"{selector.name} predicts {known}, but none of them is asked for.")
 
 
 def best_of(molecules: MoleculeSet, candidates: int, selector: Judge | None) -> MoleculeSet:

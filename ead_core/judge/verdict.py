@@ -106,8 +106,8 @@ def composed(verdicts: list[Verdict]) -> NDArray[np.bool_] | None:
     if not counts:
         return None
     asked, achieved = np.stack([v.asked for v in counts]), np.stack([v.achieved for v in counts])
-    told = ~np.isnan(asked).all(axis=0)
-    met: NDArray[np.bool_] = ((asked == achieved) | np.isnan(asked)).all(axis=0)[told]
+    targeted = ~np.isnan(asked).all(axis=0)
+    met: NDArray[np.bool_] = ((asked == achieved) | np.isnan(asked)).all(axis=0)[targeted]
     return met
 
 

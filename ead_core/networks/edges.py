@@ -72,7 +72,7 @@ def _autocast(edges: Tensor | None, inputs: list[Tensor]) -> tuple[Tensor | None
     """Inputs of the types that they have under autocast, in which the backward pass runs as well.
 
     The compiled operation takes float32, and rounds within (docs/results/precision.md). Elsewhere all is in autocast's
-    type but the distances, since bonds are told apart by hundredths of an ångström.
+    type but the distances, since bonds differ by hundredths of an ångström.
     """
     single = [tensor.float() for tensor in inputs]
     if native_suits(edges, single):

@@ -3,7 +3,7 @@
 What differs from EDM's network and why: distances enter as radial basis functions of d / (d + 3), which stay
 bounded; features are normalised before every edge and update network; time enters as Fourier features; one
 edge network per block serves messages and coordinates; each block gathers several weighted direction sums
-per atom, whose lengths and products tell the update network about angles.
+per atom, whose lengths and products inform the update network about angles.
 
 Legend: B molecules, N padded atoms, H hidden features per atom, E features per edge, K direction sums,
 R basis functions.

@@ -3,7 +3,7 @@
 EDM's network moves the coordinates from block to block and sees directions through the moved distances alone. Here the
 input's distances and directions serve all blocks (as radial basis functions and unit-like vectors), and what would be a
 move goes into K vector channels per atom: sums of edge directions and of other atoms' vectors, the way of PaiNN (Schütt
-et al. 2021). An edge also sees how both atoms' vectors point along it, which tells about angles and torsions.
+et al. 2021). An edge also sees how both atoms' vectors point along it, which carries angles and torsions.
 
 Legend: B molecules, N padded atoms, H hidden features per atom, E features per edge, K vectors per atom, R basis
 functions.

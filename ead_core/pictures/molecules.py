@@ -53,8 +53,8 @@ def draw_molecules(molecules: MoleculeSet, path: Path | str, columns: int = 6) -
     for index, panel in enumerate(axes[: len(molecules)]):
         molecule = molecules[index]
         draw_molecule(panel, molecule)
-        told = f"{molecule.known.get('id', index)} · {molecule.formula}\n{'stable' if stable[index] else 'unstable'}"
-        panel.set_title(told, fontsize=8, color="0.2" if stable[index] else "#b00020")
+        title = f"{molecule.known.get('id', index)} · {molecule.formula}\n{'stable' if stable[index] else 'unstable'}"
+        panel.set_title(title, fontsize=8, color="0.2" if stable[index] else "#b00020")
     write_figure(figure, path, dpi=110)
 
 

@@ -1,14 +1,20 @@
 """From the sampler section of a recipe to a process, checked against the training of the checkpoint."""
 
+from torch import Tensor
+
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.config import SamplerConfig
+from ead_core.data.size_moments import state_moments
+from ead_core.diffusion.corrector import CHANNELS, CORRECTIONS, Corrector
 from ead_core.diffusion.gauge import GAUGES
+from ead_core.diffusion.gaussian_start import GaussianStart
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.pauses import PAUSES
 from ead_core.diffusion.policies import POLICIES, Run
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
+from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.errors import ConfigError
 
@@ -37,13 +43,10 @@ def build_process(
             f"sampler.guidance={config.guidance:g} needs a model that was trained with properties "
             f"(conditioning.properties), which {checkpoint.name} was not; leave it at 0."
         )
-    levels, trained = checkpoint.config.diffusion.steps, checkpoint.config.diffusion.interval
-    steps = config.steps or levels
-    if steps > levels:
-        raise ConfigError(f"sampler.steps must be at most the {levels} levels of training, not {steps}.")
+    trained = checkpoint.config.diffusion.interval
     clamp = trained if config.interval is None else config.interval
-    grid = sampling_grid(levels, steps, config.grid)
-    policy = policy or _policy(config, Run(grid, clamp, largest), trained)
+    grid = _grid(checkpoint, config)
+    policy = policy or _policy(config, Run(grid, clamp, largest, checkpoint.config.diffusion.steps), trained)
     return Process(
         denoiser=checkpoint.noise_predictor(config.precision),
         schedule=checkpoint.schedule,
@@ -58,7 +61,53 @@ def build_process(
         guidance_levels=config.guidance_levels,
         pinned=pinned,
         num_draws=checkpoint.denoiser.network.num_draws,
+        start=_start(checkpoint, config, grid[-1], pinned),
+        cooling=_cooling(config),
+        corrector=_corrector(config),
     )
+
+
+def _grid(checkpoint: Checkpoint, config: SamplerConfig) -> Tensor:
+    """Levels of the run, from 0 to where it starts (ConfigError: more steps than levels)."""
+    trained = checkpoint.config.diffusion.steps
+    levels = max(1, round(config.start * trained))
+    steps = config.steps or levels
+    if steps > levels:
+        below = "of training" if levels == trained else f"up to sampler.start={config.start:g}"
+        raise ConfigError(f"sampler.steps must be at most the {levels} levels {below}, not {steps}.")
+    return sampling_grid(levels, steps, config.grid)
+
+
+def _start(checkpoint: Checkpoint, config: SamplerConfig, level: Tensor, pinned: bool) -> GaussianStart | None:
+    """The Gaussian at the level where a run below T starts (ConfigError: nothing is known of it)."""
+    if config.start == 1:
+        return None
+    if pinned:
+        raise ConfigError(
+            f"sampler.start={config.start:g} is not for molecules around a fragment, whose place among the other atoms "
+            "no Gaussian tells; leave it at 1."
+        )
+    statistics = checkpoint.statistics
+    if not statistics.moments:
+        raise ConfigError(
+            f"sampler.start={config.start:g} needs the moments of the training molecules, which {checkpoint.name} "
+            f"lacks; `ead moments {checkpoint.name}` adds them."
+        )
+    moments = state_moments(statistics.moments, statistics.sizes, checkpoint.atom_types)
+    return GaussianStart.at(level, checkpoint.schedule, *moments)
+
+
+def _cooling(config: SamplerConfig) -> ScoreRescaling | None:
+    if config.temperature == 1:
+        return None
+    return ScoreRescaling(config.temperature, config.temperature_width, config.temperature_levels)
+
+
+def _corrector(config: SamplerConfig) -> Corrector | None:
+    if config.corrector == 0:
+        return None
+    correction, channels = CORRECTIONS[config.corrector_mode], CHANNELS[config.corrector_channels]
+    return Corrector(config.corrector, correction, config.corrector_levels, channels)
 
 
 def _policy(config: SamplerConfig, run: Run, trained: int) -> Policy:

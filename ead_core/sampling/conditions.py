@@ -1,4 +1,4 @@
-"""What is settled before a molecule starts: its number of atoms, and the properties that the network is told.
+"""What is settled before a molecule starts: its number of atoms, and the properties that the network is given.
 
 Legend: M molecules, P properties of the checkpoint.
 """
@@ -31,12 +31,14 @@ class Conditions:
     """What M molecules start from.
 
     Attributes:
+        ids: [M] of the molecules.
         sizes: [M] atoms, or slots of a model that decides by itself.
         context: [M, 2P] float32.
         values: of each property asked for, [M] in border units, NaN where it is open.
         warnings: [M] which of them lie outside of training, '' if none does.
     """
 
+    ids: Tensor
     sizes: NDArray[np.int64]
     context: Tensor
     values: Values
@@ -48,6 +50,11 @@ class Conditions:
         if not self.values:
             return {}
         return {**{f"{TARGET}{name}": values for name, values in self.values.items()}, "warning": self.warnings}
+
+    def select(self, rows: NDArray[np.int64]) -> "Conditions":
+        """What the molecules at `rows` start from."""
+        values = {name: column[rows] for name, column in self.values.items()}
+        return Conditions(self.ids[rows], self.sizes[rows], self.context[rows], values, self.warnings[rows])
 
 
 def decide(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, targets: Targets | None) -> Conditions:
@@ -67,13 +74,13 @@ def decide(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, targets
     known = checkpoint.statistics.properties
     if targets is None:
         chosen = choose_sizes(checkpoint, seed, ids, sizes)
-        return Conditions(chosen, encode({}, known, len(ids)), {}, np.full(len(ids), ""))
+        return Conditions(ids, chosen, encode({}, known, len(ids)), {}, np.full(len(ids), ""))
     check_targets(checkpoint, targets, sizes)
     assert checkpoint.prior is not None  # since it has properties
     bounds = _size_bounds(checkpoint, seed, ids, sizes, targets)
     chosen, values = draw_open(checkpoint.prior, checkpoint.statistics, targets, bounds, seed, ids)
     chosen = bounds.otherwise if checkpoint.atom_types.has_dummies else chosen
-    return Conditions(chosen, encode(values, known, len(ids)), values, _warnings(values, known, len(ids)))
+    return Conditions(ids, chosen, encode(values, known, len(ids)), values, _warnings(values, known, len(ids)))
 
 
 def targets_of(molecules: MoleculeSet) -> Values:
@@ -112,7 +119,7 @@ def check_sizes_seen(checkpoint: Checkpoint, sizes: NDArray[np.int64]) -> None:
 
 
 def check_targets(checkpoint: Checkpoint, targets: Targets, sizes: Sizes) -> None:
-    """Refuse, whatever the ids, targets that cannot be asked of a checkpoint.
+    """Refuse, whatever the ids, targets that a checkpoint cannot take.
 
     Raises:
         TargetError: a property that the model does not know, a count of atoms that is no whole number, or sizes given
@@ -154,11 +161,11 @@ def _size_bounds(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, t
 
 
 def _warnings(values: Values, known: dict[str, PropertyStatistics], num: int) -> NDArray[np.str_]:
-    told: list[list[str]] = [[] for _ in range(num)]
+    warnings: list[list[str]] = [[] for _ in range(num)]
     for name, column in values.items():
         for molecule in np.flatnonzero([not known[name].covers(value) for value in column]):
-            told[molecule].append(outside(name, float(column[molecule]), known[name]))
-    return np.array(["; ".join(sentences) for sentences in told])
+            warnings[molecule].append(outside(name, float(column[molecule]), known[name]))
+    return np.array(["; ".join(sentences) for sentences in warnings])
 
 
 def outside(name: str, value: float, seen: PropertyStatistics) -> str:
@@ -168,7 +175,7 @@ def outside(name: str, value: float, seen: PropertyStatistics) -> str:
 
 def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str]:
     """A sentence for each property that some row wants beyond what training had."""
-    told = []
+    warnings = []
     for index, name in enumerate(targets.names if targets else ()):
         assert targets is not None
         seen, ends = checkpoint.statistics.properties[name], np.stack(targets.arrays, axis=1)[..., index]
@@ -177,5 +184,5 @@ def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str
             rows = f" ({beyond.any(axis=1).sum()} of {len(ends)} rows)" if len(ends) > 1 else ""
             value = float(ends[beyond][0])
             hint = meant_in(name, value, seen.smallest, seen.largest)
-            told.append(f"target {outside(name, value, seen)}{rows}{f'; {hint}' if hint else ''}.")
-    return told
+            warnings.append(f"target {outside(name, value, seen)}{rows}{f'; {hint}' if hint else ''}.")
+    return warnings

@@ -63,7 +63,7 @@ def draw_open(
 
 
 def _rows(
-    prior: JointPrior, statistics: Statistics, targets: Targets, bounds: SizeBounds, wishes: tuple[NDArray, ...]
+    prior: JointPrior, statistics: Statistics, targets: Targets, bounds: SizeBounds, ranges: tuple[NDArray, ...]
 ) -> NDArray[np.int64]:
     """A row of the table for each molecule; −1 for one of which nothing is asked."""
     columns = [prior.names.index(name) for name in targets.names]
@@ -72,7 +72,7 @@ def _rows(
     whole[columns] = targets.counted()
     found: dict[tuple[object, ...], NDArray[np.int64]] = {}
     rows = np.full(len(bounds.smallest), -1)
-    for molecule, (low, high, draw) in enumerate(zip(*wishes, strict=True)):
+    for molecule, (low, high, draw) in enumerate(zip(*ranges, strict=True)):
         if np.isnan(low).all():
             continue
         atoms = int(bounds.smallest[molecule]), int(bounds.largest[molecule])

@@ -62,7 +62,7 @@ class Engine:
     ) -> None:
         self.batch_size, self.memory_budget = batch_size, memory_budget
         self.finished = 0  # molecules
-        self._checkpoint, self._observe = checkpoint, observe
+        self.checkpoint, self._observe = checkpoint, observe
         self._denoiser = checkpoint.noise_predictor(precision)
         self._weight = next(checkpoint.denoiser.parameters())
         self._request_ids = itertools.count()
@@ -95,18 +95,18 @@ class Engine:
         Raises:
             ConfigError: what `prepare` refuses.
         """
-        prepared = prepare(self._checkpoint, wanted) if isinstance(wanted, Request) else wanted
+        prepared = prepare(self.checkpoint, wanted) if isinstance(wanted, Request) else wanted
         request, process, start = prepared.request, prepared.process, prepared.start
         kept = request.fragment
         shared = self._processes.setdefault((request.sampler, id(request.policy), process.pinned), process)
-        channels = 3 + self._checkpoint.atom_types.num_features
+        channels = 3 + self.checkpoint.atom_types.num_features
 
         def begin(rows: NDArray[Any]) -> SamplerState:
-            mask, ids = size_mask(start.sizes[rows]), request.ids[torch.from_numpy(rows)]
+            mask, ids = size_mask(start.sizes[rows]), start.ids[torch.from_numpy(rows)]
             keys = torch.full_like(ids, request.seed), ids, mask, start.context[torch.from_numpy(rows)]
             seeds, ids, mask, context = (key.to(self._weight.device) for key in keys)
             state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
-            return kept.begin(state, self._checkpoint.atom_types) if kept else state
+            return kept.begin(state, self.checkpoint.atom_types) if kept else state
 
         return self._enter(shared, begin, start.sizes, start.properties, kept)
 
@@ -178,7 +178,7 @@ class Engine:
 
     def _most(self, atoms: int) -> int:
         """Molecules that one network call takes if the largest has `atoms` atoms."""
-        return molecules_per_call(self._checkpoint.denoiser, atoms, self.memory_budget)
+        return molecules_per_call(self.checkpoint.denoiser, atoms, self.memory_budget)
 
     def _occupied(self) -> int:
         return sum(len(part.labels) for part in self._micro_batches())
@@ -241,7 +241,7 @@ class Engine:
 
     def _deliver(self, part: MicroBatch, positions: Tensor, features: Tensor) -> Iterable[int]:
         """Hand decoded molecules to their requests; the request ids of those that are complete."""
-        charges = self._checkpoint.atom_types.charges(features).cpu().numpy()
+        charges = self.checkpoint.atom_types.charges(features).cpu().numpy()
         places = positions.float().cpu().numpy()
         ids, nfe = part.state.ids.tolist(), calls_after(part.state, part.process).tolist()
         self.finished += len(ids)

@@ -19,19 +19,19 @@ _AMMONIUM = Chem.MolFromSmarts("[#7D4;!$([#7]~[#8D1])]")  # the nitrogen of an N
 def fragment_warnings(fragment: Fragment) -> list[str]:
     """A sentence for each."""
     neighbours = _neighbours(fragment)
-    told = []
+    warnings = []
     if fragment.net_charge:
-        told.append(f"the fragment has the charge {fragment.net_charge:+d}, of which the model knows nothing.")
+        warnings.append(f"the fragment has the charge {fragment.net_charge:+d}, of which the model knows nothing.")
     elif neighbours.HasSubstructMatch(_AMMONIUM):
-        told.append(
+        warnings.append(
             "a nitrogen of the fragment has four neighbours and thus a charge, of which the model knows nothing."
         )
     for formula in _complete(fragment, neighbours):
-        told.append(
+        warnings.append(
             f"the fragment holds a complete molecule, {formula}, to which nothing can be bonded; "
             "take away the hydrogens where it shall be continued."
         )
-    return told
+    return warnings
 
 
 def _neighbours(fragment: Fragment) -> Chem.Mol:

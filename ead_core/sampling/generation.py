@@ -1,6 +1,8 @@
-"""Molecules on demand: the engine run until one request is done."""
+"""Molecules on demand: streams run until one request is done."""
 
 from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.cpu import torch_threads
@@ -8,17 +10,24 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.process import Process
+from ead_core.errors import ConfigError
+from ead_core.evaluation.criteria import Acceptance
+from ead_core.notes import note
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
+from ead_core.sampling.delivery import deliver
 from ead_core.sampling.engine import Engine, Observer
+from ead_core.sampling.order import Order
+from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.state import SamplerState
+from ead_core.sampling.streams import PIECES, Streams, streams_for
 
 Progress = Callable[[int], None]
 
 
 def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     checkpoint: Checkpoint,
-    num: int,
+    num: int | None = None,
     seed: int = 0,
     sizes: Sizes = None,
     progress: Progress = lambda done: None,
@@ -26,6 +35,9 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     targets: Targets | Mapping[str, float | Sequence[float]] | None = None,
     *,
     policy: str | Policy | None = None,
+    accept: str | Sequence[str] | None = None,
+    until: int | None = None,
+    max_attempts: int | None = None,
     threads: int | None = 1,
     beyond_training: bool = False,
     **settings: object,
@@ -34,20 +46,24 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
 
     Args:
         checkpoint: from `load_checkpoint`.
-        num, seed, sizes, first: see `Request`.
-        progress: receives the number of molecules finished since its last call.
+        num: molecules; with `accept`, attempts, unless `until` says how many shall be delivered.
+        seed, sizes, first: see `Request`.
+        progress: receives the number of molecules finished since its last call; with `until`, of those accepted.
         targets: rows of targets, or a value or (low, high) by property for all molecules; in border units
             (data/properties.py).
         policy: a value of `sampler.policy`, or a policy of your own.
-        threads: CPU threads of torch meanwhile; None leaves torch's choice. On cores with other work, several threads
-            wait for each other and can be many times slower than one.
+        accept: what a delivered molecule must be, e.g. "valid & unique" (evaluation/acceptance.py); what became of the
+            attempts is a note, and `deliver` returns it.
+        until: how many shall be delivered.
+        max_attempts: after so many attempts, fewer are delivered; None stands for 20 per molecule, at least 1,000.
+        threads: cores to use, each by a process of its own; None uses all that there are (see `streams_for`).
         beyond_training: allow numbers of atoms that no training molecule has.
         settings: keys of the sampler section without their prefix, e.g. `async_ratio=0.2`.
 
     Returns:
         The molecules in the order of their ids, with the properties `id`, `nfe` (network calls) and `seconds` (each
-        molecule's share of the wall clock); with targets also `target_gap` and so on (the value asked for, NaN where it
-        is open) and `warning` ('' or which targets lie outside of training).
+        molecule's share of the time of the core that made it); with targets also `target_gap` and so on (the value
+        asked for, NaN where it is open) and `warning` ('' or which targets lie outside of training).
 
     Raises:
         ConfigError: an unknown setting or property, or a value out of range.
@@ -57,12 +73,21 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     given = tuple(sizes) if isinstance(sizes, Sequence) else sizes
     wanted = Targets.of(targets) if isinstance(targets, Mapping) else targets
     own = policy if isinstance(policy, Policy) else None
-    request = Request(num, config, seed, first, given, wanted, policy=own)
-    with torch_threads(threads):
+    if (num is None) == (until is None):
+        raise ConfigError("give either num, the attempts, or until, the molecules to be delivered.")
+    order = Order(Acceptance.parse(accept), until, max_attempts) if accept else None
+    if order is None and (until, max_attempts) != (None, None):
+        raise ConfigError("until and max_attempts need accept, which says what a delivered molecule must be.")
+    request = Request(num or 1, config, seed, first, given, wanted, policy=own)
+    with torch_threads(1):
         prepared = prepare(checkpoint, request)
         if not beyond_training:
             check_sizes_seen(checkpoint, prepared.start.sizes)
-        return fulfil(checkpoint, prepared, progress)
+        if order is None:
+            return fulfil(checkpoint, prepared, progress, threads=threads)
+        molecules, ledger = deliver(checkpoint, request, order, progress, threads)
+        note(f"{ledger.sentence}.")
+        return molecules
 
 
 def fulfil(
@@ -70,11 +95,22 @@ def fulfil(
     wanted: Request | Prepared,
     progress: Progress = lambda done: None,
     observe: Observer | None = None,
+    threads: int | None = 1,
 ) -> MoleculeSet:
-    """The molecules of one request, as from `sample`."""
-    own = (wanted if isinstance(wanted, Request) else wanted.request).sampler
-    engine = Engine(checkpoint, own.batch_size, own.memory_budget, own.precision, observe)
-    return _run(engine, engine.submit(wanted), progress)
+    """The molecules of one request, as from `sample`; who observes, sees all of them in this process."""
+    prepared = prepare(checkpoint, wanted) if isinstance(wanted, Request) else wanted
+    request, count = prepared.request, 1 if observe else streams_for(checkpoint, prepared, threads)
+    most = request.num if count == 1 else -(-min(request.num // count, request.sampler.batch_size) // PIECES)
+    done: dict[int, MoleculeSet] = {}
+    with Streams(checkpoint, request.sampler, count, observe) as streams:
+        numbers = [streams.submit(piece) for piece in cut(prepared, most)]
+        while streams.busy:
+            before = streams.finished
+            done |= streams.step()
+            if streams.finished > before:
+                progress(streams.finished - before)
+    made = MoleculeSet.concatenate([done[number] for number in numbers])
+    return made.select(np.argsort(made.properties["id"]))
 
 
 def complete(

@@ -37,7 +37,7 @@ def process_below(
         raise ConfigError(f"{checkpoint.name} decides sizes by itself, so that molecules cannot enter it with theirs.")
     process = build_process(checkpoint, config, largest, pinned)
     below = process.grid[process.grid < level]
-    return replace(process, grid=torch.cat([below, process.grid[-1:].clamp_max(level)]))
+    return replace(process, grid=torch.cat([below, process.grid[-1:].clamp_max(level)]), start=None)
 
 
 def noised(

@@ -98,10 +98,14 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
         request.fragment.check()
         request = replace(request, sizes=sizes)
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
+    molecules_per_call(checkpoint.denoiser, int(start.sizes.max()), request.sampler.memory_budget)
+    return Prepared(request, process_for(checkpoint, request, start), start)
+
+
+def process_for(checkpoint: Checkpoint, request: Request, start: Conditions) -> Process:
+    """How the molecules of a request move, from what they start from (ConfigError: settings do not fit)."""
     largest = int(start.sizes.max())
-    molecules_per_call(checkpoint.denoiser, largest, request.sampler.memory_budget)
-    process = build_process(checkpoint, request.sampler, largest, request.fragment is not None, request.policy)
-    return Prepared(request, process, start)
+    return build_process(checkpoint, request.sampler, largest, request.fragment is not None, request.policy)
 
 
 def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:

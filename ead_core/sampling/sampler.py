@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ead_core.common.noise import Stream, normal
+from ead_core.diffusion.corrector import Corrector
 from ead_core.diffusion.gauge import Draw, Gauge
 from ead_core.diffusion.policy import PolicyState
 from ead_core.diffusion.posterior import decode_positions
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.velocity import Attempt
 from ead_core.sampling.network_calls import calls_after, predict_noise
-from ead_core.sampling.state import SamplerState
+from ead_core.sampling.state import SamplerState, choose
 
 
 def step(state: SamplerState, process: Process) -> SamplerState:
@@ -34,14 +35,38 @@ def predict(state: SamplerState, process: Process) -> Tensor:
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
-    """Propose a move for every atom, let the policy decide, treat those who pause; `eps` is ε̂ at the state."""
+    """Propose a move for every atom, and take it by policy or use it for a round of the corrector.
+
+    Args:
+        state: where molecules stand.
+        eps: ε̂ at the state.
+        process: how they move.
+    """
     gauge = process.gauge(state.held)
+    eps = _scaled(state, eps, process, gauge)
+    moved = _moved(state, eps, process, gauge)
+    if process.corrector is None:
+        return moved
+    return choose(_due(state, process), _corrected(state, eps, process, process.corrector, gauge), moved)
+
+
+def _scaled(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> Tensor:
+    """ε̂ without what cannot be known of it, at the temperature of the process."""
+    levels = process.grid[state.grid_index]
+    eps = gauge.project_noise(eps, levels, state.mask)
+    if process.factors is None:
+        return eps
+    return gauge.project_noise(process.factors[state.grid_index][..., None].to(eps.dtype) * eps, levels, state.mask)
+
+
+def _moved(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> SamplerState:
+    """Let the policy decide who moves, and treat those who pause."""
     attempt, prediction = _attempt(state, eps, process, gauge)
     length = process.velocity.length(attempt)
     velocities = torch.cat([state.velocities[..., 1:], length[..., None]], dim=-1)
     advancing = process.policy.advance(_policy_state(state, velocities, process))
     paused = state.mask & (state.grid_index > 0) & ~advancing
-    z = process.pause.apply(state.z, attempt.end, paused, partial(_lift, state, process, gauge))
+    z = process.pause.apply(state.z, attempt.end, paused, partial(_lift, state, process, gauge, Stream.RENOISE))
     grid_index = state.grid_index - advancing.long()
     kept = advancing[..., None] if process.remembers_moves_only else state.mask[..., None]
     return replace(
@@ -52,26 +77,55 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         prediction=torch.where(advancing[..., None], prediction, state.prediction),
         pauses=(state.pauses + 1) * paused,
         iterations=state.iterations + 1,
+        rounds_here=state.rounds_here * (grid_index.amax(dim=1) == state.grid_index.amax(dim=1)),
+        calls=calls_after(state, process),
+    )
+
+
+def _due(state: SamplerState, process: Process) -> Tensor:
+    """Which molecules [B] make a round now: not all that are planned for the step of their highest atom are made."""
+    return state.rounds_here < process.rounds[state.grid_index.amax(dim=1)]
+
+
+def _corrected(state: SamplerState, eps: Tensor, process: Process, corrector: Corrector, gauge: Gauge) -> SamplerState:
+    """A round of the corrector: levels, memory and pauses stay.
+
+    Its move is of first order: x̂ has changed since the grid step above by the noise of the rounds, too, and to
+    extrapolate that would add up to more variance with every round.
+    """
+    levels = process.grid[state.grid_index]
+    _, end = _down(state, eps, process, gauge)
+    part = corrector.atoms(levels, process.schedule.steps)
+    z = corrector.corrected(state.z, end, part, partial(_lift, state, process, gauge, Stream.CORRECTOR))
+    return replace(
+        state,
+        z=gauge.project_state(z, levels, state.mask),
+        iterations=state.iterations + 1,
+        rounds=state.rounds + 1,
+        rounds_here=state.rounds_here + 1,
         calls=calls_after(state, process),
     )
 
 
 def _attempt(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> tuple[Attempt, Tensor]:
     """The move that every atom would make, and the x̂ to remember if it is taken."""
-    moves, grid_index = process.moves, state.grid_index
-    levels = process.grid[grid_index]
-    eps = gauge.project_noise(eps, levels, state.mask)
     change, prediction = torch.zeros_like(eps), state.prediction
-    if moves.multistep or process.velocity.of_prediction:
+    if process.moves.multistep or process.velocity.of_prediction:
         change, prediction = _change(state, eps, process, gauge)
-    if moves.multistep:
-        eps = moves.extrapolate(eps, change, grid_index)
-    mean, spread = moves.down(state.z, eps, grid_index)
-    end = mean
-    if moves.stochastic:
-        below = process.grid[(grid_index - 1).clamp_min(0)]
-        end = gauge.noise_step(mean, spread, _draw(state), levels, below, state.mask)
+    if process.moves.multistep:
+        eps = process.moves.extrapolate(eps, change, state.grid_index)
+    mean, end = _down(state, eps, process, gauge)
     return Attempt(state.z, mean, end, change), prediction
+
+
+def _down(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> tuple[Tensor, Tensor]:
+    """Where a move by ε̂ leads, without and with its noise."""
+    grid_index = state.grid_index
+    mean, spread = process.moves.down(state.z, eps, grid_index)
+    if not process.moves.stochastic:
+        return mean, mean
+    levels, below = process.grid[grid_index], process.grid[(grid_index - 1).clamp_min(0)]
+    return mean, gauge.noise_step(mean, spread, _draw(state), levels, below, state.mask)
 
 
 def _change(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> tuple[Tensor, Tensor]:
@@ -85,9 +139,9 @@ def _change(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) ->
     return gauge.centred(prediction - state.prediction, below_top), prediction
 
 
-def _lift(state: SamplerState, process: Process, gauge: Gauge, end: Tensor) -> Tensor:
+def _lift(state: SamplerState, process: Process, gauge: Gauge, stream: Stream, end: Tensor) -> Tensor:
     """The end of the move brought back up to the levels of the state, with noise of its own."""
-    noise = gauge.noise(_draw(state)(Stream.RENOISE, (end.shape[1], end.shape[2])), state.mask)
+    noise = gauge.noise(_draw(state)(stream, (end.shape[1], end.shape[2])), state.mask)
     return process.moves.up(end, state.grid_index, noise)
 
 
@@ -115,9 +169,10 @@ def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, 
 
 
 def _policy_state(state: SamplerState, velocities: Tensor, process: Process) -> PolicyState:
-    """What the policy is told; a velocity without this move's noise counts whatever `decision` says."""
+    """What the policy gets to see; a velocity without this move's noise counts whatever `decision` says."""
     own = process.own_noise or not process.velocity.noisy
-    earlier = len(process.grid) - 1 - state.grid_index if process.remembers_moves_only else state.iterations[:, None]
+    iterations = state.iterations - state.rounds
+    earlier = len(process.grid) - 1 - state.grid_index if process.remembers_moves_only else iterations[:, None]
     return PolicyState(
         seeds=state.seeds,
         ids=state.ids,
@@ -126,5 +181,5 @@ def _policy_state(state: SamplerState, velocities: Tensor, process: Process) -> 
         velocities=velocities if own else state.velocities,
         remembered=(earlier + own).expand(state.grid_index.shape),
         pauses=state.pauses,
-        iterations=state.iterations,
+        iterations=iterations,
     )

@@ -14,7 +14,8 @@ from ead_core.data.tensors import centre_state
 from ead_core.diffusion.process import Process
 
 HISTORY = 10  # velocities kept, enough for every window that is swept
-PER_MOLECULE = {"seeds", "ids", "iterations", "calls", "context"}  # what of a state has no dimension of atoms
+# What of a state has no dimension of atoms.
+PER_MOLECULE = {"seeds", "ids", "iterations", "rounds", "rounds_here", "calls", "context"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class SamplerState:
         prediction: [B, N, 3 + F] x̂ from which each atom left the grid step above (multistep solvers; else 0).
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
+        rounds: [B] how many of them were rounds of the corrector.
+        rounds_here: [B] how many of these since the highest atom came to its step of the grid.
         calls: [B] network calls made so far; some iterations take two (guidance).
-        context: [B, 2P] what the network is told of each molecule (context.py); P = 0 without conditions.
+        context: [B, 2P] what the network is given of each molecule (context.py); P = 0 without conditions.
         held: [B, N] clean atoms that are kept (fragments.py).
     """
 
@@ -44,6 +47,8 @@ class SamplerState:
     prediction: Tensor
     pauses: Tensor
     iterations: Tensor
+    rounds: Tensor
+    rounds_here: Tensor
     calls: Tensor
     context: Tensor
     held: Tensor
@@ -71,6 +76,17 @@ def join(groups: Sequence[SamplerState]) -> SamplerState:
     return SamplerState(**{name: torch.cat([vars(group)[name] for group in groups]) for name in vars(groups[0])})
 
 
+def choose(rows: Tensor, there: SamplerState, elsewhere: SamplerState) -> SamplerState:
+    """Molecules from one state where `rows` [B] is True, and from another where it is not."""
+    other = vars(elsewhere)
+    return SamplerState(
+        **{
+            name: torch.where(rows.view(-1, *(1,) * (tensor.dim() - 1)), tensor, other[name])
+            for name, tensor in vars(there).items()
+        }
+    )
+
+
 def initial_state(
     seeds: Tensor,
     ids: Tensor,
@@ -80,18 +96,23 @@ def initial_state(
     dtype: torch.dtype = torch.float32,
     context: Tensor | None = None,
 ) -> SamplerState:
-    """z ~ N(0, I) in the zero-centre subspace, every atom at the top of the grid; arguments as in the state."""
-    noise = normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype)
+    """Molecules at the top of the grid, where z ~ N(0, I) in the zero-centre subspace; arguments as in the state.
+
+    Where the process begins below T, they are the Gaussian of its `start`.
+    """
+    noise = centre_state(normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype), mask)
     return SamplerState(
         seeds=seeds,
         ids=ids,
         mask=mask,
-        z=centre_state(noise, mask),
+        z=noise if process.start is None else process.start.place(noise, mask),
         prediction=torch.zeros_like(noise),
         grid_index=mask.long() * (len(process.grid) - 1),
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),
         iterations=torch.zeros_like(ids),
+        rounds=torch.zeros_like(ids),
+        rounds_here=torch.zeros_like(ids),
         calls=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
         held=torch.zeros_like(mask),

@@ -19,6 +19,7 @@ from ead_core.sampling.state import SamplerState
 from ead_core.traces.trace import MoleculeTrace, Trace
 
 MOST_TRACED = 64  # molecules; of QM9's size each takes half a megabyte
+UNCHANGED = {"temperature": 1, "start": 1, "corrector": 0}  # settings that a title names where they are others
 
 Frame = tuple[NDArray[Any], ...]  # levels, velocities, positions and atomic numbers of N atoms
 
@@ -93,5 +94,7 @@ def describe(checkpoint: str, prepared: Prepared) -> str:
     """Checkpoint and settings in words, as the title of a trace."""
     request, policy = prepared.request, prepared.process.policy
     pauses = policy.branch_index(len(prepared.process.grid) - 1) > 0 and not policy.waits
-    told = [f"pause_mode {request.sampler.pause_mode}"] if pauses else []
-    return " · ".join([checkpoint, f"seed {request.seed}", policy.label(), *told])
+    settings = [f"pause_mode {request.sampler.pause_mode}"] if pauses else []
+    given = {key: getattr(request.sampler, key) for key in UNCHANGED}
+    settings += [f"{key} {value:g}" for key, value in given.items() if value != UNCHANGED[key]]
+    return " · ".join([checkpoint, f"seed {request.seed}", policy.label(), *settings])

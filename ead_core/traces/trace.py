@@ -12,21 +12,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ead_core.chemistry.elements import HEAVIEST, element_symbol
 from ead_core.common.containers import load_arrays
+from ead_core.common.documents import Document
 from ead_core.common.files import check_writable, write_aside
 from ead_core.data.tensors import DUMMY
-from ead_core.errors import DataError, OutputError
+from ead_core.errors import DataError, OutputError, one_line
 
-FORMAT = "ead-trace-1"
 EXTENSION = ".npz"
 _PER_ATOM = {"levels": np.int32, "velocities": np.float32, "positions": np.float32, "charges": np.uint8}
 _PER_MOLECULE = ("id", "num_atoms", "num_frames")
+
+
+class TraceHeader(Document):
+    """What a trace says of itself: checkpoint and settings in words."""
+
+    kind: ClassVar[str] = "a trace"
+
+    version: Literal["ead-trace-1"] = Field(alias="format")
+    title: str
 
 
 @dataclass(frozen=True)
@@ -129,9 +139,9 @@ def save_trace(trace: Trace, path: Path | str) -> None:
         OutputError: the file cannot be written.
     """
     shapes = np.array([molecule.levels.shape for molecule in trace.molecules], dtype=np.int64).reshape(-1, 2)
+    header = TraceHeader(version="ead-trace-1", title=trace.title)
     arrays: dict[str, Any] = {
-        "format": np.array(FORMAT),
-        "title": np.array(trace.title),
+        **{name: np.array(text) for name, text in header.to_texts().items()},
         "id": np.array([molecule.id for molecule in trace.molecules], dtype=np.int64),
         "num_frames": shapes[:, 0],
         "num_atoms": shapes[:, 1],
@@ -157,17 +167,25 @@ def load_trace(path: Path | str) -> Trace:
     if not path.is_file():
         raise DataError(f"trace {path} does not exist.")
     arrays = load_arrays(path, "trace")
-    if "format" not in arrays or str(arrays["format"]) != FORMAT:
-        raise DataError(f"{path} is not a trace of this version; `ead sample … --trace {path.name}` writes one.")
-    needed = ("title", *_PER_MOLECULE, *_PER_ATOM)
+    title = _title(arrays, path)
+    needed = (*_PER_MOLECULE, *_PER_ATOM)
     missing = [name for name in needed if name not in arrays]
     if missing:
         raise DataError(f"trace {path} lacks the array(s) {', '.join(missing)}.")
     loaded = {name: arrays[name] for name in needed}
     try:
-        return Trace(str(loaded["title"]), tuple(_cut(loaded)))
+        return Trace(title, tuple(_cut(loaded)))
     except DataError as error:
         raise DataError(f"trace {path} is damaged: {error}") from error
+
+
+def _title(arrays: Mapping[str, NDArray[Any]], path: Path) -> str:
+    """The title of a trace of this version (DataError for another file)."""
+    header = {name: str(arrays[name]) for name in ("format", "title") if name in arrays}
+    try:
+        return TraceHeader.parse(header, str(path)).title
+    except DataError as error:
+        raise DataError(f"{one_line(error)}; `ead sample … --trace {path.name}` writes one.") from error
 
 
 def _cut(arrays: Mapping[str, NDArray[Any]]) -> list[MoleculeTrace]:

@@ -1,4 +1,4 @@
-"""The objective `denoise`: to tell the noise of a molecule (EAD Algorithm 1), which makes a generator."""
+"""The objective `denoise`: to predict the noise of a molecule (EAD Algorithm 1), which makes a generator."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from ead_core.checkpoints.checkpoint import new_denoiser
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import Labels
@@ -21,7 +20,6 @@ from ead_core.diffusion.held_parts import draw_held
 from ead_core.diffusion.loss import noise_loss
 from ead_core.diffusion.parametrisation import level_weights, predicts_noise
 from ead_core.diffusion.schedule import NoiseSchedule, build_schedule
-from ead_core.networks.denoiser import Denoiser
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.precision import weight_type
 from ead_core.training.objective import Evaluate, Objective, TrainingStep
@@ -40,10 +38,6 @@ class Denoising(Objective):
     """
 
     generates: ClassVar[bool] = True
-
-    def network(self) -> Denoiser:
-        """A denoiser with fresh weights."""
-        return new_denoiser(self.config, self.statistics)
 
     def examples(self, molecules: MoleculeSet, labels: Labels) -> tuple[TrainingBatches, JointPrior | None]:
         """All molecules, with what is known of them, and how sizes and properties go together."""

@@ -186,7 +186,7 @@ def save(directory: Path, trainer: Trainer) -> None:
 
     Raises:
         OutputError: on all workers, there is no room; the state before is still there.
-        TrainingError: on all workers, the weights are not finite; likewise.
+        TrainingError: on all workers, the weights are not finite; the state before is still there too.
     """
 
     def write() -> None:

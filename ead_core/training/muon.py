@@ -10,12 +10,14 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from ead_core.training.without_compiler import WithoutCompiler
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration (Jordan et al. 2024)
 ITERATIONS = 5
 SMALLEST_NORM = 1e-7
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(WithoutCompiler):
     """Momentum, orthogonalised: every matrix moves by nearly equal amounts in all of its singular directions.
 
     The same update as `torch.optim.Muon` up to rounding, with the same names in its state.
@@ -44,7 +46,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(matrices, moves, alpha=-group["lr"] * sqrt(max(1, rows / columns)))
 
     def _momentum(self, matrices: list[Tensor], kept: float) -> Tensor:
-        """Nesterov's look ahead [M, rows, columns] after the buffers have taken in the gradients."""
+        """Nesterov's look ahead [M, rows, columns] after the buffers have added the gradients."""
         for matrix in matrices:
             self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
         buffers = [self.state[matrix]["momentum_buffer"] for matrix in matrices]

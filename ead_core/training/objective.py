@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ead_core.checkpoints.checkpoint import vocabulary
+from ead_core.checkpoints.checkpoint import NETWORKS, vocabulary
 from ead_core.config import Config
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import Statistics
@@ -77,9 +77,9 @@ class Objective(ABC):
         """The element vocabulary of the model."""
         return vocabulary(self.config, self.statistics)
 
-    @abstractmethod
     def network(self) -> Denoiser | Predictor:
-        """What is trained, with fresh weights."""
+        """What is trained, with fresh weights: what a checkpoint of the objective holds."""
+        return NETWORKS[self.config.training.objective](self.config, self.statistics)
 
     @abstractmethod
     def examples(self, molecules: MoleculeSet, labels: Labels) -> tuple[TrainingBatches, JointPrior | None]:

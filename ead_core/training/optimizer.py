@@ -9,6 +9,7 @@ from ead_core.config import TrainingConfig
 from ead_core.networks.denoiser import Denoiser
 from ead_core.networks.predictor import Predictor
 from ead_core.training.muon import Muon
+from ead_core.training.without_compiler import AdamW
 
 
 class Optimizer:
@@ -28,7 +29,7 @@ class Optimizer:
         chosen = {id(parameter) for parameter in matrices}
         others = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
         self._parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+            AdamW(others, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         ]
         if matrices:
             rate, decay = config.muon_learning_rate, config.weight_decay
@@ -41,7 +42,8 @@ class Optimizer:
             for group in part.param_groups:
                 group["lr"] = factor * peak
             part.step()
-            part.zero_grad(set_to_none=True)
+        for parameter in self._names:
+            parameter.grad = None
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Everything to store, as `quantity:parameter name` and tensor."""

@@ -98,10 +98,10 @@ class Workers:
         """Whether the workers agree on something after optimiser step `step`."""
         return self.size == 1 or step % MEETING_STEPS == 0
 
-    def agree(self, *wishes: bool) -> list[bool]:
+    def agree(self, *requests: bool) -> list[bool]:
         """What any worker asks for, the same list on all of them; every worker must call this."""
         if self.size == 1:
-            return list(wishes)
-        flags = torch.tensor(wishes, dtype=torch.int32, device=self.device)
+            return list(requests)
+        flags = torch.tensor(requests, dtype=torch.int32, device=self.device)
         distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
         return [bool(flag) for flag in flags.tolist()]

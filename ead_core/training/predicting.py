@@ -1,4 +1,4 @@
-"""The objective `predict`: to tell the properties of a finished molecule, which makes a judge."""
+"""The objective `predict`: to predict the properties of a finished molecule, which makes a judge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from ead_core.checkpoints.checkpoint import new_predictor
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.labels import Labels
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.context import conditioned, encode
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.precision import weight_type
-from ead_core.networks.predictor import Predictor
 from ead_core.training.calibrating import calibration_check
 from ead_core.training.objective import Evaluate, Objective, TrainingStep
 
@@ -27,10 +25,6 @@ class Predicting(Objective):
     """Mean absolute deviation from the known properties, in units of each property's own."""
 
     generates: ClassVar[bool] = False
-
-    def network(self) -> Predictor:
-        """A predictor of properties."""
-        return new_predictor(self.config, self.statistics)
 
     def examples(self, molecules: MoleculeSet, labels: Labels) -> tuple[TrainingBatches, None]:
         """The molecules with a label: nothing is learnt from others."""

@@ -8,21 +8,22 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from safetensors import safe_open
 from torch import Tensor
 
 from ead_core.checkpoints.checkpoint import CONFIG, STATISTICS
-from ead_core.common.documents import read_json
+from ead_core.common.documents import Document, read_json
 from ead_core.common.files import holds_files, write_aside
 from ead_core.common.sealed import read_sealed, seal
 from ead_core.common.strict_yaml import parse_yaml
 from ead_core.config import Config, validate
 from ead_core.data.dataset import Statistics
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, DamagedFileError, EADError, one_line
+from ead_core.errors import CheckpointError, DamagedFileError, DataError, EADError, VersionError, one_line
 from ead_core.notes import note
 
 if TYPE_CHECKING:
@@ -30,6 +31,23 @@ if TYPE_CHECKING:
 
 PROGRESS, BEFORE = "training.safetensors", "training.before.safetensors"
 OPTIMIZER_PREFIX = "optimizer."
+
+
+class ProgressHeader(Document):
+    """The counters of a run, which the first states have without a version and a digest of the data.
+
+    Attributes:
+        step: optimiser steps done.
+        seconds: that they took.
+        data: digest of the training molecules, see `data_digest`; "" if nobody asked.
+    """
+
+    kind: ClassVar[str] = "the state of a training"
+
+    version: Literal["ead-training-1"] = Field("ead-training-1", alias="format")
+    step: int
+    seconds: float
+    data: str = ""
 
 
 def save_progress(directory: Path, trainer: "Trainer") -> None:
@@ -40,9 +58,9 @@ def save_progress(directory: Path, trainer: "Trainer") -> None:
         tensors[f"ema.{name}"] = trainer.ema.weights[name]
     for name, value in trainer.optimizer.tensors():
         tensors[OPTIMIZER_PREFIX + name] = value
-    metadata = {"step": str(trainer.step), "seconds": repr(trainer.seconds), "data": trainer.data}
+    header = ProgressHeader(step=trainer.step, seconds=trainer.seconds, data=trainer.data)
     with write_aside(directory / PROGRESS) as aside:
-        aside.write_bytes(seal(tensors, metadata))
+        aside.write_bytes(seal(tensors, header.to_texts()))
         if (directory / PROGRESS).exists():
             os.replace(directory / PROGRESS, directory / BEFORE)
 
@@ -50,7 +68,7 @@ def save_progress(directory: Path, trainer: "Trainer") -> None:
 def steps_done(directory: Path) -> int:
     """Optimiser steps of the run that `directory` holds."""
     with safe_open(directory / PROGRESS, "pt") as file:
-        return int(file.metadata()["step"])
+        return ProgressHeader.parse(file.metadata(), str(directory / PROGRESS)).step
 
 
 def require_whole(directory: Path) -> None:
@@ -114,24 +132,26 @@ def _resume(path: Path, trainer: "Trainer") -> None:
     """Continue from one state.
 
     Raises:
-        CheckpointError: it cannot be read, or was trained on other data.
+        CheckpointError: it cannot be read, is of another version, or was trained on other data.
         DamagedFileError: it is missing or damaged.
     """
     try:
-        tensors, counters = read_sealed(path)
-        step, seconds = int(counters["step"]), float(counters["seconds"])
-        _check_data(path.parent, trainer, counters.get("data"))
+        tensors, metadata = read_sealed(path)
+        header = ProgressHeader.parse(metadata, str(path))
+        _check_data(path.parent, trainer, header.data)
         _restore(trainer, tensors)
     except FileNotFoundError as error:
         raise DamagedFileError(f"{path} is missing.") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be resumed from ({error.strerror or error}).") from error
-    except (KeyError, ValueError, RuntimeError) as error:
+    except VersionError as error:
+        raise CheckpointError(str(error)) from error
+    except (DataError, KeyError, ValueError, RuntimeError) as error:
         raise DamagedFileError(f"{path} is damaged: {one_line(error)}.") from error
-    trainer.step, trainer.seconds = step, seconds
+    trainer.step, trainer.seconds = header.step, header.seconds
 
 
-def _check_data(directory: Path, trainer: "Trainer", stored: str | None) -> None:
+def _check_data(directory: Path, trainer: "Trainer", stored: str) -> None:
     """Refuse other molecules than a state was trained on, or say so where they are wanted."""
     if not stored or not trainer.data or stored == trainer.data:  # older states do not know
         return
@@ -166,7 +186,7 @@ def _read_recipe(directory: Path) -> tuple[bytes, Statistics]:
     try:
         recipe = (directory / CONFIG).read_bytes()
         parse_yaml(recipe)
-        return recipe, Statistics.from_json(read_json(directory / STATISTICS))
+        return recipe, Statistics.from_json(read_json(directory / STATISTICS), STATISTICS)
     except (OSError, EADError, ValueError, TypeError) as error:
         raise _unreadable(str(directory), error) from error
 

@@ -35,7 +35,7 @@ class Session:
 
 
 def prepare(config: Config) -> Session:
-    """Read and split the data of a recipe, and tell what reading has left out and which labels may be in another unit.
+    """Read and split the data of a recipe, and report what reading left out and which labels may be in another unit.
 
     Raises:
         DataError: the file is missing, unreadable, or holds no usable molecule, or not the properties of the recipe.

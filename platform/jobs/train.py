@@ -54,7 +54,7 @@ def train(
             sys.exit(INTERRUPTED)
     typer.echo(where_to_compare(settings), err=True)
     if original and steps == job.training.steps:
-        _tell_verdict(settings, original, tracker)
+        _show_verdict(settings, original, tracker)
 
 
 def _recipe(arguments: list[str], settings: Settings) -> Recipe:
@@ -97,7 +97,7 @@ def _evaluate(job: Recipe, tracker: TrainingTracker) -> None:
         typer.echo(f"card → {write_card(job, tracker)}", err=True)
 
 
-def _tell_verdict(settings: Settings, original: Original, tracker: TrainingTracker) -> None:
+def _show_verdict(settings: Settings, original: Original, tracker: TrainingTracker) -> None:
     """Say whether the repetition agrees; exit code 1 if not."""
     with open_store(settings):
         run_id = tracker.open()

@@ -8,6 +8,7 @@ import torch
 from ead_core.checkpoints.checkpoint import NETWORKS
 from ead_core.config import DiffusionConfig, NetworkConfig, SamplerConfig, TrainingConfig
 from ead_core.data.tensors import centre_state, size_mask
+from ead_core.diffusion.corrector import CHANNELS, CORRECTIONS, Corrector
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.grid import POWERS, sampling_grid
 from ead_core.diffusion.parametrisation import PARAMETRISATIONS, predicts_noise
@@ -32,6 +33,7 @@ TABLES = [
     (SamplerConfig, "solver", SOLVERS),
     (SamplerConfig, "pause_mode", PAUSES),
     (SamplerConfig, "velocity", VELOCITIES),
+    (SamplerConfig, "corrector_mode", CORRECTIONS),
     (SamplerConfig, "grid", POWERS),
     (TrainingConfig, "objective", OBJECTIVES),
     (TrainingConfig, "objective", NETWORKS),
@@ -85,6 +87,25 @@ def test_a_policy_keeps_to_what_it_says_of_itself(kind, make_process):
     clean = torch.zeros(1, 4, dtype=torch.long)
     done = PolicyState(ids[:1], ids[:1], clean, clean == 0, torch.zeros(1, 4, 5), clean, clean, ids[:1])
     assert not policy.advance(done).any()
+
+
+@pytest.mark.parametrize("kind", CORRECTIONS)
+@pytest.mark.parametrize("policy", ["synchronous", "adaptive"])
+def test_a_correction_keeps_every_molecule_where_it_is(kind, policy, make_process):
+    """Rounds change no level, keep the centre, and leave out atoms that are clean; all of them are made."""
+    grid = sampling_grid(1000, 30)
+    chosen = POLICIES[policy].build(SamplerConfig(async_ratio=0.4, max_pauses=2), Run(grid, 200, 6))
+    process = make_process(chosen, steps=30, corrector=Corrector(1.0, CORRECTIONS[kind], (0.0, 0.5), CHANNELS["all"]))
+    ids = torch.arange(1)
+    before = initial_state(ids, ids, size_mask([6]), 8, process, torch.float64)
+    for now in trajectory(before, process):
+        assert float(now.z[..., :3].sum(1).abs().max()) < 1e-9
+        if int(now.rounds) > int(before.rounds):
+            assert torch.equal(now.grid_index, before.grid_index)
+            clean = before.grid_index == 0
+            assert torch.equal(now.z[clean][:, 3:], before.z[clean][:, 3:])
+        before = now
+    assert int(before.rounds) == int(process.rounds.sum()) == 15
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)

@@ -7,19 +7,22 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import grpc
 import pytest
 import ray
-from ead_platform.cluster import auth_token, knocking
+from ead_platform.cluster import auth_token, knocking, local_nodes
 from ead_platform.cluster.auth_token import keep_token_private, stored_token
 from ead_platform.cluster.knocking import require_cluster
 from ead_platform.cluster.session import expect_cluster, join, start_private
 from ead_platform.cluster.settings import Settings
-from ray._private import ray_constants, services
+from ray._private import ray_constants
 from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
+from typer.testing import CliRunner
 
 from ead_core.errors import EADError
+from serve.__main__ import app as service
 
 NODE = "ab" * 28
 
@@ -33,9 +36,16 @@ def own_home(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_AUTH_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr(services, "find_node_ids", lambda: {NODE})
-    monkeypatch.setattr(services, "find_gcs_addresses", set)
-    monkeypatch.setattr(services, "resolve_ip_for_localhost", lambda host: host)
+    monkeypatch.setattr(knocking, "get_node_ip_address", lambda: "127.0.0.1")
+    set_nodes(monkeypatch, [("--node_id=" + NODE,)])
+
+
+def set_nodes(monkeypatch, options):
+    """Lets this machine have node processes with these options, and others."""
+    lines = [["/ray/core/raylet", *each] for each in options]
+    others = [None, [], ["python", "--node_id=ee", "--gcs-address=10.0.0.9:1"]]
+    processes = [SimpleNamespace(info={"cmdline": line}) for line in [*others, *lines]]
+    monkeypatch.setattr(local_nodes.psutil, "process_iter", lambda attributes: iter(processes))
 
 
 class Gcs(grpc.GenericRpcHandler):
@@ -150,9 +160,32 @@ def test_a_token_that_is_missing_wrong_unused_or_too_much_is_told_so(gcs, monkey
 def test_what_auto_finds_gets_the_token_that_it_wants(gcs, monkeypatch, tmp_path):
     store_token(tmp_path)
     for address, mode in ((gcs(token="secret"), None), (gcs(), "disabled")):
-        monkeypatch.setattr(services, "find_gcs_addresses", lambda address=address: {address})
+        set_nodes(monkeypatch, [(f"--node_id={NODE}", f"python worker.py --gcs-address={address} --x=y")])
         require_cluster("auto")
         assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+@pytest.mark.parametrize(
+    ("running", "record", "found"),
+    [
+        ([], "", None),
+        ([], "10.0.0.1:6379", "10.0.0.1:6379"),
+        (["10.0.0.2:6379"], "10.0.0.1:6379", "10.0.0.2:6379"),
+        (["10.0.0.2:6379", "10.0.0.3:6379"], "10.0.0.1:6379", "10.0.0.1:6379"),
+        (["10.0.0.2:6379", "10.0.0.3:6379"], None, "10.0.0.2:6379"),
+    ],
+)
+def test_auto_is_the_cluster_that_ray_itself_would_take(monkeypatch, tmp_path, running, record, found):
+    set_nodes(monkeypatch, [(f"--gcs-address={address}",) for address in running])
+    if record is not None:
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(record)
+    assert local_nodes.current_cluster() == found
+
+
+def test_inside_a_job_auto_is_the_cluster_of_the_job(gcs, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", gcs())
+    require_cluster("auto")
 
 
 def test_a_node_of_the_cluster_must_be_on_this_machine_and_is_waited_for(gcs, monkeypatch):
@@ -237,6 +270,14 @@ def test_a_program_refuses_an_address_at_its_start_but_not_inside_a_job(inside_j
         with pytest.raises(EADError, match="no Ray cluster answers at RAY_ADDRESS"):
             expect_cluster(settings)
     expect_cluster(Settings("", None, None, False))
+
+
+def test_the_service_refuses_an_address_before_it_loads_a_model(monkeypatch, free_port):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    done = CliRunner().invoke(service, ["--port", str(free_port()), "checkpoint=nowhere"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"serve: no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']} (")
+    assert done.stderr.count("\n") == 1
 
 
 PRIVATE = """

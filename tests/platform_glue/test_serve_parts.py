@@ -33,6 +33,7 @@ from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
 from serve.answers import as_json, as_text, describe, diverged
 from serve.app import api
+from serve.document import tailored
 from serve.limits import Border, RefusalError, worst_calls
 from serve.model import _lasting
 from serve.problems import explain_problems
@@ -216,6 +217,17 @@ def test_the_limit_counts_the_calls_of_a_molecule_that_pauses_whenever_it_may(ti
     assert complete(tiny, state, process).properties["nfe"].max() == worst_calls(process, 6)
 
 
+def test_windows_of_levels_come_as_lists(border):
+    windows = {"sampler.temperature_levels": [0, 0.5], "sampler.corrector_levels": [0.1, 0.3]}
+    request = border.admit(wanted(num=1, sampler={"sampler.temperature": 0.5, "sampler.corrector": 1, **windows}))
+    assert (request.sampler.temperature_levels, request.sampler.corrector_levels) == ((0, 0.5), (0.1, 0.3))
+
+
+def test_a_costly_corrector_is_named(border):
+    with pytest.raises(RefusalError, match=r"lower sampler\.corrector, sampler\.max_pauses, "):
+        border.admit(wanted(num=1, sampler={"sampler.corrector": 20, "sampler.corrector_levels": [0, 1]}))
+
+
 @pytest.mark.parametrize(
     ("limit", "place", "sentence"),
     [
@@ -233,7 +245,14 @@ def test_the_calls_of_all_molecules_of_a_request_are_bounded(tiny, tiny_checkpoi
     assert border.admit(wanted(num=most, sizes=[6])).num == most
 
 
-@pytest.mark.parametrize("settings", [{"policy": "synchronous"}, {"policy": "manual", "group_size": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"policy": "synchronous"},
+        {"policy": "manual", "group_size": 1},
+        {"policy": "synchronous", "corrector": 0.7, "corrector_levels": (0.1, 0.6), "temperature": 0.5},
+    ],
+)
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
     assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
@@ -301,6 +320,21 @@ def test_a_wish_that_is_no_number_is_refused_in_its_place(wish):
     (error,) = raised.value.errors()
     assert error["loc"] == ("targets", "gap")
     assert error["msg"] == "Value error, must be a number or [low, high] with low at most high"
+
+
+def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies(border, document):
+    config = border.checkpoint.config.override({"diffusion.interval": 0, **SYNCHRONOUS})
+    equal = Border(replace(border.checkpoint, config=config), border.settings)
+    schemas = tailored(document, equal)["components"]["schemas"]
+    offered = schemas["SamplerSettings"]["properties"]
+    assert offered["sampler.policy"]["enum"] == ["synchronous"]
+    assert set(offered) == {"sampler.policy", "sampler.solver", "sampler.steps", "sampler.grid"}
+    assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])
+    left_out = document["components"]["schemas"]["SamplerSettings"]["properties"].keys() - offered.keys()
+    defaults = SamplerConfig().model_dump(mode="json")
+    for key in left_out - {"sampler.guidance"}:
+        with pytest.raises(RefusalError, match=f"{key} has no effect with"):
+            equal.admit(wanted(sampler={key: defaults[key.removeprefix("sampler.")]}))
 
 
 def test_the_document_says_what_a_wish_is(document):

@@ -162,7 +162,7 @@ def test_a_renamed_checkpoint_is_the_same_question(tmp_path):
         ("shard-00000.parquet", "x", "is not empty and holds no index.json of shards"),
         (INDEX, "not JSON", "is no index of shards"),
         (INDEX, '["of something else"]', "is no index of shards"),
-        (INDEX, '{"version": 1, "question": {}, "shards": [], "sdf": []}', "has version 1; this program continues 2"),
+        (INDEX, '{"version": 1, "question": {}, "shards": [], "sdf": []}', "of version 1; this program reads 2"),
     ],
 )
 def test_other_peoples_files_are_refused_and_untouched(tmp_path, name, text, sentence):

@@ -80,6 +80,21 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
     assert len({campaign.fingerprint, *(other.fingerprint for other in others)}) == 3
 
 
+def test_what_acts_on_synchronous_sampling_leaves_the_prefix_at_its_beginning(campaign):
+    space = check_space({"sampler.corrector": [0.0, 0.5], "sampler.temperature": [1.0, 0.5]}, campaign)
+    indices = branch_indices(campaign, space)
+    buckets = [
+        _prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+    ]
+    for settings in ({"corrector": 0.5}, {"temperature": 0.5}):
+        point = {f"sampler.{key}": value for key, value in settings.items()}
+        branched = run_point(campaign, buckets, point)
+        direct = sample(campaign.checkpoint, campaign.samples, campaign.seed, **settings)
+        assert np.allclose(branched.positions, direct.positions, atol=1e-4)
+        assert np.array_equal(branched.properties["nfe"], direct.properties["nfe"])
+        assert identity({"sampler.async_ratio": 0.0, **point}) != identity({"sampler.async_ratio": 0.0})
+
+
 @pytest.mark.parametrize(
     ("space", "sentence"),
     [
@@ -90,6 +105,7 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
         ({"sampler.steps": [10]}, "must be the same in all trials"),
         ({"sampler.solver": ["ddim"]}, "must be the same in all trials"),
         ({"sampler.grid": ["quadratic"]}, "must be the same in all trials"),
+        ({"sampler.start": [0.5]}, "must be the same in all trials"),
         ({"sampler.pause_mode": ["repat"]}, "sampler.pause_mode: must be 'repeat', 'renoise' or 'hold'"),
         ({"sampler.lag": [1, 2]}, "sampler.lag has no effect in any trial; it needs sampler.policy=manual."),
         ({"sampler.async_ratoi": [0.1]}, "did you mean sampler.async_ratio?"),

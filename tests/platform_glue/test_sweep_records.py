@@ -1,6 +1,7 @@
 """Rough handling of a sweep: damaged records are told, a store that fails ends nothing, the end says what was found."""
 
 import io
+import json
 import sqlite3
 
 import pytest
@@ -78,6 +79,16 @@ def test_a_damaged_question_is_one_sentence(folder, text):
     with pytest.raises(EADError, match=r"sweep\.json is damaged \(.* a new one needs another --out\.") as error:
         reopened(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_question_of_the_first_form_is_read_and_one_of_a_later_version_refused(folder):
+    stored = json.loads((folder.path / QUESTION).read_text())
+    assert stored.pop("schema_version") == 1
+    (folder.path / QUESTION).write_text(json.dumps(stored))
+    assert reopened(folder).parent_run == folder.parent_run
+    (folder.path / QUESTION).write_text(json.dumps({**stored, "schema_version": 2}))
+    with pytest.raises(EADError, match=r"is the question of a sweep of version 2; this program reads 1\.$"):
+        reopened(folder)
 
 
 def test_a_second_sweep_in_the_folder_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 """Compiling the C++ files of a folder once per machine, for speed where a compiler is at hand.
 
 The library is kept in the user's cache under a name made of everything that it depends on: the files, the flags, and
-what the compiler defines under them, which tells its version and the instructions of this CPU. Processes that build at
+what the compiler defines under them, which names its version and the instructions of this CPU. Processes that build at
 the same time do so aside; the last one's file stays.
 """
 

@@ -25,7 +25,7 @@ def stored_token() -> str | None:
 
 
 def keep_token_private(create: bool = False) -> None:
-    """Let only its owner read the token of the home folder, whoever made it: Ray lets everybody.
+    """Let only its owner read the token of the home folder, whoever made it: Ray makes it readable for all.
 
     Args:
         create: make a token where there is none at all, as Ray does when it starts
@@ -33,7 +33,7 @@ def keep_token_private(create: bool = False) -> None:
     """
     file = DEFAULT_FILE.expanduser()
     if create and stored_token() is None:
-        with contextlib.suppress(OSError):  # a home that cannot be written: then Ray has its say
+        with contextlib.suppress(OSError):  # a home that cannot be written: then Ray reports it
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "w") as new:
                 new.write(secrets.token_hex(32))

@@ -26,11 +26,11 @@ def hide_credentials(text: object, *addresses: str) -> str:
         The text with `***` for `password` in `scheme://user:password@host`, for a user who comes without a password to
         an HTTP server, which is a token, and for parameters such as `password=` and `token=`.
     """
-    told = _PARAMETER.sub(rf"\g<key>{HIDDEN}", _USER_INFO.sub(_without_password, str(text)))
+    shown = _PARAMETER.sub(rf"\g<key>{HIDDEN}", _USER_INFO.sub(_without_password, str(text)))
     secrets = {part for address in addresses for part in _secrets(address)}
     for secret in sorted(secrets, key=len, reverse=True):
-        told = told.replace(secret, HIDDEN)
-    return told
+        shown = shown.replace(secret, HIDDEN)
+    return shown
 
 
 def _without_password(found: re.Match[str]) -> str:

@@ -1,22 +1,23 @@
-"""Asking a Ray cluster, before Ray joins it, whether it is there and will have us: Ray itself would try for minutes."""
+"""Checking in seconds whether a Ray cluster can be joined: Ray itself would try for minutes."""
 
 import os
 import socket
 import time
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import grpc
-from ray._private import services
 from ray.core.generated.gcs_service_pb2 import CheckAliveRequest  # type: ignore[attr-defined]
 from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+from ray.util import get_node_ip_address
 
 from ead_core.errors import EADError, one_line
+from ead_platform.cluster import local_nodes
 from ead_platform.cluster.auth_token import stored_token, token_refused
 
 KNOCK_SECONDS, ANSWER_SECONDS = 3, 6  # to connect, and then to answer
 PAUSE = 0.5  # before asking again
 CLIENT = "ray://"
+LOCALHOSTS = ("localhost", "127.0.0.1", "::1")
 MODE = "RAY_AUTH_MODE"
 
 
@@ -52,15 +53,26 @@ def require_cluster(address: str) -> None:
 
 def _place(address: str) -> str:
     """`host:port` that Ray would connect to."""
-    given = address.removeprefix(CLIENT)
-    host, _, port = given.rpartition(":")
-    if given != "auto" and not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16):
-        raise EADError(f"RAY_ADDRESS={address} cannot be used: give `auto` or host:port, as in 127.0.0.1:6379.")
-    try:
-        return str(services.canonicalize_bootstrap_address(given))
-    except (ConnectionError, ValueError) as error:  # no record, or an unreadable one
-        advice = "start one, or unset it for a private one"
-        raise EADError(f"RAY_ADDRESS={address} finds no Ray cluster on this machine; {advice}.") from error
+    if address == "auto":
+        given = os.environ.get("RAY_ADDRESS", "auto")  # which a job has from the cluster that runs it
+        place = local_nodes.current_cluster() if given in ("", "auto") else given
+        if not place or not _is_place(place):
+            advice = "start one, or unset it for a private one"
+            raise EADError(f"RAY_ADDRESS=auto finds no Ray cluster on this machine; {advice}.")
+    else:
+        place = address.removeprefix(CLIENT)
+        if not _is_place(place):
+            raise EADError(f"RAY_ADDRESS={address} cannot be used: give `auto` or host:port, as in 127.0.0.1:6379.")
+    host, _, port = place.rpartition(":")
+    if host.strip("[]") not in LOCALHOSTS:  # for which Ray takes the machine's address in its network
+        return place
+    own: str = get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"[{own}]:{port}" if ":" in own else f"{own}:{port}"
+
+
+def _is_place(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and "/" not in host and port.isdecimal() and 0 < int(port) < 2**16
 
 
 def _introduce(place: str, asked: str, found: bool) -> None:
@@ -91,8 +103,7 @@ def _ask(place: str, token: str | None, until: float) -> _Answer:
     with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = NodeInfoGcsServiceStub(channel)  # type: ignore[no-untyped-call]
         while True:
-            nodes: Iterable[str] = services.find_node_ids()  # type: ignore[no-untyped-call]
-            question = CheckAliveRequest(node_ids=map(bytes.fromhex, nodes))
+            question = CheckAliveRequest(node_ids=map(bytes.fromhex, local_nodes.node_ids()))
             try:
                 reply = stub.CheckAlive(question, timeout=until - time.monotonic(), metadata=metadata)
             except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""Which revision of the code is running: what git says of a checkout, or what a submitted job was told."""
+"""Which revision of the code is running: what git says of a checkout, or the environment of a submitted job."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ def revision(folder: Path) -> str | None:
 
     None where git does not know this very code: an installed package may lie in the folder of another project.
     """
-    if told := os.environ.get(VARIABLE):
-        return told
+    if given := os.environ.get(VARIABLE):
+        return given
     if not _known(folder):
         return None
     return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")

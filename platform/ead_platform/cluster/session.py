@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 import ead_core
@@ -29,13 +28,13 @@ def ray_session(settings: Settings) -> Iterator[None]:
     own environment provides it.
 
     Raises:
-        EADError: no cluster answers, or it will not have us.
+        EADError: no cluster answers, or it cannot be joined.
     """
     if settings.inside_job:
         join("auto")
     elif settings.ray_address:
         packages = [str(Path(module.__file__).parent) for module in (ead_core, ead_platform) if module.__file__]
-        # Ray's own helpers look for "the" cluster of the machine, which may have several, unless they are told.
+        # Ray's own helpers look for "the" cluster of the machine, which may have several, unless the address is set.
         environment = {"py_modules": packages, "env_vars": {"RAY_ADDRESS": settings.ray_address}}
         join(settings.ray_address, runtime_env=environment)
     else:
@@ -73,9 +72,6 @@ def join(address: str, **options: Any) -> None:
 def start_private(**options: Any) -> None:
     """Start a cluster of this process's own, which listens on the loopback addresses only.
 
-    Ray takes the address of the network for its own wherever there is one, also if it is told 127.0.0.1, except on
-    systems where it knows no clusters; so it is told that this is one of them.
-
     Args:
         options: of `ray.init`.
 
@@ -83,20 +79,36 @@ def start_private(**options: Any) -> None:
         EADError: it does not start.
     """
     keep_token_private(create=True)
-    several_machines = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    defaults = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, **QUIET}
     try:
-        defaults = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, **QUIET}
-        ray.init(address="local", **{**defaults, **options})
+        with _loopback_only():
+            ray.init(address="local", **{**defaults, **options})
     except Exception as error:  # Ray has no narrower one for a node that does not come up in time
         raise EADError(f"Ray cannot be started on this machine, or it is too busy ({one_line(error)}).") from error
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = several_machines
     keep_token_private()
 
 
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Let a Ray that starts meanwhile listen on 127.0.0.1 instead of the address of the network.
+
+    The one private name of Ray in this project. Ray listens on the network wherever there is one, even if it is given
+    127.0.0.1, except on systems on which it supports no clusters. Its public switch for these,
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, is read when Ray is imported: before a program knows whether it will join a
+    cluster, which needs the opposite.
+    """
+    from ray._private import ray_constants
+
+    several_machines = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = several_machines
+
+
 def require_cpus(count: int, option: str) -> None:
-    """Refuse at once what would wait for ever; `option` is what asked for so many.
+    """Refuse at once what would wait forever; `option` is what asked for so many.
 
     Raises:
         EADError: no node of the connected cluster has `count` CPUs.

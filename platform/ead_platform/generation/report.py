@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ead_core.cli.console import progress_bar
-from ead_core.data.usable import told
+from ead_core.data.usable import described
 from ead_core.errors import EADError
 from ead_platform.generation.run import ActorPool, FinishedShard, GenerationError, GenerationPlan
 from ead_platform.generation.shards import ShardFolder, Task
@@ -19,7 +19,7 @@ MOST_REASONS = 5  # one line each
 
 
 class GenerationConsole:
-    """Tells the story of one run and keeps the folder in step with it.
+    """Reports the progress of one run and records it in the folder.
 
     Args:
         folder: open for this run.
@@ -83,7 +83,7 @@ class GenerationConsole:
             ActorPool(self._plan, actors, self._folder.content, self.finished, self.say).work(tasks)
 
     def finished(self, task: Task, made: FinishedShard) -> None:
-        """Store what was made and tell of it."""
+        """Store what was made and report it."""
         shard = task.shard
         self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults)
         if task.sample != self._sampling:
@@ -112,19 +112,19 @@ class GenerationConsole:
         )
         bad = faults.total()
         if bad:
-            self.say(f"{bad} of the {rows} molecules are unusable ({told(faults)}); SDF files leave them out.")
+            self.say(f"{bad} of the {rows} molecules are unusable ({described(faults)}); SDF files leave them out.")
         if bad == rows:
             raise EADError(f"nothing usable was made in {self._folder.path}; are the weights damaged?")
 
 
 @contextmanager
 def resumable(program: str, state: Callable[[], str], say: Callable[[str], None]) -> Iterator[None]:
-    """Around work that the same command continues: how being stopped and failing are told, and exit codes 130 and 1.
+    """Report a stop (exit code 130) or a failure (1) of work that the same command continues.
 
-    SIGTERM, which ends submitted jobs, is taken like Ctrl-C.
+    SIGTERM, which ends submitted jobs, is treated like Ctrl-C.
 
     Args:
-        program: what speaks.
+        program: the name in front of the message.
         state: a sentence on what is finished.
         say: prints a line.
     """

@@ -162,7 +162,7 @@ def shard_molecules(plan: GenerationPlan, shard: Shard) -> MoleculeSet:
     """The molecules of a shard with `id`, `nfe`, what was asked of them and `smiles`.
 
     SMILES are those of the perceived molecules, '' where bonds cannot be perceived. All molecules are kept, also
-    unusable ones, so that every id has its row. Nothing that varies is among their properties, hence no times.
+    unusable ones, so that every id has its row. Their properties hold nothing that differs between runs, so no times.
     """
     request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
     made = fulfil(plan.checkpoint, request)

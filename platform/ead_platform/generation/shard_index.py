@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final, Literal
 
+from ead_core.common.documents import Document, parse_json
 from ead_core.data.parquet import parquet_entries
-from ead_core.errors import DataError, OutputError
+from ead_core.data.shard_folders import INDEX
+from ead_core.errors import DataError, OutputError, VersionError
 
-VERSION = 2
-INDEX = "index.json"
+VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
 SHARD_ENTRY = "ead.shard"
 SHARD_FILE = re.compile(r"shard-\d{5}(\.parquet|\.sdf\.gz)")
@@ -55,6 +56,34 @@ class Entry:
         return json.dumps({name: value for name, value in values.items() if value not in (None, {})})
 
 
+class IndexDocument(Document):
+    """The index as it is stored, but for its checksum."""
+
+    kind: ClassVar[str] = "an index of shards"
+
+    version: Literal[2]
+    question: dict[str, Any]
+    num: int
+    shards: list[Entry]
+    sdf: list[Entry]
+
+
+class ShardFooter(Document):
+    """What a shard's parquet file says about itself in its footer, for when the index is lost (see `Entry`).
+
+    Nothing that varies is in it, so that equal shards have equal bytes.
+    """
+
+    kind: ClassVar[str] = "the footer of a shard"
+
+    version: Literal[2]
+    question: dict[str, Any]
+    name: str
+    rows: int
+    nfe: float
+    faults: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Index:
     """What was asked, how many molecules were wanted last, and the finished files by name."""
@@ -85,36 +114,35 @@ def decode_index(content: bytes, path: Path) -> Index:
         DamagedIndexError: it is none, or not as it was written.
         OutputError: it names files outside of its folder, or was written by another version of this program.
     """
+    text = content.decode(errors="replace")
+    body, _, checksum = text.rpartition(_CHECKSUM)
+    whole = checksum.startswith(_sha256(body))
     try:
-        text = content.decode()
-        stored = json.loads(text)
-        listed = [*stored["shards"], *stored["sdf"]]
-        for name in (entry["name"] for entry in listed):
-            if Path(name).name != name or name == "..":
-                raise OutputError(
-                    f"{path} lists '{name}', which is not a file of its folder; remove the index, and it is rebuilt "
-                    "from the shards."
-                )
-        body, _, checksum = text.rpartition(_CHECKSUM)
-        whole = checksum.startswith(_sha256(body))
-        if stored["version"] != VERSION and (whole or "sha256" not in stored):
-            raise OutputError(f"{path} has version {stored['version']}; this program continues {VERSION}.")
-        if not whole or not all(SHARD_FILE.fullmatch(entry["name"]) for entry in listed):
-            raise DamagedIndexError
-        return Index(stored["question"], stored["num"], {entry["name"]: Entry(**entry) for entry in listed})
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        stored = IndexDocument.parse(parse_json(text, str(path)), str(path))
+    except VersionError as error:
+        if body and not whole:
+            raise DamagedIndexError from error
+        raise OutputError(str(error)) from error
+    except (DataError, ValueError) as error:
         raise DamagedIndexError from error
+    entries = {entry.name: entry for entry in (*stored.shards, *stored.sdf)}
+    for name in entries:
+        if Path(name).name != name or name == "..":
+            raise OutputError(
+                f"{path} lists '{name}', which is not a file of its folder; remove the index, and it is rebuilt "
+                "from the shards."
+            )
+    if not whole or not all(map(SHARD_FILE.fullmatch, entries)):
+        raise DamagedIndexError
+    return Index(stored.question, stored.num, entries)
 
 
 def own_entry(
     question: Mapping[str, Any], name: str, rows: int, nfe: float, faults: Mapping[str, int]
 ) -> dict[str, str]:
-    """What a shard's parquet file says about itself in its footer, for when the index is lost (see `Entry`).
-
-    Nothing that varies is in it, so that equal shards have equal bytes.
-    """
-    about = {"version": VERSION, "question": question, "name": name, "rows": rows, "nfe": nfe, "faults": faults}
-    return {SHARD_ENTRY: json.dumps(about)}
+    """The entry of a parquet file's footer with a `ShardFooter`."""
+    footer = ShardFooter(version=VERSION, question=dict(question), name=name, rows=rows, nfe=nfe, faults=dict(faults))
+    return {SHARD_ENTRY: json.dumps(footer.to_json())}
 
 
 def rebuild_index(folder: Path) -> Index | None:
@@ -126,24 +154,24 @@ def rebuild_index(folder: Path) -> Index | None:
     found: dict[str, Entry] = {}
     question: Mapping[str, Any] | None = None
     for path in sorted(folder.glob(f"shard-*{PARQUET}")):
-        about = _about(path)
-        if about is None:
+        footer = _footer(path)
+        if footer is None:
             continue
-        if question not in (None, about["question"]):
+        if question not in (None, footer.question):
             raise OutputError(f"{folder} has lost its {INDEX}, and its shards are of different settings.")
-        question = about["question"]
+        question = footer.question
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[path.name] = Entry(path.name, about["rows"], digest, None, about["nfe"], about["faults"])
+        found[path.name] = Entry(path.name, footer.rows, digest, None, footer.nfe, footer.faults)
     return None if question is None else Index(question, 0, found)
 
 
-def _about(path: Path) -> dict[str, Any] | None:
-    """What a shard says about itself; None if it is damaged, or no shard of this name."""
+def _footer(path: Path) -> ShardFooter | None:
+    """What a shard says about itself; None if it is damaged, of another version, or no shard of this name."""
     try:
-        about = json.loads(parquet_entries(path)[SHARD_ENTRY])
-        return about if about["version"] == VERSION and about["name"] == path.name else None
-    except (DataError, OSError, ValueError, KeyError, TypeError):
+        footer = ShardFooter.parse(parse_json(parquet_entries(path)[SHARD_ENTRY], str(path)), str(path))
+    except (DataError, OSError, ValueError, KeyError):
         return None
+    return footer if footer.name == path.name else None
 
 
 def _sha256(text: str) -> str:

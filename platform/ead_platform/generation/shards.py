@@ -17,9 +17,9 @@ from typing import Any
 from ead_core.common.files import write_aside
 from ead_core.common.locks import lock_file, try_lock
 from ead_core.data.formats import check_output
+from ead_core.data.shard_folders import INDEX, MOST_SHARDS
 from ead_core.errors import ConfigError, OutputError
 from ead_platform.generation.shard_index import (
-    INDEX,
     PARQUET,
     SDF,
     SHARD_FILE,
@@ -31,7 +31,6 @@ from ead_platform.generation.shard_index import (
 )
 
 LOCK = ".lock"
-MOST_SHARDS = 100_000  # numbers have five digits, so that the order of the names is the order of the molecules
 MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
 _UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
 
@@ -140,7 +139,7 @@ class ShardFolder:
     def left(self, shards: list[Shard], sdf: bool) -> list[Task]:
         """What has to be made so that `shards` are complete; their files are read and compared with the index.
 
-        Molecules that are already there beyond those asked for are kept, and the folder is mended up to the last of
+        Molecules that are already there beyond those asked for are kept, and the folder is repaired up to the last of
         them. A folder with SDF files gets them for all its shards, `sdf` or not.
 
         Raises:

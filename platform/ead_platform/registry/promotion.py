@@ -103,11 +103,11 @@ class Promotion:
         metrics |= {key: value for check in decision.checks for key, value in check_figures(check).items()}
         files = [(side.folder / file, name) for name, side in sides.items() for file in EVIDENCE]
         with tempfile.TemporaryDirectory(prefix="ead-") as scratch:
-            told, picture = Path(scratch, DECISION), Path(scratch, PICTURE)
-            with write_aside(told) as aside:
-                aside.write_text(json.dumps(_told(move, self._gate, decision.checks), indent=1) + "\n")
+            document, picture = Path(scratch, DECISION), Path(scratch, PICTURE)
+            with write_aside(document) as aside:
+                aside.write_text(json.dumps(_document(move, self._gate, decision.checks), indent=1) + "\n")
             compare_in_a_picture(decision.checks, list(sides.values()), picture)
-            self._registry.record(move, Evidence(params, metrics, [*files, (told, ""), (picture, "")]))
+            self._registry.record(move, Evidence(params, metrics, [*files, (document, ""), (picture, "")]))
 
 
 def figures(name: str, side: Examined) -> dict[str, float]:
@@ -128,7 +128,7 @@ def check_figures(check: Check) -> dict[str, float]:
     return {check.name: check.value, f"{check.name}_low": low, f"{check.name}_high": high}
 
 
-def _told(move: Move, gate: GateConfig, checks: Sequence[Check]) -> dict[str, object]:
+def _document(move: Move, gate: GateConfig, checks: Sequence[Check]) -> dict[str, object]:
     return {
         "decision": move.decision,
         "from": move.before,

@@ -18,7 +18,7 @@ from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.targets import parse_targets
-from ead_core.data.usable import told, usable
+from ead_core.data.usable import described, usable
 from ead_core.errors import EADError
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.requests import Request, sampler_config
@@ -91,7 +91,7 @@ def molecules(checkpoint: Checkpoint, request: Request) -> pd.DataFrame:
     made = fulfil(checkpoint, request)
     good, faults = usable(made)
     if not len(good):
-        raise EADError(f"nothing usable was made ({told(faults)}).")
+        raise EADError(f"nothing usable was made ({described(faults)}).")
     records = dict(zip(good.properties["id"].tolist(), sdf_records(good), strict=True))
     found = [records.get(number) for number in made.properties["id"].tolist()]
     return pd.DataFrame(

@@ -131,7 +131,7 @@ class Registry:
     def record(self, move: Move, evidence: Evidence) -> str:
         """Write a verdict and, unless it is a refusal, move the alias; the id of its run.
 
-        A run that has not ended tells of a move that was interrupted.
+        A run that has not ended marks a move that was interrupted.
         """
         tags = {
             KIND_TAG: PROMOTION,

@@ -4,19 +4,20 @@
 """
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 import yaml
+from pydantic import ConfigDict, Field
 
+from ead_core.common.documents import Document, read_json
 from ead_core.common.files import holds_files, write_aside
 from ead_core.common.locks import only_writer
 from ead_core.common.strict_yaml import parse_yaml
-from ead_core.errors import EADError, OutputError, one_line
+from ead_core.errors import EADError, OutputError, VersionError, one_line
 
 QUESTION, RESULTS, BEST, PLOT = "sweep.json", "results.csv", "best.yaml", "sweep.png"
 RANKED_BY = "molecule_stability"
@@ -27,6 +28,17 @@ def only_sweep(path: Path) -> Iterator[None]:
     """Keep other sweeps out of a folder for the length of a block (OutputError if there is one)."""
     with only_writer(path, f"another sweep is writing to {path}; wait for it, or choose another --out."):
         yield
+
+
+class SweepQuestion(Document):
+    """What a sweep asked, and the MLflow run that its trials belong to; the settings are further keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: ClassVar[str] = "the question of a sweep"
+
+    version: Literal[1] = Field(1, alias="schema_version")
+    parent_run: str
 
 
 class SweepFolder:
@@ -55,18 +67,18 @@ class SweepFolder:
 
     def _reopen(self, question: Mapping[str, Any]) -> None:
         stored = _read_question(self.path / QUESTION)
-        self.parent_run = stored.pop("parent_run")
+        self.parent_run = stored.parent_run
+        before = stored.model_extra or {}
         for key, value in question.items():
-            if stored.get(key) != value:
-                raise EADError(f"{self.path} holds a sweep with {key}={stored.get(key)}, not {value}.")
+            if before.get(key) != value:
+                raise EADError(f"{self.path} holds a sweep with {key}={before.get(key)}, not {value}.")
         if (self.path / RESULTS).is_file():
             self.rows = _read_results(self.path / RESULTS, question.get("space", {}))
 
     def remember_run(self, run_id: str) -> None:
         """Store the question, and the MLflow parent run for a later --resume."""
         self.parent_run = run_id
-        with write_aside(self.path / QUESTION) as aside:
-            aside.write_text(json.dumps({**self._question, "parent_run": run_id}, indent=1) + "\n")
+        SweepQuestion(**self._question, parent_run=run_id).save(self.path / QUESTION)
 
     def add(self, point: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, Any]:
         """Append a finished trial and rewrite the results; returns its row."""
@@ -94,14 +106,15 @@ class SweepFolder:
             table.to_csv(aside, index=False)
 
 
-def _read_question(path: Path) -> dict[str, Any]:
+def _read_question(path: Path) -> SweepQuestion:
     """What a sweep asked (EADError if there is none, or it cannot be read)."""
     try:
-        stored = json.loads(path.read_bytes())
-        return {**stored, "parent_run": str(stored["parent_run"])}
+        return SweepQuestion.parse(read_json(path), str(path))
+    except VersionError:
+        raise
     except FileNotFoundError as error:
         raise EADError(f"{path.parent} holds no sweep to resume; leave out --resume to start one.") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, EADError) as error:
         raise EADError(
             f"{path} is damaged ({one_line(error)}), so that the sweep cannot be resumed; what it found is in "
             f"{RESULTS} beside it, and a new one needs another --out."
@@ -119,7 +132,7 @@ def _read_results(path: Path, space: Mapping[str, Sequence[Any]]) -> list[dict[s
             raise ValueError("a trial occurs twice")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise EADError(
-            f"{path} is damaged ({one_line(error)}); mend or delete the line, or delete the file, and --resume makes "
+            f"{path} is damaged ({one_line(error)}); repair or delete the line, or delete the file, and --resume makes "
             "all trials again."
         ) from error
     return sorted(rows, key=lambda row: str(row["trial"]))

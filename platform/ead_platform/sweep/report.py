@@ -18,7 +18,15 @@ from ead_core.cli.console import progress_bar
 from ead_platform.cluster.settings import Settings
 from ead_platform.sweep.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
 from ead_platform.sweep.search import TUNE
-from ead_platform.sweep.study import SYNCHRONOUS, Campaign, identity, measure, run_point_in_parallel, shared_prefix
+from ead_platform.sweep.study import (
+    FROM_THE_TOP,
+    SYNCHRONOUS,
+    Campaign,
+    identity,
+    measure,
+    run_point_in_parallel,
+    shared_prefix,
+)
 from ead_platform.sweep.tracking import SweepTracker
 from ead_platform.tracking.store import StoreError, where_to_compare
 
@@ -26,7 +34,7 @@ MARKERS = "osD^vP*X"
 
 
 class SweepConsole:
-    """Tells the story of one sweep and keeps its records in step with it.
+    """Reports the progress of one sweep and keeps its records.
 
     Args:
         folder: the sweep's records.
@@ -157,12 +165,12 @@ def verdict(confirmed: Mapping[str, float]) -> str:
     """Whether the best setting is better than synchronous sampling, from its figures on fresh molecules."""
     if not confirmed:
         return "No setting was better than synchronous sampling."
-    told = f"synchronous sampling: {_difference(confirmed)} points of stable molecules"
+    comparison = f"synchronous sampling: {_difference(confirmed)} points of stable molecules"
     if confirmed[f"{RANKED_BY}_difference_low"] > 0:
-        return f"The best setting is better than {told}."
+        return f"The best setting is better than {comparison}."
     if confirmed[f"{RANKED_BY}_difference_high"] < 0:
-        return f"The best setting is worse than {told}, on molecules that had no part in choosing it."
-    return f"The best setting is not shown to be better than {told}, an interval that includes 0."
+        return f"The best setting is worse than {comparison}, on molecules that had no part in choosing it."
+    return f"The best setting is not shown to be better than {comparison}, an interval that includes 0."
 
 
 def reason(message: str) -> str:
@@ -235,10 +243,14 @@ def _is_figure(key: str) -> bool:
 
 
 def _setting(row: Any, keys: list[str]) -> str:
-    """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 the other settings but guidance mean nothing."""
+    """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 only some of the others mean anything."""
     if row.get("sampler.async_ratio") == 0:
-        return " · ".join(["synchronous", *(f"guidance {row[key]}" for key in keys if key == "sampler.guidance")])
-    return " · ".join(f"{key.removeprefix('sampler.')} {row[key]}" for key in keys)
+        return " · ".join(["synchronous", *_named(row, [key for key in keys if key in FROM_THE_TOP])])
+    return " · ".join(_named(row, keys))
+
+
+def _named(row: Any, keys: list[str]) -> list[str]:
+    return [f"{key.removeprefix('sampler.')} {row[key]}" for key in keys]
 
 
 def _percent(row: Any, name: str) -> str:

@@ -36,7 +36,7 @@ class DistinctOptunaSearch(OptunaSearch):
         self.exhausted = False  # no new point turned up
 
     def add_finished(self, point: dict[str, Any], value: float) -> None:
-        """Tell the study of a point that was evaluated in an earlier sitting."""
+        """Add a point to the study that an earlier session has evaluated."""
         self._values[self._identity(point)] = value
         self.add_evaluated_point(point, value)
 
@@ -56,7 +56,7 @@ class DistinctOptunaSearch(OptunaSearch):
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell the study of a value, under the name that it knows the trial by."""
+        """Add a value to the study, under the name that it knows the trial by."""
         probe, _ = self._accepted[trial_id]
         super().on_trial_result(probe, result)
 

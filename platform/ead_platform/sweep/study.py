@@ -50,6 +50,16 @@ FIXED_KEYS = (
     "sampler.batch_size",
     "sampler.memory_budget",
     "sampler.precision",
+    "sampler.start",
+)
+# What acts on synchronous sampling, too: a trial with another value than the checkpoint's own shares no prefix.
+FROM_THE_TOP = (
+    "sampler.guidance",
+    "sampler.temperature",
+    "sampler.temperature_width",
+    "sampler.corrector",
+    "sampler.corrector_mode",
+    "sampler.corrector_channels",
 )
 Bucket = Mapping[int, Branch]
 
@@ -89,7 +99,7 @@ class Campaign:
 
     @cached_property
     def start(self) -> Conditions:
-        """Sizes and context of the molecules (TargetError if the targets cannot be asked of the checkpoint)."""
+        """Sizes and context of the molecules (TargetError if the checkpoint cannot take the targets)."""
         return decide(self.checkpoint, self.seed, self.ids, None, self.targets)
 
     @property
@@ -113,10 +123,10 @@ class Campaign:
     def branch_index(self, point: Mapping[str, Any]) -> int:
         """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage.
 
-        Or at the very beginning, if its guidance is not that of the prefix.
+        Or at the very beginning, if a key of `FROM_THE_TOP` is not as in the prefix.
         """
-        process = self.process(point)
-        if process.guidance != self.checkpoint.config.sampler.guidance:
+        process, own = self.process(point), self.checkpoint.config.flat()
+        if any(point.get(key, own[key]) != own[key] for key in FROM_THE_TOP):
             return len(process.grid) - 1
         return process.policy.branch_index(len(process.grid) - 1)
 
@@ -256,13 +266,13 @@ def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
 
 def branch_indices(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
     """Every level at which some point of the space leaves the prefix."""
-    keys = [key for key in ("sampler.policy", "sampler.async_ratio", "sampler.guidance") if key in space]
+    keys = [key for key in ("sampler.policy", "sampler.async_ratio", *FROM_THE_TOP) if key in space]
     combinations = itertools.product(*(space[key] for key in keys))
     return {campaign.branch_index(dict(zip(keys, values, strict=True))) for values in combinations}
 
 
 def identity(point: Mapping[str, Any]) -> Hashable:
-    """Equal for points that give the same molecules: with async_ratio 0 nothing else matters but guidance."""
+    """Equal for points that give the same molecules: with async_ratio 0 only keys of `FROM_THE_TOP` matter."""
     if point.get("sampler.async_ratio") == 0 and point.get("sampler.policy", "adaptive") == "adaptive":
-        return "synchronous", point.get("sampler.guidance")
+        return "synchronous", *(point.get(key) for key in FROM_THE_TOP)
     return tuple(sorted(point.items()))

@@ -1,6 +1,6 @@
 """What a run rests on besides its recipe: the code, the data, the libraries, and the machines that compute it.
 
-Workers tell what they are, the driver tells which code it is; together they become the tags of a run.
+Workers report what they run on, the driver which code it is; together they become the tags of a run.
 """
 
 import socket
@@ -63,7 +63,7 @@ def initial_sha256(config: Config) -> str | None:
 
 
 def about_session(config: Config, session: Session, machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the first worker tells the driver, as plain values: the data, the machines of all, and versions."""
+    """What the first worker reports to the driver, as plain values: the data, the machines of all, and versions."""
     statistics = session.statistics
     parts = {"train": session.train, "valid": session.valid, "test": session.test}
     return {
@@ -81,7 +81,7 @@ def about_session(config: Config, session: Session, machines: Sequence[Mapping[s
 
 
 def about_tags(about: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of what `about_session` told."""
+    """The tags from what `about_session` reported."""
     machines = about["machines"]
     kinds = [f"{each['processor']}, threads: {each['threads']}" for each in machines]
     tags = {

@@ -1,4 +1,4 @@
-"""The MLflow store: opening it, and telling in one sentence why it cannot be used.
+"""The MLflow store: opening it, and one sentence on why it cannot be used.
 
 Only the driver talks to the store, so a local SQLite file serves a whole cluster.
 """
@@ -32,7 +32,7 @@ MANNERS = {  # unless the user says otherwise; a wrong address must not cost min
 
 
 class StoreError(EADError):
-    """The MLflow store cannot be reached, or refuses what is asked of it."""
+    """The MLflow store cannot be reached, or refuses a request."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
     """A client and the id of our experiment; for the length of the block failures become one sentence.
 
     Raises:
-        StoreError: the store cannot be reached or refuses what the block asks of it.
+        StoreError: the store cannot be reached or refuses a request of the block.
         EADError: a submitted job that would have a store of its own.
     """
     if settings.inside_job and settings.artifact_root:
@@ -50,17 +50,17 @@ def open_store(settings: Settings) -> Iterator[tuple[MlflowClient, str]]:
         )
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every table that it creates
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # and prints what is raised as well
     with store_errors(settings):
-        _knock(settings.tracking_uri)
+        _require_answer(settings.tracking_uri)
         mlflow.set_tracking_uri(settings.tracking_uri)
         client = MlflowClient(settings.tracking_uri)
         yield client, _experiment_id(client, settings)
 
 
 def where_to_compare(settings: Settings) -> str:
-    """How to see the runs of a store; MLflow's front page opens another view, hence the whole address."""
+    """How to see the runs of a store; MLflow's front page opens another view, so the whole address is given."""
     try:
         with open_store(settings) as (_, experiment):
             page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
@@ -86,7 +86,7 @@ def _reason(error: Exception) -> str:
     return one_line(error).partition(" [SQL: ")[0]
 
 
-def _knock(uri: str) -> None:
+def _require_answer(uri: str) -> None:
     """Fail at once where no database answers; MLflow would try for minutes."""
     if uri.startswith(DATABASE_SERVERS):
         engine = create_engine(uri, poolclass=NullPool)

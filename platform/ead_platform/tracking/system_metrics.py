@@ -11,7 +11,7 @@ from ead_core.errors import one_line
 class HostMetrics:
     """CPU, memory, disk, network and, with `nvidia-ml-py`, GPUs of the driver's host; MLflow's monitor measures them.
 
-    The workers of a cluster may run elsewhere: of their machines this tells nothing. The monitor is a thread of the
+    The workers of a cluster may run elsewhere: this measures nothing of their machines. The monitor is a thread of the
     driver, which only waits, so it takes nothing from the workers. MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL sets the
     seconds between two measurements (10).
     """

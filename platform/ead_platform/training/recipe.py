@@ -83,8 +83,8 @@ class Recipe(Config):
         """Where the newest model is published, under a name that does not change."""
         return f"{self.place}/model"
 
-    def retold(self, sentence: str, folder: str) -> str:
-        """What the core says of a folder, said of this run, whose place follows from its name."""
+    def reworded(self, sentence: str, folder: str) -> str:
+        """A sentence of the core about a folder, reworded for this run, whose folder follows from its name."""
         return sentence.replace(folder, self.place).replace("another folder", "another platform.name")
 
     def located(self, name: str, settings: Settings) -> "Recipe":

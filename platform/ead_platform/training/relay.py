@@ -1,6 +1,6 @@
 """From the workers of a training to the process that started it: reports on their way to a screen and to MLflow.
 
-Ray Train calls its callbacks in a process of its own. They drop what they hear into a mailbox, and the driver, which
+Ray Train calls its callbacks in a process of its own. They put what they receive into a mailbox, and the driver, which
 alone talks to the tracking store, empties it.
 """
 

@@ -1,6 +1,6 @@
-"""Repeating a training that MLflow knows, and telling whether the repetition agrees with it.
+"""Repeating a training that MLflow knows, and checking whether the repetition agrees with it.
 
-Training draws its random numbers from counters, and an interruption changes nothing. Hence a finished run can be
+Training draws its random numbers from counters, and an interruption changes nothing. So a finished run can be
 repeated bit for bit with the same code, versions, processors, number of workers and threads; with others the sums are
 rounded differently.
 """
@@ -37,12 +37,12 @@ from ead_platform.tracking.store import lossy, open_store
 from ead_platform.training.recipe import Recipe
 from ead_platform.training.tracking import CARD, CHANGED, RECIPE
 
-ROUNDING = 1e-4  # of the largest weight of a tensor: up to here a difference is told as one of rounding
+ROUNDING = 1e-4  # of the largest weight of a tensor: up to here a difference counts as rounding
 FREE = ("data.path", "training.initial", "training.max_seconds", "training.checkpoint_seconds", "training.threads")
 WHERE = (
     "platform."  # this section and the keys above change no figure, except by rounding; of files the hash is compared
 )
-MOST_TOLD, TINIEST = 5, 1e-30
+MOST_SHOWN, TINIEST = 5, 1e-30
 TIMES = ("seconds", "seconds_low", "seconds_high")  # of a card: no two runs take the same
 
 
@@ -167,9 +167,11 @@ class RepetitionVerdict:
         """The verdict as one sentence."""
         if self.weights == 0 and not self.figures:
             return f"agrees exactly: all weights and {self.compared} figures of quality"
-        told = [f"{name} at step {step} is {now:g}, was {then:g}" for (name, step), (then, now) in self.figures.items()]
-        more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-        others = "; ".join([f"weights by up to {self.weights:.1e} of the largest", *told[:MOST_TOLD], *more])
+        changed = [
+            f"{name} at step {step} is {now:g}, was {then:g}" for (name, step), (then, now) in self.figures.items()
+        ]
+        more = [f"and {len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else []
+        others = "; ".join([f"weights by up to {self.weights:.1e} of the largest", *changed[:MOST_SHOWN], *more])
         return f"agrees within rounding {self.weights:.1e}: {others}" if self.agrees else f"differs: {others}"
 
 

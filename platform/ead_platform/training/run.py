@@ -181,11 +181,11 @@ def require_same_run(recipe: Recipe) -> None:
     try:
         require_same_model(recipe.place, published, recipe.core)
     except CheckpointError as error:
-        raise CheckpointError(recipe.retold(str(error), recipe.place)) from error
+        raise CheckpointError(recipe.reworded(str(error), recipe.place)) from error
 
 
 def require_capacity(recipe: Recipe) -> None:
-    """Refuse at once what would wait for ever.
+    """Refuse at once what would wait forever.
 
     Raises:
         EADError: the connected cluster cannot hold all workers, or the fewest allowed, at the same time.

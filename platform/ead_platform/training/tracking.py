@@ -42,11 +42,11 @@ class TrainingTracker:
 
     Args:
         settings: names the store.
-        recipe: its flat keys become the parameters, its place in the storage tells runs apart.
+        recipe: its flat keys become the parameters, its place in the storage distinguishes runs.
 
     Attributes:
         store: address of the MLflow store.
-        run_id: of the MLflow run; None as long as there is nothing to tell.
+        run_id: of the MLflow run; None as long as there is nothing to record.
 
     Raises:
         EADError: the store cannot be reached.

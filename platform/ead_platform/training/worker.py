@@ -52,10 +52,10 @@ def _train(recipe: Recipe, directory: Path) -> dict[str, Any]:
         session = workers.together(lambda: prepared(recipe))
         report = reporter(about_session(config, session, workers.gather(machine())), directory / PICTURE, notes)
         check = evaluation(config, session, directory)
-        with noted(lambda note: notes.append(recipe.retold(note, str(directory)))):
+        with noted(lambda note: notes.append(recipe.reworded(note, str(directory)))):
             fit(config, session.train, session.statistics, directory, report, check, published)
     except EADError as error:
-        return {"refused": recipe.retold(str(error), str(directory))}
+        return {"refused": recipe.reworded(str(error), str(directory))}
     return {"steps": steps_done(directory)} if workers.leads else {}
 
 
@@ -92,7 +92,7 @@ def reporter(about: Mapping[str, Any], picture: Path, notes: Sequence[str] = ())
     Args:
         about: of this run (provenance.py).
         picture: where the first worker's quality check draws what it has sampled.
-        notes: what there is to tell of its beginning by the time of the first report.
+        notes: sentences about its start, shown with the first report.
     """
     first: dict[str, Any] = {"about": dict(about)}
 

@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from ead_core.checkpoints import checkpoint as module
 from ead_core.checkpoints.checkpoint import (
     CONFIG,
-    FORMAT,
     STATISTICS,
     WEIGHTS,
     bundled,
@@ -64,7 +63,7 @@ def test_there_is_no_pickle(directory):
     content = (directory / WEIGHTS).read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert header["__metadata__"].keys() == {"format", "checksum", "sha256"}
-    assert header["__metadata__"]["format"] == FORMAT
+    assert header["__metadata__"]["format"] == "ead-checkpoint-1"
 
 
 def test_bundled_checkpoints_are_found_by_name(make_checkpoint, tmp_path, monkeypatch):
@@ -101,7 +100,8 @@ def edit(name, old, new):
 
 def resave(metadata=None, change=lambda weights: weights):
     def damage(directory):
-        save_file(change(load_file(directory / WEIGHTS)), directory / WEIGHTS, metadata or {"format": FORMAT})
+        header = metadata or {"format": "ead-checkpoint-1"}
+        save_file(change(load_file(directory / WEIGHTS)), directory / WEIGHTS, header)
 
     return damage
 
@@ -126,9 +126,9 @@ def without_one(weights):
         (truncate, "is incomplete or corrupt"),
         (
             resave({"format": "ead-checkpoint-0"}),
-            "version 'ead-checkpoint-0'; this program reads 'ead-checkpoint-1'",
+            "is a checkpoint of version ead-checkpoint-0; this program reads ead-checkpoint-1.",
         ),
-        (resave({"other": "x"}), "version 'unknown'"),
+        (resave({"other": "x"}), "is not a checkpoint (format: Field required)."),
         (resave(change=without_one), "weights do not fit the network"),
         (edit(CONFIG, "hidden_features: 8", "hidden_features: 9"), "weights do not fit the network"),
         (edit(STATISTICS, "[\n  6,\n  8\n ]", "[6, 7, 8]"), "weights do not fit the network"),
@@ -139,8 +139,12 @@ def without_one(weights):
             "unknown configuration key 'network.leyers'; did you mean network.layers?",
         ),
         (write(STATISTICS, "{"), "is incomplete or corrupt"),
-        (write(STATISTICS, "[]"), "is incomplete or corrupt"),
-        (write(STATISTICS, "{}"), "lack the field 'atom_numbers'"),
+        (write(STATISTICS, "[]"), "stats.json is not the statistics of training data"),
+        (write(STATISTICS, "{}"), "stats.json is not the statistics of training data (atom_numbers: Field required)"),
+        (
+            edit(STATISTICS, '"schema_version": 1', '"schema_version": 2'),
+            "stats.json is the statistics of training data of version 2; this program reads 1.",
+        ),
     ],
     ids=lambda value: None if callable(value) else value[:40],
 )
@@ -151,6 +155,15 @@ def test_every_defect_is_one_sentence(directory, damage, sentence):
     assert sentence in str(error.value)
     assert str(directory) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_statistics_without_a_version_as_the_first_checkpoints_have_them_are_read(directory):
+    before = load_checkpoint(directory)
+    stored = json.loads((directory / STATISTICS).read_text())
+    assert stored.pop("schema_version") == 1
+    (directory / STATISTICS).write_text(json.dumps(stored))
+    assert load_checkpoint(directory).statistics == before.statistics
+    assert load_checkpoint(directory).fingerprint() == before.fingerprint()
 
 
 def test_a_missing_folder_is_named(tmp_path):

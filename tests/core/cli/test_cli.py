@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -12,9 +13,12 @@ from ead_core import __version__
 from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.common.cpu import hardware
 from ead_core.config import SamplerConfig
-from ead_core.data.store import load_npz, save_npz
+from ead_core.data.store import MoleculeSet, load_npz, npz_about, save_npz
 from ead_core.evaluation.quality import load_quality
+from ead_core.sampling import delivery
+from ead_core.sampling.delivery import Delivery
 from ead_core.sampling.generation import fulfil
+from ead_core.sampling.ledger import Ledger
 
 CARD_KEYS = {
     "schema_version",
@@ -175,9 +179,25 @@ def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compa
     assert code == 0
     assert [line.split()[0] for line in told.splitlines()] == ["synchronous", "adaptive,", "adaptive,"]
     assert len(ead("models", folder)[1].splitlines()) == 4
-    assert ead("compare", folder)[0] == ead("compare", folder, folder / "card.json")[0] == 0
+    assert "independent" not in "".join(ead("compare", folder)[1:])  # the molecules of the settings are the same
+    code, listing, told = ead("compare", folder, folder / "card.json")
+    assert (code, "independent" in listing) == (0, True)
+    assert "as quality.json never has, so that they are not compared pair by pair; for that, make both sets by" in told
     code, _, told = ead("measure", folder, "--num", 3)
     assert (code, "quality.json exists and is kept" in told) == (2, True)
+
+
+def test_names_that_are_not_utf8_are_printed_and_refused_where_they_cannot_be_written(ead, make_checkpoint, tmp_path):
+    folder = make_checkpoint(name="model\udcff")
+    assert ead("models", folder)[:2] == (0, f"{tmp_path}/model\\udcff\n")
+    code, _, told = ead("sample", folder, "--num", 3, "--sizes", 4, "--out", "made\udcfe.parquet")
+    assert (code, (tmp_path / "made\udcfe.parquet").is_file()) == (0, True)
+    (tmp_path / "a\udcff.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.74\n")
+    assert ead("evaluate", "a\udcff.xyz", "--parts", "none", "--workers", 1)[0] == 0
+    code, _, told = ead("evaluate", "a\udcff.xyz", "--parts", "none", "--workers", 1, "--out", "card\udcfe")
+    assert code == 2
+    assert told.startswith(f"ead: '{tmp_path}/card?/")
+    assert told.endswith("' is not UTF-8, as this name must be; rename it.\n")
 
 
 def test_an_interrupted_measurement_goes_on(ead, make_checkpoint, tmp_path, monkeypatch):
@@ -270,10 +290,40 @@ def test_a_mistake_about_targets_is_one_line(ead, make_checkpoint, conditional, 
     assert not (tmp_path / "out.sdf").exists()
 
 
-def test_threads_are_set(ead):
-    for asked, threads in ((("--threads", 2), 2), ((), 1)):
-        ead("sample", "nowhere", *asked)
-        assert torch.get_num_threads() == threads
+def test_molecules_are_delivered_as_accepted(ead, make_checkpoint, tmp_path):
+    make_checkpoint({"sampler.policy": "synchronous"}, "model")
+    code, _, told = ead("sample", "model", "--accept", "finite & even_electrons", "--until", 5, "--out", "good.npz")
+    assert (code, "5 attempts: 5 delivered;" in told, "5 molecules → good.npz" in told) == (0, True, True)
+    made, ledger = load_npz(tmp_path / "good.npz"), json.loads(npz_about(tmp_path / "good.npz")["ledger"])
+    assert made.properties["id"].tolist() == [0, 1, 2, 3, 4]
+    assert (ledger["asked"], ledger["attempts"], ledger["delivered"], ledger["refused"]) == (5, 5, 5, {})
+
+    few = ("--accept", "stable", "--until", 2, "--max-attempts", 3, "--out", "none.sdf")
+    code, _, told = ead("sample", "model", *few)
+    assert (code, "refused: 3 not stable" in told) == (2, True)
+    assert told.endswith("no molecule was accepted, so nothing is written.\n")
+    assert not (tmp_path / "none.sdf").exists()
+
+
+def test_fewer_than_asked_for_are_written_with_a_sentence(ead, make_checkpoint, monkeypatch, molecules):
+    make_checkpoint({"sampler.policy": "synchronous"}, "model")
+    ledger = Ledger(
+        accept="valid", asked=30, attempts=99, delivered=24, refused={"not valid": 75}, calls=9, surplus=0,
+        surplus_calls=0, seconds=1.0, stopped=False,
+    )  # fmt: skip
+    columns = {name: np.ones(24) for name in ("id", "nfe", "seconds")}
+    made = MoleculeSet(molecules.num_atoms, molecules.charges, molecules.positions, columns)
+    for stopped, exit_code in ((False, 1), (True, 130)):
+        found = Delivery(made, ledger.model_copy(update={"stopped": stopped}))
+        monkeypatch.setattr(delivery, "deliver", lambda *_, found=found: found)
+        code, _, told = ead("sample", "model", "--accept", "valid", "--until", 30, "--out", "x.npz", "--overwrite")
+        assert (code, "24 molecules → x.npz" in told) == (exit_code, True)
+        assert ("only 24 of 30 molecules were accepted in 99 attempts." in told) != stopped
+
+
+def test_sampling_has_one_thread_for_each_core(ead):
+    ead("sample", "nowhere", "--threads", 2)
+    assert torch.get_num_threads() == 1
 
 
 def test_the_version_is_told(ead):
@@ -297,6 +347,11 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
             "sample MODEL steps=5",
             "can be changed when sampling, not 'steps'; did you mean sampler.steps?",
         ),
+        ("sample MODEL --accept pretty", "'pretty' is no criterion of acceptance; there are finite, even_electrons,"),
+        ("sample MODEL --until 3", "--until needs --accept"),
+        ("sample MODEL --accept valid --max-attempts 3", "max_attempts needs until"),
+        ("sample MODEL --accept valid --until 3 --num 3", "--num cannot be combined with --until."),
+        ("sample MODEL --accept valid --best-of 3", "--best-of cannot be combined with --accept."),
         ("sample MODEL --sizes 100", "so 100 atoms are refused; --beyond-training"),
         ("sample MODEL --out recipe.yaml.npz", "recipe.yaml.npz exists and is kept; --overwrite replaces it, or give"),
         ("relax chains.npz --out chains.npz", "chains.npz exists and is kept; --overwrite replaces it"),
@@ -324,7 +379,7 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
         ("sample MODEL --trace t.npz --num 65", "at most 64 molecules can be traced at once, not 65."),
         ("sample nowhere --trace t.npz --out t.npz", "--trace and --out must name different files."),
         ("trace nothing.npz --out shown", "trace nothing.npz does not exist."),
-        ("trace chains.npz --out shown", "chains.npz is not a trace of this version"),
+        ("trace chains.npz --out shown", "chains.npz is not a trace (format: Field required)"),
         ("trace chains.npz --out file", "cannot write file"),
         ("train nothing.yaml", "nothing.yaml cannot be read: No such file or directory."),
         ("train recipe.yaml data.path=no.npz", "data file no.npz does not exist"),

@@ -5,7 +5,7 @@ import pytest
 
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
-from ead_core.evaluation.criteria import meets
+from ead_core.evaluation.acceptance import accepted
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def all_repairs_succeed(monkeypatch):
     """Nothing that an untrained model makes is valid; here only the file itself is measured."""
     measured = []
 
-    def once(molecules, names):
+    def once(molecules, acceptance):
         measured.append(molecules)
-        return meets(molecules, names) if len(measured) == 1 else np.ones(len(molecules), dtype=bool)
+        return accepted(molecules, acceptance) if len(measured) == 1 else np.ones(len(molecules), dtype=bool)
 
-    monkeypatch.setattr("ead_core.evaluation.criteria.meets", once)
+    monkeypatch.setattr("ead_core.evaluation.acceptance.accepted", once)
 
 
 @pytest.mark.parametrize("extent", ["whole", "local"])
@@ -93,7 +93,8 @@ def test_the_option_counts_before_the_key_and_the_key_before_the_default(ead, mo
         (["--level", 2], "sampler.repair_level: must be less than or equal to 1, not 2.0."),
         (["--hops", 2], "sampler.repair_hops has no effect with sampler.repair_extent=whole"),
         (["--extent", "some"], "sampler.repair_extent: must be 'whole' or 'local', not 'some'."),
-        (["--until", "nice"], "'nice' is no criterion; accepted are valid, stable, joined by &."),
+        (["--until", "unique"], "a molecule is repaired for what it is by itself; unique and novel depend on others."),
+        (["--until", "nice"], "'nice' is no criterion of acceptance; there are finite,"),
         (["--out", "out.pdb"], "cannot write out.pdb"),
         (["--picture", "p.gif"], "the name must end in one of .png, .svg, .pdf, .html."),
         (["training.steps=3"], "only sampler.* keys can be changed when sampling, not 'training.steps'"),

@@ -1,12 +1,49 @@
 """JSON from outside is read within limits, and every reader of it ends with one sentence."""
 
+from typing import Annotated, ClassVar, Literal
+
 import pytest
+from pydantic import Field
 
 from ead_core.common import documents
-from ead_core.common.documents import parse_json, read_bytes, read_json
-from ead_core.errors import DataError, EADError
+from ead_core.common.documents import Document, Packed, parse_json, read_bytes, read_json
+from ead_core.errors import DataError, EADError, VersionError
 from ead_core.evaluation.card import Card
 from ead_core.prediction.calibration import load_calibration
+
+
+class Header(Document):
+    """Of a file of arrays."""
+
+    kind: ClassVar[str] = "a thing"
+
+    version: Literal["thing-1", "thing-2"] = Field("thing-2", alias="format")
+    count: int
+    names: Annotated[tuple[str, ...], Packed] = ()
+
+
+def test_a_header_is_text_and_comes_back():
+    header = Header(count=3, names=("a", 'b"'))
+    texts = header.to_texts()
+    assert texts == {"format": "thing-2", "count": "3", "names": '["a", "b\\""]'}
+    assert Header.parse(texts, "it") == Header(version="thing-2", count=3, names=("a", 'b"'))
+    assert Header.parse({"count": "3", "later": "x"}, "it").names == ()
+
+
+@pytest.mark.parametrize(
+    ("stored", "sentence"),
+    [
+        ({"format": "thing-3"}, "it is a thing of version thing-3; this program reads thing-1 and thing-2."),
+        ({"format": "thing-2"}, "it is not a thing (count: Field required)."),
+        ({"count": "1", "names": "{}"}, "it is not a thing (names: Input should be a valid tuple)."),
+        ([], "it is not a thing."),
+    ],
+)
+def test_another_document_is_one_sentence(stored, sentence):
+    with pytest.raises(DataError) as refused:
+        Header.parse(stored, "it")
+    assert str(refused.value) == sentence
+    assert isinstance(refused.value, VersionError) == ("version" in sentence)
 
 
 def test_documents_are_read(tmp_path):

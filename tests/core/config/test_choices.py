@@ -8,6 +8,7 @@ import torch
 from ead_core.config import Config, NetworkConfig, TrainingConfig
 from ead_core.config.reference import entries
 from ead_core.diffusion.convergence import CONVERGENCE
+from ead_core.diffusion.corrector import CHANNELS, CORRECTIONS
 from ead_core.diffusion.corruption import DUMMY_RULES
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.grid import POWERS
@@ -23,6 +24,8 @@ TABLES = {
     "diffusion.dummy_rule": DUMMY_RULES,
     "diffusion.gauge": GAUGES,
     "sampler.convergence": CONVERGENCE,
+    "sampler.corrector_channels": CHANNELS,
+    "sampler.corrector_mode": CORRECTIONS,
     "sampler.grid": POWERS,
     "sampler.pause_mode": PAUSES,
     "sampler.solver": SOLVERS,

@@ -16,8 +16,9 @@ from ead_core.data.dataset import (
     resolve_data_path,
     split_indices,
 )
+from ead_core.data.size_moments import SizeMoments
 from ead_core.data.store import MoleculeSet
-from ead_core.errors import CheckpointError, DataError
+from ead_core.errors import DataError
 
 
 def hydrogens(count: int, **properties: np.ndarray) -> MoleculeSet:
@@ -150,7 +151,8 @@ class TestStatistics:
         return compute_statistics(self.MOLECULES, name="tiny", sha256="abc")
 
     def test_content(self) -> None:
-        assert self.statistics() == Statistics((1, 8, 9), {2: 1, 3: 2}, 3, "tiny", "abc")
+        moments = {2: SizeMoments(0.0, (1, 0, 1)), 3: SizeMoments(0.0, (4, 2, 0))}
+        assert self.statistics() == Statistics((1, 8, 9), {2: 1, 3: 2}, 3, "tiny", "abc", moments=moments)
         sizes, probabilities = self.statistics().size_distribution()
         assert sizes.tolist() == [2, 3]
         np.testing.assert_allclose(probabilities, [1 / 3, 2 / 3])
@@ -162,22 +164,30 @@ class TestStatistics:
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
-            ({"name": None}, "lack the field 'name'"),
-            ({"sizes": [1, 2]}, "a value of the wrong kind"),
-            ({"sizes": {"two": 3}}, "a value of the wrong kind"),
-            ({"sizes": {"2": 2}}, "add up to 2 molecules, but num_molecules is 3"),
+            ({"name": None}, r"name: Field required"),
+            ({"sizes": [1, 2]}, r"sizes: Input should be a valid dictionary"),
+            ({"sizes": {"two": 3}}, r"sizes.*: Input should be a valid integer"),
+            ({"sizes": {"2": 2}}, r"\(sizes add up to 2 molecules, but num_molecules is 3\)\.$"),
+            ({"schema_version": 2}, r"^it is the statistics of training data of version 2; this program reads 1\.$"),
+            ({"properties": [{"mean": 1}]}, r"properties: must each have a name"),
+            ({"properties": [7]}, r"properties: must each have a name"),
             ({"sizes": {"0": 3}}, "positive counts of positive sizes"),
             ({"sizes": {}}, "positive counts of positive sizes"),
-            ({"atom_numbers": [8, 1]}, "must be distinct and ascending"),
-            ({"atom_numbers": [0, 1]}, "must be distinct and ascending"),
-            ({"atom_numbers": []}, "must be distinct and ascending"),
+            ({"atom_numbers": [8, 1]}, "must be distinct, ascending and positive"),
+            ({"atom_numbers": [0, 1]}, "must be distinct, ascending and positive"),
+            ({"atom_numbers": []}, "must be distinct, ascending and positive"),
         ],
     )
     def test_wrong_documents(self, change: dict[str, object], sentence: str) -> None:
         document = {**self.statistics().to_json(), **change}
         kept = {key: value for key, value in document.items() if value is not None}
-        with pytest.raises(CheckpointError, match=sentence):
-            Statistics.from_json(kept)
+        with pytest.raises(DataError, match=sentence):
+            Statistics.from_json(kept, "it")
+
+    def test_first_documents_have_no_version(self) -> None:
+        document = self.statistics().to_json()
+        assert document.pop("schema_version") == 1
+        assert Statistics.from_json(document) == self.statistics()
 
     def test_sha256(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b"molecules")

@@ -11,19 +11,21 @@ from ead_core.data.demo import Candidate, build_demo, demo_candidates
 from ead_core.errors import DataError
 
 
+@pytest.fixture(scope="module")
+def candidates() -> list[Candidate]:
+    return demo_candidates(max_atoms=14)
+
+
 @pytest.fixture(autouse=True)
-def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_candidates(monkeypatch: pytest.MonkeyPatch, candidates: list[Candidate]) -> None:
     """Filtering all 5,000 compounds takes most of a second, and once is enough."""
-    monkeypatch.setattr(demo, "demo_candidates", lambda max_atoms: CANDIDATES)
+    monkeypatch.setattr(demo, "demo_candidates", lambda max_atoms: candidates)
 
 
-CANDIDATES = demo_candidates(max_atoms=14)
-
-
-def test_candidates_qualify_and_are_distinct() -> None:
-    assert len(CANDIDATES) > 30
-    assert len({c.smiles for c in CANDIDATES}) == len(CANDIDATES)
-    for candidate in CANDIDATES:
+def test_candidates_qualify_and_are_distinct(candidates: list[Candidate]) -> None:
+    assert len(candidates) > 30
+    assert len({c.smiles for c in candidates}) == len(candidates)
+    for candidate in candidates:
         mol = Chem.AddHs(Chem.MolFromSmiles(candidate.smiles))
         assert mol.GetNumAtoms() <= 14
         assert {atom.GetSymbol() for atom in mol.GetAtoms()} <= set("HCNOF")
@@ -31,12 +33,12 @@ def test_candidates_qualify_and_are_distinct() -> None:
         assert Chem.GetFormalCharge(mol) == 0
 
 
-def test_molecules_are_what_their_smiles_say() -> None:
+def test_molecules_are_what_their_smiles_say(candidates: list[Candidate]) -> None:
     seen: list[int] = []
     report = build_demo(6, seed=0, workers=1, progress=seen.append)
     molecules = report.molecules
     assert seen == [1, 2, 3, 4, 5, 6]
-    assert molecules.properties["index"].tolist() == [c.number for c in CANDIDATES[:6]]
+    assert molecules.properties["index"].tolist() == [c.number for c in candidates[:6]]
     for index, smiles in enumerate(molecules.properties["smiles"]):
         charges, positions = molecules.molecule(index)
         mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
@@ -64,9 +66,9 @@ def test_interrupt_leaves_no_worker() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_failures_are_named_and_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_named_and_do_not_count(monkeypatch: pytest.MonkeyPatch, candidates: list[Candidate]) -> None:
     impossible = Candidate(77, "C1#CC1")  # cyclopropyne: the embedding gives up
-    monkeypatch.setattr(demo, "demo_candidates", lambda max_atoms: [impossible, *CANDIDATES])
+    monkeypatch.setattr(demo, "demo_candidates", lambda max_atoms: [impossible, *candidates])
     report = build_demo(2)
     assert len(report.molecules) == 2
     assert [s.name for s in report.skipped] == ["NCI 77"]

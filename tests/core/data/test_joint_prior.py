@@ -103,8 +103,18 @@ def test_what_is_no_table_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match=r"prior\.safetensors cannot be read"):
         JointPrior.load(path)
     save_file({"sizes": np.zeros(1)}, path, {"names": "[]"})
+    with pytest.raises(CheckpointError, match=r"^prior\.safetensors is not .* \(format: Field required\)\.$"):
+        JointPrior.load(path)
+    save_file({"sizes": np.zeros(1)}, path, {"names": "[]", "format": "ead-prior-2"})
+    with pytest.raises(CheckpointError, match=r"molecules of version ead-prior-2; this program reads ead-prior-1\.$"):
+        JointPrior.load(path)
+    for names in ("[", "7", "[7]"):
+        save_file({"sizes": np.zeros(1)}, path, {"names": names, "format": "ead-prior-1"})
+        with pytest.raises(CheckpointError, match=r"is not a table of training molecules \(names.*\)\.$"):
+            JointPrior.load(path)
+    save_file({"sizes": np.zeros(1)}, path, {"names": "[]", "format": "ead-prior-1"})
     with pytest.raises(CheckpointError, match=r"prior\.safetensors cannot be read"):
         JointPrior.load(path)
     save_file({"sizes": np.zeros(2), "values": np.zeros((2, 1))}, path, {"names": "[]", "format": "ead-prior-1"})
-    with pytest.raises(CheckpointError, match=r"is no table of training molecules of this version"):
+    with pytest.raises(CheckpointError, match=r"is damaged: its rows and columns do not fit its names"):
         JointPrior.load(path)

@@ -9,7 +9,7 @@ import pytest
 from ead_core.config import ConditioningConfig
 from ead_core.data.dataset import Statistics, compute_statistics
 from ead_core.data.labels import PropertyStatistics, in_half, labels_of, summarise
-from ead_core.errors import CheckpointError, DataError
+from ead_core.errors import DataError
 
 
 def conditioning(*names, half="all"):
@@ -84,10 +84,10 @@ def test_statistics_go_through_json_and_old_ones_have_no_properties(labelled):
     assert list(statistics.properties) == ["mu", "alpha"]
     assert "properties" not in compute_statistics(labelled, name="", sha256="").to_json()
     document["properties"][0]["mad"] = 0
-    with pytest.raises(CheckpointError, match="must be finite, with labels that differ"):
+    with pytest.raises(DataError, match="properties: must have finite statistics, of labels that differ"):
         Statistics.from_json(document)
     del document["properties"][0]["mad"]
-    with pytest.raises(CheckpointError, match="lack the field 'mad'"):
+    with pytest.raises(DataError, match=r"\(properties\.mu\.mad: Field required\)"):
         Statistics.from_json(document)
 
 

@@ -3,14 +3,19 @@
 import bz2
 import gzip
 import io
+import json
+import re
 import tarfile
+import warnings
 import zipfile
 
+import numpy as np
 import pytest
 
 from ead_core.data import archives, texts
 from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.sources import kind_of
+from ead_core.data.store import MoleculeSet
 from ead_core.data.streams import read_batches
 from ead_core.errors import DataError
 from ead_core.notes import Note
@@ -49,6 +54,42 @@ def pack(path, files):
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
     return path
+
+
+def shards(folder, num, listed, there):
+    """A folder of shards of two molecules, with the part of an index that says which there are."""
+    folder.mkdir(exist_ok=True)
+    names = [f"shard-{number:05d}.parquet" for number in range(9)]
+    molecules = MoleculeSet.from_lists([np.array([1, 1])] * 2, [np.array([[0, 0, 0], [0, 0, 0.74]])] * 2)
+    for number in there:
+        write_molecules(molecules, folder / names[number])
+    index = {"version": 2, "question": {"shard_size": 2}, "num": num, "shards": [{"name": names[n]} for n in listed]}
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("num", "listed", "there", "missing"),
+    [
+        (5, [0, 1, 2], [0, 2], "lacks 1 of the 3 shards that its index.json names (shard-00001.parquet first);"),
+        (8, [0, 1], [0, 1], "lacks 2 of the 4 shards that its index.json names (shard-00002.parquet first);"),
+        (0, [0, 1], [0], "lacks 1 of the 2 shards that its index.json names (shard-00001.parquet first);"),
+    ],
+    ids=["deleted", "never made", "rebuilt index"],
+)
+def test_missing_shards_are_told(tmp_path, num, listed, there, missing):
+    with pytest.warns(Note, match=re.escape(missing)):
+        assert both_ways(shards(tmp_path, num, listed, there)) == [2] * 2 * len(there)
+
+
+@pytest.mark.parametrize("index", [None, "{", "[]", '{"version": 3}', '{"version": 2, "num": 9}'])
+def test_a_whole_folder_of_shards_is_read_without_a_word_and_one_with_another_index_too(tmp_path, index):
+    folder = shards(tmp_path, 3, [0, 1], [0, 1])
+    if index is not None:
+        (folder / "index.json").write_text(index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert both_ways(folder) == [2] * 4
 
 
 def both_ways(source):

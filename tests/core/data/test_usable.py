@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ead_core.data.store import MoleculeSet
-from ead_core.data.usable import told, usable
+from ead_core.data.usable import described, usable
 from ead_core.sampling import generation
 
 NO_NUMBER = "a coordinate is not a finite number"
@@ -26,7 +26,7 @@ def test_unusable_molecules_are_counted_by_reason(value):
     good, faults = usable(water(5, (0, 3), value))
     assert good.properties["id"].tolist() == [1, 2, 4]
     assert faults == {NO_NUMBER: 2}
-    assert told(faults) == f"2 of them: {NO_NUMBER}"
+    assert described(faults) == f"2 of them: {NO_NUMBER}"
 
 
 def test_an_atom_without_an_element_is_another_reason():
@@ -34,7 +34,7 @@ def test_an_atom_without_an_element_is_another_reason():
     molecules.charges[1] = 0
     good, faults = usable(molecules)
     assert len(good) == 1
-    assert told(faults) == f"1 of them: an atom has no element; 1 of them: {NO_NUMBER}"
+    assert described(faults) == f"1 of them: an atom has no element; 1 of them: {NO_NUMBER}"
 
 
 def test_good_molecules_and_none_have_no_faults():

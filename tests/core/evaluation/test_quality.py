@@ -7,7 +7,7 @@ import pytest
 
 from ead_core.checkpoints.checkpoint import PRETRAINED, bundled
 from ead_core.errors import DataError
-from ead_core.evaluation.compare import side_by_side
+from ead_core.evaluation.compare import differences, lacks_tables, side_by_side
 from ead_core.evaluation.published import evaluate_published
 from ead_core.evaluation.quality import EARLIER, QUALITY, Quality, load_quality
 from ead_core.evaluation.quality_cards import load_cards, measured_setting
@@ -83,6 +83,27 @@ def test_settings_are_compared_like_cards(quality, tmp_path):
     assert [one.card for one in load_cards(tmp_path / QUALITY)] == [one.card for one in cards]
     with pytest.raises(DataError, match=r"holds neither quality\.json nor card\.json; `ead measure` measures"):
         load_cards(tmp_path.parent)
+
+
+def test_settings_of_one_document_are_compared_pair_by_pair_as_they_were_measured(quality, tmp_path):
+    quality.save(tmp_path / QUALITY)
+    first, second = load_cards(tmp_path)
+    change = differences(first, second)["molecule_stability"]
+    assert (change.pairs, change.difference) == (10, pytest.approx(0.6))
+    assert change.p_value == pytest.approx(2 / 64)  # McNemar; Fisher's exact test would give 0.01
+    assert not lacks_tables([first, second])
+    assert differences(second, first)["molecule_stability"].pairs == 0
+    assert lacks_tables([second, first])
+
+
+def test_the_first_documents_do_not_say_that_they_have_compared_pairs(quality, tmp_path):
+    stored = quality.to_json()
+    assert stored["rows"][1].pop("pairs") == 10
+    (tmp_path / QUALITY).write_text(json.dumps(stored))
+    assert differences(*load_cards(tmp_path))["molecule_stability"].pairs == 10
+    stored["rows"][1]["pairs"] = 0  # the network decides how many atoms there are, so that nothing is paired
+    (tmp_path / QUALITY).write_text(json.dumps(stored))
+    assert lacks_tables(load_cards(tmp_path))
 
 
 @pytest.mark.parametrize("name", [name for name in bundled() if name != "qm9-judge"])

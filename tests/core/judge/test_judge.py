@@ -239,7 +239,7 @@ def test_a_selector_must_not_know_the_labels_of_the_judge(judge, make_judge, mak
         check_selector(judge, generator, ("alpha",))
     selector = load_judge(make_judge(half, "selector"))
     check_selector(selector, generator, ("alpha", "gap"))
-    with pytest.raises(TargetError, match="tells alpha, mu, but none of them is asked for"):
+    with pytest.raises(TargetError, match="predicts alpha, mu, but none of them is asked for"):
         check_selector(selector, generator, ("gap",))
     everybody = load_checkpoint(make_conditional({"conditioning.half": "all"}, "everybody"))
     everything = replace(selector, config=selector.config.override({"conditioning.half": "all"}))

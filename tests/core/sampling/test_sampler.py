@@ -216,6 +216,22 @@ def test_a_prefix_of_another_version_is_refused(make_process, tmp_path):
     save_file(tensors, path, metadata={"1": "0.5"})
     with pytest.raises(DataError, match=r"bucket\.safetensors is of another version of this program; delete it\."):
         load_branches(path)
+    save_file(tensors, path, metadata={"format": "ead-prefix-2", "seconds": "{}"})
+    with pytest.raises(DataError, match=r"of version ead-prefix-2; this program reads ead-prefix-1; delete it\.$"):
+        load_branches(path)
+    save_file(tensors, path, metadata={"format": "ead-prefix-1", "seconds": "{"})
+    with pytest.raises(DataError, match=r"is not a stored prefix \(seconds: .*\); delete it\.$"):
+        load_branches(path)
+
+
+def test_a_prefix_of_the_first_form_is_read(make_process, tmp_path):
+    process, path = make_process(steps=2), tmp_path / "bucket.safetensors"
+    branches = run_prefix(start(process), process, {1})
+    save_branches(path, branches)
+    save_file(load_file(path), path, metadata={"1": "0.5"})
+    (index, branch), *others = load_branches(path).items()
+    assert (index, branch.seconds, others) == (1, 0.5, [])
+    assert torch.equal(branch.state.z, branches[1].state.z)
 
 
 def test_one_step_costs_one_call(make_process, denoiser):

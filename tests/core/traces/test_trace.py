@@ -63,8 +63,9 @@ def test_molecules_are_chosen_by_id(trace):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"format": "ead-trace-0"}, "is not a trace of this version; `ead sample … --trace"),
-        ({"format": None}, "is not a trace of this version"),
+        ({"format": "ead-trace-0"}, "of version ead-trace-0; this program reads ead-trace-1; `ead sample … --trace"),
+        ({"format": None}, r"is not a trace \(format: Field required\); `ead sample"),
+        ({"title": None}, r"is not a trace \(title: Field required\)"),
         ({"levels": None, "id": None}, r"lacks the array\(s\) id, levels\."),
         ({"id": np.array([7, 7])}, "is damaged: it needs molecules with different ids"),
         ({"id": np.array([7.0, 9.0])}, "is damaged: id, num_atoms and num_frames must be whole numbers"),

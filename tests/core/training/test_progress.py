@@ -143,6 +143,15 @@ def test_states_without_checksums_are_continued(run, folder):
     assert run(5) == [f"{folder / PROGRESS}: resuming at step 4 of 5."]
 
 
+def test_a_state_of_a_later_version_is_refused_although_there_is_one_before_it(run, folder):
+    later = {"format": "ead-training-2", "step": "4", "seconds": "1.5"}
+    save_file(load_file(folder / PROGRESS), folder / PROGRESS, later)
+    with pytest.raises(CheckpointError, match=r"is the state of a training of version ead-training-2; this program"):
+        run(5)
+    save_file(load_file(folder / PROGRESS), folder / PROGRESS, {"format": "ead-training-1", "step": "four"})
+    assert run(5)[0].startswith(f"{folder / PROGRESS} is damaged: ")
+
+
 @pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1])
 def test_a_flipped_byte_of_the_weights_is_noticed(folder, share):
     flip(share)(folder / WEIGHTS)

@@ -1,0 +1,18 @@
+"""What a `training.objective` demands of the other sections of a recipe."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ead_core.config import Config
+
+
+def _of_predict(config: "Config") -> Iterator[str]:
+    if not config.conditioning.properties:
+        yield "training.objective=predict needs conditioning.properties, which are to be predicted"
+    if config.training.initial is not None or config.diffusion.size_mode == "dummy":
+        yield "training.objective=predict takes neither training.initial nor dummies"
+
+
+# A sentence for each demand that is not met; an objective that is not listed has none.
+DEMANDS: Mapping[str, Callable[["Config"], Iterator[str]]] = {"predict": _of_predict}

@@ -1,0 +1,25 @@
+"""The difference of a share between two sets of molecules, with its significance."""
+
+from dataclasses import dataclass
+
+from ead_core.common.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of a share, second minus first; `pairs` is 0 where the runs are taken as independent."""
+
+    difference: float
+    interval: Interval
+    p_value: float
+    pairs: int
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Flat values, by names that begin with that of the figure."""
+        low, high = self.interval
+        return {
+            f"{name}_difference": self.difference,
+            f"{name}_difference_low": low,
+            f"{name}_difference_high": high,
+            f"{name}_p_value": self.p_value,
+        }

@@ -1,0 +1,51 @@
+"""Pieces of work for an engine, small enough to be shared among streams; they travel to other processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ead_core.sampling.conditions import Conditions
+from ead_core.sampling.engine import Engine
+from ead_core.sampling.requests import Prepared, Request, process_for
+
+
+class Piece(Protocol):
+    """Molecules that one engine makes."""
+
+    def __len__(self) -> int:
+        """How many molecules."""
+        ...
+
+    def enter(self, engine: Engine) -> int:
+        """Submit them to an engine; the request id."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Some of the molecules of a request that has been found to be possible.
+
+    Attributes:
+        request: what has been asked for.
+        start: what these molecules start from.
+    """
+
+    request: Request
+    start: Conditions
+
+    def __len__(self) -> int:
+        return len(self.start.ids)
+
+    def enter(self, engine: Engine) -> int:
+        """Submit them to an engine; the request id."""
+        process = process_for(engine.checkpoint, self.request, self.start)
+        return engine.submit(Prepared(self.request, process, self.start))
+
+
+def cut(prepared: Prepared, most: int) -> Iterator[Attempts]:
+    """The molecules of a request in pieces of at most `most` of nearly equal size, the largest molecules first."""
+    order = np.argsort(-prepared.start.sizes, kind="stable")
+    for first in range(0, len(order), most):
+        yield Attempts(prepared.request, prepared.start.select(np.sort(order[first : first + most])))
