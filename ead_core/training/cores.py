@@ -1,7 +1,7 @@
 """A training on the cores of one machine: processes of one thread each, which share every batch.
 
-Threads of OpenMP wait for each other within every operation, and so a thousand times per step for whichever core is
-busy with something else; processes wait for each other once per step (docs/results/busy-cores.md).
+Threads of OpenMP wait for each other within operations, and so many times per step for whichever core is busy with
+something else; processes wait for each other once or twice (docs/results/busy-cores.md).
 """
 
 import os
