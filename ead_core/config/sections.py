@@ -144,7 +144,9 @@ class TrainingConfig(Section):
     """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`. With `fp64`
     the weights have it, too."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads; null leaves the choice to torch."""
+    """CPU threads. `ead train` starts a process for each, which share every batch; null means one per core, each with
+    at least 16 molecules. On a GPU, and in a worker of Ray Train, they are torch's own; there null leaves the choice to
+    torch or means the worker's CPUs."""
     other_data: bool = False
     """Allow a run to be continued with other molecules than it began with."""
 
