@@ -1,6 +1,9 @@
 """What other work on the cores costs: every row on idle cores and beside busy loops, in turns.
 
     python benchmarks/busy_cores.py configs/qm9_small.yaml [--rounds 3] [--seconds 10] [--loops 2] [key=value …]
+    python benchmarks/busy_cores.py --checkpoint qm9-small --checkpoint qm9-deep [--rounds 3] [--num 192]
+
+The first compares ways of training, the second of sampling.
 
 A row is a program that is started anew for every turn and tells its own rate once it runs. In every round each row
 takes a turn on idle cores and one beside so many endless loops of the same priority, by default one per core. Rates are
@@ -28,6 +31,8 @@ from ead_core.errors import report_user_errors
 
 LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(1_000_000): pass"
 
+FEWER = 8  # times the molecules for threads of OpenMP, which may be so much slower beside other work
+SAMPLING = Path(__file__).with_name("busy_cores_worker.py")
 EAD = ("-m", "ead_core.cli")
 OPENMP = (
     "-c",
@@ -78,6 +83,32 @@ class Training:
         return float(statistics.median(rates[1:] or rates))
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Molecules of a checkpoint from streams, once all of them are ready.
+
+    Attributes:
+        checkpoint: name or folder.
+        num: molecules per turn, in all.
+        streams: of each process.
+        processes: started side by side, which know nothing of each other.
+        threads: of OpenMP in the only stream.
+    """
+
+    checkpoint: str
+    num: int
+    streams: int = 1
+    processes: int = 1
+    threads: int = 1
+
+    def rate(self) -> float:
+        """The sum over the processes, which begin together to within a second."""
+        numbers = map(str, (self.num // self.processes, self.streams, self.threads))
+        command = [sys.executable, str(SAMPLING), self.checkpoint, *numbers]
+        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(self.processes)]
+        return sum(float(process.communicate()[0]) for process in started)
+
+
 @contextmanager
 def busy(count: int) -> Iterator[None]:
     """For the length of a block, so many endless loops (which also end if this program is killed)."""
@@ -115,29 +146,47 @@ def ratios(some: list[float], others: list[float]) -> str:
     return "{value:.2f} ({low:.2f}–{high:.2f})".format(**interval([a / b for a, b in zip(some, others, strict=True)]))
 
 
-def main(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value …")] = None,
-    rounds: Annotated[int, typer.Option(min=1)] = 3,
-    seconds: Annotated[float, typer.Option(min=5, help="Of training per turn.")] = 10,
-    loops: Annotated[int | None, typer.Option(min=1, help="Busy loops; by default one per core.")] = None,
-) -> None:
-    """Let every row take its turns and print a table."""
-    cores = available_cores()
-    settings = tuple(overrides or ())
-    rows = {
+def training_rows(recipe: Path, settings: tuple[str, ...], cores: int, seconds: float) -> dict[str, Row]:
+    """Ways of training."""
+    return {
         "training, 1 thread": Training(EAD, 1, recipe, settings, seconds),
         f"training, {cores} threads": Training(EAD, cores, recipe, settings, seconds),
         f"training, {cores} threads of OpenMP": Training(OPENMP, cores, recipe, settings, seconds),
     }
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
-    with progress_bar("turns", rounds * len(rows)) as progress:
-        for _ in range(rounds):
-            for name, row in rows.items():
-                rates[name].append(turns(row, loops or cores))
-                progress(1)
+
+
+def sampling_rows(checkpoint: str, num: int, cores: int) -> dict[str, Row]:
+    """Ways of sampling."""
+    return {
+        f"{checkpoint}, 1 stream": Sampling(checkpoint, num),
+        f"{checkpoint}, {cores} streams": Sampling(checkpoint, num, streams=cores),
+        f"{checkpoint}, {cores} processes started apart": Sampling(checkpoint, num, processes=cores),
+        f"{checkpoint}, {cores} threads of OpenMP": Sampling(checkpoint, -(-num // FEWER), threads=cores),
+    }
+
+
+def main(
+    recipe: Annotated[Path | None, typer.Argument(help="YAML recipe, for the rows of training.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value …")] = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(help="For the rows of sampling.")] = None,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seconds: Annotated[float, typer.Option(min=5, help="Of training per turn.")] = 10,
+    num: Annotated[int, typer.Option(min=2, help="Molecules sampled per turn.")] = 192,
+    loops: Annotated[int | None, typer.Option(min=1, help="Busy loops; by default one per core.")] = None,
+) -> None:
+    """Let every row take its turns and print a table for training and one for each checkpoint."""
+    cores = available_cores()
+    tables = [training_rows(recipe, tuple(overrides or ()), cores, seconds)] if recipe else []
+    tables += [sampling_rows(name, num, cores) for name in checkpoint or ()]
     print(f"{processor()}, {cores} cores, {loops or cores} busy loops")
-    print(table(rates))
+    for rows in tables:
+        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
+        with progress_bar("turns", rounds * len(rows)) as progress:
+            for _ in range(rounds):
+                for name, row in rows.items():
+                    rates[name].append(turns(row, loops or cores))
+                    progress(1)
+        print(table(rates), flush=True)
 
 
 if __name__ == "__main__":

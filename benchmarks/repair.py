@@ -77,7 +77,7 @@ def quality(molecules: MoleculeSet, stable: np.ndarray) -> list[str]:
 def row(given: MoleculeSet, result: Repaired, config: SamplerConfig, good: Callable[[MoleculeSet], np.ndarray]) -> str:
     """A line of the table."""
     tried, rounds = result.tried, result.molecules.properties["repaired"]
-    attempts = np.where(rounds > 0, rounds, config.repair_attempts)[tried]
+    attempts = np.where(rounds > 0, rounds, config.repairs)[tried]
     extra = (result.molecules.properties["nfe"] - given.properties["nfe"])[tried]
     local = config.repair_extent == "local"
     freed = np.mean([atoms.sum() for atoms, was in zip(result.freed, tried, strict=True) if was])

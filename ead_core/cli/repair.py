@@ -78,7 +78,7 @@ def repair(
     wanted = broken | every
     tried = wanted & np.array([not reason for reason in reasons])
     _tell_passed_over([reason for reason, one in zip(reasons, wanted, strict=True) if one and reason], len(molecules))
-    with progress_bar(f"repairing with {checkpoint.name}", config.repair_attempts * int(tried.sum())) as progress:
+    with progress_bar(f"repairing with {checkpoint.name}", config.repairs * int(tried.sum())) as progress:
         result = mend(checkpoint, molecules, config, good, tried, seed, progress)
     notes = write_molecules(result.molecules, out)
     typer.echo(_summary(result, broken, out), err=True)
