@@ -15,7 +15,8 @@ from ead_core.evaluation.card import Card
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import EvaluationPlan
-from ead_core.sampling.delivery import Delivery, deliver
+from ead_core.sampling.account import Delivery
+from ead_core.sampling.delivery import deliver
 from ead_core.sampling.generation import sample
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.order import Order

@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ead_core.common.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet
+from ead_core.evaluation.novelty import Novelty
+from ead_core.sampling.account import Account
 from ead_core.sampling.engine import Engine
+from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request
+from serve.jury import Jury
 from serve.settings import ServeSettings
 
 logger = logging.getLogger("ray.serve")
@@ -21,10 +27,12 @@ class Answer:
     Attributes:
         molecules: with all properties but times, since these differ between equal requests.
         companions: most requests that shared a network call, this one included.
+        ledger: what became of the attempts, if only those that are accepted are delivered.
     """
 
     molecules: MoleculeSet
     companions: int
+    ledger: Ledger | None = None
 
 
 @dataclass
@@ -53,6 +61,7 @@ class Sampling:
         self._checkpoint.denoiser.to("cuda" if settings.num_gpus else "cpu")
         self._settings = settings
         self._thread = ThreadPoolExecutor(1)
+        self._jury = Jury()
         self._pending: dict[int, Pending] = {}
         self._engine = self._idle_engine()
         self._driver: asyncio.Task[None] | None = None
@@ -75,6 +84,19 @@ class Sampling:
             raise
         finally:
             self._pending.pop(request_id, None)
+
+    async def deliver(self, request: Request, order: Order) -> Answer | None:
+        """What is accepted of the attempts of a request, which are made until that is enough; else as `generate`."""
+        start, companions = time.perf_counter(), 1
+        account = Account(order, request.first, request.num, Novelty(order.accept))
+        while part := account.begin(request, self._settings.batch_molecules):
+            made = await self.generate(part)
+            if made is None:
+                return None
+            companions = max(companions, made.companions)
+            account.add(made.molecules, await self._jury.verdicts(made.molecules, order.accept))
+        molecules, ledger = account.delivery(time.perf_counter() - start)
+        return Answer(molecules, companions, ledger)
 
     async def _drive(self) -> None:
         """Step the engine until it has nothing left to do."""

@@ -22,7 +22,7 @@ from ead_core.sampling.order import LEAST_TRIES, TRIES, Order
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
-    from ead_core.sampling.delivery import Delivery
+    from ead_core.sampling.account import Delivery
 
 SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
     f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"

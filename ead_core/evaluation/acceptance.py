@@ -1,13 +1,16 @@
 """Whether molecules are accepted: measured in order of cost, each only as long as nothing speaks against it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from rdkit import Chem
 
 from ead_core.chemistry.bare_molecules import molecule_by_table
+from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.chunk import STRICT, Chunk, Measures, Row
 from ead_core.evaluation.criteria import CRITERIA, Acceptance, Limits
-from ead_core.evaluation.isolated_workers import SECONDS
+from ead_core.evaluation.isolated_workers import SECONDS, Outcome
 from ead_core.evaluation.measure import measure_published, measure_stage
 
 FAILED = "could not be measured"  # it hung, or crashed what measured it
@@ -39,6 +42,20 @@ def judge(chunk: Chunk, acceptance: Acceptance) -> list[Verdict]:
     for name, limits in acceptance.limits.items():
         _apply(name, limits, chunk, rows)
     return [Verdict(row.get("refusal", ""), row.get("inchikey")) for row in rows]
+
+
+def whole(molecules: MoleculeSet) -> Chunk:
+    """Molecules to be judged together."""
+    return Chunk(0, molecules, np.ones(len(molecules), dtype=bool))
+
+
+def verdicts(outcomes: Sequence[Outcome[list[Verdict]]]) -> list[Verdict]:
+    """The verdicts that processes of their own have found; what cannot be measured is refused."""
+    return [
+        verdict
+        for outcome in outcomes
+        for verdict in (outcome.results[0] if not outcome.failure else [Verdict(FAILED, None)])
+    ]
 
 
 def _apply(name: str, limits: Limits, chunk: Chunk, rows: list[Row]) -> None:
