@@ -25,6 +25,11 @@ class Novelty:
         self._delivered = sqlite3.connect("")  # a temporary file, which ends with the connection
         self._delivered.execute("create table delivered (inchikey text primary key) without rowid")
 
+    @property
+    def compares(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self._names)
+
     def refusal(self, inchikey: str | None) -> str:
         """Why a molecule is refused for what others are; '' if it is not, and then it counts as delivered."""
         if NOVEL in self._names and (inchikey is None or inchikey in self._known):
