@@ -5,11 +5,10 @@ duplicate for instance, is not repaired: as a molecule it is good.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data.store import MoleculeSet
@@ -18,6 +17,7 @@ from ead_core.sampling.engine import Engine
 from ead_core.sampling.pieces import Entered
 from ead_core.sampling.repair import freed_atoms, take_in, unfit
 from ead_core.sampling.requests import Request
+from ead_core.sampling.streams import Streams
 
 REPAIRED = "repaired"  # the property of delivered molecules: the round that mended them, 0 if none was needed
 
@@ -49,11 +49,9 @@ class Repair:
     def _told(self, made: MoleculeSet) -> MoleculeSet:
         """What was made of them, with all that the refused molecules tell."""
         before = self.refused.properties
-        spent: dict[str, NDArray[Any]] = {
-            "nfe": np.asarray(made.properties["nfe"]),
-            "seconds": np.asarray(before["seconds"]) + np.asarray(made.properties["seconds"]),
-            REPAIRED: np.full(len(made), self.attempt),
-        }
+        spent = {"nfe": made.properties["nfe"], REPAIRED: np.full(len(made), self.attempt)}
+        if "seconds" in before:
+            spent["seconds"] = np.asarray(before["seconds"]) + np.asarray(made.properties["seconds"])
         return replace(made, properties={**before, **spent})
 
 
@@ -72,6 +70,8 @@ class Repairs:
 
     def sort(self, molecules: MoleculeSet, verdicts: list[Verdict]) -> tuple[MoleculeSet, list[Verdict], list[Repair]]:
         """Judged molecules and verdicts that stand, and the pieces of work for those that are repaired."""
+        if not self.request.sampler.repairs:
+            return molecules, verdicts, []
         rounds = np.asarray(molecules.properties.get(REPAIRED, np.zeros(len(molecules))), dtype=np.int64)
         again = [row for row, verdict in enumerate(verdicts) if self._may_try(verdict, int(rounds[row]))]
         if again:
@@ -99,5 +99,26 @@ class Repairs:
     def _original(self, refused: MoleculeSet) -> MoleculeSet:
         """A molecule as it was first refused, with what has been spent on it since."""
         first = self._first.setdefault(int(refused.properties["id"][0]), refused)
-        spent = {name: refused.properties[name] for name in ("nfe", "seconds")}
+        spent = {name: refused.properties[name] for name in ("nfe", "seconds") if name in refused.properties}
         return replace(first, properties={**first.properties, **spent})
+
+
+def settle(
+    checkpoint: Checkpoint, request: Request, molecules: MoleculeSet, judge: Callable[[MoleculeSet], list[Verdict]]
+) -> tuple[MoleculeSet, list[Verdict]]:
+    """Attempts of a request, repaired where they are refused, and the verdicts that stand, in the order of ids."""
+    repairs, settled, standing = Repairs(checkpoint, request), list[MoleculeSet](), list[Verdict]()
+    with Streams(checkpoint, request.sampler) as streams:
+        waiting = [molecules]
+        while waiting:
+            made = waiting.pop()
+            done, found, pieces = repairs.sort(made, judge(made))
+            settled.append(done)
+            standing += found
+            for piece in pieces:
+                streams.submit(piece)
+            while streams.busy:
+                waiting += streams.step().values()
+    joined = MoleculeSet.concatenate([one for one in settled if len(one)])
+    order = np.argsort(joined.properties["id"])
+    return joined.select(order), [standing[row] for row in order]
