@@ -77,7 +77,7 @@ def quality(molecules: MoleculeSet, stable: np.ndarray) -> list[str]:
 def row(given: MoleculeSet, result: Repaired, config: SamplerConfig, good: Callable[[MoleculeSet], np.ndarray]) -> str:
     """A line of the table."""
     tried, rounds = result.tried, result.molecules.properties["repaired"]
-    attempts = np.where(rounds > 0, rounds, config.repair_attempts)[tried]
+    attempts = np.where(rounds > 0, rounds, config.repairs)[tried]
     extra = (result.molecules.properties["nfe"] - given.properties["nfe"])[tried]
     local = config.repair_extent == "local"
     freed = np.mean([atoms.sum() for atoms, was in zip(result.freed, tried, strict=True) if was])
@@ -111,7 +111,7 @@ def main(  # noqa: PLR0913 (the axes of the front, and what they share)
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise.")] = 0,
     extent: Annotated[list[str] | None, typer.Option(help="whole or local; both if none is given.")] = None,
     level: Annotated[list[float] | None, typer.Option(help="Shares of T; 0.2, 0.3 and 0.4 if none is given.")] = None,
-    hops: Annotated[list[int] | None, typer.Option(help="Of local repair; 1 if none is given.")] = None,
+    hops: Annotated[list[int] | None, typer.Option(help="Of local repair; 1 and 2 if none is given.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Most repairs of a molecule.")] = 2,
     until: Annotated[str, typer.Option(help="What is repaired until it is so: stable or valid.")] = "stable",
     change: Annotated[list[str] | None, typer.Option("--set", help="sampler.key=value, for all rows.")] = None,
@@ -126,7 +126,7 @@ def main(  # noqa: PLR0913 (the axes of the front, and what they share)
     fine = good(given)
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     print(f"| {' | '.join(['before', *[''] * 5, *quality(given, fine)])} |", flush=True)
-    for own in settings(extent or ["whole", "local"], level or [0.2, 0.3, 0.4], hops or [1], rounds):
+    for own in settings(extent or ["whole", "local"], level or [0.2, 0.3, 0.4], hops or [1, 2], rounds):
         config = sampler_config(model, own)
         with progress_bar(" ".join(map(str, own.values())), rounds * int((~fine).sum())) as progress:
             result = repair(model, given, config, good, ~fine, seed, progress)

@@ -20,6 +20,7 @@ from speed import interval
 from speed_worker import BATCH, QM9, STEPS, recipe
 
 from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser
+from ead_core.networks.inputs import DenoiserInput
 
 ATOMS, PADDED = 19, 29  # EDM pads sampling to QM9's largest molecule
 CALLS = 20  # per round
@@ -46,29 +47,31 @@ WAYS = {
 class Ours:
     """The project's network under one way of computing."""
 
-    def __init__(self, denoiser, way, device):
-        self.way, self.device = way, device
+    def __init__(self, denoiser, way, device, batch=BATCH):
+        self.way, self.device, self.batch = way, device, batch
         self.denoiser = denoiser
         self.call = torch.compile(denoiser, mode=way.compiled) if way.compiled else denoiser
-        mask = torch.ones(BATCH, ATOMS, dtype=torch.bool, device=device)
+        mask = torch.ones(batch, ATOMS, dtype=torch.bool, device=device)
         levels = torch.randint(0, STEPS + 1, mask.shape, device=device)
-        self.inputs = torch.randn(BATCH, ATOMS, 9, device=device), levels, mask
+        self.inputs = DenoiserInput(torch.randn(batch, ATOMS, 9, device=device), levels, mask)
 
     def run(self, task):
         torch.set_float32_matmul_precision(self.way.matmul)
         cast = torch.autocast(self.device, self.way.autocast) if self.way.autocast else nullcontext()
         if task == "sampling":
             with torch.no_grad(), cast:
-                self.call(*self.inputs)
+                self.call(self.inputs)
             return
         with cast:
-            loss = (self.call(*self.inputs).float() ** 2).mean()
+            loss = (self.call(self.inputs).float() ** 2).mean()
         loss.backward()
         self.denoiser.zero_grad()
 
 
 class Reference:
     """EDM's way: an edge list, padded in sampling, float32."""
+
+    batch = BATCH
 
     def __init__(self, denoiser, layers, device):
         self.weights, self.layers, self.device = dict(denoiser.network.named_parameters()), layers, device
@@ -94,7 +97,7 @@ def seconds(side, task, device):
     for _ in range(CALLS):
         side.run(task)
     wait()
-    return (time.perf_counter() - start) / (CALLS * BATCH)
+    return (time.perf_counter() - start) / (CALLS * side.batch)
 
 
 def compare(size, rounds, device):

@@ -5,7 +5,7 @@ place: `null` in JSON, an empty first column in SMILES text.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.quality import load_quality
 from ead_core.sampling.conditions import TARGET
+from ead_core.sampling.ledger import Ledger
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, SamplerSettings
 
@@ -35,7 +36,7 @@ def diverged(molecules: MoleculeSet) -> NDArray[np.bool_]:
     return ~molecules.finite
 
 
-def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = ()) -> Molecules:
+def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = (), ledger: Ledger | None = None) -> Molecules:
     """Everything about the molecules; positions to 10⁻⁶ Å. `missing` are the ids of those that have diverged."""
     ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
     asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
@@ -55,13 +56,15 @@ def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = ()) -> 
                 warning=str(warnings[index]) or None,
             )
         )
-    return Molecules(molecules=made, model=model, diverged=list(missing))
+    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger)
 
 
-def as_text(molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"]) -> bytes:
-    """An SDF, an XYZ file, or a line `SMILES<TAB>id` per molecule."""
+def as_text(
+    molecules: MoleculeSet, kind: Literal["sdf", "xyz", "smiles"], about: Mapping[str, str] | None = None
+) -> bytes:
+    """An SDF, an XYZ file (both say in their first record what they are `about`), or lines `SMILES<TAB>id`."""
     if kind != "smiles":
-        return encode_molecules(molecules, f".{kind}")
+        return encode_molecules(molecules, f".{kind}", about)
     rows = zip(perceived_smiles(molecules), molecules.properties["id"].tolist(), strict=True)
     return "".join(f"{smiles}\t{number}\n" for smiles, number in rows).encode()
 

@@ -1,6 +1,7 @@
 """The HTTP interface and the application, for `python -m serve`, `serve run` and `serve deploy`."""
 
 import asyncio
+import json
 import logging
 import math
 import time
@@ -42,6 +43,11 @@ GENERATED: dict[int | str, dict[str, Any]] = {
             "X-Batch-Requests": {
                 "description": "Most requests that shared a network call with it, this one included.",
                 "schema": {"type": "integer"},
+            },
+            "X-Ledger": {
+                "description": "With `accept`: what became of all attempts, as `ledger` of the JSON answer; in an SDF "
+                "and an XYZ also in the first record.",
+                "schema": {"type": "string", "contentMediaType": "application/json"},
             },
             "X-Diverged": {
                 "description": "Molecules that are left out because the network has diverged; usually 0.",
@@ -103,10 +109,10 @@ class Api:
     @api.post("/v1/molecules", response_model=Molecules, responses=GENERATED, tags=["molecules"])
     async def molecules(self, wanted: MoleculesRequest) -> Response:
         """Generate molecules."""
-        request = self._border.admit(wanted)
+        request, order = self._border.admit(wanted), self._border.order(wanted)
         patience = wanted.timeout or self._settings.max_seconds
         start = time.monotonic()
-        answer = self._model.generate.remote(request)
+        answer = self._model.deliver.remote(request, order) if order else self._model.generate.remote(request)
         try:
             made: Answer | None = await asyncio.wait_for(answer, patience)
         except BackPressureError:
@@ -124,16 +130,20 @@ class Api:
     def _respond(self, made: Answer, kind: Format) -> Response:
         """The answer with the molecules that have not diverged."""
         lost = diverged(made.molecules)
-        if lost.all():
+        if lost.all() and len(lost):
             return problem(500, ALL_DIVERGED)
         molecules, missing = made.molecules.select(~lost), made.molecules.properties["id"][lost].tolist()
         if missing:
             logger.warning("%d of %d molecules diverged.", len(missing), len(lost))
         headers = {"X-Batch-Requests": str(made.companions), "X-Diverged": str(len(missing))}
+        about = {"ledger": json.dumps(made.ledger.to_json())} if made.ledger else {}
+        headers |= {f"X-{name.title()}": text for name, text in about.items()}
         if kind == "json":
-            body = as_json(molecules, self._description.name, missing)
-            return Response(body.model_dump_json(), media_type="application/json", headers=headers)
-        return Response(as_text(molecules, kind), media_type=MEDIA_TYPES[kind], headers=headers)
+            body = as_json(molecules, self._description.name, missing, made.ledger).model_dump_json(by_alias=True)
+            media_type, content = "application/json", body.encode()
+        else:
+            media_type, content = MEDIA_TYPES[kind], as_text(molecules, kind, about)
+        return Response(content, media_type=media_type, headers=headers)
 
     @api.get("/v1/model", tags=["model"])
     async def model(self) -> ModelDescription:

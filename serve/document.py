@@ -32,6 +32,8 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
     fields, settings, sizes = schema["properties"], border.settings, border.sizes
     fields["num"] |= {"minimum": 1, "maximum": settings.max_molecules}
     fields["seed"]["maximum"] = LARGEST_EXACT
+    _not_null(fields["until"])["maximum"] = settings.max_molecules
+    _not_null(fields["max_attempts"])["maximum"] = settings.max_request_calls
     _not_null(fields["timeout"])["maximum"] = settings.max_seconds
     if not border.checkpoint.config.diffusion.interval:
         schema["examples"] = [example for example in schema["examples"] if "sampler" not in example]

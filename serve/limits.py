@@ -4,12 +4,15 @@ Everything is checked here, before the engine, so that no client can break the w
 """
 
 import re
+from dataclasses import replace
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
+from ead_core.evaluation.criteria import Acceptance
+from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.schema import AtomRange, MoleculesRequest
 from serve.settings import ServeSettings
@@ -50,33 +53,52 @@ class Border:
                 )
 
     def admit(self, wanted: MoleculesRequest) -> Request:
-        """The engine's request for a client's body.
+        """The engine's request for a client's body; with an order, its `num` is the most attempts.
 
         Raises:
             RefusalError: a value outside its range.
         """
-        self._check_num(wanted.num)
+        self._check_number("num", wanted.num)
         self._check_timeout(wanted.timeout)
-        sizes = self._sizes(wanted)
+        sizes, order = self._sizes(wanted), self.order(wanted)
         try:
             settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
             targets = Targets.of(wanted.targets) if wanted.targets else None
             sampler = sampler_config(self.checkpoint, settings, wanted.preset)
             request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
             prepared = prepare(self.checkpoint, request)
+            if order and order.limit:  # which sizes attempts will have is not known yet
+                prepared = prepare(self.checkpoint, of_largest(self.checkpoint, request))
             largest = int(prepared.start.sizes.max())
             self._check_atoms(largest)
-            self._check_cost(request, prepared.process, largest)
+            guided = request.targets is not None and prepared.process.guidance > 0
+            rounds = sampler.repairs if order else 0
+            calls = (1 + rounds) * worst_calls(prepared.process, largest, guided)
+            num = self._attempts(wanted, order, calls, _knobs(guided, prepared.process, rounds))
         except TargetError as error:
             raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
         except ConfigError as error:
             raise RefusalError(_location(str(error)), str(error)) from error
-        return request
+        return replace(request, num=num)
 
-    def _check_num(self, num: int) -> None:
+    def order(self, wanted: MoleculesRequest) -> Order | None:
+        """What is to be delivered; None if all molecules are (RefusalError: fields that do not go together)."""
+        if wanted.accept is None and wanted.until is not None:
+            raise RefusalError(("body", "until"), "needs accept, which says what a delivered molecule must be.")
+        if wanted.until is None and wanted.max_attempts is not None:
+            raise RefusalError(("body", "max_attempts"), "needs until; without it, num is the number of attempts.")
+        if wanted.until is not None:
+            self._check_number("until", wanted.until)
+            if "num" in wanted.model_fields_set:
+                raise RefusalError(("body", "num"), "must be left out where until is given.")
+        if wanted.accept is None:
+            return None
+        return Order(Acceptance.parse(wanted.accept), wanted.until, wanted.max_attempts)
+
+    def _check_number(self, key: str, number: int) -> None:
         most = self.settings.max_molecules
-        if not 1 <= num <= most:
-            raise RefusalError(("body", "num"), f"must be between 1 and {most}, not {num}.")
+        if not 1 <= number <= most:
+            raise RefusalError(("body", key), f"must be between 1 and {most}, not {number}.")
 
     def _check_timeout(self, seconds: float | None) -> None:
         most = self.settings.max_seconds
@@ -123,11 +145,8 @@ class Border:
                 ("body", "targets"), f"must bring at most {self.sizes.largest} atoms, as in training, not {largest}."
             )
 
-    def _check_cost(self, request: Request, process: Process, largest: int) -> None:
-        guided = request.targets is not None and process.guidance > 0
-        calls = worst_calls(process, largest, guided)
-        twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
-        knobs = f"{twice}{again}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+    def _attempts(self, wanted: MoleculesRequest, order: Order | None, calls: int, knobs: str) -> int:
+        """How many molecules are made at most, each of which may need so many `calls`."""
         most, budget = self.settings.max_network_calls, self.settings.max_request_calls
         if calls > most:
             raise RefusalError(
@@ -135,12 +154,23 @@ class Border:
                 f"a molecule may need {calls} network calls with these settings, and at most {most} are served; "
                 f"lower {knobs}.",
             )
-        if request.num * calls > budget:
-            raise RefusalError(
-                ("body", "num"),
-                f"{request.num} molecules that may need {calls} network calls each are more than the {budget} calls "
-                f"of one request; ask for at most {budget // calls} with these settings, or lower {knobs}.",
-            )
+        limit = order.limit if order else None
+        for key in ("until", "max_attempts") if limit else ("num",):
+            asked = getattr(wanted, key) or 0
+            if asked * calls > budget:
+                raise RefusalError(
+                    ("body", key),
+                    f"{asked} molecules that may need {calls} network calls each are more than the {budget} calls "
+                    f"of one request; ask for at most {budget // calls} with these settings, or lower {knobs}.",
+                )
+        return min(limit, budget // calls) if limit else wanted.num
+
+
+def _knobs(guided: bool, process: Process, rounds: int) -> str:
+    """The settings that the network calls of a molecule depend on, in words."""
+    twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
+    repairs = "sampler.repair_attempts, " * bool(rounds)
+    return f"{twice}{again}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
 
 
 def worst_calls(process: Process, largest: int, guided: bool = False) -> int:

@@ -2,13 +2,21 @@
 
 import asyncio
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ead_core.common.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet
+from ead_core.evaluation.novelty import Novelty
+from ead_core.sampling.account import Account
 from ead_core.sampling.engine import Engine
+from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.order import Order
+from ead_core.sampling.pieces import Entered
+from ead_core.sampling.repairs import Repairs
 from ead_core.sampling.requests import Request
+from serve.jury import Jury
 from serve.settings import ServeSettings
 
 logger = logging.getLogger("ray.serve")
@@ -21,10 +29,12 @@ class Answer:
     Attributes:
         molecules: with all properties but times, since these differ between equal requests.
         companions: most requests that shared a network call, this one included.
+        ledger: what became of the attempts, if only those that are accepted are delivered.
     """
 
     molecules: MoleculeSet
     companions: int
+    ledger: Ledger | None = None
 
 
 @dataclass
@@ -53,6 +63,7 @@ class Sampling:
         self._checkpoint.denoiser.to("cuda" if settings.num_gpus else "cpu")
         self._settings = settings
         self._thread = ThreadPoolExecutor(1)
+        self._jury = Jury()
         self._pending: dict[int, Pending] = {}
         self._engine = self._idle_engine()
         self._driver: asyncio.Task[None] | None = None
@@ -64,17 +75,41 @@ class Sampling:
         """
         # The border has prepared the request once, to check it. What that made is bound to the interface's own copy of
         # the model, in another process, and cannot travel; making it again is cheap beside a network call.
-        request_id = self._engine.submit(request)
+        return await self._make(Entered(self._engine.submit(request)))
+
+    async def _make(self, entered: Entered) -> Answer | None:
+        """The molecules of what has entered the engine; see `generate`."""
+        request_id = entered.request_id
         pending = self._pending[request_id] = Pending(asyncio.get_running_loop().create_future())
         if self._driver is None:
             self._driver = asyncio.create_task(self._drive())
         try:
-            return await pending.answer
+            answer = await pending.answer
+            return answer and replace(answer, molecules=entered.finish(answer.molecules))
         except asyncio.CancelledError:
             self._engine.cancel(request_id)
             raise
         finally:
             self._pending.pop(request_id, None)
+
+    async def deliver(self, request: Request, order: Order) -> Answer | None:
+        """What is accepted of the attempts of a request, which are made until that is enough; else as `generate`."""
+        start, companions = time.perf_counter(), 1
+        account = Account(order, request.first, request.num, Novelty(order.accept))
+        repairs = Repairs(self._checkpoint, request)
+        while part := account.begin(request, self._settings.batch_molecules):
+            coming = [self.generate(part)]
+            while coming:
+                made = await coming.pop()
+                if made is None:
+                    return None
+                companions = max(companions, made.companions)
+                found = await self._jury.verdicts(made.molecules, order.accept)
+                settled, standing, pieces = repairs.sort(made.molecules, found)
+                account.add(settled, standing)
+                coming += [self._make(piece.enter(self._engine)) for piece in pieces]
+        molecules, ledger = account.delivery(time.perf_counter() - start)
+        return Answer(molecules, companions, ledger)
 
     async def _drive(self) -> None:
         """Step the engine until it has nothing left to do."""

@@ -20,12 +20,16 @@ from ead_core.config.presets import PresetName
 from ead_core.config.reference import entries
 from ead_core.config.sections import Rate
 from ead_core.data.targets import TargetError, bounds
+from ead_core.errors import ConfigError
+from ead_core.evaluation.criteria import CRITERIA, NOVEL, Acceptance
+from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.order import LEAST_TRIES, TRIES
 
 Format = Literal["json", "sdf", "xyz", "smiles"]
 
 MOST_PROBLEMS = 20  # reported of one body; looking at thousands would keep everybody else waiting
-MOST_SIZES, MOST_RATES, MOST_TARGETS = 1000, 1000, 50
-LONGEST_NAME = 100  # characters of a property
+MOST_SIZES, MOST_RATES, MOST_TARGETS, MOST_CRITERIA = 1000, 1000, 50, 50
+LONGEST_NAME = 100  # characters of a property, and of a criterion
 
 
 def _as_documented(schema: dict[str, Any]) -> None:
@@ -121,6 +125,31 @@ Wish = Annotated[float | list[float], PlainValidator(_wish), WithJsonSchema({"an
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
+def _criteria(value: Any) -> str | list[str]:
+    """Criteria of acceptance, as given (ValueError if they are none, or compare with a file)."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts[:MOST_CRITERIA]):
+        raise ValueError("must be criteria as text, such as 'valid & unique', or a list of such texts")
+    if len(parts) > MOST_CRITERIA or any(len(part) > MOST_CRITERIA * LONGEST_NAME for part in parts):
+        raise ValueError(f"must be at most {MOST_CRITERIA} criteria of {LONGEST_NAME} characters")
+    try:
+        accept = Acceptance.parse(parts)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if accept.known:
+        raise ValueError(f"the criterion {NOVEL} is not offered over HTTP, since it reads a file of the server")
+    kept: str | list[str] = value
+    return kept
+
+
+CRITERIA_OFFERED = {name: criterion for name, criterion in CRITERIA.items() if name != NOVEL}
+_CRITERIA_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MOST_CRITERIA * LONGEST_NAME}
+_CRITERIA_LIST = {"type": "array", "items": _CRITERIA_TEXT, "minItems": 1, "maxItems": MOST_CRITERIA}
+Criteria = Annotated[
+    str | list[str], PlainValidator(_criteria), WithJsonSchema({"anyOf": [_CRITERIA_TEXT, _CRITERIA_LIST]})
+]
+
+
 class MoleculesRequest(Body):
     """Which molecules to generate."""
 
@@ -135,13 +164,14 @@ class MoleculesRequest(Body):
                     "sampler": {"sampler.policy": "adaptive", "sampler.async_ratio": 0.1},
                     "format": "sdf",
                 },
+                {"accept": "valid & unique", "until": 2},
             ]
         },
     )
 
     num: int = Field(
         4,
-        description="How many molecules, at most `limits.max_molecules` of `GET /v1/model`.",
+        description="How many molecules (with `accept`: attempts), at most `limits.max_molecules` of `GET /v1/model`.",
         json_schema_extra={"minimum": 1},
     )
     seed: int = Field(
@@ -162,6 +192,27 @@ class MoleculesRequest(Body):
         None,
         description="What the molecules shall have: a value, or [low, high] from which one is drawn as training has "
         "them, by property of `properties` of `GET /v1/model` and in its unit. What is left out is open.",
+    )
+    accept: Criteria | None = Field(
+        None,
+        description="What a delivered molecule must be: criteria joined by `&`, or a list of them. A molecule is "
+        "refused for the first that it does not meet, and `ledger` counts all. There are "
+        + "; ".join(f"`{name}{criterion.takes}`: {criterion.meaning}" for name, criterion in CRITERIA_OFFERED.items())
+        + ".",
+        examples=["valid & unique", ["connected", "strain<50"]],
+    )
+    until: int | None = Field(
+        None,
+        ge=1,
+        description="With `accept`, and instead of `num`: how many molecules are to be delivered, at most "
+        "`limits.max_molecules` of `GET /v1/model`. Left out, what is accepted of `num` attempts is.",
+    )
+    max_attempts: int | None = Field(
+        None,
+        ge=1,
+        description=f"With `until`: at most so many attempts, after which fewer molecules are delivered; {TRIES} per "
+        f"molecule if it is left out, at least {LEAST_TRIES:,}, as far as `limits.max_request_calls` of "
+        "`GET /v1/model` allow.",
     )
     sampler: SamplerSettings = Field(
         default_factory=SamplerSettings,
@@ -210,6 +261,7 @@ class Molecules(BaseModel):
     diverged: list[int] = Field(
         description="Ids of molecules that are left out because the network has diverged: they have no positions."
     )
+    ledger: Ledger | None = Field(None, description="What became of all attempts; null without `accept`.")
 
 
 class Limits(BaseModel):

@@ -1,5 +1,6 @@
 """The benchmarks start, and their index names all of them."""
 
+import json
 import re
 import runpy
 import sys
@@ -31,3 +32,18 @@ def test_a_program_explains_itself(program, monkeypatch, capsys):
         runpy.run_path(str(FOLDER / program), run_name="__main__")
     assert end.value.code == 0
     assert "usage: " in capsys.readouterr().out.lower()
+
+
+def test_the_check_of_a_gpu_runs_to_its_end_on_a_cpu(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--small", "--out", str(tmp_path / "gpu.json")])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / "gpu_check.py"), run_name="__main__")
+    assert end.value.code == 0
+    report = json.loads((tmp_path / "gpu.json").read_text())
+    assert report["hardware"]
+    assert report["tests"]["exit_code"] == 0
+    assert report["molecules"]["match_rate"] == 1
+    assert report["end_to_end"]["molecules"] == 3
+    assert report["training"]["molecules_per_second"] > 0
+    assert {key.split(".")[0] for key in report["network_calls"]} >= {"sampling", "training"}

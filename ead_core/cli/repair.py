@@ -31,7 +31,7 @@ def repair(
     extent: Annotated[str | None, typer.Option(help="whole, or local: only what is broken, all else is kept.")] = None,
     level: Annotated[float | None, typer.Option(help="How far up, as a share of the noise levels.")] = None,
     hops: Annotated[int | None, typer.Option(help="With local: so many bonds around a defect.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Attempts before a molecule is left as it is.")] = ROUNDS,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Attempts at a molecule before it is left: 3.")] = None,
     until: Annotated[str, typer.Option(help=f"What is good, e.g. 'valid & stable'; there are {CHOICES}.")] = "valid",
     every: Annotated[bool, typer.Option("--all", help="Also molecules that are not broken.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal molecules.")] = 0,
@@ -64,9 +64,9 @@ def repair(
     if wanted_of_each.compares:
         raise ConfigError("a molecule is repaired for what it is by itself; unique and novel depend on others.")
     good = partial(accepted, acceptance=wanted_of_each)
-    asked: dict[str, Any] = {"repair_extent": extent, "repair_level": level, "repair_hops": hops}
-    given = {"repair_attempts": rounds, **{key: value for key, value in asked.items() if value is not None}}
-    chosen = {**sampler_settings(parse_overrides(overrides or [])), **given}
+    options = {"attempts": rounds, "extent": extent, "level": level, "hops": hops}
+    asked: dict[str, Any] = {f"repair_{name}": value for name, value in options.items() if value is not None}
+    chosen = {"repair_attempts": ROUNDS, **sampler_settings(parse_overrides(overrides or [])), **asked}
     tune_cpu(threads)
     checkpoint = load_checkpoint(model)
     config = sampler_config(checkpoint, chosen)
@@ -75,10 +75,11 @@ def repair(
     Losses([report]).tell()
     molecules = report.molecules
     broken, reasons = ~good(molecules), unfit(checkpoint, molecules)
-    wanted, fits = broken | every, np.array([not reason for reason in reasons])
+    wanted = broken | every
+    tried = wanted & np.array([not reason for reason in reasons])
     _tell_passed_over([reason for reason, one in zip(reasons, wanted, strict=True) if one and reason], len(molecules))
-    with progress_bar(f"repairing with {checkpoint.name}", rounds * int((wanted & fits).sum())) as progress:
-        result = mend(checkpoint, molecules, config, good, wanted & fits, seed, progress)
+    with progress_bar(f"repairing with {checkpoint.name}", config.repairs * int(tried.sum())) as progress:
+        result = mend(checkpoint, molecules, config, good, tried, seed, progress)
     notes = write_molecules(result.molecules, out)
     typer.echo(_summary(result, broken, out), err=True)
     note_all(notes)

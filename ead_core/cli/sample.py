@@ -22,7 +22,7 @@ from ead_core.sampling.order import LEAST_TRIES, TRIES, Order
 
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
-    from ead_core.sampling.delivery import Delivery
+    from ead_core.sampling.account import Delivery
 
 SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
     f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
@@ -76,7 +76,7 @@ def sample(
     if record:
         check_recording(record, out)
     alone = {"--num": until and num, "--best-of": best_of, "--trace": record}
-    order = _order(accept, until, max_attempts, alone)  # before the model is loaded
+    order = order_of(accept, until, max_attempts, alone)  # before the model is loaded
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
@@ -109,7 +109,7 @@ def sample(
         keep_recording(recorder, molecules, record, model.name, prepared)
 
 
-def _order(
+def order_of(
     accept: list[str] | None, until: int | None, max_attempts: int | None, alone: Mapping[str, object]
 ) -> Order | None:
     """What is to be delivered, None if all attempts are.
@@ -142,8 +142,7 @@ def _write_delivery(delivery: "Delivery", out: Path) -> None:
     if ledger.stopped:
         raise typer.Exit(INTERRUPTED)
     if ledger.short:
-        limit = f"{ledger.attempts:,} attempts" if ledger.attempts > 1 else "1 attempt"
-        typer.echo(f"ead: only {ledger.delivered:,} of {ledger.asked:,} molecules were accepted in {limit}.", err=True)
+        typer.echo(f"ead: {ledger.shortage}", err=True)
         raise typer.Exit(TOO_FEW)
 
 

@@ -20,13 +20,12 @@ def train(
     """Train a model. Ctrl-C saves and stops; the same command resumes."""
     from ead_core.common.cpu import tune_cpu
     from ead_core.config import load_config
-    from ead_core.training.fit import fit
-    from ead_core.training.objectives import evaluation
+    from ead_core.training.cores import fit_on_cores, own_threads
     from ead_core.training.progress import steps_done
     from ead_core.training.session import prepare
 
     config = load_config(recipe, overrides or [])
-    tune_cpu(config.training.threads)
+    tune_cpu(own_threads(config.training))
     session = prepare(config)
     elements = ", ".join(session.atom_types.symbols)
     typer.echo(f"{session.statistics.num_molecules} training molecules of {elements} → {out}", err=True)
@@ -34,8 +33,7 @@ def train(
     if conditions:
         typer.echo(f"conditioned on {conditions}", err=True)
     with TrainingBar(config.training.steps) as bar:
-        check = evaluation(config, session, out)
-        fit(config, session.train, session.statistics, out, logged(bar, out / LOG), check)
+        fit_on_cores(config, session, out, logged(bar, out / LOG))
     step = steps_done(out)
     typer.echo(f"{out} holds the checkpoint at step {step} of {config.training.steps}.", err=True)
     if step < config.training.steps:

@@ -20,6 +20,7 @@ MANUAL = only_with("sampler.policy", "manual")
 RANDOM = only_with("sampler.policy", "random")
 COOLED = unless("sampler.temperature", 1)
 CORRECTED = unless("sampler.corrector", 0)
+REPAIRS = 2  # of a refused molecule, where nobody says how many (docs/results/repair.md)
 REPAIRING = unless("sampler.repair_attempts", 0)
 
 
@@ -144,7 +145,9 @@ class TrainingConfig(Section):
     """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`. With `fp64`
     the weights have it, too."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads; null leaves the choice to torch."""
+    """CPU threads. `ead train` starts a process for each, which share every batch; null means one per core, each with
+    at least 16 molecules. On a GPU, and in a worker of Ray Train, they are torch's own; there null leaves the choice to
+    torch or means the worker's CPUs."""
     other_data: bool = False
     """Allow a run to be continued with other molecules than it began with."""
 
@@ -255,15 +258,15 @@ class SamplerConfig(Section):
     """The lower and the higher share of the noise levels between which there are rounds of the corrector."""
     corrector_channels: Annotated[Literal["all", "coordinates", "types"], CORRECTED] = "all"
     """What a round changes: coordinates and types (`all`), or one of them (`coordinates`, `types`)."""
-    repair_attempts: int = Field(0, ge=0, le=100)
+    repair_attempts: int | None = Field(None, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
-    once."""
+    once, null after two repairs. Without criteria of acceptance nothing is refused."""
     repair_level: Annotated[float, REPAIRING] = Field(0.3, gt=0, le=1)
     """Share of the noise levels up to which a molecule is noised when it is repaired."""
     repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
     """What is noised in a repair: all atoms (`whole`), or the defective ones and those near them, while all others are
     kept exactly (`local`, for models trained with `training.fragments`)."""
-    repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(1, ge=0, le=10_000)
+    repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(2, ge=0, le=10_000)
     """Atoms within so many bonds of a defective one are noised with it."""
     batch_size: int = Field(64, ge=1)
     """Molecules that are computed at once; when one is finished, the next takes its place."""
@@ -271,6 +274,11 @@ class SamplerConfig(Section):
     """GiB that a network call may hold in addition to the model; larger molecules get smaller batches."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`."""
+
+    @property
+    def repairs(self) -> int:
+        """How often a refused molecule is repaired."""
+        return REPAIRS if self.repair_attempts is None else self.repair_attempts
 
     @field_validator("guidance_levels", "temperature_levels", "corrector_levels")
     @classmethod

@@ -134,7 +134,7 @@ def write_molecules(molecules: MoleculeSet, path: Path | str, about: About | Non
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
-def encode_molecules(molecules: MoleculeSet, extension: str) -> bytes:
+def encode_molecules(molecules: MoleculeSet, extension: str, about: About | None = None) -> bytes:
     """The file that `write_molecules` would write, as bytes; equal molecules give equal bytes.
 
     Raises:
@@ -142,7 +142,7 @@ def encode_molecules(molecules: MoleculeSet, extension: str) -> bytes:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"molecules{extension}")
-        write_molecules(molecules, path)
+        write_molecules(molecules, path, about)
         return path.read_bytes()
 
 

@@ -1,5 +1,6 @@
 """Whether molecules are accepted: measured in order of cost, each only as long as nothing speaks against it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from ead_core.chemistry.bare_molecules import molecule_by_table
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.chunk import STRICT, Chunk, Measures, Row
 from ead_core.evaluation.criteria import CRITERIA, Acceptance, Limits
-from ead_core.evaluation.isolated_workers import SECONDS
+from ead_core.evaluation.isolated_workers import SECONDS, Outcome
 from ead_core.evaluation.measure import measure_published, measure_stage
 
 PATIENCE = 86_400.0  # seconds for a molecule where nobody else waits
@@ -49,9 +50,22 @@ def judge(chunk: Chunk, acceptance: Acceptance, seconds: float = SECONDS) -> lis
 
 def accepted(molecules: MoleculeSet, acceptance: Acceptance) -> NDArray[np.bool_]:
     """Which molecules [M] of a set are accepted, but for what they are compared with; judged in this process."""
-    everywhere = np.ones(len(molecules), dtype=bool)
-    verdicts = judge(Chunk(0, molecules, everywhere), acceptance, PATIENCE) if len(molecules) else []
-    return np.array([not verdict.refusal for verdict in verdicts], dtype=bool)
+    found = judge(whole(molecules), acceptance, PATIENCE) if len(molecules) else []
+    return np.array([not verdict.refusal for verdict in found], dtype=bool)
+
+
+def whole(molecules: MoleculeSet) -> Chunk:
+    """Molecules to be judged together."""
+    return Chunk(0, molecules, np.ones(len(molecules), dtype=bool))
+
+
+def verdicts(outcomes: Sequence[Outcome[list[Verdict]]]) -> list[Verdict]:
+    """The verdicts that processes of their own have found; what cannot be measured is refused."""
+    return [
+        verdict
+        for outcome in outcomes
+        for verdict in (outcome.results[0] if not outcome.failure else [Verdict(FAILED, None)])
+    ]
 
 
 def _apply(name: str, limits: Limits, chunk: Chunk, rows: list[Row], seconds: float) -> None:

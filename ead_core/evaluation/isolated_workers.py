@@ -63,7 +63,7 @@ class IsolatedPool(Generic[Origin, Result]):
     def __init__(self, task: Task[Result], workers: int, stages: Mapping[str, Task[Result]] | None = None) -> None:
         self._task, self._stages = task, stages or {}
         self._pool = ProcessPool(max_workers=workers, initializer=end_with_parent, context=OneThreadEach())
-        self._waiting: deque[tuple[Origin, Chunk, Any]] = deque()
+        self._waiting: deque[tuple[Origin, Chunk, Task[Result], Any]] = deque()
 
     def __enter__(self) -> "IsolatedPool[Origin, Result]":
         return self
@@ -79,20 +79,21 @@ class IsolatedPool(Generic[Origin, Result]):
     @property
     def ready(self) -> bool:
         """Whether `take` need not wait, unless the chunk has to be taken apart."""
-        return bool(self._waiting) and self._waiting[0][2].done()
+        return bool(self._waiting) and self._waiting[0][3].done()
 
-    def submit(self, origin: Origin, chunk: Chunk) -> None:
-        """Queue a chunk, with what the caller wants back beside its outcomes."""
-        self._waiting.append((origin, chunk, self._pool.schedule(self._task, args=(chunk,))))
+    def submit(self, origin: Origin, chunk: Chunk, task: Task[Result] | None = None) -> None:
+        """Queue a chunk, with what the caller wants back beside its outcomes, and its task if it has one of its own."""
+        own = task or self._task
+        self._waiting.append((origin, chunk, own, self._pool.schedule(own, args=(chunk,))))
 
     def take(self) -> tuple[Origin, list[Outcome[Result]]]:
         """Outcomes of the oldest chunk: one, or one per molecule if it had to be taken apart."""
-        origin, chunk, future = self._waiting.popleft()
+        origin, chunk, task, future = self._waiting.popleft()
         whole = _outcome(chunk, future)
         if not whole.failure:
             return origin, [whole]
         singles = [chunk.single(index) for index in range(len(chunk))] if len(chunk) > 1 else []
-        futures = [self._pool.schedule(self._task, args=(single,)) for single in singles]
+        futures = [self._pool.schedule(task, args=(single,)) for single in singles]
         outcomes = [_outcome(single, one) for single, one in zip(singles, futures, strict=True)] or [whole]
         return origin, [
             _in_stages(self._pool, self._stages, one) if one.failure and self._stages else one for one in outcomes

@@ -44,6 +44,12 @@ class Ledger(Document):
         return self.asked is not None and self.delivered < self.asked
 
     @property
+    def shortage(self) -> str:
+        """A sentence for when it is `short`."""
+        limit = f"{self.attempts:,} attempts" if self.attempts > 1 else "1 attempt"
+        return f"only {self.delivered:,} of {self.asked:,} molecules were accepted in {limit}."
+
+    @property
     def sentence(self) -> str:
         """What became of the attempts, in words."""
         refused = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.items())

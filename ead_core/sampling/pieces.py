@@ -1,14 +1,22 @@
 """Pieces of work for an engine, small enough to be shared among streams; they travel to other processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ead_core.data.store import MoleculeSet
 from ead_core.sampling.conditions import Conditions
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.requests import Prepared, Request, process_for
+
+
+class Entered(NamedTuple):
+    """A piece in an engine: the id of its request, and what is still to be done to its finished molecules."""
+
+    request_id: int
+    finish: Callable[[MoleculeSet], MoleculeSet] = lambda molecules: molecules
 
 
 class Piece(Protocol):
@@ -18,8 +26,8 @@ class Piece(Protocol):
         """How many molecules."""
         ...
 
-    def enter(self, engine: Engine) -> int:
-        """Submit them to an engine; the request id."""
+    def enter(self, engine: Engine) -> Entered:
+        """Submit them to an engine."""
         ...
 
 
@@ -38,10 +46,10 @@ class Attempts:
     def __len__(self) -> int:
         return len(self.start.ids)
 
-    def enter(self, engine: Engine) -> int:
-        """Submit them to an engine; the request id."""
+    def enter(self, engine: Engine) -> Entered:
+        """Submit them to an engine."""
         process = process_for(engine.checkpoint, self.request, self.start)
-        return engine.submit(Prepared(self.request, process, self.start))
+        return Entered(engine.submit(Prepared(self.request, process, self.start)))
 
 
 def cut(prepared: Prepared, most: int) -> Iterator[Attempts]:

@@ -55,7 +55,7 @@ def repair(
     seed: int = 0,
     progress: Progress = lambda done: None,
 ) -> Repaired:
-    """Repair some molecules until they are good, at most `config.repair_attempts` times each.
+    """Repair some molecules until they are good, at most `config.repairs` times each.
 
     Every round begins with the molecules as they were given, so that a mended one shares with its original all that
     the level leaves, and its held atoms.
@@ -76,7 +76,7 @@ def repair(
     ids, course = ids_of(molecules), _Course(molecules)
     engine = Engine(checkpoint, config.batch_size, config.memory_budget, config.precision)
     waiting = np.flatnonzero(tried)
-    for attempt in range(1, config.repair_attempts + 1):
+    for attempt in range(1, config.repairs + 1):
         for first in range(0, len(waiting), TOGETHER):
             rows = waiting[first : first + TOGETHER]
             entries = take_in(checkpoint, course.given.select(rows), config, seed, attempt, ids[rows])
@@ -84,7 +84,7 @@ def repair(
                 fine = good(made)
                 course.add(rows[entry.rows], entry, made, fine)
                 course.rounds[rows[entry.rows][fine]] = attempt
-                progress(int(fine.sum()) * (config.repair_attempts - attempt))
+                progress(int(fine.sum()) * (config.repairs - attempt))
         waiting = waiting[course.rounds[waiting] == 0]
     return Repaired(course.outcome(), tried, course.freed)
 

@@ -23,7 +23,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.networks.memory import molecules_per_call
 from ead_core.notes import note
 from ead_core.sampling.engine import Engine, Observer
-from ead_core.sampling.pieces import Piece
+from ead_core.sampling.pieces import Entered, Piece
 from ead_core.sampling.requests import Prepared
 
 READY = -1  # what a process sends once, in place of the number of a piece
@@ -76,6 +76,11 @@ class Streams:
         return bool(self._waiting or self._here.held or any(other.held for other in self._others))
 
     @property
+    def ready(self) -> bool:
+        """Whether the other processes have started; `step` finds out."""
+        return all(other.room for other in self._others)
+
+    @property
     def finished(self) -> int:
         """Molecules made so far."""
         return self._here.engine.finished + self._delivered
@@ -94,7 +99,7 @@ class Streams:
         """
         self._share()
         done = self._here.step()
-        patience = 0.0 if self._here.held or not self.busy else LOOK_SECONDS
+        patience = 0.0 if self._here.held else LOOK_SECONDS
         heard = wait([other.connection for other in self._others], patience) if self._others else []
         for other in [other for other in self._others if other.connection in heard]:
             done |= self._received(other)
@@ -160,17 +165,19 @@ class _Here(_Stream):
     def __init__(self, engine: Engine, room: float) -> None:
         super().__init__(room)
         self.engine = engine
-        self._numbers: dict[int, int] = {}  # by request id
+        self._entered: dict[int, tuple[int, Entered]] = {}  # numbers of pieces by request id
 
     def take(self, number: int, piece: Piece) -> None:
-        self._numbers[piece.enter(self.engine)] = number
+        entered = piece.enter(self.engine)
+        self._entered[entered.request_id] = number, entered
         self.held[number] = piece
 
     def step(self) -> Done:
         """One network call, if there is anything to do."""
-        made = self.engine.step() if self.held else {}
-        done = {self._numbers.pop(request_id): molecules for request_id, molecules in made.items()}
-        for number in done:
+        done = {}
+        for request_id, molecules in (self.engine.step() if self.held else {}).items():
+            number, entered = self._entered.pop(request_id)
+            done[number] = entered.finish(molecules)
             del self.held[number]
         return done
 

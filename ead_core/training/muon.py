@@ -4,7 +4,7 @@ torch's own orthogonalises one matrix after another in bfloat16, which it multip
 CPUs without AVX-512: three quarters of a training step (docs/decisions/001-muon.md).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import sqrt
 
 import torch
@@ -15,6 +15,12 @@ from ead_core.training.without_compiler import WithoutCompiler
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration (Jordan et al. 2024)
 ITERATIONS = 5
 SMALLEST_NORM = 1e-7
+Divide = Callable[[Callable[[Tensor], Tensor], Sequence[Tensor]], list[Tensor]]
+
+
+def by_itself(work: Callable[[Tensor], Tensor], stacks: Sequence[Tensor]) -> list[Tensor]:
+    """`work` on every stack, with nobody to share it."""
+    return [work(stack) for stack in stacks]
 
 
 class Muon(WithoutCompiler):
@@ -26,11 +32,20 @@ class Muon(WithoutCompiler):
         parameters: matrices, each [rows, columns].
         lr: step along an orthogonal matrix; times √(rows / columns) where that is above 1.
         weight_decay: per step, relative to `lr`.
+        divide: applies a function to stacks of matrices, see `Workers.divide`.
         momentum: share of the momentum that is kept.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        weight_decay: float,
+        divide: Divide = by_itself,
+        momentum: float = 0.95,
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self._divide = divide
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -40,10 +55,11 @@ class Muon(WithoutCompiler):
             for matrix in group["params"]:
                 if matrix.grad is not None:
                     alike.setdefault(matrix.shape, []).append(matrix)
-            for (rows, columns), matrices in alike.items():
-                moves = orthogonalised(self._momentum(matrices, group["momentum"])).unbind()
+            stacks = [self._momentum(matrices, group["momentum"]) for matrices in alike.values()]
+            moves = self._divide(orthogonalised, stacks)
+            for ((rows, columns), matrices), move in zip(alike.items(), moves, strict=True):
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(matrices, moves, alpha=-group["lr"] * sqrt(max(1, rows / columns)))
+                torch._foreach_add_(matrices, move.unbind(), alpha=-group["lr"] * sqrt(max(1, rows / columns)))
 
     def _momentum(self, matrices: list[Tensor], kept: float) -> Tensor:
         """Nesterov's look ahead [M, rows, columns] after the buffers have added the gradients."""

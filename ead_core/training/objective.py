@@ -36,7 +36,7 @@ class TrainingStep:
 
     Attributes:
         network: what is trained.
-        model: the same in the precision of training, with gradients averaged over the workers.
+        model: the same in the precision of training, as `Workers.wrap` has it.
         averaged: the averaged weights before this step, by the names of the parameters of `network`.
         batch: B molecules, the same for all workers.
         rows: those that this worker computes [R].

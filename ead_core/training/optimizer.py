@@ -9,6 +9,7 @@ from ead_core.config import TrainingConfig
 from ead_core.networks.denoiser import Denoiser
 from ead_core.networks.predictor import Predictor
 from ead_core.training.muon import Muon
+from ead_core.training.parallel import Workers
 from ead_core.training.without_compiler import AdamW
 
 
@@ -21,9 +22,10 @@ class Optimizer:
     Args:
         model: its parameters are followed; its network says which of them Muon takes.
         config: training section.
+        workers: share Muon's work.
     """
 
-    def __init__(self, model: Denoiser | Predictor, config: TrainingConfig) -> None:
+    def __init__(self, model: Denoiser | Predictor, config: TrainingConfig, workers: Workers) -> None:
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices = model.network.hidden_matrices() if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
@@ -33,7 +35,7 @@ class Optimizer:
         ]
         if matrices:
             rate, decay = config.muon_learning_rate, config.weight_decay
-            self._parts.append(Muon(matrices, lr=rate, weight_decay=decay))
+            self._parts.append(Muon(matrices, lr=rate, weight_decay=decay, divide=workers.divide))
         self._peaks = [part.param_groups[0]["lr"] for part in self._parts]
 
     def step(self, factor: float) -> None:

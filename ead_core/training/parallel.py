@@ -4,7 +4,7 @@ Whoever starts several processes joins them in a torch process group (Ray Train 
 worker and nothing to agree on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -46,10 +46,24 @@ class Workers:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over the workers after every backward pass."""
-        if self.size == 1:
+        """The model, whose gradients on GPUs are averaged over the workers while the backward pass computes them."""
+        if self.size == 1 or self.device.type == "cpu":
             return model
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+    def average(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Average gradients over the workers after a backward pass; every worker must call this.
+
+        On CPUs all gradients are one sum, whose order never changes: `DistributedDataParallel` groups them anew after
+        its first step, so that with three workers a run that was interrupted would not continue bit for bit.
+        """
+        if self.size == 1 or self.device.type != "cpu":
+            return
+        flat = torch.cat([cast(Tensor, parameter.grad).flatten() for parameter in parameters])
+        distributed.all_reduce(flat)
+        parts = (flat / self.size).split([parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
 
     def share(self, batch_size: int) -> tuple[Tensor, float]:
         """This worker's rows of a batch, and the factor on the sum of their losses.
@@ -65,6 +79,29 @@ class Workers:
     def part(self, count: int) -> range:
         """This worker's part of 0 … count − 1; the parts of all are nearly equal and in the order of ranks."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def divide(self, work: Callable[[Tensor], Tensor], stacks: Sequence[Tensor]) -> list[Tensor]:
+        """The results of `work` on stacks of matrices; every worker must call this.
+
+        On CPUs each worker does its part of every stack and all get the whole; on GPUs each does everything, since
+        there the exchange takes longer.
+
+        Args:
+            work: from matrices [M, rows, columns] to as many of the same shape, each a function of one of them.
+            stacks: the same on all workers.
+        """
+        if self.size == 1 or self.device.type != "cpu":
+            return [work(stack) for stack in stacks]
+        flat = torch.cat([torch.zeros_like(stack).flatten() for stack in stacks])
+        sizes = [stack.numel() for stack in stacks]
+        whole = [part.view_as(stack) for part, stack in zip(flat.split(sizes), stacks, strict=True)]
+        for result, stack in zip(whole, stacks, strict=True):
+            part = self.part(len(stack))
+            if part:
+                mine = slice(part.start, part.stop)
+                result[mine] = work(stack[mine])
+        distributed.all_reduce(flat)  # adds zeros to each part, so that all have the same bits
+        return whole
 
     def gather(self, mine: T) -> list[T]:
         """What every worker has, in the order of ranks, on all of them; every worker must call this."""

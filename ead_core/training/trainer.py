@@ -32,7 +32,7 @@ class Trainer:
         config: the recipe.
         workers: who trains.
         network: what is being optimised: a denoiser, or a predictor of properties.
-        model: the same network in the precision of training, with gradients averaged over the workers.
+        model: the same network in the precision of training, as `Workers.wrap` has it.
         optimizer: over its parameters.
         ema: the averaged weights that a checkpoint publishes.
         objective: what it is trained for.
@@ -72,7 +72,7 @@ class Trainer:
             workers=workers,
             network=network,
             model=with_precision(workers.wrap(network), config.training.precision),
-            optimizer=Optimizer(network, config.training),
+            optimizer=Optimizer(network, config.training, workers),
             ema=Ema(network, config.training.ema_decay),
             objective=objective,
         )
@@ -87,7 +87,9 @@ class Trainer:
         rows, factor = self.workers.share(len(batch.mask))
         losses, levels = self.losses(batch, rows)
         (factor * losses.sum()).backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
+        parameters = list(self.network.parameters())
+        self.workers.average(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.training.clip_norm)
         self.optimizer.step(rate_factor(self.config, self.step))
         self.ema.update(self.network, self.step)
         self.window.add(losses.detach(), levels, norm, len(batch.mask))

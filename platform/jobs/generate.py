@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from ead_platform.cluster.session import actors_that_fit, expect_cluster, ray_session, require_cpus
 from ead_platform.cluster.settings import Settings
+from ead_platform.generation.deliveries import rounds
 from ead_platform.generation.report import GenerationConsole
 from ead_platform.generation.run import GenerationPlan
 from ead_platform.generation.shards import ShardFolder
@@ -17,12 +18,17 @@ from ead_platform.registry.addresses import accept_addresses
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.cli.console import BEYOND_TRAINING, PRESET
+from ead_core.cli.sample import ACCEPT, MAX_ATTEMPTS, TOO_FEW, order_of
 from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.sampling.conditions import warnings_before
 from ead_core.sampling.requests import sampler_config
+
+NUM = 1000  # molecules, if nothing says how many
+NUM_HELP = "Molecules in all, or attempts with --accept; more than there are continues the folder"
+UNTIL = "With --accept, instead of --num: make shards until they hold so many; the last one is kept whole."
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -31,7 +37,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def generate(
     out: Annotated[Path, typer.Option(help="Folder for the shards; one of an earlier run is continued.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
-    num: Annotated[int, typer.Option(help="Molecules in all; more than there are continues the folder.")] = 1000,
+    num: Annotated[int | None, typer.Option(help=f"{NUM_HELP}; {NUM:,} if nothing is said.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
     shard_size: Annotated[
         int, typer.Option(help="Molecules per file; only they share batches, so few are slow.")
@@ -43,6 +49,9 @@ def generate(
     targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets; rows are cycled.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
+    accept: Annotated[list[str] | None, typer.Option(help=f"{ACCEPT} Only such are kept.")] = None,
+    until: Annotated[int | None, typer.Option(help=UNTIL)] = None,
+    max_attempts: Annotated[int | None, typer.Option(help=MAX_ATTEMPTS)] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
@@ -56,28 +65,34 @@ def generate(
     expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
+    order = order_of(accept, until, max_attempts, {"--num": until and num})
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen, preset)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
-    plan = GenerationPlan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted)
+    num = (order and order.limit) or (NUM if num is None else num)
+    plan = GenerationPlan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted, order)
     plan.check(beyond_training)
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
-    shards = plan.shards()
-    folder = ShardFolder(path, plan.question())
+    plan.shards()  # are not too many
+    folder = ShardFolder(path, plan.question(), until)
     with ray_session(place):
         require_cpus(threads, "--threads")
         fitting = actors_that_fit(threads, gpus_per_actor)
         with folder.opened():
             console = GenerationConsole(folder, plan)
             with console.closing():
-                tasks = folder.left(shards, sdf)
-                console.announce(tasks)
-                if tasks:
-                    console.work(tasks, min(actors or fitting, len(tasks)))
+                for number, tasks in enumerate(rounds(folder, plan, sdf)):
+                    if number == 0:
+                        console.announce(tasks)
+                    if tasks:
+                        console.work(tasks, min(actors or fitting, len(tasks)))
                 console.summary()
+    if folder.ledger and folder.ledger.short:
+        typer.echo(f"generate: {folder.ledger.shortage}", err=True)
+        raise typer.Exit(TOO_FEW)
 
 
 if __name__ == "__main__":

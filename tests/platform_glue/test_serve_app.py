@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from ray import serve
 
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.evaluation.acceptance import Verdict
+from ead_core.evaluation.criteria import CRITERIA, NOVEL, Acceptance
+from ead_core.sampling.delivery import deliver
+from ead_core.sampling.order import Order
+from ead_core.sampling.requests import Request, sampler_config
 from serve.app import ALL_DIVERGED, Api, api
+from serve.jury import Jury
 from serve.model import Sampling
 from serve.reception import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Reception
 from serve.settings import ServeSettings
@@ -24,10 +31,15 @@ class Handle:
     """What Ray Serve gives the interface of its model, without Ray."""
 
     def __init__(self, sampling):
-        self.generate, self._sampling = self, sampling
+        self.generate, self.deliver = Method(sampling.generate), Method(sampling.deliver)
 
-    def remote(self, request):
-        return asyncio.ensure_future(self._sampling.generate(request))
+
+class Method:
+    def __init__(self, call):
+        self._call = call
+
+    def remote(self, *given):
+        return asyncio.ensure_future(self._call(*given))
 
 
 class Answer:
@@ -103,6 +115,115 @@ def test_molecules_are_answered(settings):
     assert len(text.body.splitlines()) == 2
 
 
+# --- molecules that are accepted
+
+PAIRED = {"accept": "finite & even_electrons", "sizes": [4, 5], "seed": 3}
+
+
+def test_deliveries_are_those_of_the_engine_alone_with_their_ledger(settings, tiny_checkpoint):
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    request = Request(1, sampler_config(checkpoint, {}), 3, sizes=(4, 5))
+    alone, ledger = deliver(checkpoint, request, Order(Acceptance.parse(PAIRED["accept"]), until=5))
+    (answer,) = served(settings, {**PAIRED, "until": 5})
+    assert answer.status == 200, answer.body
+    made, account = answer.json()["molecules"], answer.json()["ledger"]
+    assert [molecule["id"] for molecule in made] == alone.properties["id"].tolist()
+    for index, molecule in enumerate(made):
+        assert np.allclose(molecule["positions"], alone.molecule(index)[1], atol=1e-4)
+    kept = ("accept", "asked", "attempts", "delivered", "refused", "calls", "stopped")
+    assert {key: account[key] for key in kept} == {key: ledger.to_json()[key] for key in kept}
+    assert account["attempts"] == account["delivered"] + sum(account["refused"].values())
+    assert account["refused"]["odd number of electrons"] > 0
+
+
+def test_the_ledger_is_part_of_every_format(settings):
+    json_answer, *texts = served(
+        settings, *({**PAIRED, "num": 6, "format": kind} for kind in ("json", "sdf", "xyz", "smiles"))
+    )
+    ledger = json_answer.json()["ledger"]
+    assert (ledger["attempts"], ledger["asked"]) == (6, None)
+    for answer in texts:
+        own = json.loads(answer.headers["x-ledger"])
+        assert {**own, "seconds": 0} == {**ledger, "seconds": 0}
+    sdf, xyz, smiles = (answer.body.decode() for answer in texts)
+    assert sdf.count(">  <ledger>") == xyz.count("odd number of electrons") == 1
+    assert sdf.index(">  <ledger>") < sdf.index("$$$$")
+    assert len(smiles.splitlines()) == ledger["delivered"]
+
+
+def test_without_criteria_there_is_no_ledger(settings):
+    (answer,) = served(settings, {"num": 1, "sizes": [4]})
+    assert answer.json()["ledger"] is None
+    assert "x-ledger" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["json", "sdf", "xyz", "smiles"])
+def test_too_little_is_no_failure_and_the_ledger_says_so(settings, kind):
+    body = {"accept": "strain<1e-9", "until": 2, "max_attempts": 5, "sizes": [4], "format": kind}
+    (answer,) = served(settings, body)
+    assert answer.status == 200
+    ledger = json.loads(answer.headers["x-ledger"])
+    assert (ledger["asked"], ledger["attempts"], ledger["delivered"]) == (2, 5, 0)
+    assert ledger["refused"] == {"too strained": 5}
+    assert answer.json()["molecules"] == [] if kind == "json" else answer.body == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "sentence"),
+    [
+        ({"accept": "valid & purple"}, "accept", "'purple' is no criterion of acceptance; there are finite,"),
+        ({"accept": ["valid", "strain"]}, "accept", "the criterion 'strain' must be written as strain<KCAL."),
+        ({"accept": []}, "accept", "there is no criterion of acceptance; there are finite,"),
+        ({"accept": {"valid": True}}, "accept", "must be criteria as text, such as 'valid & unique', or a list"),
+        ({"accept": "novel=/etc/passwd"}, "accept", "novel is not offered over HTTP, since it reads a file of the"),
+        ({"until": 2}, "until", "needs accept, which says what a delivered molecule must be."),
+        ({"accept": "valid", "max_attempts": 2}, "max_attempts", "needs until; without it, num is the number"),
+        ({"accept": "valid", "until": 2, "num": 2}, "num", "must be left out where until is given."),
+        ({"accept": "valid", "until": 9}, "until", "must be between 1 and 8, not 9."),
+        ({"accept": "valid", "until": 0}, "until", "greater than or equal to 1"),
+        ({"accept": "valid", "until": 8, "max_attempts": 10**6}, "max_attempts", "ask for at most "),
+    ],
+)
+def test_an_order_that_cannot_be_met_is_refused_at_its_place(settings, body, key, sentence):
+    (answer,) = served(settings, {"sizes": [6], **body})
+    assert answer.status == 422
+    (mistake,) = answer.json()["detail"]
+    assert mistake["loc"] == ["body", key]
+    assert sentence in mistake["msg"]
+
+
+def test_attempts_are_no_more_than_a_request_may_cost(settings):
+    limited = settings.model_copy(update={"max_request_calls": 1000})
+    (answer,) = served(limited, {"accept": "strain<1e-9", "until": 1, "sizes": [6]})
+    assert answer.status == 200
+    ledger = answer.json()["ledger"]
+    assert 1 < ledger["attempts"] < 1000
+    assert ledger["calls"] <= 1000
+
+
+def test_others_are_served_while_molecules_are_judged(settings, monkeypatch):
+    judging, go_on = threading.Event(), threading.Event()
+
+    def slow(jury, molecules, acceptance):
+        judging.set()
+        assert go_on.wait(30)
+        return [Verdict("", None)] * len(molecules)
+
+    monkeypatch.setattr(Jury, "_judge", slow)
+
+    async def run():
+        async with service(settings) as app:
+            judged = asyncio.create_task(ask(app, "/v1/molecules", json.dumps({**PAIRED, "num": 2}).encode()))
+            assert await asyncio.to_thread(judging.wait, 30)
+            other = await ask(app, "/v1/molecules", b'{"num": 1, "sizes": [4]}')
+            waiting = not judged.done()
+            go_on.set()
+            return other, waiting, await judged
+
+    other, waiting, judged = asyncio.run(run())
+    assert (other.status, waiting, judged.status) == (200, True, 200)
+
+
 # --- the document
 
 
@@ -121,6 +242,10 @@ def test_the_document_has_the_limits_of_this_model(settings, conditional):
     assert (request["num"]["minimum"], request["num"]["maximum"]) == (1, 8)
     assert request["sizes"]["anyOf"][0]["items"] == {"type": "integer", "minimum": 4, "maximum": 6}
     assert request["sizes"]["anyOf"][0]["maxItems"] == 8
+    assert request["until"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 8}
+    criteria = request["accept"]["description"]
+    assert all(f"`{name}{each.takes}`: {each.meaning}" in criteria for name, each in CRITERIA.items() if name != NOVEL)
+    assert NOVEL not in criteria
     assert request["timeout"]["anyOf"][0]["maximum"] == 600
     assert "targets" not in request
     assert "sampler.guidance" not in sampler
@@ -140,6 +265,8 @@ def test_the_document_has_the_limits_of_this_model(settings, conditional):
         {"seed": 2**53 - 1, "timeout": 600, "format": "xyz"},
         {"sampler": {"sampler.steps": 20.0, "sampler.policy": "random", "sampler.advance_rate": [0.5, 1]}},
         {"sampler": {"sampler.interval": None, "sampler.steps": None, "sampler.async_ratio": 0}},
+        {"accept": "finite, even_electrons"},
+        {"accept": None, "until": None, "max_attempts": None},
     ],
 )
 def test_what_the_document_allows_is_accepted(settings, body):
@@ -195,6 +322,12 @@ ROUGH = {
     "no timeout": b'{"timeout": 0}',
     "a long timeout": b'{"timeout": 1e308}',
     "a timeout beyond numbers": b'{"timeout": 1e999}',
+    "criteria of text": b'{"accept": "' + b"valid & " * 10_000 + b'"}',
+    "criteria that are none": b'{"accept": [' + b",".join([b'"' + b"x" * 90 + b'"'] * 800) + b"]}",
+    "a long criterion": b'{"accept": "' + b"x" * 4900 + b'"}',
+    "criteria of numbers": b'{"accept": [' + b",".join([b"1"] * 40_000) + b"]}",
+    "a strain of digits": b'{"accept": "strain<' + b"9" * 4000 + b'"}',
+    "until of digits": b'{"accept": "valid", "until": ' + b"9" * 4000 + b"}",
     "more than a request may cost": b'{"num": 8, "sizes": [6], "sampler": {"sampler.max_pauses": 40}}',
 }
 

@@ -29,8 +29,9 @@ class GenerationConsole:
     def __init__(self, folder: ShardFolder, plan: GenerationPlan) -> None:
         self._folder, self._plan = folder, plan
         self._console = Console(highlight=False)
-        self._start = time.monotonic()
+        self._start = self._began = time.monotonic()  # of the run, and of its present round
         self._sampling = False
+        self._made = "attempts" if plan.order else "molecules"
         self._done = self._wanted = 0  # molecules
         self._advance: Callable[[int], None] = lambda done: None
 
@@ -45,7 +46,7 @@ class GenerationConsole:
             yield
 
     def _state(self) -> str:
-        return f"{self._folder.rows} of {self._folder.num} molecules are finished in {self._folder.path}."
+        return f"{self._folder.rows} of {self._folder.num} {self._made} are finished in {self._folder.path}."
 
     def announce(self, tasks: Sequence[Task]) -> None:
         """Say what was found, and why something of it is made again."""
@@ -54,7 +55,7 @@ class GenerationConsole:
         if self._folder.rows > self._plan.num:
             self.say(f"The folder holds {self._folder.rows} molecules, more than --num {self._plan.num}; all are kept.")
         elif self._folder.rows:
-            self.say(f"{self._folder.rows} of {self._folder.num} molecules are there already")
+            self.say(f"{self._folder.rows} of {self._folder.num} {self._made} are there already")
         reasons = [task.reason for task in tasks if task.reason]
         for reason in reasons[:MOST_REASONS]:
             self.say(f"{reason} and is made again")
@@ -69,9 +70,9 @@ class GenerationConsole:
         """
         self._sampling = any(task.sample for task in tasks)
         counted = [task for task in tasks if task.sample == self._sampling]
-        self._wanted = sum(task.shard.rows for task in counted)
+        self._wanted, self._done, self._began = sum(task.shard.rows for task in counted), 0, time.monotonic()
         title = "sampling" if self._sampling else "writing SDF"
-        self.say(f"{title}: {self._wanted} molecules in {len(counted)} shards by {actors} actors")
+        self.say(f"{title}: {self._wanted} {self._made} in {len(counted)} shards by {actors} actors")
         if len(counted) < len(tasks):
             self.say(f"writing SDF of {len(tasks) - len(counted)} finished shards too")
         with progress_bar(title, self._wanted, self._console) as self._advance:
@@ -85,31 +86,36 @@ class GenerationConsole:
     def finished(self, task: Task, made: FinishedShard) -> None:
         """Store what was made and report it."""
         shard = task.shard
-        self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults)
+        self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults, made.refused)
         if task.sample != self._sampling:
             return
         self._done += shard.rows
         self._advance(shard.rows)
         if not self._console.is_terminal:
-            rate = self._done / (time.monotonic() - self._start)
+            rate = self._done / (time.monotonic() - self._began)
             self.say(
-                f"{shard.name}  {shard.rows} molecules in {made.seconds:.1f} s; {self._done} of {self._wanted} done "
+                f"{shard.name}  {shard.rows} {self._made} in {made.seconds:.1f} s; {self._done} of {self._wanted} done "
                 f"at {rate:.3g} per second, {duration((self._wanted - self._done) / rate)} left"
             )
 
     def summary(self) -> None:
-        """Where the molecules are, what they cost, and how many are unusable.
+        """Where the molecules are, what they cost, what became of the attempts, and how many are unusable.
 
         Raises:
-            EADError: all are.
+            EADError: all are, or none was accepted.
         """
-        rows, faults, cost = self._folder.rows, self._folder.faults, self._folder.cost
+        faults, cost, ledger = self._folder.faults, self._folder.cost, self._folder.ledger
+        rows = ledger.delivered if ledger else self._folder.rows
         seconds = "" if math.isnan(cost.seconds) else f" and {cost.seconds:.2f} s"
         self.say(
             f"{rows} molecules in {len(self._folder.molecules)} shards → {self._folder.path} "
-            f"({cost.nfe:.0f} network calls{seconds} per molecule; "
+            f"({cost.nfe:.0f} network calls{seconds} per {self._made[:-1]}; "
             f"this run took {duration(time.monotonic() - self._start)})"
         )
+        if ledger:
+            self.say(f"{ledger.sentence}.")
+            if not ledger.delivered:
+                raise EADError(f"no molecule was accepted in {self._folder.path}.")
         bad = faults.total()
         if bad:
             self.say(f"{bad} of the {rows} molecules are unusable ({described(faults)}); SDF files leave them out.")

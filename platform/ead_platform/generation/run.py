@@ -5,12 +5,11 @@ its actor or node dies. Bytes are equal where processor type, torch and thread c
 """
 
 import contextlib
-import tempfile
+import functools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,19 +20,29 @@ from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.chemistry.identity import perceived_smiles
 from ead_core.common.cpu import tune_cpu
 from ead_core.config import SamplerConfig
-from ead_core.data.formats import encode_molecules
-from ead_core.data.parquet import load_parquet, write_parquet
 from ead_core.data.priors import SizeRange
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, one_line
+from ead_core.evaluation.acceptance import Verdict, judge, verdicts, whole
+from ead_core.evaluation.criteria import Acceptance
+from ead_core.evaluation.isolated_workers import done_apart
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.generation import fulfil
+from ead_core.sampling.order import Order
+from ead_core.sampling.repairs import settle
 from ead_core.sampling.requests import Request, of_largest, prepare
-from ead_platform.generation.shard_index import PARQUET, SDF, own_entry
+from ead_platform.generation.shard_files import encode_shard, sdf_of
+from ead_platform.generation.shard_index import ACCEPT, PARQUET, SDF, own_entry
 from ead_platform.generation.shards import Shard, Task, shards_of
 
+INCHIKEY = "inchikey"  # property of molecules that are compared
+LATER = (  # settings of the sampler that earlier versions did not have
+    *("guidance", "guidance_levels", "temperature", "temperature_width", "temperature_levels", "start"),
+    *("corrector", "corrector_mode", "corrector_levels", "corrector_channels"),
+    *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
+)
 PATIENCE = 20  # seconds without a free place in the cluster before it is said
 DEATHS = 3  # per actor, in a row without a finished shard: then the work itself must be what kills them
 
@@ -48,13 +57,14 @@ class GenerationPlan:
 
     Attributes:
         checkpoint: the trained model.
-        num: molecules in all.
+        num: molecules in all; with an order, attempts at most.
         shard_size: molecules per file.
         seed, sizes: see `Request`.
         sampler: settings.
         threads: torch threads, and CPUs, of an actor.
         gpus: GPUs of an actor, at most 1; 0 samples on the CPU.
         targets: see `Request`.
+        order: what is to be delivered; None keeps all molecules.
     """
 
     checkpoint: Checkpoint
@@ -66,6 +76,7 @@ class GenerationPlan:
     threads: int
     gpus: float
     targets: Targets | None = None
+    order: Order | None = None
 
     def check(self, beyond_training: bool = False) -> None:
         """Find before any work what would fail in the midst of it.
@@ -92,16 +103,21 @@ class GenerationPlan:
         """All shards (ConfigError if they are too many)."""
         return shards_of(self.num, self.shard_size)
 
+    def _without_effect(self) -> set[str]:
+        """Settings of the sampler that came later and are as if they were not there."""
+        fields = type(self.sampler).model_fields
+        same = {key for key in LATER if getattr(self.sampler, key) == fields[key].default}
+        without_guidance = set() if self.sampler.guidance else {"guidance_levels"}
+        without_order = set() if self.order else {key for key in LATER if key.startswith("repair_")}
+        return same | without_guidance | without_order
+
     def question(self) -> dict[str, Any]:
         """Everything that the bytes of a full shard depend on, as JSON values.
 
-        What concerns targets is part of it only where there are any, so that folders without stay what they were.
+        What came later is part of it only where it has an effect, so that folders without it stay what they were:
+        targets, acceptance, and some of the sampler's settings.
         """
-        sampler = self.sampler.model_dump(mode="json")
-        if not self.sampler.guidance:
-            del sampler["guidance"]
-        if not self.sampler.guidance or self.sampler.guidance_levels == (0.0, 1.0):  # no limits
-            del sampler["guidance_levels"]
+        sampler = self.sampler.model_dump(mode="json", exclude=self._without_effect())
         return {
             "checkpoint": self.checkpoint.name,
             "fingerprint": self.checkpoint.fingerprint(),
@@ -112,6 +128,7 @@ class GenerationPlan:
             "device": "cuda" if self.gpus else "cpu",
             **{f"sampler.{key}": value for key, value in sampler.items()},
             **({"targets": self.targets.to_json()} if self.targets else {}),
+            **({ACCEPT: str(self.order.accept)} if self.order else {}),
         }
 
 
@@ -124,12 +141,14 @@ class FinishedShard:
         seconds: wall clock.
         nfe: mean network calls per molecule; None if nothing was sampled.
         faults: how many molecules are unusable, by reason.
+        refused: how many are left out since they are not what is accepted, by reason; None if all are kept.
     """
 
     files: Mapping[str, bytes]
     seconds: float
     nfe: float | None
     faults: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] | None = None
 
 
 class ShardMaker:
@@ -145,17 +164,30 @@ class ShardMaker:
         """The files of a task; `parquet` is the finished file of a shard that only needs SDF."""
         start = time.perf_counter()
         if parquet is not None:
-            return FinishedShard({SDF: _sdf_of(parquet)}, time.perf_counter() - start, None)
+            return FinishedShard({SDF: sdf_of(parquet)}, time.perf_counter() - start, None)
         molecules = shard_molecules(self._plan, task.shard)
-        nfe, faults = float(np.mean(molecules.properties["nfe"])), usable(molecules)[1]
-        about = own_entry(self._question, task.shard.name + PARQUET, task.shard.rows, nfe, faults)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f"shard{PARQUET}")
-            write_parquet(molecules, path, about)
-            files = {PARQUET: path.read_bytes()}
+        refused = None
+        if self._plan.order:
+            molecules, found = settle(
+                self._plan.checkpoint,
+                request_of(self._plan, task.shard),
+                molecules,
+                functools.partial(judged, acceptance=self._plan.order.accept),
+            )
+        nfe = float(np.mean(molecules.properties["nfe"]))
+        if self._plan.order:
+            molecules, refused = accepted(molecules, found)
+        faults = usable(molecules)[1]
+        about = own_entry(self._question, task.shard.name + PARQUET, task.shard.rows, nfe, faults, refused)
+        files = {PARQUET: encode_shard(molecules, about)}
         if task.sdf:
-            files[SDF] = _sdf_of(files[PARQUET])
-        return FinishedShard(files, time.perf_counter() - start, nfe, faults)
+            files[SDF] = sdf_of(files[PARQUET])
+        return FinishedShard(files, time.perf_counter() - start, nfe, faults, refused)
+
+
+def request_of(plan: GenerationPlan, shard: Shard) -> Request:
+    """The request for the molecules of a shard."""
+    return Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
 
 
 def shard_molecules(plan: GenerationPlan, shard: Shard) -> MoleculeSet:
@@ -164,19 +196,29 @@ def shard_molecules(plan: GenerationPlan, shard: Shard) -> MoleculeSet:
     SMILES are those of the perceived molecules, '' where bonds cannot be perceived. All molecules are kept, also
     unusable ones, so that every id has its row. Their properties hold nothing that differs between runs, so no times.
     """
-    request = Request(shard.rows, plan.sampler, plan.seed, shard.first, plan.sizes, plan.targets)
-    made = fulfil(plan.checkpoint, request)
+    made = fulfil(plan.checkpoint, request_of(plan, shard))
     smiles = np.array(perceived_smiles(made))
     kept = {name: values for name, values in made.properties.items() if name != "seconds"}
     return replace(made, properties={**kept, "smiles": smiles})
 
 
-def _sdf_of(parquet: bytes) -> bytes:
-    """The usable molecules of a shard as SDF; always from its parquet file, so that it does not matter when."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"shard{PARQUET}")
-        path.write_bytes(parquet)
-        return encode_molecules(usable(load_parquet(path).molecules)[0], SDF)
+def judged(molecules: MoleculeSet, acceptance: Acceptance) -> list[Verdict]:
+    """The verdict on each molecule, found in a process of its own."""
+    task = functools.partial(judge, acceptance=acceptance)
+    ((_, outcomes),) = done_apart(task, [(None, whole(molecules))], 1)
+    return verdicts(outcomes)
+
+
+def accepted(molecules: MoleculeSet, found: Sequence[Verdict]) -> tuple[MoleculeSet, Counter[str]]:
+    """The molecules that are accepted by themselves, with their `inchikey`, and how many are refused, by reason.
+
+    What compares them with others is left to who has seen the others (deliveries.py).
+    """
+    keys = np.array([verdict.inchikey or "" for verdict in found], dtype=str)
+    smiles = np.array(perceived_smiles(molecules))  # a repaired molecule is another one
+    kept = replace(molecules, properties={**molecules.properties, "smiles": smiles, INCHIKEY: keys})
+    refused = Counter(verdict.refusal for verdict in found if verdict.refusal)
+    return kept.select([not verdict.refusal for verdict in found]), refused
 
 
 class ActorPool:

@@ -7,20 +7,25 @@ shard carries the same about itself in its footer.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+from pydantic import Field
+
 from ead_core.common.documents import Document, parse_json
 from ead_core.data.parquet import parquet_entries
 from ead_core.data.shard_folders import INDEX
 from ead_core.errors import DataError, OutputError, VersionError
+from ead_core.sampling.ledger import Ledger
 
 VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
 SHARD_ENTRY = "ead.shard"
+ACCEPT = "accept"  # key of a question
 SHARD_FILE = re.compile(r"shard-\d{5}(\.parquet|\.sdf\.gz)")
 _CHECKSUM = ',\n "sha256": "'
 
@@ -40,6 +45,7 @@ class Entry:
         seconds: that it took; None if nobody knows any more.
         nfe: mean network calls per molecule (parquet only).
         faults: how many molecules are unusable, by reason (parquet only).
+        refused: how many molecules are left out since they are not what is accepted, by reason (parquet only).
     """
 
     name: str
@@ -48,6 +54,12 @@ class Entry:
     seconds: float | None = None
     nfe: float | None = None
     faults: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def delivered(self) -> int:
+        """Molecules that the file holds."""
+        return self.rows - sum(self.refused.values())
 
     @cached_property
     def line(self) -> str:
@@ -82,15 +94,45 @@ class ShardFooter(Document):
     rows: int
     nfe: float
     faults: dict[str, int]
+    refused: dict[str, int] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Index:
-    """What was asked, how many molecules were wanted last, and the finished files by name."""
+    """What was asked, and what there is.
+
+    Attributes:
+        question: everything that the molecules depend on.
+        num: molecules that were wanted last.
+        entries: the finished files by name.
+        asked: how many were to be delivered last; None if all that are accepted, or without such criteria.
+    """
 
     question: Mapping[str, Any]
     num: int = 0
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    asked: int | None = None
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What became of the attempts; None if all are kept."""
+        if ACCEPT not in self.question:
+            return None
+        shards = self.of_kind(PARQUET)
+        attempts = sum(entry.rows for entry in shards)
+        refused = sum((Counter(entry.refused) for entry in shards), Counter())
+        return Ledger(
+            accept=self.question[ACCEPT],
+            asked=self.asked,
+            attempts=attempts,
+            delivered=attempts - refused.total(),
+            refused=dict(refused.most_common()),
+            calls=round(sum(entry.rows * (entry.nfe or 0) for entry in shards)),
+            surplus=0,
+            surplus_calls=0,
+            seconds=sum(entry.seconds or 0 for entry in shards),
+            stopped=attempts < self.num,
+        )
 
     def of_kind(self, ending: str) -> list[Entry]:
         """The files with an ending, in their order."""
@@ -98,7 +140,9 @@ class Index:
 
     def encode(self) -> bytes:
         """One line per file: readable, and fast to write for thousands of them."""
-        head = {"version": VERSION, "question": self.question, "num": self.num}
+        head: dict[str, Any] = {"version": VERSION, "question": self.question, "num": self.num}
+        if self.ledger:
+            head["ledger"] = self.ledger.to_json()
         texts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
         for key, ending in (("shards", PARQUET), ("sdf", SDF)):
             lines = ",\n".join(f"  {entry.line}" for entry in self.of_kind(ending))
@@ -138,10 +182,18 @@ def decode_index(content: bytes, path: Path) -> Index:
 
 
 def own_entry(
-    question: Mapping[str, Any], name: str, rows: int, nfe: float, faults: Mapping[str, int]
+    question: Mapping[str, Any],
+    name: str,
+    rows: int,
+    nfe: float,
+    faults: Mapping[str, int],
+    refused: Mapping[str, int] | None = None,
 ) -> dict[str, str]:
-    """The entry of a parquet file's footer with a `ShardFooter`."""
-    footer = ShardFooter(version=VERSION, question=dict(question), name=name, rows=rows, nfe=nfe, faults=dict(faults))
+    """The entry of a parquet file's footer with a `ShardFooter`; `refused` is None if all molecules are kept."""
+    about = {} if refused is None else {"refused": dict(refused)}
+    footer = ShardFooter(
+        version=VERSION, question=dict(question), name=name, rows=rows, nfe=nfe, faults=dict(faults), **about
+    )
     return {SHARD_ENTRY: json.dumps(footer.to_json())}
 
 
@@ -161,7 +213,7 @@ def rebuild_index(folder: Path) -> Index | None:
             raise OutputError(f"{folder} has lost its {INDEX}, and its shards are of different settings.")
         question = footer.question
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[path.name] = Entry(path.name, footer.rows, digest, None, footer.nfe, footer.faults)
+        found[path.name] = Entry(path.name, footer.rows, digest, None, footer.nfe, footer.faults, footer.refused)
     return None if question is None else Index(question, 0, found)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from ead_core.common.files import write_aside
 from ead_core.common.locks import lock_file, try_lock
 from ead_core.data.formats import check_output
 from ead_core.data.shard_folders import INDEX, MOST_SHARDS
+from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, OutputError
+from ead_core.sampling.ledger import Ledger
+from ead_platform.generation.shard_files import decode_shard, encode_shard
 from ead_platform.generation.shard_index import (
     PARQUET,
     SDF,
@@ -27,6 +30,7 @@ from ead_platform.generation.shard_index import (
     Entry,
     Index,
     decode_index,
+    own_entry,
     rebuild_index,
 )
 
@@ -81,6 +85,7 @@ class ShardFolder:
         path: absolute folder, new or of an earlier run.
         question: everything that the molecules depend on, as JSON values, with `checkpoint` (only a name) and
             `fingerprint` of the model.
+        asked: how many molecules are to be delivered; None if all that are accepted.
 
     Attributes:
         rebuilt: what happened to the index, for people; '' if nothing did.
@@ -89,10 +94,10 @@ class ShardFolder:
         OutputError: a place that cannot be written, other people's files, or shards of another question.
     """
 
-    def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, question: Mapping[str, Any], asked: int | None = None) -> None:
         self.path = path
         self.rebuilt = ""
-        self._question = dict(question)
+        self._question, self._asked = dict(question), asked
         check_output(path / f"shard{PARQUET}")
         self._index = self._read()
 
@@ -123,6 +128,11 @@ class ShardFolder:
     def rows(self) -> int:
         """Molecules in the finished shards."""
         return sum(entry.rows for entry in self.molecules)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What became of the attempts; None if all molecules are kept."""
+        return self._index.ledger
 
     @property
     def faults(self) -> Counter[str]:
@@ -178,13 +188,27 @@ class ShardFolder:
         """The parquet file of a finished shard."""
         return (self.path / (shard.name + PARQUET)).read_bytes()
 
+    def delivered(self, shard: Shard) -> int:
+        """Molecules in a finished shard."""
+        return self._index.entries[shard.name + PARQUET].delivered
+
+    def refuse(self, shard: Shard, refusals: Sequence[str]) -> None:
+        """Leave molecules out of a finished shard, for which each has a reason or ''; SDF of it is made again."""
+        entry = self._index.entries[shard.name + PARQUET]
+        kept = decode_shard(self.content(shard)).select([not refusal for refusal in refusals])
+        refused, faults = Counter(filter(None, refusals)) + Counter(entry.refused), usable(kept)[1]
+        about = own_entry(self._question, entry.name, entry.rows, entry.nfe or 0, faults, refused)
+        files = {PARQUET: encode_shard(kept, about)}
+        self.add(shard, files, entry.seconds, entry.nfe, faults, refused)
+
     def add(
         self,
         shard: Shard,
         files: Mapping[str, bytes],
-        seconds: float,
+        seconds: float | None,
         nfe: float | None,
         faults: Mapping[str, int] | None = None,
+        refused: Mapping[str, int] | None = None,
     ) -> None:
         """Write the files of a shard by their endings, then the index that lists them (see `Entry`).
 
@@ -192,11 +216,14 @@ class ShardFolder:
             OutputError: a file cannot be written, for example because the disk is full.
         """
         entries = dict(self._index.entries)
+        if PARQUET in files:
+            entries.pop(shard.name + SDF, None)  # made of another
         for ending, content in files.items():
             name = shard.name + ending
             self._write(name, content)
-            entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), round(seconds, 3))
-            entries[name] = replace(entry, nfe=nfe, faults=faults or {}) if ending == PARQUET else entry
+            entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), seconds and round(seconds, 3))
+            measured = replace(entry, nfe=nfe, faults=faults or {}, refused=refused or {})
+            entries[name] = measured if ending == PARQUET else entry
         self._index = replace(self._index, entries=entries)
         self._write_index()
 
@@ -215,12 +242,12 @@ class ShardFolder:
         names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
         self._refuse_links(names)
         if all(name == LOCK or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
-            return Index(self._question)
+            return Index(self._question, asked=self._asked)
         found = self._stored() if INDEX in names else None
         if found is None:
             found = self._recover("damaged" if INDEX in names else "missing")
         self._compare(found.question)
-        return replace(found, question=self._question)
+        return replace(found, question=self._question, asked=self._asked)
 
     def _refuse_links(self, names: list[str]) -> None:
         for name in names:

@@ -79,6 +79,15 @@ def test_what_cannot_be_mended_is_written_as_it_was(ead, model, file, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "calls"),
+    [([], 33), (["sampler.repair_attempts=2"], 22), (["sampler.repair_attempts=2", "--rounds", 1], 11)],
+)
+def test_the_option_counts_before_the_key_and_the_key_before_the_default(ead, model, file, tmp_path, arguments, calls):
+    ead("repair", "given.npz", "--model", "tiny", "--level", 0.5, "--out", "out.npz", *arguments)
+    assert load_npz(tmp_path / "out.npz").properties["nfe"].tolist() == [0, calls, 0]
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--level", 2], "sampler.repair_level: must be less than or equal to 1, not 2.0."),

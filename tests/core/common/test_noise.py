@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ead_core.common.noise import Stream, normal, philox, uniform
+from ead_core.common.noise import MAX_SEED, Stream, derived_seeds, normal, philox, uniform
 
 RANDOM123_VECTORS = [  # kat_vectors of the Random123 distribution: philox4x32 10
     ((0, 0, 0, 0), (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -65,3 +65,14 @@ def test_a_seed_per_molecule_gives_what_each_seed_gives_alone():
         alone = normal(seed, torch.tensor([name]), 4, Stream.STEP, (6, 5), torch.float64)
         assert torch.equal(together[row], alone[0])
     assert not torch.equal(together[0], together[1])
+
+
+def test_derived_seeds_are_seeds_and_their_molecules_own():
+    ids = torch.arange(1000)
+    seeds = derived_seeds(7, ids, 2, Stream.REPAIR)
+    assert len(seeds.unique()) == 1000
+    assert 0 <= int(seeds.min()) < 2**55
+    assert 2**62 < int(seeds.max()) <= MAX_SEED
+    assert torch.equal(seeds[[5, 900]], derived_seeds(torch.tensor([7, 7]), torch.tensor([5, 900]), 2, Stream.REPAIR))
+    for others in (derived_seeds(8, ids, 2, Stream.REPAIR), derived_seeds(7, ids, 3, Stream.REPAIR)):
+        assert not (seeds == others).any()

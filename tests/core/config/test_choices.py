@@ -19,6 +19,7 @@ from ead_core.networks.denoiser import build_denoiser
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.training.objectives import OBJECTIVES
 from ead_core.training.optimizer import Optimizer
+from ead_core.training.parallel import Workers
 
 TABLES = {
     "diffusion.dummy_rule": DUMMY_RULES,
@@ -50,7 +51,7 @@ def test_every_optimiser_is_another():
     network(DenoiserInput(torch.zeros(1, 2, 8), levels, mask)).sum().backward()
     quantities = []
     for name in choices("training.optimizer"):
-        optimizer = Optimizer(network, TrainingConfig(optimizer=name))
+        optimizer = Optimizer(network, TrainingConfig(optimizer=name), Workers.joined())
         for parameter in network.parameters():
             parameter.grad = torch.ones_like(parameter)
         optimizer.step(1.0)

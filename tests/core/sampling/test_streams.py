@@ -40,7 +40,7 @@ def prepared(make_checkpoint):
 def ready(streams):
     """The stream that is not of this process, once it has room."""
     (other,) = streams._others
-    while not other.room:
+    while not streams.ready:
         streams.step()
     return other
 

@@ -22,6 +22,7 @@ RUNS = {
     "uneven": {"training.steps": 6, "training.batch_size": 5},
     "idle": {"training.steps": 3, "training.batch_size": 1},
     "egnn": {"training.steps": 3, "network.kind": "egnn"},
+    "muon": {"training.steps": 3, "training.optimizer": "muon"},
     "fragments": {"training.steps": 4, "training.fragments": 0.5},
     "watched": {"training.steps": 4, "training.evaluate_every": 2},
     "stopped": {"training.steps": 100_000, "training.max_seconds": 0.01},
@@ -102,7 +103,7 @@ def config(make_config, changes):
     return make_config({"training.precision": "fp64", "data.split": "seeded", **changes})
 
 
-@pytest.mark.parametrize("name", ["even", "uneven", "idle", "egnn"])
+@pytest.mark.parametrize("name", ["even", "uneven", "idle", "egnn", "muon"])
 def test_two_workers_take_the_steps_of_one(pair, make_config, molecules, statistics, tmp_path, name):
     alone = load_file(fit(config(make_config, RUNS[name]), molecules, statistics, tmp_path / "run") / PROGRESS)
     together = load_file(pair / f"{name}-0" / PROGRESS)
