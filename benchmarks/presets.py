@@ -97,8 +97,9 @@ def real(model: Checkpoint, path: Path, num: int) -> MoleculeSet:
     return molecules.select(list(islice(fitting, num)))
 
 
-def measured(molecules: MoleculeSet, train: Path | None, plan: EvaluationPlan) -> Figures:
+def measured(make: Callable[[], MoleculeSet], train: Path | None, plan: EvaluationPlan) -> Figures:
     """Value and interval of all figures against QM9, by name."""
+    molecules = make()
     card = evaluate(molecules, "qm9", train, plan=plan)
     heavy = molecules.charges[molecules.charges > 1]
     figures = {name: (figure.value, figure.interval) for _, name, figure in card.figures()}
@@ -138,11 +139,9 @@ def main(  # noqa: PLR0913 (what a row is of, and what is measured)
         path = folder / f"{row.name}.json"
         if path.is_file() or not finished:
             molecules = partial(sampled, model, row, num, seed, path.with_suffix(".npz"))
-            done.append(
-                Measured(row.settings, row.preset, kept(path, lambda made=molecules: measured(made(), train, plan)))
-            )
+            done.append(Measured(row.settings, row.preset, kept(path, partial(measured, molecules, train, plan))))
     if data:
-        found = kept(folder / "data.json", lambda: measured(real(model, data, num), None, plan))
+        found = kept(folder / "data.json", partial(measured, partial(real, model, data, num), None, plan))
         done.append(Measured({}, "real molecules", found))
     typer.echo(table(done))
     if picture and done:
