@@ -228,11 +228,11 @@ def test_an_interrupted_measurement_goes_on(ead, make_checkpoint, tmp_path, monk
     monkeypatch.setattr("ead_core.cli.measure.CHUNK", 2)
     asked = []
 
-    def interrupted(model, request, progress):
+    def interrupted(model, request, progress, threads):
         asked.append(request.first)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return fulfil(model, request, progress)
+        return fulfil(model, request, progress, threads=threads)
 
     monkeypatch.setattr("ead_core.sampling.generation.fulfil", interrupted)
     assert ead("measure", folder, "--num", 5)[0] != 0
