@@ -80,8 +80,10 @@ def draw(rows: Sequence[Measured], title: str, path: Path) -> None:
         for kind, (colour, chosen) in kinds.items():
             _points(axes, [row for row in chosen if name in row.figures], name, kind, colour)
         axes.set(xlabel="network calls per molecule", ylabel=label, xlim=(0, None))
+        axes.set_ylim(*((0, None) if name == "fcd" else (50, 100)))
         axes.grid(alpha=0.25)
-    figure.axes[0].legend(frameon=False, loc="lower right")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(title)
     write_figure(figure, path)
 
