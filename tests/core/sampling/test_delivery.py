@@ -220,6 +220,7 @@ def test_what_is_refused_is_repaired_first(model, request_for):
     kept = many.select(np.isin(many.properties["id"], few.properties["id"]))
     assert np.array_equal(kept.positions, few.positions)
     mended = many.properties["repaired"] > 0
-    assert mended.sum() == after.delivered - before.delivered
+    assert mended.sum() == after.repaired == after.delivered - before.delivered
+    assert before.repaired == 0
     assert after.calls > before.calls
     assert after.delivered + sum(after.refused.values()) == 40

@@ -8,8 +8,9 @@ import pytest
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.acceptance import FAILED, Verdict
+from ead_core.sampling.account import REPAIRED
 from ead_core.sampling.generation import fulfil
-from ead_core.sampling.repairs import REPAIRED, Repair, Repairs, settle
+from ead_core.sampling.repairs import Repair, Repairs, settle
 from ead_core.sampling.requests import Request, sampler_config
 
 BAD = "its first atom is on the right"
