@@ -12,6 +12,7 @@ PIP_ARGS ?=
 SWEEP_ARGS ?=
 SERVE_ARGS ?=
 BENCH_ARGS ?=
+GOOD_ARGS ?=
 BIN := .venv/bin
 
 .PHONY: setup sweep serve test docs lint format bench ui clean
@@ -47,8 +48,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## speed beside EDM's way of computing; with molecules also the metrics: make bench DATA=qm9.npz
+bench: setup  ## speed and the cost of a good molecule beside EDM's way; novelty and metrics too: make bench DATA=qm9.npz
 	$(BIN)/python benchmarks/speed.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/good_molecule.py $(if $(DATA),--known $(DATA)) $(GOOD_ARGS)
 	$(if $(DATA),$(BIN)/python benchmarks/metrics.py --data $(DATA))
 
 ui: setup  ## compare runs in the browser

@@ -18,13 +18,13 @@ import sys
 from pathlib import Path
 
 import torch
+from good_molecule_cost import CALLS
 
 from ead_core.common.cpu import hardware
 
 WORKER = Path(__file__).with_name("speed_worker.py")
 TASKS = ("sampling", "training")
 GIB = 2**30
-CALLS = 1001  # of a sample at T = 1000, decoding included
 # What users reckon with, from seconds per molecule and step.
 PLAIN = {
     "sampling": ("seconds_per_sample", "s per sample at T = 1000", lambda seconds: CALLS * seconds),
@@ -119,10 +119,14 @@ def turn(process):
 def alternate(processes, rounds):
     """The figures of each process in each round, after one round of warm-up (allocators, kernels); then they end."""
     _, *turns = [[turn(process) for process in processes] for _ in range(1 + rounds)]
+    stop(processes)
+    return turns
+
+
+def stop(processes):
     for process in processes:
         process.stdin.close()
         process.wait()
-    return turns
 
 
 def interval(values):

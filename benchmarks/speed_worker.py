@@ -65,11 +65,12 @@ def main(role, task, size, precision):
     }[role, task](config, statistics, sizes, ROUNDS[role, task, size])
     before = peak_memory()
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         figures = work.round()
-        seconds = time.perf_counter() - start
-        memory = peak_memory() - before
-        print(json.dumps({**figures, "seconds": seconds / figures.pop("units"), "memory": memory}), flush=True)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        units, memory = figures.pop("units"), peak_memory() - before
+        costs = {"seconds": seconds / units, "cpu_seconds": cpu_seconds / units, "memory": memory}
+        print(json.dumps({**figures, **costs}), flush=True)
 
 
 def recipe(size, precision):

@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
 
     Attributes:
         refusal: why it is not accepted; '' if it is.
-        inchikey: which molecule it is, without stereochemistry; None if its bonds cannot be perceived.
+        inchikey: which molecule and stereoisomer it is; None if its bonds cannot be perceived.
     """
 
     refusal: str

@@ -1,7 +1,8 @@
 """What a delivered molecule must be, as in `valid & unique & strain<50`: the table of criteria, and how they are read.
 
 A molecule is refused for the first criterion that it does not meet, in the order of the table. What is costly is
-measured last, on what is left. `unique` and `novel` compare molecules by InChIKey without stereochemistry.
+measured last, on what is left. `unique` and `novel` compare molecules by InChIKey, which tells
+stereoisomers apart.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Criteria that compare a molecule with others: those of a file, and those that were delivered before."""
 
 import sqlite3
+from pathlib import Path
 
 from ead_core.evaluation.criteria import CRITERIA, NOVEL, UNIQUE, Acceptance
-from ead_core.evaluation.reference import load_known
 
 
 class Novelty:
@@ -21,7 +21,7 @@ class Novelty:
 
     def __init__(self, accept: Acceptance, workers: int | None = 1) -> None:
         self._names = accept.limits.keys() & {NOVEL, UNIQUE}
-        self._known = load_known(accept.known, workers).inchikeys if accept.known else frozenset()
+        self._known = _keys_of(accept.known, workers) if accept.known else frozenset()
         self._delivered = sqlite3.connect("")  # a temporary file, which ends with the connection
         self._delivered.execute("create table delivered (inchikey text primary key) without rowid")
 
@@ -41,3 +41,9 @@ class Novelty:
     def _add(self, inchikey: str) -> bool:
         """Whether the key is new; it is kept."""
         return self._delivered.execute("insert or ignore into delivered values (?)", (inchikey,)).rowcount == 1
+
+
+def _keys_of(path: Path, workers: int | None) -> frozenset[str]:
+    from ead_core.evaluation.reference import load_known  # takes pandas, which no other delivery needs
+
+    return load_known(path, workers).inchikeys

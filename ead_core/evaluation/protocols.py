@@ -52,8 +52,8 @@ def strict(columns: "Columns", known_inchikeys: Collection[str] | None) -> Secti
     """RDKit's own perception, one piece, no radical, no unusual valence; distinct and new by InChIKey.
 
     An odd number of electrons leaves nothing to perceive. Ions whose charge the file states can be strictly valid; the
-    uncharged are those without any formal charge, also one that another balances. InChIKeys carry no stereochemistry
-    here (perception.py), so that stereoisomers count as the same.
+    uncharged are those without any formal charge, also one that another balances. InChIKeys tell stereoisomers
+    apart, by their geometry.
     """
     attempts, valid = len(columns), columns.flags("strict_valid")
     pieces, radicals, unusual, charged = (

@@ -21,6 +21,7 @@ from ead_core.sampling.requests import Request
 GUESS = (7, 10)  # accepted among so many, before there are any: what is made ahead at the start
 SPREAD = 2.0  # standard deviations of the number accepted by which attempts exceed those expected to be needed
 NO_IDS = np.zeros(0, dtype=np.int64)
+REPAIRED = "repaired"  # property of molecules: the round that mended them, 0 if none was needed (repairs.py)
 NOTHING = MoleculeSet(np.zeros(0), np.zeros(0), np.zeros((0, 3)), {"id": NO_IDS, "nfe": NO_IDS})
 
 
@@ -109,11 +110,13 @@ class Account:
     def delivery(self, seconds: float, stopped: bool = False) -> Delivery:
         """What has been accepted, and the ledger."""
         surplus = sum(int(molecules.properties["nfe"][row]) for molecules, row, _ in self._judged.values())
+        rounds = [molecules.properties.get(REPAIRED, NO_IDS)[row:][:1] for molecules, row in self._kept]
         ledger = Ledger(
             accept=str(self.order.accept),
             asked=self.order.until,
             attempts=self._settled,
             delivered=len(self._kept),
+            repaired=sum(bool(each.any()) for each in rounds),
             refused=dict(self._refused.most_common()),
             calls=self._calls,
             surplus=len(self._judged),

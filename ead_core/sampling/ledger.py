@@ -16,6 +16,7 @@ class Ledger(Document):
         asked: how many were to be delivered; None if a number of attempts was asked for.
         attempts: molecules made, up to the last that was needed.
         delivered: of these.
+        repaired: of the delivered, those that were refused at first and mended (repairs.py); None if nobody counted.
         refused: the others, by reason.
         calls: network calls of the attempts.
         surplus: molecules made beyond the attempts, because several are made at once.
@@ -31,6 +32,7 @@ class Ledger(Document):
     asked: int | None
     attempts: int
     delivered: int
+    repaired: int | None = None
     refused: Mapping[str, int]
     calls: int
     surplus: int
@@ -56,6 +58,7 @@ class Ledger(Document):
         calls = (self.calls + self.surplus_calls) / max(1, self.delivered)
         return (
             f"{self.attempts:,} attempts: {self.delivered:,} delivered"
+            + (f", {self.repaired:,} of them repaired" if self.repaired else "")
             + (f"; refused: {refused}" if refused else "")
             + (f"; {self.surplus:,} made ahead and not needed" if self.surplus else "")
             + f"; {calls:.0f} network calls per delivered molecule"

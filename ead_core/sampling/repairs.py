@@ -13,13 +13,12 @@ import numpy as np
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.acceptance import FAILED, Verdict
+from ead_core.sampling.account import REPAIRED
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.pieces import Entered
 from ead_core.sampling.repair import freed_atoms, take_in, unfit
 from ead_core.sampling.requests import Request
 from ead_core.sampling.streams import Streams
-
-REPAIRED = "repaired"  # the property of delivered molecules: the round that mended them, 0 if none was needed
 
 
 @dataclass(frozen=True)

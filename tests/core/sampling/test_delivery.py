@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from ead_core.data.formats import read_molecules, write_molecules
 from ead_core.data.parquet import parquet_entries
 from ead_core.data.store import npz_about, save_npz
 from ead_core.errors import ConfigError
+from ead_core.evaluation import reference
+from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import Acceptance
+from ead_core.evaluation.isolated_workers import Outcome
+from ead_core.evaluation.reference import Known
 from ead_core.notes import Note
 from ead_core.sampling import delivery as delivery_module
 from ead_core.sampling.delivery import deliver
@@ -32,7 +37,7 @@ def model(make_checkpoint):
 @pytest.fixture
 def request_for(model):
     def request(num=1, batch_size=64, first=0):
-        settings = sampler_config(model, {"batch_size": batch_size, "steps": 4})
+        settings = sampler_config(model, {"batch_size": batch_size, "steps": 4, "repair_attempts": 0})
         return Request(num, settings, 5, first, SIZES)
 
     return request
@@ -59,7 +64,7 @@ def in_this_process(monkeypatch):
 
         def take(self):
             origin, chunk = self.waiting.pop(0)
-            return origin, [delivery_module.Outcome(chunk, (self.task(chunk),))]
+            return origin, [Outcome(chunk, (self.task(chunk),))]
 
     monkeypatch.setattr(delivery_module, "IsolatedPool", Here)
 
@@ -74,7 +79,7 @@ def halved(monkeypatch):
     """The criterion `valid` refuses half of what an untrained model makes."""
 
     def judged(chunk, acceptance):
-        return [delivery_module.Verdict(BAD if bad else "", None) for bad in right(chunk.molecules)]
+        return [Verdict(BAD if bad else "", None) for bad in right(chunk.molecules)]
 
     monkeypatch.setattr(delivery_module, "judge", judged)
 
@@ -132,7 +137,7 @@ def alike(model, monkeypatch):
     names = {0: "A", 1: "B", 2: "C", 3: None}
 
     def judged(chunk, acceptance):
-        return [delivery_module.Verdict("", names[int(number) % 4]) for number in chunk.molecules.properties["id"]]
+        return [Verdict("", names[int(number) % 4]) for number in chunk.molecules.properties["id"]]
 
     monkeypatch.setattr(delivery_module, "judge", judged)
 
@@ -146,7 +151,7 @@ def test_unique_delivers_each_molecule_once(model, request_for):
 
 @pytest.mark.usefixtures("alike")
 def test_novel_refuses_what_is_known(model, request_for, monkeypatch):
-    monkeypatch.setattr(delivery_module, "load_known", lambda path, threads: type("K", (), {"inchikeys": {"B"}}))
+    monkeypatch.setattr(reference, "load_known", lambda path, threads: Known(frozenset(), frozenset({"B"})))
     made, ledger = deliver(model, request_for(8), Order(Acceptance.parse("novel=known.npz & unique")))
     assert made.properties["id"].tolist() == [0, 2]
     assert Counter(ledger.refused) == {"known": 4, "not unique": 2}
@@ -168,7 +173,7 @@ def test_an_interruption_delivers_what_there_is(model, request_for):
 @pytest.mark.usefixtures("halved")
 def test_sample_delivers_and_says_what_it_cost(model):
     with pytest.warns(Note, match=r"attempts: 3 delivered; refused: .* its first atom"):
-        made = sample(model, accept="valid", until=3, seed=5, sizes=SIZES, steps=4)
+        made = sample(model, accept="valid", until=3, seed=5, sizes=SIZES, steps=4, repair_attempts=0)
     assert len(made) == 3
     for arguments, sentence in (
         ({}, "give either num, the attempts, or until"),
@@ -202,3 +207,20 @@ def test_every_format_tells_the_ledger(molecules, tmp_path):
         assert Ledger.parse(json.loads(told), ending) == ledger
     save_npz(molecules, tmp_path / "plain.npz")
     assert npz_about(tmp_path / "plain.npz") == {}
+
+
+@pytest.mark.usefixtures("halved")
+def test_what_is_refused_is_repaired_first(model, request_for):
+    """Half of the attempts are refused, half of these after one repair, and so on; their calls are counted."""
+    plain = request_for(40)
+    mending = replace(plain, sampler=plain.sampler.model_copy(update={"repair_attempts": 3, "repair_level": 1.0}))
+    order = Order(Acceptance.parse("valid"))
+    (few, before), (many, after) = (deliver(model, request, order) for request in (plain, mending))
+    assert before.delivered < 30 < after.delivered
+    kept = many.select(np.isin(many.properties["id"], few.properties["id"]))
+    assert np.array_equal(kept.positions, few.positions)
+    mended = many.properties["repaired"] > 0
+    assert mended.sum() == after.repaired == after.delivered - before.delivered
+    assert before.repaired == 0
+    assert after.calls > before.calls
+    assert after.delivered + sum(after.refused.values()) == 40
