@@ -34,16 +34,17 @@ class SizeMoments:
 
 
 def size_moments(molecules: MoleculeSet) -> dict[int, SizeMoments]:
-    """Moments by number of atoms, of all sizes that occur, in ascending order."""
+    """Moments by number of atoms, in ascending order, of all sizes of which there are finite molecules."""
     numbers, types = np.unique(molecules.charges, return_inverse=True)
     owner = np.repeat(np.arange(len(molecules)), molecules.num_atoms)
-    squares = _squares_about_centroid(molecules.positions.astype(np.float64), owner, molecules.num_atoms)
-    size_of_atom = molecules.num_atoms[owner]
+    finite = molecules.finite
+    places = np.where(finite[owner, None], molecules.positions, 0).astype(np.float64)
+    squares = _squares_about_centroid(places, owner, molecules.num_atoms)
     moments = {}
-    for size in np.unique(molecules.num_atoms).tolist():
-        of_size = molecules.num_atoms == size
+    for size in np.unique(molecules.num_atoms[finite]).tolist():
+        of_size = finite & (molecules.num_atoms == size)
         freedom = 3 * (size - 1) * int(of_size.sum())
-        counts = np.bincount(types[size_of_atom == size], minlength=len(numbers))
+        counts = np.bincount(types[of_size[owner]], minlength=len(numbers))
         moments[size] = SizeMoments(float(squares[of_size].sum() / max(1, freedom)), tuple(counts.tolist()))
     return moments
 

@@ -82,7 +82,7 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     order = Order(Acceptance.parse(accept), until, max_attempts) if accept else None
     if order is None and (until, max_attempts) != (None, None):
         raise ConfigError("until and max_attempts need accept, which says what a delivered molecule must be.")
-    request = Request(num or 1, config, seed, first, given, wanted, policy=own)
+    request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own)
     with torch_threads(1):
         prepared = prepare(checkpoint, request)
         if not beyond_training:

@@ -89,6 +89,12 @@ def ids(path):
     return [number for file in files for number in load_parquet(file).molecules.properties["id"].tolist()]
 
 
+def repaired(path):
+    """Which of the delivered molecules were mended."""
+    files = sorted(path.glob("*.parquet"))
+    return [rounds > 0 for file in files for rounds in load_parquet(file).molecules.properties["repaired"].tolist()]
+
+
 def test_a_folder_delivers_what_a_delivery_of_its_attempts_does(planned, checkpoint, tmp_path):
     plan = planned(6, "finite & even_electrons")
     folder = work(tmp_path / "out", plan)
@@ -97,6 +103,7 @@ def test_a_folder_delivers_what_a_delivery_of_its_attempts_does(planned, checkpo
     assert 0 < ledger.delivered < 6
     assert ids(folder.path) == molecules.properties["id"].tolist()
     own, alone = folder.ledger.to_json(), ledger.to_json()
+    assert alone.pop("repaired") == sum(repaired(folder.path))
     assert {**own, "seconds": 0} == {**alone, "seconds": 0}
     stored = json.loads((folder.path / INDEX).read_text())
     assert stored["ledger"] == own

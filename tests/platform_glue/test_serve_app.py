@@ -117,23 +117,29 @@ def test_molecules_are_answered(settings):
 
 # --- molecules that are accepted
 
-PAIRED = {"accept": "finite & even_electrons", "sizes": [4, 5], "seed": 3}
+PAIRED = {
+    "accept": "finite & even_electrons",
+    "sizes": [4, 5],
+    "seed": 3,
+    "sampler": {"sampler.repair_attempts": 0},
+}
 
 
-def test_deliveries_are_those_of_the_engine_alone_with_their_ledger(settings, tiny_checkpoint):
+@pytest.mark.parametrize("repairs", [0, 2])
+def test_deliveries_are_those_of_the_engine_alone_with_their_ledger(settings, tiny_checkpoint, repairs):
     checkpoint = load_checkpoint(tiny_checkpoint)
-    request = Request(1, sampler_config(checkpoint, {}), 3, sizes=(4, 5))
+    request = Request(1, sampler_config(checkpoint, {"repair_attempts": repairs}), 3, sizes=(4, 5))
     alone, ledger = deliver(checkpoint, request, Order(Acceptance.parse(PAIRED["accept"]), until=5))
-    (answer,) = served(settings, {**PAIRED, "until": 5})
+    (answer,) = served(settings, {**PAIRED, "until": 5, "sampler": {"sampler.repair_attempts": repairs}})
     assert answer.status == 200, answer.body
     made, account = answer.json()["molecules"], answer.json()["ledger"]
     assert [molecule["id"] for molecule in made] == alone.properties["id"].tolist()
     for index, molecule in enumerate(made):
         assert np.allclose(molecule["positions"], alone.molecule(index)[1], atol=1e-4)
-    kept = ("accept", "asked", "attempts", "delivered", "refused", "calls", "stopped")
+    kept = ("accept", "asked", "attempts", "delivered", "repaired", "refused", "calls", "stopped")
     assert {key: account[key] for key in kept} == {key: ledger.to_json()[key] for key in kept}
     assert account["attempts"] == account["delivered"] + sum(account["refused"].values())
-    assert account["refused"]["odd number of electrons"] > 0
+    assert account["repaired" if repairs else "refused"]
 
 
 def test_the_ledger_is_part_of_every_format(settings):

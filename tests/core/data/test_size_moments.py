@@ -9,7 +9,7 @@ import torch
 
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import Statistics, compute_statistics
-from ead_core.data.size_moments import state_moments
+from ead_core.data.size_moments import size_moments, state_moments
 from ead_core.data.tensors import AtomTypes
 from ead_core.errors import DataError
 
@@ -57,6 +57,13 @@ def test_single_atoms_have_no_spread(make_molecules):
     found = compute_statistics(make_molecules((2, 1)), name="", sha256="").moments
     assert found[1].variance == 0
     assert found[2].variance > 0
+
+
+def test_molecules_that_are_not_finite_do_not_count(make_molecules):
+    molecules = make_molecules((4, 5, 4))
+    broken = replace(molecules, positions=molecules.positions.copy())
+    broken.positions[4:9] = np.nan, np.inf, 0
+    assert size_moments(broken) == size_moments(molecules[[0, 2]])
 
 
 def test_statistics_keep_them_and_do_without(statistics):

@@ -213,7 +213,7 @@ def test_a_run_of_another_model_is_refused(run, tmp_path, changes, sentence):
 
 def test_a_run_on_other_elements_is_refused(run, make_config, molecules, statistics, tmp_path):
     directory = run("run", {"training.steps": 1})
-    other = replace(statistics, atom_numbers=(1, 6, 8))
+    other = replace(statistics, atom_numbers=(1, 6, 8), moments={})
     with pytest.raises(CheckpointError, match="other elements"):
         fit(make_config(), molecules, other, directory)
 
