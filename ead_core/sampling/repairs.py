@@ -69,7 +69,7 @@ class Repairs:
 
     def sort(self, molecules: MoleculeSet, verdicts: list[Verdict]) -> tuple[MoleculeSet, list[Verdict], list[Repair]]:
         """Judged molecules and verdicts that stand, and the pieces of work for those that are repaired."""
-        if not self.request.sampler.repairs:
+        if not self._possible:
             return molecules, verdicts, []
         rounds = np.asarray(molecules.properties.get(REPAIRED, np.zeros(len(molecules))), dtype=np.int64)
         again = [row for row, verdict in enumerate(verdicts) if self._may_try(verdict, int(rounds[row]))]
@@ -91,6 +91,12 @@ class Repairs:
             [verdicts[row] for row in stay],
             pieces,
         )
+
+    @property
+    def _possible(self) -> bool:
+        """Whether anything can be repaired: not where a fragment must stay, or sizes or the policy are not ours."""
+        own = self.request.fragment is not None or self.request.policy is not None
+        return self.request.sampler.repairs > 0 and not own and not self.checkpoint.atom_types.has_dummies
 
     def _may_try(self, verdict: Verdict, rounds: int) -> bool:
         return verdict.refusal not in ("", FAILED) and rounds < self.request.sampler.repairs

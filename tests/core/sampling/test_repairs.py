@@ -1,14 +1,17 @@
 """Refused attempts of a delivery are repaired before they are given up, and the account adds up."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.policy import Synchronous
 from ead_core.evaluation.acceptance import FAILED, Verdict
 from ead_core.sampling.account import REPAIRED
+from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.repairs import Repair, Repairs, settle
 from ead_core.sampling.requests import Request, sampler_config
@@ -85,12 +88,15 @@ def test_every_round_begins_with_the_molecule_as_it_was_refused(model, request_f
 
 
 def test_some_are_not_repaired(model, request_for):
-    """What could not be measured, what the model cannot take in, and all of them where nobody wants it."""
+    """What was not measured, what the model cannot take in, and all where nobody wants it or a fragment must stay."""
     made = fulfil(model, request_for())
     failed = functools.partial(judge, refusal=FAILED)
     assert not of(settle(model, request_for(), made, failed)[0], REPAIRED).any()
     never = Request(12, sampler_config(model, {"steps": 4, "repair_attempts": 0}), 5, 30, (4, 5, 6))
     assert settle(model, never, made, judge)[0].properties.keys() == made.properties.keys()
+    fragment = Fragment(np.array([6, 8]), np.array([[0.0, 0, 0], [1.4, 0, 0]]))
+    for bound in ({"fragment": fragment}, {"policy": Synchronous()}):
+        assert settle(model, replace(request_for(), **bound), made, judge)[1] == judge(made)
     foreign = MoleculeSet(made.num_atoms, np.full_like(made.charges, 7), made.positions, made.properties)
     assert not of(settle(model, request_for(), foreign, judge)[0], REPAIRED).any()
 
