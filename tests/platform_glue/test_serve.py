@@ -205,7 +205,7 @@ def test_the_model_and_the_document_are_described(service):
         ({"sizes": [4, 7]}, ["sizes", 1], "between 4 and 6 atoms"),
         ({"sizes": 4}, ["sizes"], "valid list"),
         ({"format": "pdb"}, ["format"], "'json', 'sdf', 'xyz' or 'smiles'"),
-        ({"number": 4}, ["number"], "known are num, seed, sizes, size_range, targets, accept, until, max_attempts, sampler"),
+        ({"number": 4}, ["number"], "known are num, seed, sizes, size_range, targets, accept, until, max_attempts"),
         ({"sampler": {"sampler.async_ratio": 1.5}}, ["sampler", "sampler.async_ratio"], "0 to 1"),
         ({"sampler": {"sampler.async_ratio": "0.5"}}, ["sampler", "sampler.async_ratio"], "valid number"),
         ({"sampler": {"sampler.steps": 0}}, ["sampler", "sampler.steps"], "1 to 100000"),
