@@ -123,14 +123,7 @@ def complete(
     """Run molecules from any state to the end, together; as from `sample`, `nfe` including the calls before."""
     own = checkpoint.config.sampler
     engine = Engine(checkpoint, len(state.ids), own.memory_budget, own.precision, observe)
-    return _run(engine, engine.resume(state, process), lambda done: None)
-
-
-def _run(engine: Engine, request_id: int, progress: Progress) -> MoleculeSet:
-    done: dict[int, MoleculeSet] = {}
+    request_id, done = engine.resume(state, process), dict[int, MoleculeSet]()
     while request_id not in done:
-        before = engine.finished
         done = engine.step()
-        if engine.finished > before:
-            progress(engine.finished - before)
     return done[request_id]

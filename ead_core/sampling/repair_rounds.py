@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
+from ead_core.sampling.account import REPAIRED
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.repair import Entry, ids_of, known_numbers, take_in
 
@@ -42,7 +43,7 @@ class Repaired:
     @property
     def mended(self) -> NDArray[np.bool_]:
         """[M] who was repaired with success."""
-        return np.asarray(self.molecules.properties["repaired"]) > 0
+        return np.asarray(self.molecules.properties[REPAIRED]) > 0
 
 
 @torch.inference_mode()
@@ -130,5 +131,5 @@ class _Course:
         atoms = [self.mended.get(place, self.given.molecule(place)) for place in range(len(self.given))]
         charges, positions = map(list, zip(*atoms, strict=True))
         calls = known_numbers(self.given, "nfe").astype(np.int64)
-        told = {"nfe": calls, "repaired": self.rounds}
+        told = {"nfe": calls, REPAIRED: self.rounds}
         return MoleculeSet.from_lists(charges, positions, {**self.given.properties, **told})
