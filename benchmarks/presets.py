@@ -1,4 +1,4 @@
-"""Start and temperature beside the number of steps: the front of quality against calls, from which presets are chosen.
+"""Start, temperature and restarts beside steps: the front of quality against calls, from which presets are chosen.
 
     python benchmarks/presets.py qm9-deep --num 300 --seed 1                # the sweep
     python benchmarks/presets.py qm9-deep --num 1000 --seed 2 --confirm     # its presets, each beside its plain sampler
@@ -36,7 +36,7 @@ from ead_core.sampling.generation import sample
 from ead_core.sampling.presets import preset_settings
 
 PLAIN = {"policy": "synchronous", "solver": "dpmpp_2m_sde", "grid": "quadratic"}
-COOLED = ("start", "temperature", "corrector", "corrector_channels")  # what a plain row lacks
+COOLED = ("start", "temperature", "corrector", "corrector_channels", "parity_restarts")  # what a plain row lacks
 STEPS = (25, 50, 100)
 VARIATIONS: tuple[Mapping[str, Any], ...] = (
     {},
@@ -48,6 +48,9 @@ VARIATIONS: tuple[Mapping[str, Any], ...] = (
     {"start": 0.55, "temperature": 0.4},
     {"start": 0.55, "temperature": 0.15},
     {"start": 0.55, "temperature": 0.25, "corrector": 0.5, "corrector_channels": "coordinates"},
+    {"parity_restarts": 3},
+    {"start": 0.55, "temperature": 0.4, "parity_restarts": 3},
+    {"start": 0.55, "temperature": 0.25, "parity_restarts": 3},
 )
 PARTS = ("geometry", "chemistry", "posebusters", "fcd")
 CARBON = 6
@@ -63,7 +66,7 @@ class Row:
     @property
     def name(self) -> str:
         """Of its files, from what is not plain."""
-        keys = ("steps", "start", "temperature", "corrector")
+        keys = ("steps", "start", "temperature", "corrector", "parity_restarts")
         return "-".join(f"{key}-{self.settings[key]:g}" for key in keys if key in self.settings)
 
 
@@ -74,7 +77,7 @@ def sweep() -> Iterator[Row]:
 
 
 def confirmation(model: Checkpoint) -> Iterator[Row]:
-    """The presets of a checkpoint, each followed by the same steps without start, temperature and corrector."""
+    """The presets of a checkpoint, each followed by the same steps without what is not plain."""
     for name in NAMES:
         settings = sampler_settings(preset_settings(model, name))
         yield Row(settings, name)

@@ -20,6 +20,7 @@ MANUAL = only_with("sampler.policy", "manual")
 RANDOM = only_with("sampler.policy", "random")
 COOLED = unless("sampler.temperature", 1)
 CORRECTED = unless("sampler.corrector", 0)
+RESTARTING = unless("sampler.parity_restarts", 0)
 REPAIRS = 2  # of a refused molecule, where nobody says how many (docs/results/repair.md)
 REPAIRING = unless("sampler.repair_attempts", 0)
 
@@ -258,6 +259,12 @@ class SamplerConfig(Section):
     """The lower and the higher share of the noise levels between which there are rounds of the corrector."""
     corrector_channels: Annotated[Literal["all", "coordinates", "types"], CORRECTED] = "all"
     """What a round changes: coordinates and types (`all`), or one of them (`coordinates`, `types`)."""
+    parity_restarts: int = Field(0, ge=0, le=100)
+    """How often at most a molecule goes back up shortly before its end because the elements that it is about to get
+    leave an electron without a partner; for models of neutral molecules without radicals."""
+    parity_levels: Annotated[tuple[Share, Share], RESTARTING] = (0.03, 0.3)
+    """The share of the noise levels at which the elements are looked at, and the higher one to which molecules go
+    back."""
     repair_attempts: int | None = Field(None, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
     once, null after two repairs. Without criteria of acceptance nothing is refused."""
@@ -280,7 +287,7 @@ class SamplerConfig(Section):
         """How often a refused molecule is repaired."""
         return REPAIRS if self.repair_attempts is None else self.repair_attempts
 
-    @field_validator("guidance_levels", "temperature_levels", "corrector_levels")
+    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", "parity_levels")
     @classmethod
     def _from_low_to_high(cls, levels: tuple[float, float]) -> tuple[float, float]:
         if levels[0] >= levels[1]:

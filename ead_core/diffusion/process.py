@@ -14,6 +14,7 @@ from ead_core.diffusion.grid import inside
 from ead_core.diffusion.pauses import PAUSES, PauseMode
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS, Moves, Solver
+from ead_core.diffusion.restarts import ParityRestarts
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES, Velocity
@@ -41,6 +42,7 @@ class Process:
         start: what molecules begin as; None is standard normal noise, as at T.
         cooling: factors of ε̂; None is the temperature 1.
         corrector: rounds between moves; None makes none.
+        restarts: of molecules with unpaired electrons; None lets them be.
     """
 
     denoiser: DenoiserFunction
@@ -59,6 +61,7 @@ class Process:
     start: GaussianStart | None = None
     cooling: ScoreRescaling | None = None
     corrector: Corrector | None = None
+    restarts: ParityRestarts | None = None
 
     def gauge(self, held: Tensor) -> Gauge:
         """What keeps the translation of molecules fixed; `held` [B, N] are their held atoms."""
@@ -97,7 +100,16 @@ class Process:
             return torch.zeros_like(self.grid)
         return self.corrector.plan(self.grid, self.schedule.steps)
 
+    @cached_property
+    def restart_steps(self) -> tuple[int, int] | None:
+        """The steps of the grid at which molecules are looked at and to which they go back; None without restarts."""
+        return None if self.restarts is None else self.restarts.steps(self.grid, self.schedule.steps)
+
     @property
     def most_calls(self) -> int:
-        """Most network calls of a molecule without pauses and guidance: its moves, its rounds, and the decoding."""
-        return len(self.grid) + int(self.rounds.sum())
+        """Most network calls of a molecule without pauses and guidance: moves, rounds, restarts and the decoding."""
+        calls = len(self.grid) + int(self.rounds.sum())
+        if self.restarts is None or self.restart_steps is None:
+            return calls
+        low, high = self.restart_steps
+        return calls + self.restarts.most * (high - low + int(self.rounds[low + 1 : high + 1].sum()))

@@ -1,5 +1,6 @@
 """From the sampler section of a recipe to a process, checked against the training of the checkpoint."""
 
+import torch
 from torch import Tensor
 
 from ead_core.checkpoints.checkpoint import Checkpoint
@@ -14,6 +15,7 @@ from ead_core.diffusion.policies import POLICIES, Run
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
+from ead_core.diffusion.restarts import ParityRestarts
 from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.errors import ConfigError
@@ -64,6 +66,7 @@ def build_process(
         start=_start(checkpoint, config, grid[-1], pinned),
         cooling=_cooling(config),
         corrector=_corrector(config),
+        restarts=_restarts(checkpoint, config),
     )
 
 
@@ -112,6 +115,13 @@ def _corrector(config: SamplerConfig) -> Corrector | None:
         return None
     correction, channels = CORRECTIONS[config.corrector_mode], CHANNELS[config.corrector_channels]
     return Corrector(config.corrector, correction, config.corrector_levels, channels)
+
+
+def _restarts(checkpoint: Checkpoint, config: SamplerConfig) -> ParityRestarts | None:
+    if config.parity_restarts == 0:
+        return None
+    odd = torch.tensor(checkpoint.atom_types.numbers) % 2 == 1
+    return ParityRestarts(config.parity_restarts, config.parity_levels, odd)
 
 
 def _policy(config: SamplerConfig, run: Run, trained: int) -> Policy:

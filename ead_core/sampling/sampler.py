@@ -19,6 +19,7 @@ from ead_core.diffusion.gauge import Draw, Gauge
 from ead_core.diffusion.policy import PolicyState
 from ead_core.diffusion.posterior import decode_positions
 from ead_core.diffusion.process import Process
+from ead_core.diffusion.restarts import ParityRestarts
 from ead_core.diffusion.velocity import Attempt
 from ead_core.sampling.network_calls import calls_after, predict_noise
 from ead_core.sampling.state import SamplerState, choose
@@ -35,7 +36,7 @@ def predict(state: SamplerState, process: Process) -> Tensor:
 
 
 def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
-    """Propose a move for every atom, and take it by policy or use it for a round of the corrector.
+    """Propose a move for every atom, and take it by policy or use it for a round of the corrector or before a restart.
 
     Args:
         state: where molecules stand.
@@ -44,10 +45,14 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
     """
     gauge = process.gauge(state.held)
     eps = _scaled(state, eps, process, gauge)
-    moved = _moved(state, eps, process, gauge)
-    if process.corrector is None:
-        return moved
-    return choose(_due(state, process), _corrected(state, eps, process, process.corrector, gauge), moved)
+    after = _moved(state, eps, process, gauge)
+    if process.corrector is not None:
+        corrected = _corrected(state, eps, process, process.corrector, gauge)
+        after = choose(_due(state, process), corrected, after)
+    if process.restarts is not None and process.restart_steps is not None:
+        due = _unpaired(state, eps, after, process, process.restarts, process.restart_steps[0])
+        after = choose(due, _restarted(after, process, process.restart_steps[1]), after)
+    return after
 
 
 def _scaled(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> Tensor:
@@ -107,6 +112,33 @@ def _corrected(state: SamplerState, eps: Tensor, process: Process, corrector: Co
     )
 
 
+def _unpaired(
+    before: SamplerState, eps: Tensor, after: SamplerState, process: Process, restarts: ParityRestarts, low: int
+) -> Tensor:
+    """Which molecules [B] go back up: they have just come down to the step `low`, and x̂ has an unpaired electron."""
+    arrived = (before.grid_index.amax(dim=1) > low) & (after.grid_index.amax(dim=1) <= low)
+    features = process.moves.predict(before.z, eps, before.grid_index)[..., 3:]
+    return arrived & (after.restarts < restarts.most) & restarts.unpaired(features, after.mask)
+
+
+def _restarted(state: SamplerState, process: Process, high: int) -> SamplerState:
+    """All molecules noised to the step `high`, but for what is held; the noise is that of the coming iteration."""
+    gauge, grid_index = process.gauge(state.held), (state.mask & ~state.held).long() * high
+    levels = process.grid[grid_index]
+    way = process.schedule.reverse(levels, process.grid[state.grid_index])
+    noise = gauge.noise(_draw(state)(Stream.RESTART, (state.z.shape[1], state.z.shape[2])), state.mask)
+    alpha, sigma = (part.to(noise.dtype)[..., None] for part in (way.alpha_step, way.sigma_step))
+    return replace(
+        state,
+        z=gauge.project_state(alpha * state.z + sigma * noise, levels, state.mask),
+        grid_index=grid_index,
+        prediction=torch.full_like(state.prediction, torch.nan),
+        pauses=torch.zeros_like(state.pauses),
+        rounds_here=torch.zeros_like(state.rounds_here),
+        restarts=state.restarts + 1,
+    )
+
+
 def _attempt(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> tuple[Attempt, Tensor]:
     """The move that every atom would make, and the x̂ to remember if it is taken."""
     change, prediction = torch.zeros_like(eps), state.prediction
@@ -132,11 +164,12 @@ def _change(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) ->
     """By how much x̂ has changed since the grid step above, and x̂.
 
     However often an atom has paused here, the change belongs to one step of log SNR. It is centred where the frame is,
-    because re-centring unequal levels moves it; atoms still at the top have no part in it.
+    because re-centring unequal levels moves it; atoms at the top or just restarted come from no step above.
     """
     prediction = process.moves.predict(state.z, eps, state.grid_index)
-    below_top = state.mask & (state.grid_index < len(process.grid) - 1)
-    return gauge.centred(prediction - state.prediction, below_top), prediction
+    from_above = state.mask & (state.grid_index < len(process.grid) - 1) & ~state.prediction[..., 0].isnan()
+    change = torch.where(from_above[..., None], prediction - state.prediction, 0.0)
+    return gauge.centred(change, from_above), prediction
 
 
 def _lift(state: SamplerState, process: Process, gauge: Gauge, stream: Stream, end: Tensor) -> Tensor:

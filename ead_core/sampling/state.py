@@ -15,7 +15,7 @@ from ead_core.diffusion.process import Process
 
 HISTORY = 10  # velocities kept, enough for every window that is swept
 # What of a state has no dimension of atoms.
-PER_MOLECULE = {"seeds", "ids", "iterations", "rounds", "rounds_here", "calls", "context"}
+PER_MOLECULE = {"seeds", "ids", "iterations", "rounds", "rounds_here", "restarts", "calls", "context"}
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class SamplerState:
         z: [B, N, 3 + F].
         grid_index: [B, N] position on the grid, 0 = clean.
         velocities: [B, N, W].
-        prediction: [B, N, 3 + F] x̂ from which each atom left the grid step above (multistep solvers; else 0).
+        prediction: [B, N, 3 + F] x̂ from which each atom left the grid step above (multistep solvers; else 0); not a
+            number where a restart has brought it.
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
         rounds: [B] how many of them were rounds of the corrector.
         rounds_here: [B] how many of these since the highest atom came to its step of the grid.
+        restarts: [B] how often they have gone back up (restarts.py).
         calls: [B] network calls made so far; some iterations take two (guidance).
         context: [B, 2P] what the network is given of each molecule (context.py); P = 0 without conditions.
         held: [B, N] clean atoms that are kept (fragments.py).
@@ -49,6 +51,7 @@ class SamplerState:
     iterations: Tensor
     rounds: Tensor
     rounds_here: Tensor
+    restarts: Tensor
     calls: Tensor
     context: Tensor
     held: Tensor
@@ -113,6 +116,7 @@ def initial_state(
         iterations=torch.zeros_like(ids),
         rounds=torch.zeros_like(ids),
         rounds_here=torch.zeros_like(ids),
+        restarts=torch.zeros_like(ids),
         calls=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
         held=torch.zeros_like(mask),

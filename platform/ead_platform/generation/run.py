@@ -41,6 +41,7 @@ INCHIKEY = "inchikey"  # property of molecules that are compared
 LATER = (  # settings of the sampler that earlier versions did not have
     *("guidance", "guidance_levels", "temperature", "temperature_width", "temperature_levels", "start"),
     *("corrector", "corrector_mode", "corrector_levels", "corrector_channels"),
+    *("parity_restarts", "parity_levels"),
     *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
 )
 PATIENCE = 20  # seconds without a free place in the cluster before it is said

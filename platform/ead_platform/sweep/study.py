@@ -60,6 +60,7 @@ FROM_THE_TOP = (
     "sampler.corrector",
     "sampler.corrector_mode",
     "sampler.corrector_channels",
+    "sampler.parity_restarts",
 )
 Bucket = Mapping[int, Branch]
 
@@ -123,12 +124,15 @@ class Campaign:
     def branch_index(self, point: Mapping[str, Any]) -> int:
         """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage.
 
-        Or at the very beginning, if a key of `FROM_THE_TOP` is not as in the prefix.
+        Or at the very beginning, if a key of `FROM_THE_TOP` is not as in the prefix, or if some molecules have gone
+        back up by then, so that they are no longer all at one step.
         """
         process, own = self.process(point), self.checkpoint.config.flat()
-        if any(point.get(key, own[key]) != own[key] for key in FROM_THE_TOP):
-            return len(process.grid) - 1
-        return process.policy.branch_index(len(process.grid) - 1)
+        top = len(process.grid) - 1
+        index = process.policy.branch_index(top)
+        parted = process.restart_steps is not None and 0 < index <= process.restart_steps[0]
+        changed = any(point.get(key, own[key]) != own[key] for key in FROM_THE_TOP)
+        return top if parted or changed else index
 
 
 def shared_prefix(campaign: Campaign, indices: set[int], folder: Path, progress: Callable[[int], None]) -> list[Bucket]:

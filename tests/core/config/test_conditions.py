@@ -27,6 +27,7 @@ IDLE = {
     "sampler.corrector_mode": "sampler.corrector_mode=repeat",
     "sampler.corrector_levels": "sampler.corrector_levels=[0,0.5]",
     "sampler.corrector_channels": "sampler.corrector_channels=types",
+    "sampler.parity_levels": "sampler.parity_levels=[0.05,0.3]",
     "sampler.repair_level": "sampler.repair_attempts=0 sampler.repair_level=0.4",
     "sampler.repair_extent": "sampler.repair_attempts=0 sampler.repair_extent=local",
     "sampler.repair_hops": "sampler.repair_attempts=1 sampler.repair_hops=2",
