@@ -84,6 +84,7 @@ def test_every_bundled_generator_carries_presets_of_rising_cost(model):
     calls = []
     for name in NAMES:
         process = prepare(model, Request(1, sampler_config(model, {}, name))).process
-        calls.append(process.most_calls + process.policy.most_pauses(29))
+        without = replace(process, restarts=None)  # which few molecules make
+        calls.append(without.most_calls + process.policy.most_pauses(29))
     assert calls == sorted(calls)
     assert calls[-1] <= 110
