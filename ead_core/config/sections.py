@@ -163,6 +163,14 @@ class ConditioningConfig(Section):
     """Probability in training that all properties of a molecule are hidden; `sampler.guidance` needs some of it."""
     drop_each: Annotated[float, GENERATOR, CONDITIONAL] = Field(0.1, ge=0, le=1)
     """Probability in training that a property is hidden, so that any of them may be left open in a request."""
+    drop_others: Annotated[float, GENERATOR, CONDITIONAL] = Field(0.0, ge=0, le=1)
+    """Probability in training that one measured property is all that is left of a molecule's, so that any may be asked
+    for alone."""
+    drop_measured: Annotated[float, GENERATOR, CONDITIONAL] = Field(0.0, ge=0, le=1)
+    """Probability in training that all measured properties are hidden, so that a composition may be asked for alone."""
+    predictor: Annotated[str | None, GENERATOR, CONDITIONAL] = None
+    """Trained predictor (name or folder) that learnt from the same half: in training its predictions stand in for
+    measured properties that are not known. null leaves these hidden."""
     half: Annotated[Literal["all", "first", "second"], CONDITIONAL] = "all"
     """The part of the molecules whose measured properties the run sees: `all`, or the `first` or the `second` of two
     fixed halves, so that a generator and its judge learn from different molecules."""
@@ -181,6 +189,12 @@ class ConditioningConfig(Section):
         if "num_atoms" in names:
             raise ValueError("must not hold num_atoms, which the network sees anyway")
         return names
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> "ConditioningConfig":
+        if self.drop_others + self.drop_measured > 1:
+            raise ValueError("drop_others and drop_measured are of different molecules, so their sum is at most 1")
+        return self
 
 
 Rate = Annotated[float, Field(gt=0, le=1)]

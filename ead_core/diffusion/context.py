@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ead_core.config import ConditioningConfig
 from ead_core.data.labels import PropertyStatistics
+from ead_core.data.properties import counted_element
 
 
 def encode(values: Mapping[str, NDArray[np.float64]], statistics: Mapping[str, PropertyStatistics], num: int) -> Tensor:
@@ -35,11 +36,31 @@ def encode(values: Mapping[str, NDArray[np.float64]], statistics: Mapping[str, P
 
 
 def hide(context: Tensor, conditioning: ConditioningConfig, generator: torch.Generator | None) -> Tensor:
-    """The context [B, 2P] with all properties of a molecule hidden with p = `drop_all`, else each with `drop_each`."""
+    """The context [B, 2P] with all properties of a molecule hidden with p = `drop_all`, else each with `drop_each`.
+
+    Of a share `drop_others` of the molecules one measured property is left instead, of which it is known what it is,
+    and of a share `drop_measured` the numbers of atoms.
+    """
     channels = context.unflatten(1, (-1, 2))
     draws = torch.rand((len(context), channels.shape[1] + 1), generator=generator, device=context.device)
-    hidden = (draws[:, :1] < conditioning.drop_all) | (draws[:, 1:] < conditioning.drop_each)
+    hidden = draws[:, 1:] < conditioning.drop_each
+    if conditioning.drop_others or conditioning.drop_measured:
+        hidden = _by_kind(hidden, channels[..., 1] > 0, conditioning, generator)
+    hidden = (draws[:, :1] < conditioning.drop_all) | hidden
     return (channels * ~hidden[..., None]).flatten(1)
+
+
+def _by_kind(
+    hidden: Tensor, known: Tensor, conditioning: ConditioningConfig, generator: torch.Generator | None
+) -> Tensor:
+    """What is hidden [B, P] where some molecules keep one measured property, or none of them."""
+    counts = torch.tensor([counted_element(name) is not None for name in conditioning.properties], device=known.device)
+    draws = torch.rand((len(known), known.shape[1] + 1), generator=generator, device=known.device)
+    among = (known & ~counts).double() * (1 + draws[:, 1:])  # 0 where there is nothing to keep
+    only = torch.nn.functional.one_hot(among.argmax(dim=1), known.shape[1]).bool()
+    alone = (draws[:, :1] < conditioning.drop_others) & (among > 0).any(dim=1, keepdim=True)
+    counted = (draws[:, :1] >= 1 - conditioning.drop_measured).expand_as(hidden)
+    return torch.where(alone, ~only, torch.where(counted, ~counts.expand_as(hidden), hidden))
 
 
 def conditioned(context: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from ead_core.diffusion.parametrisation import level_weights, predicts_noise
 from ead_core.diffusion.schedule import NoiseSchedule, build_schedule
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.precision import weight_type
+from ead_core.prediction.completing import completed
 from ead_core.training.objective import Evaluate, Objective, TrainingStep
 from ead_core.training.quality import quality_check
 
@@ -40,9 +41,10 @@ class Denoising(Objective):
     generates: ClassVar[bool] = True
 
     def examples(self, molecules: MoleculeSet, labels: Labels) -> tuple[TrainingBatches, JointPrior | None]:
-        """All molecules, with what is known of them, and how sizes and properties go together."""
+        """All molecules, with what is known or predicted of them, and how sizes and measured properties go together."""
         training = self.config.training
-        context = encode(labels, self.statistics.properties, len(molecules)) if labels else None
+        told = completed(labels, molecules, self.config)
+        context = encode(told, self.statistics.properties, len(molecules)) if labels else None
         batches = TrainingBatches(molecules, self.atom_types, training.batch_size, training.seed, context)
         return batches, JointPrior.of_training(molecules, labels, training.seed) if labels else None
 

@@ -42,6 +42,32 @@ def test_properties_are_hidden_with_their_probabilities(drop_all, drop_each):
     assert float((known.sum(dim=1) == 0).double().mean()) == pytest.approx(nothing, abs=0.015)
 
 
+def test_some_molecules_keep_one_measured_property_and_some_only_numbers_of_atoms():
+    names, num = ("gap", "mu", "atoms_C", "atoms_O"), 20_000
+    config = ConditioningConfig(properties=names, drop_all=0.1, drop_each=0, drop_others=0.4, drop_measured=0.2)
+    marks = torch.ones(num, 4)
+    marks[::2, 1] = 0  # `mu` of every other molecule is unknown
+    context = torch.stack([torch.full((num, 4), 2.0), torch.ones(num, 4)], dim=-1) * marks[..., None]
+    kept = hide(context.flatten(1), config, torch.Generator().manual_seed(0)).unflatten(1, (4, 2))
+    assert torch.equal(kept[..., 0], 2 * kept[..., 1])
+
+    def share(rows, *pattern):
+        return float((kept[rows, :, 1] == torch.tensor(pattern)).all(dim=1).double().mean())
+
+    both, one = slice(1, None, 2), slice(0, None, 2)
+    assert [share(both, *p) for p in ((1, 0, 0, 0), (0, 1, 0, 0))] == pytest.approx([0.9 * 0.2] * 2, abs=0.015)
+    assert share(one, 1, 0, 0, 0) == pytest.approx(0.9 * 0.4, abs=0.015)
+    assert share(both, 0, 0, 1, 1) == pytest.approx(0.9 * 0.2, abs=0.015)
+    assert share(both, 0, 0, 0, 0) == pytest.approx(0.1, abs=0.015)
+    assert share(both, 1, 1, 1, 1) == pytest.approx(0.9 * 0.4, abs=0.015)
+
+
+def test_a_molecule_of_which_nothing_is_measured_keeps_what_is_known():
+    config = ConditioningConfig(properties=("gap", "atoms_C"), drop_all=0, drop_each=0, drop_others=1)
+    context = torch.tensor([[0.0, 0.0, 3.0, 1.0]])
+    assert torch.equal(hide(context, config, torch.Generator().manual_seed(0)), context)
+
+
 def test_guidance_goes_beyond_the_conditional_prediction():
     eps, free = torch.tensor([3.0]), torch.tensor([1.0])
     assert [guide(eps, free, torch.tensor([w])).item() for w in (0.0, 0.5, 2.0)] == [3.0, 4.0, 7.0]

@@ -21,6 +21,7 @@ from ead_core.judge.verdict import composed, judged, per_molecule, table, to_jso
 from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predictor
+from ead_core.prediction import completing
 from ead_core.prediction.calibration import CALIBRATION, half_width, load_calibration
 from ead_core.prediction.judge import load_judge, predict
 from ead_core.sampling.requests import Request
@@ -57,6 +58,37 @@ def make_judge(make_config, labelled, tmp_path_factory):
 @pytest.fixture(scope="session")
 def judge(make_judge):
     return load_judge(make_judge())
+
+
+def test_predictions_stand_in_for_what_is_not_measured(judge, make_config, labelled, monkeypatch):
+    recipe = {"conditioning.properties": ["alpha", "gap", "mu"], "conditioning.half": "first"}
+    config = make_config({**recipe, "conditioning.predictor": "judge"})
+    monkeypatch.setattr(completing, "load_judge", lambda name: judge)
+    labels = labels_of(labelled, config.conditioning, 0)
+    told = completing.completed(labels, labelled, config)
+    found = predict(judge.predictor, judge.config, judge.statistics, labelled)
+    for name in ("alpha", "mu"):
+        known = ~np.isnan(labels[name])
+        assert 0 < known.sum() < len(labelled)
+        assert np.array_equal(told[name][known], labels[name][known])
+        assert np.array_equal(told[name][~known], found[name][~known])
+    assert np.array_equal(told["gap"], labels["gap"], equal_nan=True)  # which it does not predict
+    assert completing.completed(labels, labelled, make_config(recipe)) is labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"conditioning.half": "second"}, "leaves all but those of second"),
+        ({"conditioning.properties": ["gap"]}, "predicts alpha, mu, none of which"),
+    ],
+)
+def test_a_predictor_that_a_training_may_not_ask_is_refused(judge, make_config, labelled, monkeypatch, changes, words):
+    recipe = {"conditioning.properties": ["alpha"], "conditioning.half": "first", "conditioning.predictor": "judge"}
+    config = make_config({**recipe, **changes})
+    monkeypatch.setattr(completing, "load_judge", lambda name: judge)
+    with pytest.raises(ConfigError, match=words):
+        completing.completed(labels_of(labelled, config.conditioning, 0), labelled, config)
 
 
 def told(judge, molecules):
