@@ -39,7 +39,7 @@ def predict(molecules: MoleculeSet, predictor: str | Path | Judge = "qm9-judge")
 
     Args:
         molecules: M of any origin.
-        predictor: a bundled one by name, any by its folder (trained with `training.objective=predict`), or a loaded one.
+        predictor: name of a bundled one, folder of one trained with `training.objective=predict`, or a loaded one.
 
     Returns:
         By property, in the order of training; e.g. `predict(molecules)["gap"].value`.
