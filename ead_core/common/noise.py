@@ -37,6 +37,7 @@ class Stream(IntEnum):
     NETWORK = 8
     CORRECTOR = 9
     REPAIR = 10
+    BRANCH = 11
 
 
 def philox(counter: tuple[Words, Words, Words, Words], key: int | Words) -> tuple[Words, Words, Words, Words]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ead_core.data.store import load_npz, save_npz
-from ead_core.judge.selection import SELECTED_BY
+from ead_core.sampling.choice import SELECTED_BY
 
 
 @pytest.fixture
