@@ -1,7 +1,7 @@
 """The best of N finished molecules for each target.
 
-What comes out is a selection, and says so: its molecules carry the number of candidates (`best_of`), which their card
-says, and the cost of all of them. Who may choose, and by what, is said in sampling/choice.py.
+What comes out is a selection, and says so: its molecules carry the number of candidates (`best_of`), branches of each
+counted in, which their card says, and the cost of all of them. Who may choose, and by what, says sampling/choice.py.
 
 Legend: M molecules, N candidates for each.
 """
@@ -10,9 +10,7 @@ import numpy as np
 
 from ead_core.data.store import MoleculeSet
 from ead_core.prediction.judge import Judge
-from ead_core.sampling.choice import SELECTED_BY, distance, not_sound
-
-BEST_OF = "best_of"
+from ead_core.sampling.choice import BEST_OF, SELECTED_BY, distance, not_sound
 
 
 def best_of(molecules: MoleculeSet, candidates: int, selector: Judge | None) -> MoleculeSet:
@@ -30,7 +28,7 @@ def best_of(molecules: MoleculeSet, candidates: int, selector: Judge | None) -> 
     first = np.lexsort(keys, axis=-1)[:, 0]
     kept = molecules.select(np.arange(len(first)) * candidates + first)
     costs = {name: molecules.properties[name].reshape(-1, candidates).sum(axis=1) for name in ("nfe", "seconds")}
-    chosen = {BEST_OF: np.full(len(kept), candidates)}
+    chosen = {BEST_OF: candidates * kept.properties.get(BEST_OF, np.ones(len(kept), dtype=np.int64))}
     if selector:
         chosen[SELECTED_BY] = np.full(len(kept), selector.fingerprint)
     return MoleculeSet(kept.num_atoms, kept.charges, kept.positions, {**kept.properties, **costs, **chosen})

@@ -26,11 +26,10 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.prediction.judge import Judge
-from ead_core.sampling.choice import SELECTED_BY, distance, not_sound
+from ead_core.sampling.choice import BEST_OF, SELECTED_BY, distance, not_sound
 from ead_core.sampling.micro_batches import MicroBatch, merge
 
 WHOLE = -1  # the branch of a molecule that has not been split
-BRANCHES = "branches"  # property of molecules: of how many branches each is the best
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class BranchPlan:
             process: how molecules move.
             pauses: most of one molecule.
         """
-        ends = [self.split, *(step for step, _ in self.prunings), -1]
+        ends = [self.split, *(step - 1 for step, _ in self.prunings), -1]  # all take the step that they are judged by
         moves = [int((1 + process.rounds[below + 1 : above + 1]).sum()) for above, below in pairwise(ends)]
         counts = [self.branches, *(kept for _, kept in self.prunings)]
         return sum((count - 1) * own for count, own in zip(counts, moves, strict=True)) + (self.branches - 1) * pauses
@@ -179,7 +178,7 @@ class Branching:
         for name, spent in costs.items():
             np.add.at(spent, places, finished.properties[name])
         kept = finished.select(first)
-        chosen: dict[str, NDArray[Any]] = {BRANCHES: np.full(len(kept), self.plan.branches)}
+        chosen: dict[str, NDArray[Any]] = {BEST_OF: np.full(len(kept), self.plan.branches)}
         if self.selector:
             chosen[SELECTED_BY] = np.full(len(kept), self.selector.fingerprint)
         return replace(kept, properties={**kept.properties, **costs, **chosen})

@@ -23,7 +23,8 @@ from ead_core.evaluation.smiles import smiles_of
 from ead_core.prediction.judge import Judge, load_judge, predict
 from ead_core.sampling.conditions import targets_of
 
-SELECTED_BY = "selected_by"
+# Properties of chosen molecules: who chose, and among how many.
+SELECTED_BY, BEST_OF = "selected_by", "best_of"
 BUNDLED = "qm9-selector"
 
 
