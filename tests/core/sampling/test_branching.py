@@ -146,7 +146,7 @@ def test_the_branch_that_a_plain_loop_keeps_is_delivered_at_the_cost_of_all(gene
 
 
 def test_calls_of_branches_that_end_are_counted_as_they_are_made(generator, make_request, calls):
-    """One way for 8 of 20 steps, six from 0.6 T to the step that starts at 0.4 T, three to 0.2 T, two to the decoding."""
+    """One way for 8 of 20 steps, six to the step that starts at 0.4 T, three to that at 0.2 T, two to the decoding."""
     made = fulfil(generator, make_request())
     assert made.properties["nfe"].tolist() == [8 + 6 * 5 + 3 * 4 + 2 * 4] * 3
     assert sum(calls) == made.properties["nfe"].sum()
