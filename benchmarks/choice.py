@@ -57,8 +57,9 @@ ROWS = {
     **{
         f"branches-{number}-{level:g}": Row(f"{number} branches from {level:g} T", 1, branched(number, level))
         for level in (0.35, 0.25)
-        for number in (4, 8, 16)
+        for number in (4, 8, 12, 16)
     },
+    "branches-24": Row("24 branches from 0.35 T", 1, branched(24, 0.35)),
     "guided": Row("one, ω 5", 1, {"guidance": 5.0}),
     "guided-branches-8": Row("8 branches from 0.35 T, ω 5", 1, branched(8, 0.35, guidance=5.0)),
 }

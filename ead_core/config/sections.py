@@ -277,7 +277,7 @@ class SamplerConfig(Section):
     molecule is far from its targets, and the best that is finished is kept. 1 splits nothing."""
     branch_level: Annotated[float, BRANCHED] = Field(0.35, gt=0, lt=1)
     """Share of the noise levels at which molecules are split into branches, which have the steps above in common."""
-    pruning_levels: Annotated[tuple[Level, ...], BRANCHED] = Field((0.25, 0.16, 0.09), max_length=MOST_PRUNINGS)
+    pruning_levels: Annotated[tuple[Level, ...], BRANCHED] = Field((0.16, 0.09), max_length=MOST_PRUNINGS)
     """Shares of the noise levels, from high to low, at which branches end: those whose predicted molecule is farthest
     from its targets. Those that are not below `sampler.branch_level` do not count."""
     pruning_kept: Annotated[tuple[Rate, ...], BRANCHED] = Field((0.5,), min_length=1, max_length=MOST_PRUNINGS)

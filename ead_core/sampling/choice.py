@@ -116,7 +116,7 @@ def distance(molecules: MoleculeSet, selector: Judge | None) -> NDArray[np.float
         selector: predicts their properties; None if only numbers of atoms are asked for.
     """
     far = _deviation(molecules, selector) if selector else np.zeros(len(molecules))
-    return _wrong_atoms(molecules) + np.where(np.isfinite(far), far / (1 + far), 1.0)
+    return _wrong_atoms(molecules) + 1 - 1 / (1 + far)
 
 
 def _deviation(molecules: MoleculeSet, selector: Judge) -> NDArray[np.float64]:
