@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
@@ -28,14 +29,14 @@ from ead_core.errors import report_user_errors
 from ead_core.evaluation.published import evaluate_published
 from ead_core.evaluation.quality_cards import measured_setting
 from ead_core.judge.selection import best_of
-from ead_core.judge.verdict import judged, to_json
+from ead_core.judge.verdict import judged
 from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import decide
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.requests import Request, sampler_config
 
-TITLES = ["candidates", "asked for", "error (95 %)", "stable %", "V×U %", "calls", "s"]
+TITLES = ["candidates", "asked for", "error (95 %)", "targets shuffled", "stable %", "V×U %", "calls", "s"]
 
 
 class Row(NamedTuple):
@@ -91,8 +92,15 @@ def measure(
 
 
 def _error(molecules: MoleculeSet, judge: Judge, asked: str) -> dict[str, Any]:
-    figures: dict[str, Any] = to_json(judged(molecules, judge), judge)["properties"][asked]
-    return {"error": figures["error"], "error_interval": figures["interval"], "bound": figures["bound"]}
+    (verdict,) = judged(molecules, judge)
+    shuffled = shuffled_error(verdict.asked, verdict.achieved, molecules.num_atoms)
+    return {"error": verdict.error, "error_interval": verdict.interval, "bound": verdict.bound, "shuffled": shuffled}
+
+
+def shuffled_error(asked: NDArray[np.float64], achieved: NDArray[np.float64], sizes: NDArray[Any]) -> float:
+    """The error if each molecule had been asked for the target of any other one of its size: control by size alone."""
+    pairs = (sizes[:, None] == sizes) & ~np.eye(len(sizes), dtype=bool)
+    return float(np.abs(asked[:, None] - achieved)[pairs].mean())
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -103,7 +111,8 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
         error = f"{row['error']:.4g} ({low:.4g}–{high:.4g})"
         shares = [f"{100 * row[name]:.1f}" for name in ("molecule_stability", "validity_x_uniqueness")]
         cost = [f"{row['nfe_per_molecule']:.0f}", f"{row['seconds_per_molecule']:.2f}"]
-        lines.append([row["setting"], f"{row['asked']}, {unit_of(row['asked']).symbol}", error, *shares, *cost])
+        asked = f"{row['asked']}, {unit_of(row['asked']).symbol}"
+        lines.append([row["setting"], asked, error, f"{row['shuffled']:.4g}", *shares, *cost])
     return table(lines)
 
 

@@ -264,7 +264,8 @@ class SamplerConfig(Section):
     """What a round changes: coordinates and types (`all`), or one of them (`coordinates`, `types`)."""
     repair_attempts: int | None = Field(None, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
-    once, null after two repairs. Without criteria of acceptance nothing is refused."""
+    once, null after two repairs, or at once with `sampler.branches`, whose choice a repair would undo. Without
+    criteria of acceptance nothing is refused."""
     repair_level: Annotated[float, REPAIRING] = Field(0.3, gt=0, le=1)
     """Share of the noise levels up to which a molecule is noised when it is repaired."""
     repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
@@ -293,7 +294,9 @@ class SamplerConfig(Section):
     @property
     def repairs(self) -> int:
         """How often a refused molecule is repaired."""
-        return REPAIRS if self.repair_attempts is None else self.repair_attempts
+        if self.repair_attempts is not None:
+            return self.repair_attempts
+        return REPAIRS if self.branches == 1 else 0
 
     @field_validator("guidance_levels", "temperature_levels", "corrector_levels")
     @classmethod

@@ -204,7 +204,7 @@ def test_a_cancelled_request_leaves_nothing_behind(generator, make_request):
 
 
 def test_a_delivery_counts_the_calls_of_all_branches(generator, make_request, calls):
-    request = make_request(4, pruning_kept=(0.5, 0.3), repair_attempts=0)
+    request = make_request(4, pruning_kept=(0.5, 0.3))  # which repairs nothing
     molecules, ledger = deliver(generator, request, Order(Acceptance.parse("even_electrons")))
     assert ledger.attempts == 4
     assert ledger.delivered == len(molecules)
