@@ -3,8 +3,9 @@
     python benchmarks/control_baselines.py --data qm9.npz
 
 A *generator* that knows the number of atoms makes a random molecule of the right size: the mean |difference| of two
-molecules that share it, as if targets were shuffled among molecules of a size. A *predictor* that knows it says the median of these molecules; this is the row "#Atoms" of the
-literature. A conditional generator is given sizes that fit its targets, so that its zero is the first of the two.
+molecules that share it, as if targets were shuffled among molecules of a size. A *predictor* that knows it says the
+median of these molecules; this is the row "#Atoms" of the literature. A conditional generator is given sizes that fit
+its targets, so that its zero is the first of the two.
 """
 
 from collections.abc import Callable

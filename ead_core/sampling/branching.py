@@ -11,6 +11,7 @@ Legend: B molecules, k branches.
 """
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -162,7 +163,7 @@ class Branching:
         np.add.at(self._seconds, places, -ended.labels["begun"])
 
     def best(self, finished: MoleculeSet, places: NDArray[np.int64]) -> MoleculeSet:
-        """The best finished branch of every molecule, at the cost of all.
+        """The best finished branch of every molecule, at the cost of all, this choice included.
 
         Valid ones with an even number of electrons come first, then those nearest to their targets.
 
@@ -170,13 +171,14 @@ class Branching:
             finished: with their `nfe`, `seconds` and targets.
             places: of the molecules that they are branches of, in ascending order.
         """
-        first = np.unique(places, return_index=True)[1]
+        begun, first = time.perf_counter(), np.unique(places, return_index=True)[1]
         if len(first) < len(places):
             order = np.lexsort((distance(finished, self.selector), not_sound(finished), places))
             first = order[first]
         costs = {"nfe": self._calls.copy(), "seconds": self._seconds.copy()}
         for name, spent in costs.items():
             np.add.at(spent, places, finished.properties[name])
+        costs["seconds"] += (time.perf_counter() - begun) / self.molecules
         kept = finished.select(first)
         chosen: dict[str, NDArray[Any]] = {BEST_OF: np.full(len(kept), self.plan.branches)}
         if self.selector:

@@ -29,7 +29,7 @@ BUNDLED = "qm9-selector"
 
 
 def selector_of(generator: Checkpoint, names: tuple[str, ...], given: Judge | None = None) -> Judge | None:
-    """Who chooses among molecules that were asked for these properties; None if counting atoms is enough.
+    """Who chooses, on the generator's device, among molecules asked for some properties; None if counting is enough.
 
     Args:
         generator: whose molecules.
@@ -50,6 +50,7 @@ def selector_of(generator: Checkpoint, names: tuple[str, ...], given: Judge | No
             )
     if given is not None:
         check_selector(given, generator, names)
+        given.predictor.to(next(generator.denoiser.parameters()).device)
     return given
 
 

@@ -282,11 +282,11 @@ class Engine:
     def _deliver(self, part: MicroBatch, positions: Tensor, features: Tensor) -> Iterable[int]:
         """Hand decoded molecules to their requests; the request ids of those that are complete."""
         ids, nfe = part.state.ids.tolist(), calls_after(part.state, part.process).tolist()
-        self.finished += len(ids)
         for row, atoms in enumerate(self._decoded(part, positions, features)):
             label = part.labels[row]
             request_state = self._requests[int(label["request_id"])]
             kept = request_state.fragment
             whole = kept.restore(*atoms) if kept else atoms
-            if request_state.finish(label, ids[row], nfe[row], self._clock - label["begun"], *whole):
+            self.finished += request_state.finish(label, ids[row], nfe[row], self._clock - label["begun"], *whole)
+            if request_state.unmade == 0:
                 yield int(label["request_id"])

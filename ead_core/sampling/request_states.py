@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.process import Process
-from ead_core.sampling.branching import Branching
+from ead_core.sampling.branching import WHOLE, Branching
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.micro_batches import MicroBatch
 from ead_core.sampling.state import SamplerState
@@ -27,7 +27,7 @@ class RequestState:
         asked: [M] arrays of what was asked of the molecules, which they carry as properties.
         fragment: what all of them keep.
         branching: decides on the branches of the molecules; None where they have none.
-        made: per place and branch the arrays and numbers of a finished molecule.
+        made: by place and branch, the numbers and arrays of what is finished.
         resting: molecules that have begun and make room for others; `begun` of their labels is minus what they have
             been charged.
         served: molecules times network calls so far, and those of the least served request when it came.
@@ -40,7 +40,7 @@ class RequestState:
     asked: Mapping[str, NDArray[Any]]
     fragment: Fragment | None = None
     branching: Branching | None = None
-    made: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
+    made: dict[int, dict[int, tuple[Any, ...]]] = field(default_factory=dict)
     resting: list[MicroBatch] = field(default_factory=list)
     served: int = 0
 
@@ -53,7 +53,7 @@ class RequestState:
             return [running]
         before = len(running.labels) + sum(len(part.labels) for part in self.resting)
         labels, left = running.labels, running.state.grid_index.amax(dim=1).cpu().numpy()
-        judged, splitting = ~np.isnan(labels["score"]), (labels["branch"] < 0) & (left <= labels["due"])
+        judged, splitting = ~np.isnan(labels["score"]), (labels["branch"] == WHOLE) & (left <= labels["due"])
         going = [running.select(np.flatnonzero(~judged & ~splitting))]
         if splitting.any():
             going.append(self.branching.split(running.select(np.flatnonzero(splitting)), clock))
@@ -64,10 +64,11 @@ class RequestState:
         return [part for part in going if len(part.labels)]
 
     def finish(self, label: Any, *made: Any) -> bool:
-        """Take in a finished molecule or branch; whether it was the last."""
-        self.made[int(label["place"]), int(label["branch"])] = made
+        """Take in a finished molecule or branch; whether it is the first of its molecule."""
+        branches = self.made.setdefault(int(label["place"]), {})
+        branches[int(label["branch"])] = made
         self.unmade -= 1
-        return self.unmade == 0
+        return len(branches) == 1
 
     def rest(self, micro_batch: MicroBatch, clock: float) -> None:
         """Let molecules of this request that run make room for others."""
@@ -94,9 +95,9 @@ class RequestState:
 
     def molecules(self) -> MoleculeSet:
         """All molecules in the order of the request, once they are made."""
-        keys = sorted(self.made)
-        ids, nfe, seconds, charges, positions = zip(*(self.made[key] for key in keys), strict=True)
-        places = np.array([place for place, _ in keys])
+        finished = [(place, made) for place in sorted(self.made) for _, made in sorted(self.made[place].items())]
+        places = np.array([place for place, _ in finished])
+        ids, nfe, seconds, charges, positions = zip(*(made for _, made in finished), strict=True)
         numbers = {"id": np.array(ids), "nfe": np.array(nfe), "seconds": np.array(seconds)}
         asked = {name: values[places] for name, values in self.asked.items()}
         made = MoleculeSet.from_lists(charges, positions, {**numbers, **asked})

@@ -141,7 +141,7 @@ def process_for(checkpoint: Checkpoint, request: Request, start: Conditions) -> 
 def branching_of(request: Request, process: Process, start: Conditions) -> Branching | None:
     """How the branches of a request's molecules are decided on; None if it has none."""
     plan = BranchPlan.of(request.sampler, process)
-    return plan and Branching(plan, request.selector, start.properties, len(start.ids))
+    return Branching(plan, request.selector, start.properties, len(start.ids)) if plan else None
 
 
 def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:

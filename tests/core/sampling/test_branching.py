@@ -162,6 +162,12 @@ def test_the_first_branch_is_the_molecule_as_it_would_be_alone(generator, make_r
     assert not all(chosen)
 
 
+def test_progress_counts_molecules_and_not_their_branches(generator, make_request):
+    done = []
+    fulfil(generator, make_request(5, pruning_kept=(0.5, 1), batch_size=4), done.append)
+    assert sum(done) == 5
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_a_molecule_does_not_depend_on_the_batch_or_on_other_requests(generator, make_request, batch_size):
     adaptive = {"policy": "adaptive", "async_ratio": 0.5, "pruning_kept": (0.5, 1)}
