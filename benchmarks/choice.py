@@ -54,7 +54,7 @@ def branched(number: int, level: float, **more: Any) -> dict[str, Any]:
 
 ROWS = {
     "plain": Row("one"),
-    "whole-8": Row("8 whole", 8),
+    **{f"whole-{number}": Row(f"{number} whole", number) for number in (4, 8)},
     **{
         f"branches-{number}-{level:g}": Row(f"{number} branches from {level:g} T", 1, branched(number, level))
         for level in (0.35, 0.25)
