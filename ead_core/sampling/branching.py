@@ -175,7 +175,7 @@ class Branching:
         if len(first) < len(places):
             order = np.lexsort((distance(finished, self.selector), not_sound(finished), places))
             first = order[first]
-        costs = {"nfe": self._calls.copy(), "seconds": self._seconds.copy()}
+        costs: dict[str, NDArray[Any]] = {"nfe": self._calls.copy(), "seconds": self._seconds.copy()}
         for name, spent in costs.items():
             np.add.at(spent, places, finished.properties[name])
         costs["seconds"] += (time.perf_counter() - begun) / self.molecules
