@@ -3,8 +3,9 @@
     python benchmarks/control_baselines.py --data qm9.npz
 
 A *generator* that knows the number of atoms makes a random molecule of the right size: the mean |difference| of two
-molecules that share it. A *predictor* that knows it says the median of these molecules; this is the row "#Atoms" of the
-literature. A conditional generator is given sizes that fit its targets, so that its zero is the first of the two.
+molecules that share it, as if targets were shuffled among molecules of a size. A *predictor* that knows it says the
+median of these molecules; this is the row "#Atoms" of the literature. A conditional generator is given sizes that fit
+its targets, so that its zero is the first of the two.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from ead_core.data.formats import read_molecules
 from ead_core.data.properties import UNITS, count_atoms, property_values, unit_of
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import report_user_errors
+from ead_core.prediction.judge import load_judge
 
 Values = NDArray[np.float64]
 
@@ -52,7 +54,10 @@ def groups_of(molecules: MoleculeSet) -> dict[str, NDArray[np.int64]]:
     return {"nothing": nothing, "the number of atoms": molecules.num_atoms, "the composition": composition}
 
 
-def main(data: Annotated[Path, typer.Option(help="Molecules with properties, e.g. qm9.npz.")]) -> None:
+def main(
+    data: Annotated[Path, typer.Option(help="Molecules with properties, e.g. qm9.npz.")],
+    judge: Annotated[str, typer.Option(help="Whose own error on held-out molecules is the last row.")] = "qm9-judge",
+) -> None:
     """Print the table, in the units of the literature."""
     molecules = read_molecules(resolve_data_path(str(data))).molecules
     known = {name: property_values(molecules, name) for name in UNITS}
@@ -66,6 +71,8 @@ def main(data: Annotated[Path, typer.Option(help="Molecules with properties, e.g
                 for values, labelled in ((known[name], np.isfinite(known[name])) for name in rows)
             ]
             typer.echo(f"| {what} | {who} | " + " | ".join(f"{cell:.4g}" for cell in cells) + " |")
+    own = load_judge(judge).calibration
+    typer.echo(f"| the molecule | {judge} | " + " | ".join(f"{own[name].bound:.3g}" for name in rows) + " |")
     labelled = [int(np.isfinite(known[name]).sum()) for name in rows]
     typer.echo("| molecules with a label | | " + " | ".join(f"{count:,}" for count in labelled) + " |")
 

@@ -14,6 +14,7 @@ from ead_core.errors import EADError
 from ead_core.evaluation.card import Card
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import EvaluationPlan
+from ead_core.prediction.predict import predict
 from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
 
@@ -46,6 +47,7 @@ __all__ = [
     "Card",
     "EvaluationPlan",
     "evaluate",
+    "predict",
     # what can go wrong
     "EADError",
 ]

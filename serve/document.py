@@ -12,6 +12,7 @@ from serve.schema import MOST_SIZES
 
 JsonSchema = dict[str, Any]
 SYNCHRONOUS = "synchronous"  # the one policy of a model that was trained with equal levels
+NEED_TARGETS = ("guidance", "branch", "pruning")  # how keys of the sampler begin that are about targets
 LARGEST_EXACT = 2**53 - 1  # many programs round the integers beyond in JSON, so the document does not offer them
 
 
@@ -65,7 +66,8 @@ def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
         for key in [key for key in fields if not _has_effect(key, SYNCHRONOUS)]:
             del fields[key]
     if not border.checkpoint.statistics.properties:
-        del fields["sampler.guidance"], fields["sampler.guidance_levels"]
+        for key in [key for key in fields if key.removeprefix("sampler.").startswith(NEED_TARGETS)]:
+            del fields[key]
 
 
 def _has_effect(key: str, policy: str) -> bool:

@@ -12,6 +12,7 @@ from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import Acceptance
+from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.schema import AtomRange, MoleculesRequest
@@ -43,8 +44,9 @@ class Border:
         self.checkpoint, self.settings = checkpoint, settings
         sizes = checkpoint.statistics.sizes
         self.sizes = AtomRange(smallest=min(sizes), largest=max(sizes))
-        process = prepare(checkpoint, of_largest(checkpoint, Request(1, checkpoint.config.sampler))).process
-        calls = worst_calls(process, self.sizes.largest, guided=True)
+        own = checkpoint.config.sampler
+        process = prepare(checkpoint, of_largest(checkpoint, Request(1, own))).process
+        calls = worst_calls(process, self.sizes.largest, BranchPlan.of(own, process), guided=True)
         for limit in ("max_network_calls", "max_request_calls"):
             if calls > getattr(settings, limit):
                 raise ConfigError(
@@ -72,9 +74,10 @@ class Border:
             largest = int(prepared.start.sizes.max())
             self._check_atoms(largest)
             guided = request.targets is not None and prepared.process.guidance > 0
-            rounds = sampler.repairs if order else 0
-            calls = (1 + rounds) * worst_calls(prepared.process, largest, guided)
-            num = self._attempts(wanted, order, calls, _knobs(guided, prepared.process, rounds))
+            rounds, plan = sampler.repairs if order else 0, BranchPlan.of(sampler, prepared.process)
+            repairs = rounds * worst_calls(prepared.process, largest, guided=guided)
+            calls = worst_calls(prepared.process, largest, plan, guided) + repairs
+            num = self._attempts(wanted, order, calls, _knobs(guided, prepared.process, rounds, plan))
         except TargetError as error:
             raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
         except ConfigError as error:
@@ -166,20 +169,22 @@ class Border:
         return min(limit, budget // calls) if limit else wanted.num
 
 
-def _knobs(guided: bool, process: Process, rounds: int) -> str:
+def _knobs(guided: bool, process: Process, rounds: int, plan: BranchPlan | None) -> str:
     """The settings that the network calls of a molecule depend on, in words."""
     twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
-    repairs = "sampler.repair_attempts, " * bool(rounds)
-    return f"{twice}{again}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+    repairs, split = "sampler.repair_attempts, " * bool(rounds), "sampler.branches, " * bool(plan)
+    return f"{split}{twice}{again}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
 
 
-def worst_calls(process: Process, largest: int, guided: bool = False) -> int:
+def worst_calls(process: Process, largest: int, plan: BranchPlan | None = None, guided: bool = False) -> int:
     """Most network calls that a molecule of `largest` atoms may need: its moves, its pauses, and the decoding.
 
+    Those of its branches are counted in, if there is a `plan` for them.
     Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
     level beyond, which the first atom on its way there, or the last after it, cannot skip.
     """
-    calls = process.most_calls + process.policy.most_pauses(largest)
+    pauses = process.policy.most_pauses(largest)
+    calls = process.most_calls + pauses + (plan.extra_calls(process, pauses) if plan else 0)
     if not guided or not process.guidance:
         return calls
     beyond = int((process.scale(process.grid) == 0).sum())

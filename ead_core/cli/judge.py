@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ead_core.data.properties import counted_element
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 
@@ -13,36 +12,33 @@ if TYPE_CHECKING:
 
 
 def selector_for(
-    best_of: int | None, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
+    best_of: int | None, branches: int, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
 ) -> "Judge | None":
     """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
 
     Args:
-        best_of: candidates for each molecule.
-        name: of the selector.
+        best_of: whole candidates for each molecule.
+        branches: of each candidate.
+        name: of the selector; None takes the bundled one.
         model: the generator.
         properties: asked for.
 
     Raises:
-        ConfigError: one option without the other, no targets, or a selector that may not choose.
+        ConfigError: a selector without candidates, no targets, or one that may not choose.
     """
-    if best_of is None:
+    if best_of is None and branches == 1:
         if name is not None:
-            raise ConfigError("--selector chooses among the candidates of --best-of; give their number, too.")
+            raise ConfigError(
+                "--selector chooses among the candidates of --best-of or sampler.branches; give their number, too."
+            )
         return None
     if not properties:
-        raise ConfigError("--best-of chooses what is nearest to its targets; give some with --target or --targets.")
-    if name is None:
-        predicted = [each for each in properties if counted_element(each) is None]
-        if predicted:
-            raise ConfigError(f"--best-of can count atoms, but {predicted[0]} must be predicted; give a --selector.")
-        return None
-    from ead_core.judge.selection import check_selector
+        option = "sampler.branches" if best_of is None else "--best-of"
+        raise ConfigError(f"{option} keeps what is nearest to its targets; give some with --target or --targets.")
     from ead_core.prediction.judge import load_judge
+    from ead_core.sampling.choice import selector_of
 
-    selector = load_judge(name)
-    check_selector(selector, model, properties)
-    return selector
+    return selector_of(model, properties, load_judge(name) if name else None)
 
 
 def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str, dict[str, Any]]:

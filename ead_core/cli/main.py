@@ -15,6 +15,7 @@ from ead_core.cli.evaluate import evaluate
 from ead_core.cli.measure import measure
 from ead_core.cli.models import models
 from ead_core.cli.moments import moments
+from ead_core.cli.predict import predict
 from ead_core.cli.repair import repair
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
@@ -47,6 +48,7 @@ app.command()(trace)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(relax)
+app.command()(predict)
 app.command()(draw)
 app.command()(measure)
 app.command()(models)

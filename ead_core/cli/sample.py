@@ -23,12 +23,14 @@ from ead_core.sampling.order import LEAST_TRIES, TRIES, Order
 if TYPE_CHECKING:
     from ead_core.data.store import MoleculeSet
     from ead_core.sampling.account import Delivery
+    from ead_core.sampling.requests import Request
 
 SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
     f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
 )
 NUM = 16  # molecules, if nothing says how many
 ACCEPT = f"What a delivered molecule must be, e.g. 'valid & unique'; there are {CHOICES}."
+SELECTOR = "With --best-of or sampler.branches: who predicts targets other than atoms, a name or a folder."
 MAX_ATTEMPTS = f"With --until: at most so many; {TRIES} per molecule if none are given, at least {LEAST_TRIES:,}."
 TOO_FEW, INTERRUPTED = 1, 130  # exit codes
 
@@ -45,7 +47,7 @@ def sample(
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
-    selector: Annotated[str | None, typer.Option(help="With --best-of: who predicts targets other than atoms.")] = None,
+    selector: Annotated[str | None, typer.Option(help=SELECTOR)] = None,
     accept: Annotated[list[str] | None, typer.Option(help=ACCEPT)] = None,
     until: Annotated[int | None, typer.Option(min=1, help="With --accept: go on until so many are accepted.")] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, help=MAX_ATTEMPTS)] = None,
@@ -69,7 +71,7 @@ def sample(
     from ead_core.sampling.fragment_warnings import fragment_warnings
     from ead_core.sampling.generation import fulfil
     from ead_core.sampling.requests import Request, prepare, sampler_config
-    from ead_core.traces.recorder import Recorder, check_traceable
+    from ead_core.traces.recorder import Recorder
 
     check_output(out)
     check_not_lost(out, overwrite)
@@ -86,11 +88,11 @@ def sample(
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
-    chooser, candidates = selector_for(best_of, selector, model, wanted.names if wanted else ()), best_of or 1
     config = sampler_config(model, chosen, preset, around_fragment=kept is not None)
-    request = Request(num, config, seed, 0, atoms, wanted, kept).each(candidates)
+    chooser = selector_for(best_of, config.branches, selector, model, wanted.names if wanted else ())
+    request = Request(num, config, seed, 0, atoms, wanted, kept, selector=chooser).each(best_of or 1)
     if record:
-        check_traceable(request.num)
+        _check_recordable(request)
     prepared = prepare(model, request)  # what is wrong is said before anything else
     if not beyond_training:
         check_sizes_seen(model, prepared.start.sizes)
@@ -103,10 +105,20 @@ def sample(
             return
         molecules = fulfil(model, prepared, progress, recorder, threads)
     if best_of:
-        molecules = choose(molecules, candidates, chooser)
-    _write(molecules, out, f"; a selection, each the best of {best_of} candidates" if best_of else "")
+        molecules = choose(molecules, best_of, chooser)
+    candidates = (best_of or 1) * config.branches
+    _write(molecules, out, f"; a selection, each the best of {candidates} candidates" if candidates > 1 else "")
     if record and recorder:
         keep_recording(recorder, molecules, record, model.name, prepared)
+
+
+def _check_recordable(request: "Request") -> None:
+    """Refuse to record more molecules than a trace may have, or branches of them (ConfigError)."""
+    from ead_core.traces.recorder import check_traceable
+
+    check_traceable(request.num)
+    if request.sampler.branches > 1:
+        raise ConfigError("--trace cannot be combined with sampler.branches, most of which do not reach the end.")
 
 
 def order_of(

@@ -38,6 +38,7 @@ class Stream(IntEnum):
     CORRECTOR = 9
     REPAIR = 10
     RESTART = 11
+    BRANCH = 12
 
 
 def philox(counter: tuple[Words, Words, Words, Words], key: int | Words) -> tuple[Words, Words, Words, Words]:

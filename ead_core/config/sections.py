@@ -23,6 +23,8 @@ CORRECTED = unless("sampler.corrector", 0)
 RESTARTING = unless("sampler.parity_restarts", 0)
 REPAIRS = 2  # of a refused molecule, where nobody says how many (docs/results/repair.md)
 REPAIRING = unless("sampler.repair_attempts", 0)
+NOISY = only_with("sampler.solver", "ancestral", "dpmpp_2m_sde")
+BRANCHED = unless("sampler.branches", 1)
 
 
 class Section(BaseModel):
@@ -199,6 +201,8 @@ class ConditioningConfig(Section):
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(gt=0, lt=1)]
+MOST_PRUNINGS = 20
 
 
 class SamplerConfig(Section):
@@ -281,7 +285,8 @@ class SamplerConfig(Section):
     back."""
     repair_attempts: int | None = Field(None, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
-    once, null after two repairs. Without criteria of acceptance nothing is refused."""
+    once, null after two repairs, or at once with `sampler.branches`, whose choice a repair would undo. Without
+    criteria of acceptance nothing is refused."""
     repair_level: Annotated[float, REPAIRING] = Field(0.3, gt=0, le=1)
     """Share of the noise levels up to which a molecule is noised when it is repaired."""
     repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
@@ -289,8 +294,19 @@ class SamplerConfig(Section):
     kept exactly (`local`, for models trained with `training.fragments`)."""
     repair_hops: Annotated[int, REPAIRING, only_with("sampler.repair_extent", "local")] = Field(2, ge=0, le=10_000)
     """Atoms within so many bonds of a defective one are noised with it."""
+    branches: Annotated[int, NOISY] = Field(1, ge=1, le=1000)
+    """With targets, into how many branches each molecule is split on its way; they end early where the predicted
+    molecule is far from its targets, and the best that is finished is kept. 1 splits nothing."""
+    branch_level: Annotated[float, BRANCHED] = Field(0.35, gt=0, lt=1)
+    """Share of the noise levels at which molecules are split into branches, which have the steps above in common."""
+    pruning_levels: Annotated[tuple[Level, ...], BRANCHED] = Field((0.16, 0.09), max_length=MOST_PRUNINGS)
+    """Shares of the noise levels, from high to low, at which branches end: those whose predicted molecule is farthest
+    from its targets. Those that are not below `sampler.branch_level` do not count."""
+    pruning_kept: Annotated[tuple[Rate, ...], BRANCHED] = Field((0.5,), min_length=1, max_length=MOST_PRUNINGS)
+    """Share of a molecule's branches that go on at each of `sampler.pruning_levels`, rounded up; a number for all, or a
+    list, whose last entry also serves all further levels."""
     batch_size: int = Field(64, ge=1)
-    """Molecules that are computed at once; when one is finished, the next takes its place."""
+    """Molecules that are computed at once, and branches of them; when one is finished, the next takes its place."""
     memory_budget: float = Field(2.0, gt=0)
     """GiB that a network call may hold in addition to the model; larger molecules get smaller batches."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -299,7 +315,9 @@ class SamplerConfig(Section):
     @property
     def repairs(self) -> int:
         """How often a refused molecule is repaired."""
-        return REPAIRS if self.repair_attempts is None else self.repair_attempts
+        if self.repair_attempts is not None:
+            return self.repair_attempts
+        return REPAIRS if self.branches == 1 else 0
 
     @field_validator("guidance_levels", "temperature_levels", "corrector_levels", "parity_levels")
     @classmethod
@@ -308,7 +326,14 @@ class SamplerConfig(Section):
             raise ValueError(f"must be a lower and a higher share of T, not {levels[0]:g} and {levels[1]:g}")
         return levels
 
-    @field_validator("advance_rate", mode="before")
+    @field_validator("pruning_levels")
+    @classmethod
+    def _from_high_to_low(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if list(levels) != sorted(set(levels), reverse=True):
+            raise ValueError(f"must be shares of T from high to low, not {', '.join(f'{level:g}' for level in levels)}")
+        return levels
+
+    @field_validator("advance_rate", "pruning_levels", "pruning_kept", mode="before")
     @classmethod
     def _one_or_many(cls, rates: object) -> object:
         return tuple(rates) if isinstance(rates, list | tuple) else (rates,)

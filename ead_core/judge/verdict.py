@@ -14,9 +14,9 @@ from ead_core.common.intervals import wilson
 from ead_core.data.properties import count_atoms, counted_element, unit_of
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
-from ead_core.judge.selection import SELECTED_BY
 from ead_core.prediction.calibration import COUNTED, Errors
 from ead_core.prediction.judge import Judge, predict
+from ead_core.sampling.choice import SELECTED_BY
 from ead_core.sampling.conditions import TARGET, targets_of
 
 # What others report for QM9 in the protocol of EDM (table 2 there), collected by the EAD paper; "number of atoms" knows

@@ -26,12 +26,13 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import size_mask, without_dummies
 from ead_core.diffusion.process import Process
 from ead_core.networks.memory import molecules_per_call
+from ead_core.sampling.branching import WHOLE, Branching
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.micro_batches import LABEL, MicroBatch, grouped, merge
 from ead_core.sampling.network_calls import calls_after, predict_noise
 from ead_core.sampling.request_states import RequestState
-from ead_core.sampling.requests import Prepared, Request, prepare
-from ead_core.sampling.sampler import advance, decode
+from ead_core.sampling.requests import Prepared, Request, branching_of, prepare
+from ead_core.sampling.sampler import advance, decode, foresee
 from ead_core.sampling.state import SamplerState, initial_state
 
 Observer = Callable[[MicroBatch, SamplerState], None]  # molecules before a move, and their state after it
@@ -108,7 +109,8 @@ class Engine:
             state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
             return kept.begin(state, self.checkpoint.atom_types) if kept else state
 
-        return self._enter(shared, begin, start.sizes, start.properties, kept)
+        branching = branching_of(request, shared, start)
+        return self._enter(shared, begin, start.sizes, start.properties, kept, branching)
 
     def resume(self, state: SamplerState, process: Process) -> int:
         """Take in molecules at any stage and return their request id; `nfe` counts the calls before as well."""
@@ -144,6 +146,8 @@ class Engine:
                 if part.clean:
                     decoded.append((part, *decode(part.state, eps, part.process)))
                 else:
+                    if part.foreseen:
+                        self._judge(part, *foresee(part.state, eps, part.process))
                     batch[number] = replace(part, state=advance(part.state, eps, part.process))
                     if self._observe is not None:
                         self._observe(part, batch[number].state)
@@ -164,10 +168,15 @@ class Engine:
         sizes: NDArray[Any],
         asked: Mapping[str, NDArray[Any]],
         fragment: Fragment | None = None,
+        branching: Branching | None = None,
     ) -> int:
         request_id, labels = next(self._request_ids), np.zeros(len(sizes), LABEL)
         labels["request_id"], labels["place"], labels["size"] = request_id, np.arange(len(sizes)), sizes
-        request_state = RequestState(process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment)
+        labels["score"], labels["branch"] = np.nan, WHOLE
+        labels["due"] = branching.plan.split if branching else 0
+        request_state = RequestState(
+            process, begin, labels, np.argsort(sizes, kind="stable"), asked, fragment, branching
+        )
         request_state.served = min((other.served for other in list(self._requests.values())), default=0)
         self._requests[request_id] = request_state
         self._arrived = True
@@ -186,22 +195,53 @@ class Engine:
     def _arrange(self) -> None:
         """Let molecules leave, begin, and meet others of their size; without guidance only here the host waits."""
         self._arrived = False
-        micro_batches = self._seated(self._without_cancelled())
-        alike: dict[tuple[int, bool], list[MicroBatch]] = {}
+        decided = [each for part in self._without_cancelled() for each in self._decided(part)]
+        alike: dict[tuple[int, bool, bool], list[MicroBatch]] = {}
         soonest = []
-        for part in micro_batches:
+        for part in self._seated(decided):
             left = part.state.grid_index.amax(dim=1).cpu().numpy()
-            soonest += left[left > 0].tolist()
-            for clean in (False, True):
-                rows = np.flatnonzero((left == 0) == clean)
+            foreseen = (left > 0) & (left <= part.labels["due"])
+            soonest += np.where(foreseen, 1, left - part.labels["due"])[left > 0].tolist()
+            for clean, seen in ((False, False), (False, True), (True, False)):
+                rows = np.flatnonzero(((left == 0) == clean) & (foreseen == seen))
                 if len(rows):
-                    alike.setdefault((id(part.process), clean), []).append(replace(part.select(rows), clean=clean))
-        # A molecule becomes clean no sooner than its highest atom has gone down all steps of its grid.
+                    chosen = replace(part.select(rows), clean=clean, foreseen=seen)
+                    alike.setdefault((id(part.process), clean, seen), []).append(chosen)
+        # A molecule becomes clean, or is decided on, no sooner than its highest atom has gone down all steps to there.
         self._quiet = min(soonest, default=1)
         request_states = list(self._requests.values())
         if len(request_states) > 1 and sum(request_state.unmade for request_state in request_states) > self.batch_size:
             self._quiet = min(self._quiet, LOOK)
         self._batches = grouped([merge(parts) for parts in alike.values()], self._most)
+
+    def _decided(self, part: MicroBatch) -> Iterable[MicroBatch]:
+        """The molecules of a part without branches that end or wait for others, and split where they are to be."""
+        request_ids = part.labels["request_id"]
+        if not (part.labels["due"] > 0).any():
+            yield part
+            return
+        for request_id in np.unique(request_ids).tolist():
+            own = part.select(np.flatnonzero(request_ids == request_id))
+            yield from self._requests[request_id].decide(own, self._clock)
+
+    def _judge(self, part: MicroBatch, positions: Tensor, features: Tensor) -> None:
+        """Let branches be judged by what is predicted of them."""
+        molecules = list(self._decoded(part, positions, features))
+        for request_id in np.unique(part.labels["request_id"]).tolist():
+            branching = self._requests[request_id].branching
+            assert branching is not None  # since they are branches
+            rows = np.flatnonzero(part.labels["request_id"] == request_id)
+            labels = part.labels[rows]
+            branching.judge(labels, MoleculeSet.from_lists(*zip(*(molecules[row] for row in rows), strict=True)))
+            part.labels[rows] = labels
+
+    def _decoded(
+        self, part: MicroBatch, positions: Tensor, features: Tensor
+    ) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
+        """Atomic numbers and positions of every molecule, without its padding and empty slots."""
+        charges, places = self.checkpoint.atom_types.charges(features).cpu().numpy(), positions.float().cpu().numpy()
+        for row, size in enumerate(part.labels["size"].tolist()):
+            yield without_dummies(charges[row, :size], places[row, :size])
 
     def _seated(self, micro_batches: list[MicroBatch]) -> list[MicroBatch]:
         """Who runs next: molecules in excess of their request's places rest, and others take the empty ones."""
@@ -241,15 +281,12 @@ class Engine:
 
     def _deliver(self, part: MicroBatch, positions: Tensor, features: Tensor) -> Iterable[int]:
         """Hand decoded molecules to their requests; the request ids of those that are complete."""
-        charges = self.checkpoint.atom_types.charges(features).cpu().numpy()
-        places = positions.float().cpu().numpy()
         ids, nfe = part.state.ids.tolist(), calls_after(part.state, part.process).tolist()
-        self.finished += len(ids)
-        for row, (request_id, place, size, begun) in enumerate(part.labels.tolist()):
-            request_state = self._requests[request_id]
-            atoms = without_dummies(charges[row, :size], places[row, :size])
-            if request_state.fragment is not None:
-                atoms = request_state.fragment.restore(*atoms)
-            request_state.made[place] = (ids[row], nfe[row], self._clock - begun, *atoms)
-            if len(request_state.made) == len(request_state.labels):
-                yield request_id
+        for row, atoms in enumerate(self._decoded(part, positions, features)):
+            label = part.labels[row]
+            request_state = self._requests[int(label["request_id"])]
+            kept = request_state.fragment
+            whole = kept.restore(*atoms) if kept else atoms
+            self.finished += request_state.finish(label, ids[row], nfe[row], self._clock - label["begun"], *whole)
+            if request_state.unmade == 0:
+                yield int(label["request_id"])

@@ -1,6 +1,7 @@
 """Molecules on demand: streams run until one request is done."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.notes import note
+from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.engine import Engine, Observer
@@ -40,6 +42,7 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     accept: str | Sequence[str] | None = None,
     until: int | None = None,
     max_attempts: int | None = None,
+    selector: str | Path | Judge | None = None,
     threads: int | None = 1,
     beyond_training: bool = False,
     **settings: object,
@@ -60,6 +63,8 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
             attempts is a note, and `deliver` returns it.
         until: how many shall be delivered.
         max_attempts: after so many attempts, fewer are delivered; None stands for 20 per molecule, at least 1,000.
+        selector: with `branches`, who predicts how near to their targets molecules are: a predictor that has learnt
+            from the generator's half of the labels, its name or its folder; None takes the bundled one.
         threads: cores to use, each by a process of its own; None uses all that there are (see `streams_for`).
         beyond_training: allow numbers of atoms that no training molecule has.
         settings: keys of the sampler section without their prefix, e.g. `async_ratio=0.2`.
@@ -67,7 +72,8 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     Returns:
         The molecules in the order of their ids, with the properties `id`, `nfe` (network calls) and `seconds` (each
         molecule's share of the time of the core that made it); with targets also `target_gap` and so on (the value
-        asked for, NaN where it is open) and `warning` ('' or which targets lie outside of training).
+        asked for, NaN where it is open) and `warning` ('' or which targets lie outside of training); with branches
+        `best_of`, how many, and `selected_by`, the fingerprint of the selector.
 
     Raises:
         ConfigError: an unknown preset, setting or property, or a value out of range.
@@ -82,7 +88,10 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     order = Order(Acceptance.parse(accept), until, max_attempts) if accept else None
     if order is None and (until, max_attempts) != (None, None):
         raise ConfigError("until and max_attempts need accept, which says what a delivered molecule must be.")
-    request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own)
+    chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
+    if chooser is not None and config.branches == 1:
+        raise ConfigError("selector needs branches, among which it chooses; give their number, e.g. branches=8.")
+    request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own, selector=chooser)
     with torch_threads(1):
         prepared = prepare(checkpoint, request)
         if not beyond_training:

@@ -15,8 +15,16 @@ from ead_core.data.batching import size_buckets
 from ead_core.diffusion.process import Process
 from ead_core.sampling.state import SamplerState, join
 
-# Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began.
-LABEL = np.dtype([("request_id", np.int64), ("place", np.int64), ("size", np.int64), ("begun", np.float64)])
+# Whose a molecule is: its request, its place there, its atoms, and the engine's clock when it began. Then its branch
+# (branching.py; −1 before it is split), the step of the grid at which this is decided on, 0 for none, and how far the
+# branch is from its targets, NaN before that is known.
+LABEL = np.dtype(
+    [
+        *((name, np.int64) for name in ("request_id", "place", "size")),
+        ("begun", np.float64),
+        *(("branch", np.int64), ("due", np.int64), ("score", np.float64)),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,14 @@ class MicroBatch:
         clean: whether the call decodes them; if not, it moves them.
         labels: [B] of type LABEL.
         state: of the B molecules.
+        foreseen: whether they are judged by what the call predicts of them.
     """
 
     process: Process
     clean: bool
     labels: NDArray[Any]
     state: SamplerState
+    foreseen: bool = False
 
     def select(self, rows: NDArray[Any]) -> "MicroBatch":
         """The molecules at `rows` (indices or a boolean mask)."""

@@ -10,12 +10,15 @@ from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.noise import MAX_SEED
 from ead_core.config import SamplerConfig
 from ead_core.data.priors import SizeRange
-from ead_core.data.targets import Targets
+from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.networks.memory import molecules_per_call
+from ead_core.prediction.judge import Judge
+from ead_core.sampling.branching import Branching, BranchPlan
 from ead_core.sampling.build import build_process
+from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import Conditions, Sizes, decide
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.presets import preset_settings
@@ -35,6 +38,7 @@ class Request:
         targets: properties that the molecules shall have, in border units.
         fragment: atoms that every molecule shall have, in addition to generated ones.
         policy: takes the place of `sampler.policy`.
+        selector: chooses among the branches of each molecule (`sampler.branches`); None takes the bundled one.
     """
 
     num: int
@@ -45,6 +49,7 @@ class Request:
     targets: Targets | None = None
     fragment: Fragment | None = None
     policy: Policy | None = None
+    selector: Judge | None = None
 
     @property
     def ids(self) -> Tensor:
@@ -119,13 +124,24 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
         request = replace(request, sizes=sizes)
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
     molecules_per_call(checkpoint.denoiser, int(start.sizes.max()), request.sampler.memory_budget)
-    return Prepared(request, process_for(checkpoint, request, start), start)
+    process = process_for(checkpoint, request, start)
+    if BranchPlan.of(request.sampler, process):
+        if request.targets is None:
+            raise TargetError("sampler.branches keeps what is nearest to its targets, but none are given.")
+        request = replace(request, selector=selector_of(checkpoint, request.targets.names, request.selector))
+    return Prepared(request, process, start)
 
 
 def process_for(checkpoint: Checkpoint, request: Request, start: Conditions) -> Process:
     """How the molecules of a request move, from what they start from (ConfigError: settings do not fit)."""
     largest = int(start.sizes.max())
     return build_process(checkpoint, request.sampler, largest, request.fragment is not None, request.policy)
+
+
+def branching_of(request: Request, process: Process, start: Conditions) -> Branching | None:
+    """How the branches of a request's molecules are decided on; None if it has none."""
+    plan = BranchPlan.of(request.sampler, process)
+    return Branching(plan, request.selector, start.properties, len(start.ids)) if plan else None
 
 
 def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:
@@ -156,7 +172,8 @@ def around(checkpoint: Checkpoint, fragment: Fragment, sizes: Sizes) -> Sizes:
 
 
 def of_largest(checkpoint: Checkpoint, request: Request) -> Request:
-    """The request for one molecule, of the largest size that requests of this kind may bring."""
+    """The request for one molecule, unsplit, of the largest size that requests of this kind may bring."""
+    request = replace(request, sampler=request.sampler.model_copy(update={"branches": 1}))
     if checkpoint.atom_types.has_dummies:
         return replace(request, num=1, targets=None)
     known, sizes = checkpoint.statistics.sizes, request.sizes

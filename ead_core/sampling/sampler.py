@@ -190,6 +190,19 @@ def trajectory(state: SamplerState, process: Process) -> Iterator[SamplerState]:
         yield state
 
 
+def foresee(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
+    """What is predicted of the clean molecules, x̂, as positions [B, N, 3] in Å and features [B, N, F].
+
+    Args:
+        state: where molecules stand.
+        eps: ε̂ at the state.
+        process: how they move.
+    """
+    eps = process.gauge(state.held).project_noise(eps, process.grid[state.grid_index], state.mask)
+    prediction = process.moves.predict(state.z, eps, state.grid_index)
+    return prediction[..., :3], prediction[..., 3:]
+
+
 def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
     """Positions [B, N, 3] in Å and noisy features [B, N, F] of clean molecules; `eps` is ε̂ at the state.
 

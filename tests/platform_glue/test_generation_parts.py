@@ -40,6 +40,18 @@ def test_targets_and_guidance_are_part_of_the_question_only_where_there_are_any(
     assert limits == {**after, "sampler.guidance_levels": [0.1, 0.5]}
 
 
+def test_branches_are_part_of_the_question_only_where_there_are_any(plan):
+    counted = replace(plan, targets=Targets.of({"atoms_C": 2}))
+    before = counted.question()
+    assert not {key for key in before if key.startswith(("sampler.branch", "sampler.pruning"))}
+    for change in ({"branches": 4}, {"branches": 4, "branch_level": 0.4}):
+        sampler = plan.sampler.model_copy(update=change)
+        given = {f"sampler.{key}": value for key, value in change.items()}
+        assert replace(counted, sampler=sampler).question() == {**before, **given}
+    unused = plan.sampler.model_copy(update={"branch_level": 0.4})
+    assert replace(counted, sampler=unused).question() == before
+
+
 @pytest.mark.parametrize(
     "change", [{"targets": TARGETS}, {"sampler": SYNCHRONOUS.model_copy(update={"guidance": 1.0})}]
 )

@@ -26,6 +26,7 @@ from ead_core.data.targets import Targets
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.policy import Adaptive
 from ead_core.errors import CheckpointError, ConfigError
+from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.build import build_process
 from ead_core.sampling.generation import complete, fulfil, sample
 from ead_core.sampling.requests import Request
@@ -341,7 +342,7 @@ def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies
     assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])
     left_out = document["components"]["schemas"]["SamplerSettings"]["properties"].keys() - offered.keys()
     defaults = SamplerConfig().model_dump(mode="json")
-    for key in left_out - {"sampler.guidance"}:
+    for key in left_out - {"sampler.guidance", "sampler.branches"}:
         with pytest.raises(RefusalError, match=f"{key} has no effect with"):
             equal.admit(wanted(sampler={key: defaults[key.removeprefix("sampler.")]}))
 
@@ -357,6 +358,29 @@ def test_the_limit_counts_the_calls_of_guidance(asked):
     process = build_process(asked.checkpoint, request.sampler, 6)
     assert set(fulfil(asked.checkpoint, request).properties["nfe"]) == {worst_calls(process, 6, guided=True)} == {82}
     assert worst_calls(process, 6) == 41
+
+
+@pytest.mark.parametrize("guidance", [0, 1])
+def test_the_limit_counts_the_calls_of_branches(asked, guidance):
+    settings = {"sampler.branches": 4, "sampler.guidance": guidance, **SYNCHRONOUS}
+    request = asked.admit(wanted(num=2, targets={"atoms_C": 2}, sampler=settings))
+    process = build_process(asked.checkpoint, request.sampler, 6)
+    plan = BranchPlan.of(request.sampler, process)
+    worst, plain = (worst_calls(process, 6, each, bool(guidance)) for each in (plan, None))
+    assert set(fulfil(asked.checkpoint, request).properties["nfe"]) == {worst}
+    assert plain < worst < 4 * plain
+    with pytest.raises(RefusalError, match=r"lower sampler\.branches, "):
+        asked.admit(wanted(num=2, targets={"atoms_C": 2}, sampler={**settings, "sampler.branches": 1000}))
+
+
+def test_branches_need_targets_and_a_selector_of_the_service(asked):
+    settings = {"sampler.branches": 4, **SYNCHRONOUS}
+    for targets, sentence in (
+        (None, "nearest to its targets"),
+        ({"gap": 6000}, "gap must be predicted, and no bundled"),
+    ):
+        with pytest.raises(RefusalError, match=sentence):
+            asked.admit(wanted(num=2, targets=targets, sampler=settings))
 
 
 @pytest.mark.parametrize("levels", [(0.0, 0.5), (0.25, 0.5), (0.6, 1.0), (0.01, 0.02)])

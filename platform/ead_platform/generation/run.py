@@ -28,6 +28,7 @@ from ead_core.errors import ConfigError, one_line
 from ead_core.evaluation.acceptance import Verdict, judge, verdicts, whole
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.isolated_workers import done_apart
+from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.order import Order
@@ -43,6 +44,7 @@ LATER = (  # settings of the sampler that earlier versions did not have
     *("corrector", "corrector_mode", "corrector_levels", "corrector_channels"),
     *("parity_restarts", "parity_levels"),
     *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
+    *("branches", "branch_level", "pruning_levels", "pruning_kept"),
 )
 PATIENCE = 20  # seconds without a free place in the cluster before it is said
 DEATHS = 3  # per actor, in a row without a finished shard: then the work itself must be what kills them
@@ -109,8 +111,10 @@ class GenerationPlan:
         fields = type(self.sampler).model_fields
         same = {key for key in LATER if getattr(self.sampler, key) == fields[key].default}
         without_guidance = set() if self.sampler.guidance else {"guidance_levels"}
+        branching = {"branch_level", "pruning_levels", "pruning_kept"}
+        without_branches = set() if self.sampler.branches > 1 else branching
         without_order = set() if self.order else {key for key in LATER if key.startswith("repair_")}
-        return same | without_guidance | without_order
+        return same | without_guidance | without_branches | without_order
 
     def question(self) -> dict[str, Any]:
         """Everything that the bytes of a full shard depend on, as JSON values.
@@ -130,7 +134,15 @@ class GenerationPlan:
             **{f"sampler.{key}": value for key, value in sampler.items()},
             **({"targets": self.targets.to_json()} if self.targets else {}),
             **({ACCEPT: str(self.order.accept)} if self.order else {}),
+            **self._selector(),
         }
+
+    def _selector(self) -> dict[str, Any]:
+        """Who chooses among branches, if anybody does."""
+        chosen = (
+            selector_of(self.checkpoint, self.targets.names) if self.targets and self.sampler.branches > 1 else None
+        )
+        return {"selector": chosen.fingerprint} if chosen else {}
 
 
 @dataclass(frozen=True)

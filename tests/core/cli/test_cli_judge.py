@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ead_core.data.store import load_npz, save_npz
-from ead_core.judge.selection import SELECTED_BY
+from ead_core.sampling.choice import SELECTED_BY
 
 
 @pytest.fixture
@@ -66,6 +66,19 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     figures = json.loads((tmp_path / "c.json").read_text())["conditional"]["properties"]
     assert figures["alpha"]["error"] == pytest.approx(np.abs(table["target_alpha"] - table["alpha"]).mean())
 
+    halves = ("--best-of", 2, "sampler.branches=4", "sampler.branch_level=0.6", "sampler.pruning_levels=[0.3]")
+    branched = ("sample", "generator", "--num", 3, *wanted, "--out", "b.npz", "--overwrite", *halves[2:])
+    code, _, told = ead(*branched, "--selector", "selector")
+    assert (code, "; a selection, each the best of 4 candidates\n" in told) == (0, True)
+    made = load_npz(tmp_path / "b.npz")
+    assert made.properties["best_of"].tolist() == [4] * 3
+    assert made.properties[SELECTED_BY].tolist() == kept.properties[SELECTED_BY].tolist()
+    code, _, told = ead(*branched, "--selector", "selector", *halves[:2])
+    assert (code, "; a selection, each the best of 8 candidates\n" in told) == (0, True)
+    both = load_npz(tmp_path / "b.npz").properties
+    assert both["best_of"].tolist() == [8] * 3
+    assert both["nfe"].sum() == 2 * made.properties["nfe"].sum()
+
     counted = ("--target", "atoms_C=2", "sampler.policy=synchronous", "--best-of", 3, "--out", "isomers.npz")
     code, _, told = ead("sample", "generator", "--num", 2, *counted)
     assert (code, "2 molecules → isomers.npz (63 network calls" in told) == (0, True)
@@ -74,9 +87,12 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
 
     for arguments, sentence in (
         ((*command, "--selector", "judge"), "a selector must have the generator's half"),
-        (command, "--best-of can count atoms, but alpha must be predicted; give a --selector."),
-        ((*command[:4], "--selector", "selector"), "--selector chooses among the candidates of --best-of; give their"),
-        ((*command[:4], "--best-of", 2), "--best-of chooses what is nearest to its targets; give some with --target"),
+        (command, "alpha must be predicted, and no bundled selector has learnt from the labels of generator; give a"),
+        ((*command[:4], "--selector", "selector"), "among the candidates of --best-of or sampler.branches; give their"),
+        ((*command[:4], "--best-of", 2), "--best-of keeps what is nearest to its targets; give some with --target"),
+        ((*command[:4], "sampler.branches=2"), "sampler.branches keeps what is nearest to its targets; give some with"),
+        ((*branched, "--selector", "judge"), "a selector must have the generator's half"),
+        ((*branched, "--selector", "selector", "--trace", "t.npz"), "--trace cannot be combined with sampler.branches"),
         (("evaluate", "x.npz", "--conditional", "--judge", "selector"), "were chosen by selector itself"),
         (("evaluate", "x.npz", "--conditional", "--judge", "generator"), "a judge is trained with"),
         (("sample", "judge"), "it generates nothing"),

@@ -16,7 +16,7 @@ from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
 from ead_core.errors import CheckpointError, ConfigError, DataError
-from ead_core.judge.selection import BEST_OF, SELECTED_BY, best_of, check_selector
+from ead_core.judge.selection import best_of
 from ead_core.judge.verdict import composed, judged, per_molecule, table, to_json
 from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.inputs import DenoiserInput
@@ -24,6 +24,7 @@ from ead_core.networks.predictor import TYPICAL_ATOMS, Predictor, build_predicto
 from ead_core.prediction import completing
 from ead_core.prediction.calibration import CALIBRATION, half_width, load_calibration
 from ead_core.prediction.judge import load_judge, predict
+from ead_core.sampling.choice import BEST_OF, SELECTED_BY, check_selector
 from ead_core.sampling.requests import Request
 from ead_core.training.calibrating import calibration_check
 from ead_core.training.fit import fit

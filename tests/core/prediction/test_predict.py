@@ -1,0 +1,48 @@
+"""Properties of any molecules: the predictor's own values, intervals of its calibration, and what it does not know."""
+
+import numpy as np
+import pytest
+
+from ead_core import predict
+from ead_core.errors import DataError
+from ead_core.prediction.judge import load_judge
+from ead_core.prediction.predict import with_predictions
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return load_judge("qm9-judge")
+
+
+def test_intervals_are_those_of_the_calibration_around_the_value(judge, make_set):
+    molecules = make_set("CCO", "c1ccccc1", "C")
+    found = predict(molecules, judge)
+    assert list(found) == list(judge.statistics.properties)
+    for name, (value, low, high) in found.items():
+        assert np.allclose(high - value, judge.calibration[name].half_width)
+        assert np.allclose(value - low, judge.calibration[name].half_width)
+
+
+@pytest.mark.parametrize(("smiles", "gap"), [("CCO", 8700), ("c1ccccc1", 6700), ("CC#N", 8900)])
+def test_gaps_of_known_molecules_are_near_to_those_of_b3lyp(judge, make_set, smiles, gap):
+    """Of ethanol, benzene and acetonitrile, to 10 %."""
+    assert predict(make_set(smiles), judge)["gap"].value[0] == pytest.approx(gap, rel=0.1)
+
+
+def test_the_molecules_keep_what_they_had_and_gain_three_columns_per_property(judge, make_set):
+    molecules = make_set("CCO", "C", gap=[0.3, 0.4])
+    joined = with_predictions(molecules, predict(molecules, judge))
+    assert joined.properties["gap"].tolist() == [0.3, 0.4]
+    assert {"predicted_gap", "predicted_gap_low", "predicted_gap_high"} < set(joined.properties)
+    assert len(joined.properties) == 1 + 3 * len(judge.statistics.properties)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "told"),
+    [(["CCl"], "the molecule has elements"), (["CCl", "C", "CBr"], "2 of 3 molecules have elements")],
+)
+def test_elements_that_training_did_not_have_are_named(judge, make_set, smiles, told):
+    symbols = "Cl, Br" if len(smiles) > 1 else "Cl"
+    sentence = rf"{told} that qm9-judge does not know \({symbols}\); it knows H, C, N, O"
+    with pytest.raises(DataError, match=sentence):
+        predict(make_set(*smiles), judge)
