@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 
 from ead_core.chemistry.identity import without_stereo
 from ead_core.common.parquet_files import open_table, readable_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[int], object]
 
@@ -59,14 +61,14 @@ class Columns:
 
     def distinct(self, name: str) -> set[str]:
         """Values that occur, the empty one apart."""
-        return set(self._column(name).unique().to_pylist()) - {None, ""}
+        return set(self._column(name).unique().cast(pa.string()).to_pylist()) - {None, ""}
 
     @cached_property
     def sampled(self) -> NDArray[np.bool_]:
         """On which the costly parts were measured."""
         return self.flags("sampled")
 
-    def rows(self, numbers: NDArray[Any]) -> pd.DataFrame:
+    def rows(self, numbers: NDArray[Any]) -> "pd.DataFrame":
         """Whole rows; the others are passed over without being held."""
         chosen = pc.field("number").isin(numbers.tolist())
         if not isinstance(self._source, Path):

@@ -44,6 +44,6 @@ class Novelty:
 
 
 def _keys_of(path: Path, workers: int | None) -> frozenset[str]:
-    from ead_core.evaluation.reference import load_known  # takes pandas, which no other delivery needs
+    from ead_core.evaluation.reference import known_inchikeys  # takes pyarrow, which no other delivery needs
 
-    return load_known(path, workers).inchikeys
+    return known_inchikeys(path, workers)

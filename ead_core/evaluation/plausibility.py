@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -14,8 +14,10 @@ from rdkit import Chem
 
 from ead_core.evaluation.figure import Section, share
 from ead_core.evaluation.part import Cost, Evidence, Part
+from ead_core.evaluation.quick_distances import COMPARED_WITH, quick_distances
 from ead_core.evaluation.tally import Tally
 
+CHOSEN = "chosen_binary_test_output"  # of a module in PoseBusters' configuration: the results that are its checks
 FAST, FULL = "mol_fast", "mol"  # PoseBusters' own names; the second adds an energy ratio over 50 conformers
 
 
@@ -31,10 +33,10 @@ def failed_checks(mol: Chem.Mol, config: str = FAST) -> tuple[str, ...]:
         mol: sanitised, with all hydrogens and one conformer.
         config: `mol_fast` or `mol`.
     """
+    mol = Chem.Mol(mol)  # PoseBusters sanitises what it is given
     with warnings.catch_warnings(), _without_standard_error():
         warnings.simplefilter("ignore")
-        report = _buster(config).bust([mol]).iloc[0]
-    return tuple(str(name) for name, passed in report.items() if not bool(passed))
+        return tuple(name for module in _modules(config) for name, passed in module(mol).items() if not passed)
 
 
 @contextlib.contextmanager
@@ -50,12 +52,33 @@ def _without_standard_error() -> Iterator[None]:
         os.close(kept)
 
 
+Module = Callable[[Chem.Mol], dict[str, bool]]  # the checks of a module of PoseBusters, by name
+
+
 @functools.cache
-def _buster(config: str):  # type: ignore[no-untyped-def]  # posebusters has no types
+def _modules(config: str) -> list[Module]:
+    """The modules of a configuration that say something; to call them directly saves PoseBusters' tables."""
     from posebusters import PoseBusters
 
     logging.getLogger("posebusters").setLevel(logging.CRITICAL)  # it reports every molecule that fails
-    return PoseBusters(config=config)
+    modules = PoseBusters(config=config).config["modules"]
+    return [_module(settings) for settings in modules if settings.get(CHOSEN)]
+
+
+def _module(settings: Mapping[str, Any]) -> Module:
+    """One of them, as PoseBusters' configuration describes it."""
+    from posebusters.posebusters import module_dict
+
+    function, parameters = module_dict[settings["function"]], settings.get("parameters", {})
+    names = {output: settings["rename_outputs"][output].lower().replace(" ", "_") for output in settings[CHOSEN]}
+    quick = settings["function"] == "distance_geometry" and posebusters_version() == COMPARED_WITH
+
+    def checks(mol: Chem.Mol) -> dict[str, bool]:
+        found = quick_distances(mol, parameters) if quick else None
+        found = found or function(mol_pred=mol, **parameters)["results"]
+        return {name: bool(found[output]) for output, name in names.items()}
+
+    return checks
 
 
 def _part(name: str, title: str, config: str, default: bool) -> Part:

@@ -65,8 +65,12 @@ def load_known(path: Path, workers: int | None = None, progress: Progress = lamb
         DataError: nothing readable there.
     """
     columns = Columns(_measured(path, workers, progress) / TABLE)
-    smiles, keys = columns.texts("published_smiles"), columns.texts("inchikey")
-    return Known(frozenset(text for text in smiles if text), frozenset(key for key in keys if key))
+    return Known(frozenset(columns.distinct("published_smiles")), frozenset(columns.distinct("inchikey")))
+
+
+def known_inchikeys(path: Path, workers: int | None = None) -> frozenset[str]:
+    """The InChIKeys of `load_known` alone, which takes a fifth of the time."""
+    return frozenset(Columns(_measured(path, workers, lambda done: None) / TABLE).distinct("inchikey"))
 
 
 def completed(folder: Path, parts: Collection[str], progress: Progress = lambda done: None) -> Tally:

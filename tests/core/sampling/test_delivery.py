@@ -16,7 +16,6 @@ from ead_core.evaluation import reference
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.isolated_workers import Outcome
-from ead_core.evaluation.reference import Known
 from ead_core.notes import Note
 from ead_core.sampling import delivery as delivery_module
 from ead_core.sampling.delivery import deliver
@@ -151,7 +150,7 @@ def test_unique_delivers_each_molecule_once(model, request_for):
 
 @pytest.mark.usefixtures("alike")
 def test_novel_refuses_what_is_known(model, request_for, monkeypatch):
-    monkeypatch.setattr(reference, "load_known", lambda path, threads: Known(frozenset(), frozenset({"B"})))
+    monkeypatch.setattr(reference, "known_inchikeys", lambda path, threads: frozenset({"B"}))
     made, ledger = deliver(model, request_for(8), Order(Acceptance.parse("novel=known.npz & unique")))
     assert made.properties["id"].tolist() == [0, 2]
     assert Counter(ledger.refused) == {"known": 4, "not unique": 2}
