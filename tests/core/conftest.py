@@ -12,12 +12,13 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from ead_core.checkpoints.checkpoint import new_denoiser, save_recipe, save_weights
-from ead_core.config import Config, NetworkConfig
+from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet, load_npz
+from ead_core.data.tensors import centre_state
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.pauses import PAUSES
@@ -26,7 +27,6 @@ from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
-from ead_core.networks.denoiser import build_denoiser
 
 TINY = {
     "network.hidden_features": 8,
@@ -134,27 +134,19 @@ def write_conditional(folder, make_config, labelled, changes):
     return folder
 
 
-FEATURES = 5
-
-
 @pytest.fixture(scope="session")
 def denoiser():
-    """Exact for Gaussian data of width 0.5, disturbed by an untrained equivariant network: tame, yet every atom
-    depends on every other.
+    """Exact for Gaussian data of width 0.5, disturbed by what a network may do: equivariant, not linear, and each atom
+    depends on all others.
     """
-    torch.manual_seed(0)
-    config = NetworkConfig(kind="egnn_rbf", hidden_features=16, layers=2, edge_features=8, vectors=2)
-    network = build_denoiser(config, FEATURES, 1000).double()
-    for parameter in network.parameters():
-        parameter.data.add_(0.05 * torch.randn_like(parameter))
-    network.requires_grad_(False)
     schedule = NoiseSchedule(1000)
 
     def predict(inputs):
-        z, levels = inputs.z, inputs.levels
+        z, levels, real = inputs.z, inputs.levels, inputs.mask[..., None]
         alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (schedule.alpha, schedule.sigma))
-        disturbance = network.to(z.dtype)(inputs)
-        return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * disturbance
+        centred = (z - (z * real).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True)) * real
+        disturbance = torch.tanh(centred.norm(dim=-1, keepdim=True)) * centred
+        return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * centre_state(disturbance, inputs.mask)
 
     return predict
 

@@ -40,19 +40,6 @@ def run(process, state=None):
     return list(trajectory(start(process) if state is None else state, process))
 
 
-@pytest.fixture
-def denoiser():
-    """Quick, equivariant, not linear, and each atom depends on all others."""
-    schedule = NoiseSchedule(1000)
-
-    def predict(inputs):
-        centred = inputs.z - inputs.z.mean(dim=1, keepdim=True)
-        push = torch.tanh(centred.norm(dim=-1, keepdim=True)) * inputs.mask[..., None]
-        return exact(0.5, schedule)(inputs) + 0.1 * push * centred
-
-    return predict
-
-
 def everything(make_process, policy=ADAPTIVE):
     """Cooled, corrected, and begun below T."""
     process = make_process(policy, steps=STEPS, solver="dpmpp_2m_sde", corrector=corrector(0.7))

@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 from ead_core.common.noise import Stream, normal
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
-from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import DataError
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.sampling import sampler
@@ -77,16 +76,8 @@ def edm_style(process, ids, n):
     return x, z
 
 
-def no_network(inputs):
-    """As the fixture `denoiser`, with a disturbance that is quick: not linear, and each atom depends on all others."""
-    schedule, z, levels = NoiseSchedule(1000), inputs.z, inputs.levels
-    alpha, sigma = schedule.alpha(levels)[..., None], schedule.sigma(levels)[..., None]
-    disturbance = torch.tanh(3 * (z - z.mean(1, keepdim=True)))
-    return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * (disturbance - disturbance.mean(1, keepdim=True))
-
-
 def test_synchronous_sampling_is_edm(make_process):
-    process = make_process(steps=1000, function=no_network)
+    process = make_process(steps=1000)
     ids = torch.tensor([3, 11])
     end = last(trajectory(start(process, (5, 5), ids), process))
     positions, features = decode(end, predict(end, process), process)
