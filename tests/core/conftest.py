@@ -155,8 +155,9 @@ def denoiser():
 def make_process(denoiser):
     def make(
         policy=None,
-        steps=60,
+        steps=30,
         *,
+        levels=1000,
         pause_mode="repeat",
         decision="own_noise",
         function=None,
@@ -168,8 +169,8 @@ def make_process(denoiser):
     ):
         return Process(
             denoiser=function or denoiser,
-            schedule=NoiseSchedule(1000),
-            grid=sampling_grid(1000, steps, kind),
+            schedule=NoiseSchedule(levels),
+            grid=sampling_grid(levels, steps, kind),
             policy=policy or Synchronous(),
             pause=PAUSES[pause_mode],
             own_noise=decision == "own_noise",

@@ -22,8 +22,8 @@ from ead_core.sampling.prefix import run_prefix
 from ead_core.sampling.sampler import step, trajectory
 from ead_core.sampling.state import initial_state, join
 
-STEPS = 30
-ADAPTIVE = Adaptive(start=15, window=2, clamp=5, max_pauses=10)
+STEPS = 20
+ADAPTIVE = Adaptive(start=10, window=2, clamp=5, max_pauses=10)
 PYRAMID = Manual(STEPS, 2, 3)
 
 
@@ -99,7 +99,7 @@ def test_every_round_is_one_call(make_process, policy, rounds):
     process = make_process(policy, steps=STEPS, corrector=corrector(rounds))
     end = run(process)[-1]
     assert end.rounds.tolist() == [int(process.rounds.sum())] * 2
-    assert int(process.rounds.sum()) == int(rounds * 9)  # steps of 30 up to 0.3 T
+    assert int(process.rounds.sum()) == int(rounds * 6)  # steps of 20 up to 0.3 T
     assert torch.equal(end.calls, end.iterations)
     assert int(end.calls.max()) + 1 <= process.most_calls + policy.most_pauses(6)
 
@@ -201,5 +201,5 @@ def test_a_molecule_that_enters_below_makes_the_rounds_of_its_own_steps(make_pro
 def test_all_pauses_go_with_it(make_process):
     for mode in PAUSES:
         end = run(make_process(ADAPTIVE, steps=STEPS, pause_mode=mode, corrector=corrector(1)))[-1]
-        assert end.rounds.tolist() == [9, 9]
+        assert end.rounds.tolist() == [6, 6]
         assert end.z.isfinite().all()
