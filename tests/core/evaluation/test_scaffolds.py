@@ -23,7 +23,7 @@ def test_side_chains_and_single_rings_do_not_count():
 
 
 def test_cosine_agrees_with_scipy():
-    from scipy.spatial.distance import cosine  # takes a second to import, and not in each process that looks for tests
+    from scipy.spatial.distance import cosine  # takes a second to import, also where tests are only looked for
 
     rng = np.random.default_rng(0)
     first, second = rng.integers(1, 50, size=(2, 30))
