@@ -27,6 +27,8 @@ from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
+from ead_core.evaluation import relaxation, run
+from ead_core.evaluation.isolated_workers import Outcome
 
 TINY = {
     "network.hidden_features": 8,
@@ -76,20 +78,32 @@ def make_config():
     return make
 
 
+UNTRAINED = {"diffusion.steps": 20, "diffusion.precision": 0.01}
+
+
+def write_untrained(folder, config, statistics, prior=None):
+    """A checkpoint no layer of which is zero; the high `precision` of UNTRAINED keeps its samples small."""
+    torch.manual_seed(0)
+    weights = {k: w + 0.05 * torch.randn_like(w) for k, w in new_denoiser(config, statistics).state_dict().items()}
+    save_recipe(folder, config, statistics, prior)
+    save_weights(folder, weights)
+    return folder
+
+
 @pytest.fixture
 def make_checkpoint(tmp_path, make_config, statistics):
-    """Folders with untrained weights, no layer of them zero; a high `precision` keeps samples small."""
+    """Folders with untrained weights."""
 
     def make(changes=(), name="checkpoint"):
-        config = make_config({"diffusion.steps": 20, "diffusion.precision": 0.01, **dict(changes)})
-        torch.manual_seed(0)
-        denoiser = new_denoiser(config, statistics)
-        weights = {k: w + 0.05 * torch.randn_like(w) for k, w in denoiser.state_dict().items()}
-        save_recipe(tmp_path / name, config, statistics)
-        save_weights(tmp_path / name, weights)
-        return tmp_path / name
+        return write_untrained(tmp_path / name, make_config({**UNTRAINED, **dict(changes)}), statistics)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory, make_config, statistics):
+    """The folder that `make_checkpoint` makes without changes; not to be changed."""
+    return write_untrained(tmp_path_factory.mktemp("shared") / "checkpoint", make_config(UNTRAINED), statistics)
 
 
 PROPERTIES = ["alpha", "gap", "mu", "atoms_C", "atoms_O"]
@@ -123,15 +137,25 @@ def make_conditional(tmp_path, make_config, labelled):
 
 
 def write_conditional(folder, make_config, labelled, changes):
-    own = {"diffusion.steps": 20, "diffusion.precision": 0.01, "conditioning.properties": PROPERTIES}
-    config = make_config({**own, **changes})
+    config = make_config({**UNTRAINED, "conditioning.properties": PROPERTIES, **changes})
     labels = labels_of(labelled, config.conditioning, 0)
     statistics = compute_statistics(labelled, name="chains", sha256="0" * 64, labels=labels)
-    torch.manual_seed(0)
-    weights = {k: w + 0.05 * torch.randn_like(w) for k, w in new_denoiser(config, statistics).state_dict().items()}
-    save_recipe(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
-    save_weights(folder, weights)
-    return folder
+    return write_untrained(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
+
+
+@pytest.fixture(scope="module")
+def measured_here():
+    """Evaluations and relaxations compute in this process, without the seconds that others need to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, relaxation):
+            patch.setattr(module, "done_apart", done_here)
+        yield
+
+
+def done_here(task, work, workers, stages=None):
+    """As `done_apart`; test_isolated_workers.py has the real one."""
+    for origin, chunk in work:
+        yield origin, [Outcome(chunk, (task(chunk),))]
 
 
 @pytest.fixture(scope="session")

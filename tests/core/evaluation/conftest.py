@@ -2,22 +2,10 @@
 
 import pytest
 
-from ead_core.evaluation import relaxation, run
-from ead_core.evaluation.isolated_workers import Outcome
 
-
-def done_here(task, work, workers, stages=None):
-    """As `done_apart`, without the seconds that other processes need to start; test_contained.py has the real one."""
-    for origin, chunk in work:
-        yield origin, [Outcome(chunk, (task(chunk),))]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _in_this_process():
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (run, relaxation):
-            patch.setattr(module, "done_apart", done_here)
-        yield
+@pytest.fixture(scope="module", autouse=True)
+def _in_this_process(measured_here):
+    pass
 
 
 @pytest.fixture(autouse=True)
