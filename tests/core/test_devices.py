@@ -75,6 +75,11 @@ class Device(TorchDispatchMode):
         super().__init__()
         self.waits = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls):
+        """Else PyTorch's compiler is imported, which takes seconds, and told at every operation to stay away."""
+        return False
+
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]

@@ -5,11 +5,9 @@ import json
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import replace
-from multiprocessing import get_context
 
 import pytest
 import torch
@@ -145,12 +143,11 @@ def train_and_tell(steps, *arguments):
     steps.send("returned")
 
 
-def test_ctrl_c_saves_and_stops(make_config, molecules, statistics, tmp_path, capfd):
+def test_ctrl_c_saves_and_stops(make_config, molecules, statistics, tmp_path, capfd, copies):
     config = make_config({"training.steps": 100_000, "training.threads": 1})
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
-    told, steps = context.Pipe(duplex=False)
+    told, steps = copies.Pipe(duplex=False)
     arguments = (steps, config, molecules, statistics, tmp_path / "run")
-    process = context.Process(target=train_and_tell, args=arguments)
+    process = copies.Process(target=train_and_tell, args=arguments)
     process.start()
     steps.close()
     seen = [told.recv()]

@@ -1,8 +1,6 @@
 """Two workers take the very steps of one: shares, agreements, and whole runs in double precision."""
 
 import json
-import sys
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -74,13 +72,12 @@ def test_a_single_worker_has_its_own_way():
 
 
 @pytest.fixture(scope="module")
-def pair(make_config, molecules, statistics, tmp_path_factory):
+def pair(make_config, molecules, statistics, tmp_path_factory, copies):
     """Folders of all RUNS, each made by two processes, which meet at a file: a free port may be taken meanwhile."""
     folder = tmp_path_factory.mktemp("pair")
     configs = {name: config(make_config, changes) for name, changes in RUNS.items()}
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
     shared = (molecules, statistics, configs, folder)
-    processes = [context.Process(target=take_part, args=(rank, *shared)) for rank in range(2)]
+    processes = [copies.Process(target=take_part, args=(rank, *shared)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
