@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 import sys
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.evaluation import relaxation, run
 from ead_core.evaluation.isolated_workers import Outcome
+from ead_core.sampling import delivery
 
 TINY = {
     "network.hidden_features": 8,
@@ -153,19 +155,51 @@ def copies():
     return get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-@pytest.fixture(scope="module")
-def measured_here():
-    """Evaluations and relaxations compute in this process, without the seconds that others need to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (run, relaxation):
-            patch.setattr(module, "done_apart", done_here)
-        yield
+class PoolHere:
+    """As `IsolatedPool`, in this process."""
+
+    def __init__(self, task, workers, stages=None):
+        self.task, self.waiting = task, []
+
+    __enter__ = lambda self: self  # noqa: E731
+    __exit__ = lambda self, *_: None  # noqa: E731
+    __len__ = lambda self: len(self.waiting)  # noqa: E731
+    ready = property(len)
+
+    def __class_getitem__(cls, _):
+        return cls
+
+    def submit(self, origin, chunk):
+        self.waiting.append((origin, chunk))
+
+    def take(self):
+        origin, chunk = self.waiting.pop(0)
+        return origin, [Outcome(chunk, (self.task(chunk),))]
 
 
 def done_here(task, work, workers, stages=None):
-    """As `done_apart`; test_isolated_workers.py has the real one."""
+    """As `done_apart`, in this process."""
     for origin, chunk in work:
         yield origin, [Outcome(chunk, (task(chunk),))]
+
+
+@contextmanager
+def in_this_process():
+    """For the length of a block, molecules are measured, relaxed and judged without the seconds that other processes
+    need to start; test_isolated_workers.py has those.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, relaxation):
+            patch.setattr(module, "done_apart", done_here)
+        patch.setattr(delivery, "IsolatedPool", PoolHere)
+        yield
+
+
+@pytest.fixture
+def measured_here():
+    """For a test, as `in_this_process`."""
+    with in_this_process():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,13 @@
 
 import pytest
 
+from ..conftest import in_this_process
+
 
 @pytest.fixture(scope="module", autouse=True)
-def _in_this_process(measured_here):
-    pass
+def _in_this_process():
+    with in_this_process():
+        yield
 
 
 @pytest.fixture(autouse=True)
