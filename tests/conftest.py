@@ -1,5 +1,6 @@
 """Shared by all tests: one thread per process (small tensors gain nothing from more) and fixed seeds."""
 
+import gc
 import os
 import signal
 import socket
@@ -7,9 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-
-from ead_core.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,11 +18,26 @@ def pytest_configure(config):
     # Started in the background by a shell, we would ignore Ctrl-C, and so would the programs that are tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Compiled modules are kept, here and by the many processes that are started, each of which would compile all anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is there now stays to the end, and takes most of a second to look through
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    import torch  # here and below, and not for a process that only hands out tests to others
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -52,6 +65,10 @@ def real_data():
 @pytest.fixture
 def ead(monkeypatch, capsys, tmp_path):
     """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
+    import torch
+
+    from ead_core.cli.main import main
+
     precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EAD_DATA", raising=False)

@@ -3,6 +3,9 @@
 import functools
 import itertools
 import os
+import sys
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,13 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from ead_core.checkpoints.checkpoint import new_denoiser, save_recipe, save_weights
-from ead_core.config import Config, NetworkConfig
+from ead_core.config import Config
 from ead_core.data.dataset import compute_statistics
 from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.properties import count_atoms
 from ead_core.data.store import MoleculeSet, load_npz
+from ead_core.data.tensors import centre_state
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.grid import sampling_grid
 from ead_core.diffusion.pauses import PAUSES
@@ -26,7 +30,9 @@ from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
-from ead_core.networks.denoiser import build_denoiser
+from ead_core.evaluation import relaxation, run
+from ead_core.evaluation.isolated_workers import Outcome
+from ead_core.sampling import delivery
 
 TINY = {
     "network.hidden_features": 8,
@@ -76,20 +82,32 @@ def make_config():
     return make
 
 
+UNTRAINED = {"diffusion.steps": 20, "diffusion.precision": 0.01}
+
+
+def write_untrained(folder, config, statistics, prior=None):
+    """A checkpoint no layer of which is zero; the high `precision` of UNTRAINED keeps its samples small."""
+    torch.manual_seed(0)
+    weights = {k: w + 0.05 * torch.randn_like(w) for k, w in new_denoiser(config, statistics).state_dict().items()}
+    save_recipe(folder, config, statistics, prior)
+    save_weights(folder, weights)
+    return folder
+
+
 @pytest.fixture
 def make_checkpoint(tmp_path, make_config, statistics):
-    """Folders with untrained weights, no layer of them zero; a high `precision` keeps samples small."""
+    """Folders with untrained weights."""
 
     def make(changes=(), name="checkpoint"):
-        config = make_config({"diffusion.steps": 20, "diffusion.precision": 0.01, **dict(changes)})
-        torch.manual_seed(0)
-        denoiser = new_denoiser(config, statistics)
-        weights = {k: w + 0.05 * torch.randn_like(w) for k, w in denoiser.state_dict().items()}
-        save_recipe(tmp_path / name, config, statistics)
-        save_weights(tmp_path / name, weights)
-        return tmp_path / name
+        return write_untrained(tmp_path / name, make_config({**UNTRAINED, **dict(changes)}), statistics)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory, make_config, statistics):
+    """The folder that `make_checkpoint` makes without changes; not to be changed."""
+    return write_untrained(tmp_path_factory.mktemp("shared") / "checkpoint", make_config(UNTRAINED), statistics)
 
 
 PROPERTIES = ["alpha", "gap", "mu", "atoms_C", "atoms_O"]
@@ -123,38 +141,80 @@ def make_conditional(tmp_path, make_config, labelled):
 
 
 def write_conditional(folder, make_config, labelled, changes):
-    own = {"diffusion.steps": 20, "diffusion.precision": 0.01, "conditioning.properties": PROPERTIES}
-    config = make_config({**own, **changes})
+    config = make_config({**UNTRAINED, "conditioning.properties": PROPERTIES, **changes})
     labels = labels_of(labelled, config.conditioning, 0)
     statistics = compute_statistics(labelled, name="chains", sha256="0" * 64, labels=labels)
-    torch.manual_seed(0)
-    weights = {k: w + 0.05 * torch.randn_like(w) for k, w in new_denoiser(config, statistics).state_dict().items()}
-    save_recipe(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
-    save_weights(folder, weights)
-    return folder
+    return write_untrained(folder, config, statistics, JointPrior.of_training(labelled, labels, 0) if labels else None)
 
 
-FEATURES = 5
+@pytest.fixture(scope="session")
+def copies():
+    """How to start processes that need not begin from nothing: on Linux as copies of this one, without the seconds that
+    imports take.
+    """
+    return get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+class PoolHere:
+    """As `IsolatedPool`, in this process."""
+
+    def __init__(self, task, workers, stages=None):
+        self.task, self.waiting = task, []
+
+    __enter__ = lambda self: self  # noqa: E731
+    __exit__ = lambda self, *_: None  # noqa: E731
+    __len__ = lambda self: len(self.waiting)  # noqa: E731
+    ready = property(len)
+
+    def __class_getitem__(cls, _):
+        return cls
+
+    def submit(self, origin, chunk):
+        self.waiting.append((origin, chunk))
+
+    def take(self):
+        origin, chunk = self.waiting.pop(0)
+        return origin, [Outcome(chunk, (self.task(chunk),))]
+
+
+def done_here(task, work, workers, stages=None):
+    """As `done_apart`, in this process."""
+    for origin, chunk in work:
+        yield origin, [Outcome(chunk, (task(chunk),))]
+
+
+@contextmanager
+def in_this_process():
+    """For the length of a block, molecules are measured, relaxed and judged without the seconds that other processes
+    need to start; test_isolated_workers.py has those.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, relaxation):
+            patch.setattr(module, "done_apart", done_here)
+        patch.setattr(delivery, "IsolatedPool", PoolHere)
+        yield
+
+
+@pytest.fixture
+def measured_here():
+    """For a test, as `in_this_process`."""
+    with in_this_process():
+        yield
 
 
 @pytest.fixture(scope="session")
 def denoiser():
-    """Exact for Gaussian data of width 0.5, disturbed by an untrained equivariant network: tame, yet every atom
-    depends on every other.
+    """Exact for Gaussian data of width 0.5, disturbed by what a network may do: equivariant, not linear, and each atom
+    depends on all others.
     """
-    torch.manual_seed(0)
-    config = NetworkConfig(kind="egnn_rbf", hidden_features=16, layers=2, edge_features=8, vectors=2)
-    network = build_denoiser(config, FEATURES, 1000).double()
-    for parameter in network.parameters():
-        parameter.data.add_(0.05 * torch.randn_like(parameter))
-    network.requires_grad_(False)
     schedule = NoiseSchedule(1000)
 
     def predict(inputs):
-        z, levels = inputs.z, inputs.levels
+        z, levels, real = inputs.z, inputs.levels, inputs.mask[..., None]
         alpha, sigma = (c(levels)[..., None].to(z.dtype) for c in (schedule.alpha, schedule.sigma))
-        disturbance = network.to(z.dtype)(inputs)
-        return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * disturbance
+        centred = (z - (z * real).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True)) * real
+        disturbance = torch.tanh(centred.norm(dim=-1, keepdim=True)) * centred
+        return sigma * z / (0.25 * alpha**2 + sigma**2) + 0.1 * centre_state(disturbance, inputs.mask)
 
     return predict
 
@@ -163,8 +223,9 @@ def denoiser():
 def make_process(denoiser):
     def make(
         policy=None,
-        steps=60,
+        steps=30,
         *,
+        levels=1000,
         pause_mode="repeat",
         decision="own_noise",
         function=None,
@@ -176,8 +237,8 @@ def make_process(denoiser):
     ):
         return Process(
             denoiser=function or denoiser,
-            schedule=NoiseSchedule(1000),
-            grid=sampling_grid(1000, steps, kind),
+            schedule=NoiseSchedule(levels),
+            grid=sampling_grid(levels, steps, kind),
             policy=policy or Synchronous(),
             pause=PAUSES[pause_mode],
             own_noise=decision == "own_noise",

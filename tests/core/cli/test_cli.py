@@ -21,6 +21,8 @@ from ead_core.sampling.delivery import Delivery
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.ledger import Ledger
 
+from ..conftest import in_this_process
+
 CARD_KEYS = {
     "schema_version",
     "num_molecules",
@@ -84,7 +86,8 @@ def test_train_sample_evaluate(ead, recipe, tmp_path, monkeypatch):
     assert card["novelty"] is None
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    ead("evaluate", "x.npz", "--train", "chains.npz", "--json", "card.json", "--workers", 1, "--parts", "none")
+    with in_this_process():
+        ead("evaluate", "x.npz", "--train", "chains.npz", "--json", "card.json", "--workers", 1, "--parts", "none")
     card = json.loads((tmp_path / "card.json").read_text())
     assert 0 <= card["novelty"] <= 1
 
@@ -174,6 +177,7 @@ def test_models_lists_a_checkpoint_beside_a_card_of_another_kind(ead, make_check
     assert listing == f"{folder}\n{PRESETS_AS_LISTED}"
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compared(ead, make_checkpoint):
     """One name once had two formats: the card of an evaluation made `ead models` end in a KeyError."""
     folder = make_checkpoint()
@@ -192,6 +196,7 @@ def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compa
     assert (code, "quality.json exists and is kept" in told) == (2, True)
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_names_that_are_not_utf8_are_printed_and_refused_where_they_cannot_be_written(ead, make_checkpoint, tmp_path):
     folder = make_checkpoint(name="model\udcff")
     assert ead("models", folder)[:2] == (0, f"{tmp_path}/model\\udcff\n{PRESETS_AS_LISTED}")
@@ -321,7 +326,8 @@ def test_molecules_are_delivered_as_accepted(ead, make_checkpoint, tmp_path):
     assert (ledger["asked"], ledger["attempts"], ledger["delivered"], ledger["refused"]) == (5, 5, 5, {})
 
     few = ("--accept", "stable", "--until", 2, "--max-attempts", 3, "--out", "none.sdf")
-    code, _, told = ead("sample", "model", *few)
+    with in_this_process():
+        code, _, told = ead("sample", "model", *few)
     assert (code, "refused: 3 not stable" in told) == (2, True)
     assert told.endswith("no molecule was accepted, so nothing is written.\n")
     assert not (tmp_path / "none.sdf").exists()

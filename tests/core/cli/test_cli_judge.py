@@ -24,6 +24,7 @@ def recipe(make_config, labelled, tmp_path):
     (tmp_path / "judge.yaml").write_text(yaml.safe_dump(judge))
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     make_conditional({"conditioning.half": "second"}, "generator")
     for half, name in (("first", "judge"), ("second", "selector")):

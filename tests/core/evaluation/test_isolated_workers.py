@@ -7,11 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.chunk import Chunk
 from ead_core.evaluation.isolated_workers import done_apart
 
 
@@ -22,14 +19,9 @@ def planted(monkeypatch):
     sys.modules.pop("planted")
 
 
-def chunk_of(first, sizes):
-    molecules = MoleculeSet.from_lists([np.full(n, 6) for n in sizes], [np.zeros((n, 3)) for n in sizes])
-    return Chunk(first, molecules, np.zeros(len(sizes), dtype=bool))
-
-
 def test_only_the_planted_molecules_fail(planted):
     bad = [1, planted.HANGS, 2, planted.CRASHES, planted.RAISES]
-    chunks = [chunk_of(0, [1, 2]), chunk_of(2, bad), chunk_of(7, [1])]
+    chunks = [planted.chunk_of(0, [1, 2]), planted.chunk_of(2, bad), planted.chunk_of(7, [1])]
     origins, outcomes = zip(*done_apart(planted.planted, zip("abc", chunks, strict=True), workers=1), strict=True)
     assert origins == ("a", "b", "c")
     assert [len(one) for one in outcomes] == [1, 5, 1]
@@ -43,23 +35,28 @@ def test_only_the_planted_molecules_fail(planted):
 
 
 def test_a_molecule_keeps_what_does_not_fail(planted):
-    stages = {"easy": planted.easy, "hard": planted.only_hangs, "harder": planted.only_hangs}
-    work = [("a", chunk_of(0, [1, planted.HANGS])), ("b", chunk_of(2, [planted.RAISES]))]
+    stages = {
+        "easy": planted.easy,
+        "hard": planted.only_hangs,
+        "rough": planted.only_raises,
+        "worse": planted.only_raises,
+    }
+    work = [("a", planted.chunk_of(0, [1, planted.RAISES])), ("b", planted.chunk_of(2, [planted.CRASHES]))]
     found = dict(done_apart(planted.planted, work, 1, stages))
-    good, hangs = found["a"]
+    good, bad = found["a"]
     assert [result.rows for result in good.results] == [[{"number": 0}]]
-    assert [result.rows for result in hangs.results] == [[{"easy": planted.HANGS}]]
-    assert hangs.failure == "hard, harder: it took too long"
-    (raises,) = found["b"]  # fails with everything at once, but at no stage
-    assert [result.rows[0] for result in raises.results] == [{"easy": 7}, {"hard": 7}, {"hard": 7}]
-    assert raises.failure == ""
+    assert [result.rows for result in bad.results] == [[{"easy": planted.RAISES}]]
+    assert bad.failure == "hard: it took too long; rough, worse: ZeroDivisionError: planted"
+    (crashes,) = found["b"]  # fails with everything at once, but at no stage
+    assert [result.rows[0] for result in crashes.results] == [{"easy": 5}, {"hard": 5}, {"rough": 5}, {"rough": 5}]
+    assert crashes.failure == ""
 
 
 SCRIPT = """
 from ead_core.evaluation.isolated_workers import done_apart
 import planted
-from test_isolated_workers import chunk_of
-list(done_apart(planted.leaves_its_number, [(0, chunk_of(0, [1])), (1, chunk_of(1, [1]))], 2))
+work = [(number, planted.chunk_of(number, [1])) for number in range(2)]
+list(done_apart(planted.leaves_its_number, work, 2))
 """
 
 

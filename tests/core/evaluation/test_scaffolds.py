@@ -4,7 +4,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import cosine
 
 from ead_core.data.store import save_npz
 from ead_core.evaluation.chemistry_and_cost import scaffold_counts
@@ -24,6 +23,8 @@ def test_side_chains_and_single_rings_do_not_count():
 
 
 def test_cosine_agrees_with_scipy():
+    from scipy.spatial.distance import cosine  # takes a second to import, also where tests are only looked for
+
     rng = np.random.default_rng(0)
     first, second = rng.integers(1, 50, size=(2, 30))
     first[:5] = second[10:14] = 0

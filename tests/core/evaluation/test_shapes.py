@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import wasserstein_distance
 
 from ead_core.chemistry.perception import perceive
 from ead_core.evaluation.distances import geometry
@@ -47,6 +46,10 @@ def test_patterns_read_the_same_from_either_end(embedded):
 
 
 def test_distance_agrees_with_scipy():
+    from scipy.stats import (
+        wasserstein_distance,
+    )  # takes seconds to import, and not in each process that looks for tests
+
     rng = np.random.default_rng(1)
     first, second = rng.integers(0, 50, size=(2, 90))
     centres = BINS["torsion"].centres

@@ -22,8 +22,8 @@ from ead_core.sampling.prefix import run_prefix
 from ead_core.sampling.sampler import step, trajectory
 from ead_core.sampling.state import initial_state, join
 
-STEPS = 30
-ADAPTIVE = Adaptive(start=15, window=2, clamp=5, max_pauses=10)
+STEPS = 20
+ADAPTIVE = Adaptive(start=10, window=2, clamp=5, max_pauses=10)
 PYRAMID = Manual(STEPS, 2, 3)
 
 
@@ -38,19 +38,6 @@ def start(process, sizes=(6, 4), ids=None):
 
 def run(process, state=None):
     return list(trajectory(start(process) if state is None else state, process))
-
-
-@pytest.fixture
-def denoiser():
-    """Quick, equivariant, not linear, and each atom depends on all others."""
-    schedule = NoiseSchedule(1000)
-
-    def predict(inputs):
-        centred = inputs.z - inputs.z.mean(dim=1, keepdim=True)
-        push = torch.tanh(centred.norm(dim=-1, keepdim=True)) * inputs.mask[..., None]
-        return exact(0.5, schedule)(inputs) + 0.1 * push * centred
-
-    return predict
 
 
 def everything(make_process, policy=ADAPTIVE):
@@ -112,7 +99,7 @@ def test_every_round_is_one_call(make_process, policy, rounds):
     process = make_process(policy, steps=STEPS, corrector=corrector(rounds))
     end = run(process)[-1]
     assert end.rounds.tolist() == [int(process.rounds.sum())] * 2
-    assert int(process.rounds.sum()) == int(rounds * 9)  # steps of 30 up to 0.3 T
+    assert int(process.rounds.sum()) == int(rounds * 6)  # steps of 20 up to 0.3 T
     assert torch.equal(end.calls, end.iterations)
     assert int(end.calls.max()) + 1 <= process.most_calls + policy.most_pauses(6)
 
@@ -214,5 +201,5 @@ def test_a_molecule_that_enters_below_makes_the_rounds_of_its_own_steps(make_pro
 def test_all_pauses_go_with_it(make_process):
     for mode in PAUSES:
         end = run(make_process(ADAPTIVE, steps=STEPS, pause_mode=mode, corrector=corrector(1)))[-1]
-        assert end.rounds.tolist() == [9, 9]
+        assert end.rounds.tolist() == [6, 6]
         assert end.z.isfinite().all()

@@ -32,7 +32,8 @@ def checkpoint(make_checkpoint):
 
 
 def completed(checkpoint, num=4, fragment=FRAGMENT, sizes=None, seed=3, **settings):
-    return fulfil(checkpoint, Request(num, sampler_config(checkpoint, settings), seed, sizes=sizes, fragment=fragment))
+    config = sampler_config(checkpoint, {"steps": 10, **settings})
+    return fulfil(checkpoint, Request(num, config, seed, sizes=sizes, fragment=fragment))
 
 
 @pytest.mark.parametrize("settings", POLICIES, ids=lambda settings: "-".join(map(str, settings.values())))
@@ -58,9 +59,9 @@ def test_the_rest_depends_on_the_fragment_but_not_on_where_it_is(checkpoint):
 
 def test_the_schedule_of_the_others_takes_no_notice_of_held_atoms(checkpoint):
     """They are clean from the start, but neither force the others down nor take calls."""
-    assert set(completed(checkpoint, 2, sizes=(5,), policy="synchronous").properties["nfe"]) == {20 + 1}
-    paused = completed(checkpoint, 8, sizes=(6,), policy="adaptive", async_ratio=1.0, interval=2)
-    assert paused.properties["nfe"].min() > 20 + 1
+    assert set(completed(checkpoint, 2, sizes=(5,), policy="synchronous").properties["nfe"]) == {10 + 1}
+    paused = completed(checkpoint, 8, sizes=(6,), policy="adaptive", async_ratio=1.0, interval=4)
+    assert paused.properties["nfe"].min() > 10 + 1
 
 
 def begun(process, num, dtype=torch.float32):
@@ -99,8 +100,8 @@ def test_sampling_around_held_atoms_has_the_right_spread(make_process, kind):
         return eps + torch.tensor([3.0, -1.0, 2.0, 0, 0, 0])
 
     process = make_process(function=exact, steps=100, kind=kind, pinned=True)
-    *_, last = trajectory(begun(process, 4000, torch.float64), process)
-    assert torch.equal(last.z[:, :3], begun(process, 4000, torch.float64).z[:, :3])
+    *_, last = trajectory(begun(process, 2000, torch.float64), process)
+    assert torch.equal(last.z[:, :3], begun(process, 2000, torch.float64).z[:, :3])
     free = last.z[:, 3:, :3].flatten(1)
     assert torch.allclose(free.mean(0), torch.zeros(6, dtype=free.dtype), atol=0.04)
     assert torch.allclose(torch.cov(free.T), width**2 * torch.eye(6, dtype=free.dtype), atol=0.03)

@@ -33,7 +33,7 @@ class Refused:
 @pytest.fixture
 def prepared(make_checkpoint):
     model = load_checkpoint(make_checkpoint())
-    settings = sampler_config(model, {"policy": "synchronous", "batch_size": 6})
+    settings = sampler_config(model, {"policy": "synchronous", "batch_size": 6, "steps": 10})
     return model, prepare(model, Request(24, settings, 3, 100, SIZES))
 
 
@@ -79,7 +79,8 @@ def test_streams_make_what_one_makes_and_outlive_a_process(prepared):
         assert not streams._others
 
 
-def test_what_is_refused_elsewhere_is_refused_here(prepared):
+def test_what_is_refused_elsewhere_is_refused_here(prepared, copies, monkeypatch):
+    monkeypatch.setattr("ead_core.sampling.streams.OneThreadEach", lambda: copies)
     model, wanted = prepared
     with Streams(model, wanted.request.sampler, 2) as streams:
         ready(streams)
