@@ -63,16 +63,16 @@ def test_records_are_counted_without_being_parsed_and_only_the_wanted_are_parsed
 
 @pytest.mark.parametrize("ending", [".npz", ".parquet", ".xyz"])
 def test_memory_does_not_grow_with_the_file(tmp_path, ending):
-    sizes, path = np.full(1000, 20), tmp_path / f"many{ending}"
+    sizes, path = np.full(2000, 20), tmp_path / f"many{ending}"
     positions = np.random.default_rng(0).normal(size=(sizes.sum(), 3))
-    write_molecules(MoleculeSet(sizes, np.full(sizes.sum(), 6), positions, {"energy": np.arange(1000.0)}), path)
+    write_molecules(MoleculeSet(sizes, np.full(sizes.sum(), 6), positions, {"energy": np.arange(2000.0)}), path)
     if ending == ".parquet":
-        pq.write_table(pq.read_table(path), path, row_group_size=25)
+        pq.write_table(pq.read_table(path), path, row_group_size=50)
     tracemalloc.start()
-    assert sum(len(report.molecules) for report in read_batches([path], 25)) == 1000
+    assert sum(len(report.molecules) for report in read_batches([path], 50)) == 2000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20 * 1000 * 3 * 4  # bytes of the positions alone
+    assert peak < 20 * 2000 * 3 * 4  # bytes of the positions alone
 
 
 def test_stores_of_an_unusual_form_are_read_whole(molecules, tmp_path):
