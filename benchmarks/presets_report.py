@@ -8,7 +8,7 @@ from ead_core.common.intervals import Interval
 from ead_core.pictures.figures import new_figure, write_figure
 
 Figures = Mapping[str, tuple[float, Interval | None]]
-SETTINGS = ("steps", "start", "temperature", "corrector")
+SETTINGS = ("steps", "start", "temperature", "corrector", "parity_restarts")
 SHARES = {
     "molecule_stability": "stable %",
     "validity": "valid %",
@@ -63,7 +63,7 @@ def _percent(figure: tuple[float, Interval | None] | None) -> str:
 
 
 def draw(rows: Sequence[Measured], title: str, path: Path) -> None:
-    """Stability and distance to the data against network calls: plain rows beside those with start and temperature.
+    """Stability and distance to the data against network calls: plain rows beside the others.
 
     Raises:
         OutputError: the file cannot be written.
@@ -72,9 +72,12 @@ def draw(rows: Sequence[Measured], title: str, path: Path) -> None:
     made = [row for row in rows if row.settings]
     kinds = {
         "plain": ("0.5", [row for row in made if not _changed(row)]),
-        "start": ("#1f77b4", [row for row in made if _changed(row) == ["start"]]),
-        "temperature": ("#e07b00", [row for row in made if _changed(row) == ["temperature"]]),
-        "start and temperature": ("#1a9850", [row for row in made if len(_changed(row)) > 1]),
+        "start, temperature, corrector": ("#1f77b4", [row for row in made if _changed(row) and not _restarts(row)]),
+        "restarts": ("#e07b00", [row for row in made if _changed(row) == ["parity_restarts"]]),
+        "restarts, start and temperature": (
+            "#1a9850",
+            [row for row in made if _restarts(row) and row.settings.get("start")],
+        ),
     }
     for axes, (name, label) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         for kind, (colour, chosen) in kinds.items():
@@ -91,6 +94,10 @@ def draw(rows: Sequence[Measured], title: str, path: Path) -> None:
 def _changed(row: Measured) -> list[str]:
     """Which of the settings are not plain."""
     return [key for key in SETTINGS[1:] if key in row.settings]
+
+
+def _restarts(row: Measured) -> bool:
+    return "parity_restarts" in row.settings
 
 
 def _points(axes: Any, rows: Sequence[Measured], name: str, kind: str, colour: str) -> None:
