@@ -26,6 +26,7 @@ from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
+from ead_core.evaluation.isolated_workers import Outcome
 from ead_core.networks.denoiser import build_denoiser
 
 TINY = {
@@ -276,3 +277,29 @@ def make_set():
         return MoleculeSet.from_lists([z for z, _ in pairs], [x for _, x in pairs], values)
 
     return make
+
+
+@pytest.fixture
+def judged_here(monkeypatch):
+    """Molecules of a delivery are judged in this process; others take seconds to start (test_isolated_workers.py)."""
+
+    class Here:
+        def __init__(self, task, workers):
+            self.task, self.waiting = task, []
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *_: None  # noqa: E731
+        __len__ = lambda self: len(self.waiting)  # noqa: E731
+        ready = property(len)
+
+        def __class_getitem__(cls, _):
+            return cls
+
+        def submit(self, origin, chunk):
+            self.waiting.append((origin, chunk))
+
+        def take(self):
+            origin, chunk = self.waiting.pop(0)
+            return origin, [Outcome(chunk, (self.task(chunk),))]
+
+    monkeypatch.setattr("ead_core.sampling.delivery.IsolatedPool", Here)

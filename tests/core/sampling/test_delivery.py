@@ -15,7 +15,6 @@ from ead_core.errors import ConfigError
 from ead_core.evaluation import reference
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import Acceptance
-from ead_core.evaluation.isolated_workers import Outcome
 from ead_core.notes import Note
 from ead_core.sampling import delivery as delivery_module
 from ead_core.sampling.delivery import deliver
@@ -24,6 +23,7 @@ from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
 
+pytestmark = pytest.mark.usefixtures("judged_here")
 SIZES = (4, 5)
 BAD = "its first atom is on the right"
 
@@ -40,32 +40,6 @@ def request_for(model):
         return Request(num, settings, 5, first, SIZES)
 
     return request
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """Molecules are judged here, since other processes take seconds to start (test_isolated_workers.py has those)."""
-
-    class Here:
-        def __init__(self, task, workers):
-            self.task, self.waiting = task, []
-
-        __enter__ = lambda self: self  # noqa: E731
-        __exit__ = lambda self, *_: None  # noqa: E731
-        __len__ = lambda self: len(self.waiting)  # noqa: E731
-        ready = property(len)
-
-        def __class_getitem__(cls, _):
-            return cls
-
-        def submit(self, origin, chunk):
-            self.waiting.append((origin, chunk))
-
-        def take(self):
-            origin, chunk = self.waiting.pop(0)
-            return origin, [Outcome(chunk, (self.task(chunk),))]
-
-    monkeypatch.setattr(delivery_module, "IsolatedPool", Here)
 
 
 def right(molecules):
