@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,10 +23,14 @@ from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import labels_of
 from ead_core.data.targets import Targets
 from ead_core.diffusion.policies import POLICIES
+from ead_core.evaluation.acceptance import Verdict
+from ead_core.evaluation.criteria import Acceptance
 from ead_core.networks.backbones import BACKBONES
 from ead_core.prediction.judge import predict
+from ead_core.sampling import delivery, repair, repair_rounds
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.fragments import Fragment
+from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
@@ -35,6 +40,7 @@ THERE = torch.device("meta")  # the one device besides the CPU that every build 
 aten = torch.ops.aten
 MAY_MIX = {aten._to_copy.default, aten.copy_.default, aten.index.Tensor}  # indices may be on the host
 WAITS = {aten._local_scalar_dense.default, aten.nonzero.default, aten.is_nonzero.default, aten.equal.default}
+QUICK = {"policy": "synchronous", "steps": 4, "repair_level": 0.5}
 
 
 class Elsewhere(Tensor):
@@ -220,6 +226,45 @@ def test_fragments(device, sent, make_checkpoint, molecules):
     completed, waits = made(checkpoint, device, fragment=fragment)
     assert completed.num_atoms.tolist() == [6, 6, 6]
     assert waits == {}
+
+
+@pytest.fixture
+def plain_steps(monkeypatch):
+    """Inference mode takes no tensors of a kind of their own."""
+    monkeypatch.setattr(Engine, "step", Engine.step.__wrapped__)
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.usefixtures("plain_steps")
+@pytest.mark.parametrize("extent", ["whole", "local"])
+def test_repair(sent, make_checkpoint, molecules, monkeypatch, extent):
+    monkeypatch.setattr(repair, "defective_atoms", lambda charges, *_: np.arange(len(charges)) < 1)
+    checkpoint = sent(make_checkpoint({"training.fragments": 0.5}))
+    settings = sampler_config(checkpoint, {**QUICK, "repair_extent": extent})
+    everyone = np.ones(3, dtype=bool)
+    found = repair_rounds.repair.__wrapped__(
+        checkpoint, molecules.select(range(3)), settings, lambda made: everyone, everyone
+    )
+    assert found.mended.all()
+    assert [bool(free.all()) for free in found.freed] == [extent == "whole"] * 3
+
+
+@pytest.mark.usefixtures("plain_steps", "measured_here")
+def test_deliveries_with_repair(sent, make_checkpoint, monkeypatch):
+    def judged(chunk, acceptance):
+        return [Verdict("on the right" * bool(x > 0), None) for x in firsts(chunk.molecules)]
+
+    def firsts(molecules):
+        return molecules.positions[molecules.offsets[:-1], 0]
+
+    monkeypatch.setattr(delivery, "judge", judged)
+    checkpoint = sent(make_checkpoint())
+    request = Request(1, sampler_config(checkpoint, {**QUICK, "repair_level": 1.0}), 5, 0, (6,))
+    made, ledger = delivery.deliver(checkpoint, request, Order(Acceptance.parse("valid"), until=8))
+    assert (firsts(made) <= 0).all()
+    assert len(made) == 8
+    assert ledger.repaired > 0
 
 
 def test_guidance_waits_to_learn_who_is_guided(device, sent, conditional):

@@ -113,12 +113,12 @@ def test_verdicts_are_those_of_posebusters(buster, make_set):
 
 @pytest.mark.slow
 def test_quick_distances_say_what_posebusters_says(real_data, parameters):
-    """Of 1,000 real molecules and 800 broken ones, check by check."""
+    """Of real molecules and broken ones, check by check."""
     check_geometry = pytest.importorskip("posebusters.modules.distance_geometry").check_geometry
     rng = np.random.default_rng(0)
     molecules = load_npz(real_data / "qm9.npz")
-    real = list(perceived(molecules.select(rng.permutation(len(molecules))[:1010])))
-    broken = [WAYS[place % len(WAYS)](mol, rng) for place, mol in enumerate(real[:800])]
+    real = list(perceived(molecules.select(rng.permutation(len(molecules))[:210])))
+    broken = [WAYS[place % len(WAYS)](mol, rng) for place, mol in enumerate(real[:160])]
     answered = 0
     failures = dict.fromkeys(CHECKS, 0)
     for mol in [*real, *broken]:
@@ -129,9 +129,9 @@ def test_quick_distances_say_what_posebusters_says(real_data, parameters):
         assert quick == {name: theirs[name] for name in CHECKS}
         answered += 1
         failures = {name: count + (not quick[name]) for name, count in failures.items()}
-    assert len(real) >= 1000
+    assert len(real) >= 200
     assert answered > 0.9 * len(real) + 0.6 * len(broken)
-    assert min(failures.values()) > 20
+    assert min(failures.values()) > 5
 
 
 def test_what_is_unusual_is_left_to_posebusters(make_set, parameters):
