@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from presets_report import Figures, Measured, draw, table
+from presets_report import SETTINGS, Figures, Measured, draw, table
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
@@ -36,7 +36,7 @@ from ead_core.sampling.generation import sample
 from ead_core.sampling.presets import preset_settings
 
 PLAIN = {"policy": "synchronous", "solver": "dpmpp_2m_sde", "grid": "quadratic"}
-COOLED = ("start", "temperature", "corrector", "corrector_channels", "parity_restarts")  # what a plain row lacks
+NOT_PLAIN = (*SETTINGS[1:], "corrector_channels")  # what a plain row lacks
 STEPS = (25, 50, 100)
 VARIATIONS: tuple[Mapping[str, Any], ...] = (
     {},
@@ -66,8 +66,7 @@ class Row:
     @property
     def name(self) -> str:
         """Of its files, from what is not plain."""
-        keys = ("steps", "start", "temperature", "corrector", "parity_restarts")
-        return "-".join(f"{key}-{self.settings[key]:g}" for key in keys if key in self.settings)
+        return "-".join(f"{key}-{self.settings[key]:g}" for key in SETTINGS if key in self.settings)
 
 
 def sweep() -> Iterator[Row]:
@@ -81,7 +80,7 @@ def confirmation(model: Checkpoint) -> Iterator[Row]:
     for name in NAMES:
         settings = sampler_settings(preset_settings(model, name))
         yield Row(settings, name)
-        yield Row({key: value for key, value in settings.items() if key not in COOLED})
+        yield Row({key: value for key, value in settings.items() if key not in NOT_PLAIN})
 
 
 def sampled(model: Checkpoint, row: Row, num: int, seed: int, path: Path) -> MoleculeSet:

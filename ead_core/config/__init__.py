@@ -95,6 +95,12 @@ class Config(Section):
         recipe.refuse_idle(changes)
         return recipe
 
+    @property
+    def labels_seen(self) -> tuple[str, int]:
+        """Which labels a run may know: its half, and the seed of the halves, 0 where it may know all."""
+        half = self.conditioning.half
+        return half, 0 if half == "all" else self.data.split_seed
+
     def flat(self) -> dict[str, Any]:
         """All values under dotted keys, e.g. `sampler.async_ratio`."""
         return {

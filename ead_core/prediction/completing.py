@@ -40,12 +40,12 @@ def completed(labels: Labels, molecules: MoleculeSet, config: Config) -> Labels:
 
 
 def _check(judge: Judge, config: Config) -> None:
-    halves = [(one.conditioning.half, one.data.split_seed) for one in (judge.config, config)]
-    if config.conditioning.half != "all" and halves[0] != halves[1]:
+    own, here = judge.config, config
+    if here.conditioning.half != "all" and own.labels_seen != here.labels_seen:
         raise ConfigError(
-            f"conditioning.predictor={judge.name} learnt from the labels of conditioning.half={halves[0][0]} "
-            f"(data.split_seed={halves[0][1]}), and the recipe leaves all but those of {halves[1][0]} ({halves[1][1]}) "
-            "to a judge."
+            f"conditioning.predictor={judge.name} learnt from the labels of conditioning.half={own.conditioning.half} "
+            f"(data.split_seed={own.data.split_seed}), and the recipe leaves all but those of "
+            f"{here.conditioning.half} ({here.data.split_seed}) to a judge."
         )
     if not set(judge.statistics.properties) & set(config.conditioning.properties):
         known = ", ".join(judge.statistics.properties)

@@ -4,6 +4,7 @@ Legend: M molecules.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +62,7 @@ def with_predictions(molecules: MoleculeSet, predictions: Mapping[str, Predictio
     columns: dict[str, NDArray[Any]] = {}
     for name, (value, low, high) in predictions.items():
         columns |= {f"{PREDICTED}{name}": value, f"{PREDICTED}{name}_low": low, f"{PREDICTED}{name}_high": high}
-    properties = {**molecules.properties, **columns}
-    return MoleculeSet(molecules.num_atoms, molecules.charges, molecules.positions, properties)
+    return replace(molecules, properties={**molecules.properties, **columns})
 
 
 def _check_elements(molecules: MoleculeSet, judge: Judge) -> None:

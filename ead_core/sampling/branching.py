@@ -27,7 +27,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.prediction.judge import Judge
-from ead_core.sampling.choice import BEST_OF, SELECTED_BY, distance, not_sound
+from ead_core.sampling.choice import as_chosen, best_rows, distance
 from ead_core.sampling.micro_batches import MicroBatch, merge
 
 WHOLE = -1  # the branch of a molecule that has not been split
@@ -165,22 +165,13 @@ class Branching:
     def best(self, finished: MoleculeSet, places: NDArray[np.int64]) -> MoleculeSet:
         """The best finished branch of every molecule, at the cost of all, this choice included.
 
-        Valid ones with an even number of electrons come first, then those nearest to their targets.
-
         Args:
             finished: with their `nfe`, `seconds` and targets.
             places: of the molecules that they are branches of, in ascending order.
         """
-        begun, first = time.perf_counter(), np.unique(places, return_index=True)[1]
-        if len(first) < len(places):
-            order = np.lexsort((distance(finished, self.selector), not_sound(finished), places))
-            first = order[first]
+        begun, rows = time.perf_counter(), best_rows(finished, places, self.selector)
         costs: dict[str, NDArray[Any]] = {"nfe": self._calls.copy(), "seconds": self._seconds.copy()}
         for name, spent in costs.items():
             np.add.at(spent, places, finished.properties[name])
         costs["seconds"] += (time.perf_counter() - begun) / self.molecules
-        kept = finished.select(first)
-        chosen: dict[str, NDArray[Any]] = {BEST_OF: np.full(len(kept), self.plan.branches)}
-        if self.selector:
-            chosen[SELECTED_BY] = np.full(len(kept), self.selector.fingerprint)
-        return replace(kept, properties={**kept.properties, **costs, **chosen})
+        return as_chosen(finished.select(rows), self.plan.branches, costs, self.selector)

@@ -7,7 +7,10 @@ fingerprint, by which a judge knows its own choice.
 Legend: M molecules.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,12 +71,12 @@ def check_selector(selector: Judge, generator: Checkpoint, names: tuple[str, ...
         TargetError: none of the properties is known to it.
     """
     own, other = selector.config, generator.config
-    cuts = [(config.conditioning.half, config.data.split_seed) for config in (own, other)]
-    if cuts[0] != cuts[1] or own.conditioning.half == "all":
+    if own.labels_seen != other.labels_seen or own.conditioning.half == "all":
         raise ConfigError(
-            f"{selector.name} learnt from labels of conditioning.half={cuts[0][0]} (data.split_seed={cuts[0][1]}), "
-            f"and {generator.name} from {cuts[1][0]} ({cuts[1][1]}): a selector must have the generator's half, which "
-            "leaves the other one to the judge."
+            f"{selector.name} learnt from labels of conditioning.half={own.conditioning.half} "
+            f"(data.split_seed={own.data.split_seed}), and {generator.name} from {other.conditioning.half} "
+            f"({other.data.split_seed}): a selector must have the generator's half, which leaves the other one to the "
+            "judge."
         )
     foreign = set(generator.statistics.atom_numbers) - set(selector.statistics.atom_numbers)
     if foreign:
@@ -88,11 +91,8 @@ def _bundled_for(generator: Checkpoint) -> Judge | None:
     """The bundled selector, if it has learnt from the same labels as the generator."""
     if BUNDLED not in bundled():
         return None
-    selector, own = _load_bundled(), generator.config
-    learnt = [
-        (config.conditioning.half, config.data.split_seed, statistics.sha256)
-        for config, statistics in ((selector.config, selector.statistics), (own, generator.statistics))
-    ]
+    selector = _load_bundled()
+    learnt = [(each.config.labels_seen, each.statistics.sha256) for each in (selector, generator)]
     return selector if learnt[0] == learnt[1] else None
 
 
@@ -118,6 +118,35 @@ def distance(molecules: MoleculeSet, selector: Judge | None) -> NDArray[np.float
     """
     far = _deviation(molecules, selector) if selector else np.zeros(len(molecules))
     return _wrong_atoms(molecules) + 1 - 1 / (1 + far)
+
+
+def best_rows(molecules: MoleculeSet, places: NDArray[np.int64], selector: Judge | None) -> NDArray[np.int64]:
+    """The row of the best candidate for each place, in ascending order of places.
+
+    Valid ones with an even number of electrons come first, then those nearest to their targets, then earlier ones.
+
+    Args:
+        molecules: M candidates with properties `target_…`.
+        places: [M] what each is a candidate for, in ascending order.
+        selector: see `distance`.
+    """
+    first = np.unique(places, return_index=True)[1]
+    if len(first) == len(places):
+        return first
+    return np.lexsort((distance(molecules, selector), not_sound(molecules), places))[first]
+
+
+def as_chosen(
+    molecules: MoleculeSet,
+    candidates: int | NDArray[np.int64],
+    costs: Mapping[str, NDArray[Any]],
+    selector: Judge | None,
+) -> MoleculeSet:
+    """Chosen molecules that say so: how many candidates there were, at which cost in all, and who chose."""
+    chosen = {**costs, BEST_OF: np.broadcast_to(candidates, len(molecules)).copy()}
+    if selector:
+        chosen[SELECTED_BY] = np.full(len(molecules), selector.fingerprint)
+    return replace(molecules, properties={**molecules.properties, **chosen})
 
 
 def _deviation(molecules: MoleculeSet, selector: Judge) -> NDArray[np.float64]:

@@ -49,8 +49,7 @@ def _additions(name: str, before: Config, config: Config) -> tuple[int, int]:
     if old.properties and old.properties != new.properties:
         there, here = (", ".join(names) or "none" for names in (old.properties, new.properties))
         raise CheckpointError(f"{name} was trained with conditioning.properties {there}, not {here}.")
-    halves = [(c.conditioning.half, c.data.split_seed if c.conditioning.half != "all" else 0) for c in (before, config)]
-    if old.properties and halves[0] != halves[1]:
+    if old.properties and before.labels_seen != config.labels_seen:
         raise CheckpointError(
             f"{name} saw the labels of other molecules (conditioning.half={old.half}, "
             f"data.split_seed={before.data.split_seed}), perhaps those that this recipe keeps for a judge."

@@ -214,7 +214,7 @@ def require_same_model(place: str, recipe: bytes, config: Config) -> None:
     fixed = [
         key for key in old if key.startswith(("network.", "diffusion.", "training.optimizer", "training.objective"))
     ]
-    fixed += ["conditioning.properties", "conditioning.half"]
+    fixed += ["conditioning.properties", "conditioning.half", "conditioning.predictor"]
     changed = [key for key in fixed if old[key] != new[key]]
     if changed:
         raise CheckpointError(

@@ -68,20 +68,9 @@ def make_request(generator, make_selector):
 
 
 @pytest.fixture
-def calls(generator):
+def calls(generator, calls_of):
     """Molecules in each network call so far."""
-    seen = []
-    generator.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0].z)))
-    return seen
-
-
-def same(a, b):
-    return (
-        a.properties["id"].tolist() == b.properties["id"].tolist()
-        and a.properties["nfe"].tolist() == b.properties["nfe"].tolist()
-        and a.charges.tolist() == b.charges.tolist()
-        and np.allclose(a.positions, b.positions, atol=1e-5)
-    )
+    return calls_of(generator)
 
 
 def as_set(generator, positions, features, asked):
@@ -169,7 +158,7 @@ def test_progress_counts_molecules_and_not_their_branches(generator, make_reques
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_a_molecule_does_not_depend_on_the_batch_or_on_other_requests(generator, make_request, batch_size):
+def test_a_molecule_does_not_depend_on_the_batch_or_on_other_requests(generator, make_request, batch_size, same):
     adaptive = {"policy": "adaptive", "async_ratio": 0.5, "pruning_kept": (0.5, 1)}
     plain = make_request(2)
     requests = [
@@ -189,14 +178,16 @@ def test_a_molecule_does_not_depend_on_the_batch_or_on_other_requests(generator,
         assert same(done[request_id], expected)
 
 
-def test_a_molecule_does_not_depend_on_its_place_in_the_request_or_on_the_number_of_processes(generator, make_request):
+def test_a_molecule_does_not_depend_on_its_place_in_the_request_or_on_the_number_of_processes(
+    generator, make_request, same
+):
     request = make_request(8, sizes=(5, 7), batch_size=2)
     whole = fulfil(generator, request)
     assert same(fulfil(generator, replace(request, first=4, num=4)), whole.select(range(4, 8)))
     assert same(fulfil(generator, request, threads=2), whole)
 
 
-def test_a_cancelled_request_leaves_nothing_behind(generator, make_request):
+def test_a_cancelled_request_leaves_nothing_behind(generator, make_request, same):
     engine = Engine(generator, 4, 1.0)
     first, second = engine.submit(make_request(3)), engine.submit(make_request(2, seed=9))
     for _ in range(14):

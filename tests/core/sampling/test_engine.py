@@ -28,11 +28,9 @@ def checkpoint(untrained):
 
 
 @pytest.fixture
-def calls(checkpoint):
+def calls(checkpoint, calls_of):
     """Molecules in each network call so far."""
-    seen = []
-    checkpoint.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0].z)))
-    return seen
+    return calls_of(checkpoint)
 
 
 def config(checkpoint, **settings):
@@ -44,15 +42,6 @@ def run(engine):
     while engine.busy:
         done |= engine.step()
     return done
-
-
-def same(a, b):
-    return (
-        a.properties["id"].tolist() == b.properties["id"].tolist()
-        and a.properties["nfe"].tolist() == b.properties["nfe"].tolist()
-        and a.charges.tolist() == b.charges.tolist()
-        and np.allclose(a.positions, b.positions, atol=1e-5)
-    )
 
 
 def mixed(checkpoint):
@@ -78,7 +67,7 @@ def alone(untrained):
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])
-def test_requests_made_together_are_those_made_alone(checkpoint, alone, batch_size):
+def test_requests_made_together_are_those_made_alone(checkpoint, alone, batch_size, same):
     engine = Engine(checkpoint, batch_size, 1.0)
     request_ids = [engine.submit(request) for request in mixed(checkpoint)]
     done = run(engine)
@@ -86,7 +75,7 @@ def test_requests_made_together_are_those_made_alone(checkpoint, alone, batch_si
 
 
 @pytest.mark.parametrize("pause", [1, 6])
-def test_requests_may_join_at_any_step(checkpoint, alone, pause):
+def test_requests_may_join_at_any_step(checkpoint, alone, pause, same):
     engine, request_ids, done = Engine(checkpoint, 8, 1.0), [], {}
     for request in mixed(checkpoint):
         request_ids.append(engine.submit(request))
@@ -143,7 +132,7 @@ def short_turns(monkeypatch):
 
 
 @pytest.mark.usefixtures("short_turns")
-def test_a_small_request_does_not_wait_for_the_end_of_giants(checkpoint):
+def test_a_small_request_does_not_wait_for_the_end_of_giants(checkpoint, same):
     engine = Engine(checkpoint, 4, 1.0)
     giants = [engine.submit(giant(checkpoint, 3, seed)) for seed in range(3)]
     for _ in range(STEPS):
@@ -162,7 +151,7 @@ def test_a_small_request_does_not_wait_for_the_end_of_giants(checkpoint):
 
 
 @pytest.mark.usefixtures("short_turns")
-def test_giants_are_served_alike_and_end_as_if_they_were_alone(checkpoint):
+def test_giants_are_served_alike_and_end_as_if_they_were_alone(checkpoint, same):
     engine, requests = Engine(checkpoint, 2, 1.0), [giant(checkpoint, 2, seed) for seed in range(2)]
     request_ids = [engine.submit(request) for request in requests]
     shares, done = dict.fromkeys(request_ids, 0), {}
@@ -191,7 +180,7 @@ def test_a_newcomer_is_not_served_before_those_that_have_worked_long(checkpoint)
     assert turns.count({first}) == turns.count({second}) == 10
 
 
-def test_resumed_molecules_end_as_if_they_had_not_been_interrupted(checkpoint):
+def test_resumed_molecules_end_as_if_they_had_not_been_interrupted(checkpoint, same):
     """From the start, from the middle, and from clean states, which only need decoding."""
     settings = config(checkpoint, policy="adaptive", async_ratio=0.5)
     process = build_process(checkpoint, settings, 7)
@@ -206,7 +195,7 @@ def test_resumed_molecules_end_as_if_they_had_not_been_interrupted(checkpoint):
     assert clean.properties["nfe"].tolist() == [len(states)] * 2  # the batch went on until the last was clean
 
 
-def test_a_cancelled_request_leaves_and_the_others_stay(checkpoint, calls):
+def test_a_cancelled_request_leaves_and_the_others_stay(checkpoint, calls, same):
     settings = config(checkpoint, policy="synchronous")
     engine = Engine(checkpoint, 2, 1.0)
     gone, stays, waits = (engine.submit(Request(1, settings, seed, sizes=(6,))) for seed in range(3))

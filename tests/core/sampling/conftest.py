@@ -1,0 +1,31 @@
+"""What several tests of the sampler look at."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def same():
+    """Whether two sets hold the same molecules, made with the same network calls."""
+
+    def same(a, b):
+        return (
+            a.properties["id"].tolist() == b.properties["id"].tolist()
+            and a.properties["nfe"].tolist() == b.properties["nfe"].tolist()
+            and a.charges.tolist() == b.charges.tolist()
+            and np.allclose(a.positions, b.positions, atol=1e-5)
+        )
+
+    return same
+
+
+@pytest.fixture(scope="session")
+def calls_of():
+    """A list that grows by the number of molecules with every network call of a model."""
+
+    def calls_of(model):
+        seen = []
+        model.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0].z)))
+        return seen
+
+    return calls_of
