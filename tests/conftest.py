@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,3 +86,35 @@ def ead(monkeypatch, capsys, tmp_path):
     yield ead
     torch.set_float32_matmul_precision(precision)
     torch.set_num_threads(threads)
+
+
+CORE_COMMANDS = ("ead_core.cli.main", "ead_core.sampling.delivery", "ead_core.evaluation.run", "ead_core.training.fit")
+PLATFORM_COMMANDS = (
+    *CORE_COMMANDS,
+    "ray.tune",
+    "ray.train.torch",
+    "ray.serve",
+    "mlflow",
+    "optuna",
+    "matplotlib.pyplot",
+)
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory):
+    """Give the folder of a `python` and an `ead` that have these modules loaded already, see preloaded.py."""
+    started = []
+
+    def start(modules, environment=None, folder=ROOT):
+        if sys.platform != "linux":
+            return Path(sys.executable).parent
+        place = tmp_path_factory.mktemp("bin")
+        command = [sys.executable, str(Path(__file__).with_name("preloaded.py")), str(place), *modules]
+        started.append(subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "ready\n"
+        return place
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate()

@@ -4,7 +4,6 @@ import functools
 import itertools
 import os
 import sys
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,9 +29,8 @@ from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
-from ead_core.evaluation import relaxation, run
-from ead_core.evaluation.isolated_workers import Outcome
-from ead_core.sampling import delivery
+
+from ..in_this_process import in_this_process
 
 TINY = {
     "network.hidden_features": 8,
@@ -153,46 +151,6 @@ def copies():
     imports take.
     """
     return get_context("fork" if sys.platform == "linux" else "spawn")
-
-
-class PoolHere:
-    """As `IsolatedPool`, in this process."""
-
-    def __init__(self, task, workers, stages=None):
-        self.task, self.waiting = task, []
-
-    __enter__ = lambda self: self  # noqa: E731
-    __exit__ = lambda self, *_: None  # noqa: E731
-    __len__ = lambda self: len(self.waiting)  # noqa: E731
-    ready = property(len)
-
-    def __class_getitem__(cls, _):
-        return cls
-
-    def submit(self, origin, chunk):
-        self.waiting.append((origin, chunk))
-
-    def take(self):
-        origin, chunk = self.waiting.pop(0)
-        return origin, [Outcome(chunk, (self.task(chunk),))]
-
-
-def done_here(task, work, workers, stages=None):
-    """As `done_apart`, in this process."""
-    for origin, chunk in work:
-        yield origin, [Outcome(chunk, (task(chunk),))]
-
-
-@contextmanager
-def in_this_process():
-    """For the length of a block, molecules are measured, relaxed and judged without the seconds that other processes
-    need to start; test_isolated_workers.py has those.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (run, relaxation):
-            patch.setattr(module, "done_apart", done_here)
-        patch.setattr(delivery, "IsolatedPool", PoolHere)
-        yield
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,19 @@ from ead_core import evaluate, load_checkpoint, read_molecules, sample
 from ead_core.checkpoints.checkpoint import PRETRAINED, WEIGHTS
 from ead_core.evaluation.quality import load_quality
 
+from ..conftest import CORE_COMMANDS
+
 ROOT = Path(__file__).parents[2]
 BUNDLED = "qm9-small"
 
 
 @pytest.fixture
-def ead_process(tmp_path):
+def ead_process(preloaded, tmp_path):
     """Run `ead` in a process of its own and in an empty folder; returns its standard output."""
+    program = preloaded(CORE_COMMANDS) / "ead"
 
     def run(*arguments):
-        command = [str(Path(sys.executable).parent / "ead"), *map(str, arguments)]
+        command = [str(program), *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,8 @@ from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.training.fit import fit
 from ead_core.training.progress import PROGRESS
 from ead_core.training.session import prepare
+
+from ..conftest import PLATFORM_COMMANDS
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -117,13 +118,19 @@ def cluster(machines):
     return machines.address
 
 
+@pytest.fixture(scope="session")
+def python(preloaded):
+    """The program that runs the commands of the platform."""
+    return str(preloaded(PLATFORM_COMMANDS) / "python")
+
+
 @pytest.fixture
-def sweep_command(cluster, tiny_checkpoint, tmp_path, store):
+def sweep_command(python, cluster, tiny_checkpoint, tmp_path, store):
     """Builds the command line and environment of a sweep on the test cluster."""
 
     def command(*options):
         script = [
-            sys.executable,
+            python,
             str(ROOT / "tune" / "sweep_async_ratio.py"),
             "--checkpoint",
             str(tiny_checkpoint),
@@ -164,11 +171,11 @@ def folder(chains, tmp_path):
 
 
 @pytest.fixture
-def command(cluster, folder, store):
+def command(python, cluster, folder, store):
     """Builds the command line and environment of a training on the test cluster."""
 
     def command(*overrides, recipe="tiny.yaml"):
-        script = [sys.executable, str(ROOT / "platform" / "jobs" / "train.py"), *([recipe] if recipe else [])]
+        script = [python, str(ROOT / "platform" / "jobs" / "train.py"), *([recipe] if recipe else [])]
         environment = {
             **os.environ,
             "RAY_ADDRESS": cluster,

@@ -25,9 +25,17 @@ from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request
 
+from ..in_this_process import in_this_process
+
 SIZE, KINDS = 4, 13
 SYNCHRONOUS = SamplerConfig(policy="synchronous", steps=4)
 REFUSED = "not valid"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_this_process():
+    with in_this_process():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -49,11 +48,11 @@ QUESTION = (
 
 
 @pytest.fixture(scope="module")
-def command(cluster, tiny_checkpoint):
+def command(python, cluster, tiny_checkpoint):
     """Builds the command line and environment of a run on the test cluster."""
 
     def build(out, *options):
-        arguments = [sys.executable, str(SCRIPT), "--checkpoint", str(tiny_checkpoint), "--out", str(out), *options]
+        arguments = [python, str(SCRIPT), "--checkpoint", str(tiny_checkpoint), "--out", str(out), *options]
         return {"args": arguments, "env": {**os.environ, "RAY_ADDRESS": cluster}}
 
     return build

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -28,10 +27,10 @@ def environment(cluster, tmp_path, store):
 
 
 @pytest.fixture
-def run(environment, tmp_path):
+def run(python, environment, tmp_path):
     def start(*command):
         done = subprocess.run(
-            [sys.executable, *map(str, command)],
+            [python, *map(str, command)],
             env=environment,
             cwd=tmp_path,
             capture_output=True,
@@ -72,9 +71,11 @@ def test_a_first_champion_a_refusal_and_a_sample_of_the_champion(promote, run, e
     assert (tmp_path / "m.npz").is_file()
 
 
-def test_what_was_sampled_before_an_interruption_is_not_sampled_again(promote, environment, tiny_checkpoint, tmp_path):
+def test_what_was_sampled_before_an_interruption_is_not_sampled_again(
+    python, promote, environment, tiny_checkpoint, tmp_path
+):
     options = ("promotion.num=600", *OPEN[1:], "promotion.sampler.policy=synchronous")
-    script = [sys.executable, str(ROOT / "platform" / "jobs" / "promote.py"), str(tiny_checkpoint), *options]
+    script = [python, str(ROOT / "platform" / "jobs" / "promote.py"), str(tiny_checkpoint), *options]
     process = subprocess.Popen(
         [*script, "--actors", "1"],
         env=environment,

@@ -14,11 +14,11 @@ from ray import serve
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import CRITERIA, NOVEL, Acceptance
+from ead_core.evaluation.jury import Jury
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
 from serve.app import ALL_DIVERGED, Api, api
-from serve.jury import Jury
 from serve.model import Sampling
 from serve.reception import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Reception
 from serve.settings import ServeSettings
@@ -215,7 +215,7 @@ def test_others_are_served_while_molecules_are_judged(settings, monkeypatch):
         assert go_on.wait(30)
         return [Verdict("", None)] * len(molecules)
 
-    monkeypatch.setattr(Jury, "_judge", slow)
+    monkeypatch.setattr(Jury, "verdicts", slow)
 
     async def run():
         async with service(settings) as app:

@@ -25,9 +25,8 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, one_line
-from ead_core.evaluation.acceptance import Verdict, judge, verdicts, whole
-from ead_core.evaluation.criteria import Acceptance
-from ead_core.evaluation.isolated_workers import done_apart
+from ead_core.evaluation.acceptance import Verdict
+from ead_core.evaluation.jury import Jury
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.generation import fulfil
@@ -171,7 +170,7 @@ class ShardMaker:
         tune_cpu(plan.threads)
         if plan.gpus:
             plan.checkpoint.denoiser.to("cuda")
-        self._plan, self._question = plan, plan.question()
+        self._plan, self._question, self._jury = plan, plan.question(), Jury()
 
     def make(self, task: Task, parquet: bytes | None) -> FinishedShard:
         """The files of a task; `parquet` is the finished file of a shard that only needs SDF."""
@@ -185,7 +184,7 @@ class ShardMaker:
                 self._plan.checkpoint,
                 request_of(self._plan, task.shard),
                 molecules,
-                functools.partial(judged, acceptance=self._plan.order.accept),
+                functools.partial(self._jury.verdicts, acceptance=self._plan.order.accept),
             )
         nfe = float(np.mean(molecules.properties["nfe"]))
         if self._plan.order:
@@ -213,13 +212,6 @@ def shard_molecules(plan: GenerationPlan, shard: Shard) -> MoleculeSet:
     smiles = np.array(perceived_smiles(made))
     kept = {name: values for name, values in made.properties.items() if name != "seconds"}
     return replace(made, properties={**kept, "smiles": smiles})
-
-
-def judged(molecules: MoleculeSet, acceptance: Acceptance) -> list[Verdict]:
-    """The verdict on each molecule, found in a process of its own."""
-    task = functools.partial(judge, acceptance=acceptance)
-    ((_, outcomes),) = done_apart(task, [(None, whole(molecules))], 1)
-    return verdicts(outcomes)
 
 
 def accepted(molecules: MoleculeSet, found: Sequence[Verdict]) -> tuple[MoleculeSet, Counter[str]]:

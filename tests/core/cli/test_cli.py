@@ -21,7 +21,7 @@ from ead_core.sampling.delivery import Delivery
 from ead_core.sampling.generation import fulfil
 from ead_core.sampling.ledger import Ledger
 
-from ..conftest import in_this_process
+from ...in_this_process import in_this_process
 
 CARD_KEYS = {
     "schema_version",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..conftest import in_this_process
+from ...in_this_process import in_this_process
 
 
 @pytest.fixture(scope="module", autouse=True)

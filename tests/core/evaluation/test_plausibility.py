@@ -117,8 +117,8 @@ def test_quick_distances_say_what_posebusters_says(real_data, parameters):
     check_geometry = pytest.importorskip("posebusters.modules.distance_geometry").check_geometry
     rng = np.random.default_rng(0)
     molecules = load_npz(real_data / "qm9.npz")
-    real = list(perceived(molecules.select(rng.permutation(len(molecules))[:210])))
-    broken = [WAYS[place % len(WAYS)](mol, rng) for place, mol in enumerate(real[:160])]
+    real = list(perceived(molecules.select(rng.permutation(len(molecules))[:70])))
+    broken = [WAYS[place % len(WAYS)](mol, rng) for place, mol in enumerate([*real, *real])]
     answered = 0
     failures = dict.fromkeys(CHECKS, 0)
     for mol in [*real, *broken]:
@@ -129,7 +129,7 @@ def test_quick_distances_say_what_posebusters_says(real_data, parameters):
         assert quick == {name: theirs[name] for name in CHECKS}
         answered += 1
         failures = {name: count + (not quick[name]) for name, count in failures.items()}
-    assert len(real) >= 200
+    assert len(real) >= 60
     assert answered > 0.9 * len(real) + 0.6 * len(broken)
     assert min(failures.values()) > 5
 
