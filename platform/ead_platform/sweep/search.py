@@ -127,7 +127,7 @@ class Search:
         searcher = self._searcher(points, done)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": self.cpus_per_trial}),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=TUNE, storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(finished)]
             ),
