@@ -1,7 +1,7 @@
 """What other work on the cores costs: every row on idle cores and beside busy loops, in turns.
 
     python benchmarks/busy_cores.py configs/qm9_small.yaml [--rounds 3] [--seconds 10] [--loops 2] [key=value …]
-    python benchmarks/busy_cores.py --checkpoint qm9-small --checkpoint qm9-deep [--rounds 3] [--num 192]
+    python benchmarks/busy_cores.py --checkpoint qm9-small --checkpoint qm9-deep [--rounds 3] [--num 192] [--no-openmp]
 
 The first compares ways of training, the second of sampling.
 
@@ -146,23 +146,27 @@ def ratios(some: list[float], others: list[float]) -> str:
     return "{value:.2f} ({low:.2f}–{high:.2f})".format(**interval([a / b for a, b in zip(some, others, strict=True)]))
 
 
-def training_rows(recipe: Path, settings: tuple[str, ...], cores: int, seconds: float) -> dict[str, Row]:
+def training_rows(recipe: Path, settings: tuple[str, ...], cores: int, seconds: float, openmp: bool) -> dict[str, Row]:
     """Ways of training."""
-    return {
+    rows: dict[str, Row] = {
         "training, 1 thread": Training(EAD, 1, recipe, settings, seconds),
         f"training, {cores} threads": Training(EAD, cores, recipe, settings, seconds),
-        f"training, {cores} threads of OpenMP": Training(OPENMP, cores, recipe, settings, seconds),
     }
+    if openmp:
+        rows[f"training, {cores} threads of OpenMP"] = Training(OPENMP, cores, recipe, settings, seconds)
+    return rows
 
 
-def sampling_rows(checkpoint: str, num: int, cores: int) -> dict[str, Row]:
+def sampling_rows(checkpoint: str, num: int, cores: int, openmp: bool) -> dict[str, Row]:
     """Ways of sampling."""
-    return {
+    rows: dict[str, Row] = {
         f"{checkpoint}, 1 stream": Sampling(checkpoint, num),
         f"{checkpoint}, {cores} streams": Sampling(checkpoint, num, streams=cores),
         f"{checkpoint}, {cores} processes started apart": Sampling(checkpoint, num, processes=cores),
-        f"{checkpoint}, {cores} threads of OpenMP": Sampling(checkpoint, -(-num // FEWER), threads=cores),
     }
+    if openmp:
+        rows[f"{checkpoint}, {cores} threads of OpenMP"] = Sampling(checkpoint, -(-num // FEWER), threads=cores)
+    return rows
 
 
 def main(
@@ -173,11 +177,12 @@ def main(
     seconds: Annotated[float, typer.Option(min=5, help="Of training per turn.")] = 10,
     num: Annotated[int, typer.Option(min=2, help="Molecules sampled per turn.")] = 192,
     loops: Annotated[int | None, typer.Option(min=1, help="Busy loops; by default one per core.")] = None,
+    openmp: Annotated[bool, typer.Option(help="Also rows of OpenMP's threads, which may take very long.")] = True,
 ) -> None:
     """Let every row take its turns and print a table for training and one for each checkpoint."""
     cores = available_cores()
-    tables = [training_rows(recipe, tuple(overrides or ()), cores, seconds)] if recipe else []
-    tables += [sampling_rows(name, num, cores) for name in checkpoint or ()]
+    tables = [training_rows(recipe, tuple(overrides or ()), cores, seconds, openmp)] if recipe else []
+    tables += [sampling_rows(name, num, cores, openmp) for name in checkpoint or ()]
     print(f"{processor()}, {cores} cores, {loops or cores} busy loops")
     for rows in tables:
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
