@@ -1,12 +1,12 @@
 """What other work on the cores costs: every row on idle cores and beside busy loops, in turns.
 
-    python benchmarks/busy_cores.py configs/qm9_small.yaml [--rounds 3] [--seconds 10] [--loops 2] [key=value …]
+    python benchmarks/busy_cores.py configs/qm9_small.yaml [--rounds 3] [--seconds 10] [key=value …]
     python benchmarks/busy_cores.py --checkpoint qm9-small --checkpoint qm9-deep [--rounds 3] [--num 192] [--no-openmp]
 
 The first compares ways of training, the second of sampling.
 
 A row is a program that is started anew for every turn and tells its own rate once it runs. In every round each row
-takes a turn on idle cores and one beside so many endless loops of the same priority, by default one per core. Rates are
+takes a turn on idle cores and one beside endless loops of the same priority, one per core. Rates are
 medians over the rounds; a ratio is taken within a round and given with its range. On a machine that is shared, give the
 whole comparison the cores: a session of its own (`setsid`) with a high priority (`/proc/self/autogroup`).
 """
@@ -176,20 +176,19 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     seconds: Annotated[float, typer.Option(min=5, help="Of training per turn.")] = 10,
     num: Annotated[int, typer.Option(min=2, help="Molecules sampled per turn.")] = 192,
-    loops: Annotated[int | None, typer.Option(min=1, help="Busy loops; by default one per core.")] = None,
     openmp: Annotated[bool, typer.Option(help="Also rows of OpenMP's threads, which may take very long.")] = True,
 ) -> None:
     """Let every row take its turns and print a table for training and one for each checkpoint."""
     cores = available_cores()
     tables = [training_rows(recipe, tuple(overrides or ()), cores, seconds, openmp)] if recipe else []
     tables += [sampling_rows(name, num, cores, openmp) for name in checkpoint or ()]
-    print(f"{processor()}, {cores} cores, {loops or cores} busy loops")
+    print(f"{processor()}, {cores} cores, {cores} busy loops")
     for rows in tables:
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
         with progress_bar("turns", rounds * len(rows)) as progress:
             for _ in range(rounds):
                 for name, row in rows.items():
-                    rates[name].append(turns(row, loops or cores))
+                    rates[name].append(turns(row, cores))
                     progress(1)
         print(table(rates), flush=True)
 
