@@ -36,8 +36,7 @@ from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
 
-SETTINGS = ("policy=synchronous", "solver=dpmpp_2m_sde", "steps=50", "grid=quadratic", "start=0.55", "temperature=0.25")
-QUICK = tuple(f"sampler.{setting}" for setting in SETTINGS)  # if none are given
+PRESET = "fast"  # of each row's checkpoint
 
 
 def cpu_seconds() -> tuple[float, float]:
@@ -52,7 +51,7 @@ class Deliveries:
     Args:
         row: what is delivered.
         num: how many in a round.
-        settings: keys of the sampler, for a row without settings of its own.
+        settings: keys of the sampler that change the preset, for a row without settings of its own.
         known: file of molecules that are not new.
     """
 
@@ -60,7 +59,8 @@ class Deliveries:
         new = f" & novel={known}" if known and row.accept == GOOD else ""
         self.order = Order(Acceptance.parse(row.accept + new), num)
         self.model = load_checkpoint(row.checkpoint)
-        self.sampler: SamplerConfig = sampler_config(self.model, {} if row.own_settings else settings)
+        chosen = ({}, None) if row.own_settings else (settings, PRESET)
+        self.sampler: SamplerConfig = sampler_config(self.model, *chosen)
 
     def round(self, number: int) -> Cost:
         """What a delivery costs."""
@@ -101,7 +101,7 @@ def main(  # noqa: PLR0913 (what is measured, how often, and where it goes)
     rounds: Annotated[int, typer.Option(min=1, help="Of all sides, in turns.")] = 3,
     num: Annotated[int, typer.Option(min=1, help="Molecules to deliver, per row and round.")] = 200,
     row: Annotated[list[str] | None, typer.Option(help=f"{', '.join(ROWS)}; all if none is given.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", help="sampler.key=value; 51 calls if none.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="sampler.key=value, beside the preset `fast`.")] = None,
     size: Annotated[str, typer.Option(help="Of EDM's network: full, or small to try this program.")] = "full",
     out: Annotated[Path, typer.Option(help="Figures, as JSON.")] = Path("good-molecule.json"),
     drawn: Annotated[Path | None, typer.Option("--picture", help="Bars, e.g. good-molecule.png.")] = None,
@@ -110,7 +110,7 @@ def main(  # noqa: PLR0913 (what is measured, how often, and where it goes)
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that compute with EDM's network
     tune_cpu(1)
     made_on = f"{hardware()}, torch {torch.__version__}"
-    names, settings = row or list(ROWS), sampler_settings(parse_overrides(change or QUICK))
+    names, settings = row or list(ROWS), sampler_settings(parse_overrides(change or ()))
     if wrong := set(names) - set(ROWS):
         raise ConfigError(f"'{min(wrong)}' is no row; there are {', '.join(ROWS)}.")
     if known:
