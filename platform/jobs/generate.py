@@ -11,6 +11,7 @@ import typer
 from ead_platform.cluster.session import actors_that_fit, expect_cluster, ray_session, require_cpus
 from ead_platform.cluster.settings import Settings
 from ead_platform.generation.deliveries import rounds
+from ead_platform.generation.estimate import estimate
 from ead_platform.generation.report import GenerationConsole
 from ead_platform.generation.run import GenerationPlan
 from ead_platform.generation.shards import ShardFolder
@@ -19,6 +20,7 @@ from ead_platform.registry.addresses import accept_addresses
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.cli.console import BEYOND_TRAINING, PRESET
 from ead_core.cli.sample import ACCEPT, MAX_ATTEMPTS, TOO_FEW, order_of
+from ead_core.common.cpu import available_cores
 from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
@@ -29,6 +31,7 @@ from ead_core.sampling.requests import sampler_config
 NUM = 1000  # molecules, if nothing says how many
 NUM_HELP = "Molecules in all, or attempts with --accept; more than there are continues the folder"
 UNTIL = "With --accept, instead of --num: make shards until they hold so many; the last one is kept whole."
+ESTIMATE = "Make 64 molecules on this machine, say what the whole will cost, and end; nothing is written."
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -57,6 +60,7 @@ def generate(
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of an actor.")] = 1,
     gpus_per_actor: Annotated[float, typer.Option(help="Share of a GPU of an actor; 0 samples on the CPU.")] = 0,
+    only_estimate: Annotated[bool, typer.Option("--estimate", help=ESTIMATE)] = False,
 ) -> None:
     """Generate molecules with a trained model, in files of equal size."""
     accept_addresses()
@@ -77,6 +81,9 @@ def generate(
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
     plan.shards()  # are not too many
+    if only_estimate:
+        print(*estimate(plan).lines(actors or max(1, available_cores() // threads)), sep="\n")
+        return
     folder = ShardFolder(path, plan.question(), until)
     with ray_session(place):
         require_cpus(threads, "--threads")
