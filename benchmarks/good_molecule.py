@@ -101,7 +101,7 @@ def main(  # noqa: PLR0913 (what is measured, how often, and where it goes)
     rounds: Annotated[int, typer.Option(min=1, help="Of all sides, in turns.")] = 3,
     num: Annotated[int, typer.Option(min=1, help="Molecules to deliver, per row and round.")] = 200,
     row: Annotated[list[str] | None, typer.Option(help=f"{', '.join(ROWS)}; all if none is given.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", help="sampler.key=value, beside the preset `fast`.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="sampler.key=value beside `fast`.")] = None,
     size: Annotated[str, typer.Option(help="Of EDM's network: full, or small to try this program.")] = "full",
     out: Annotated[Path, typer.Option(help="Figures, as JSON.")] = Path("good-molecule.json"),
     drawn: Annotated[Path | None, typer.Option("--picture", help="Bars, e.g. good-molecule.png.")] = None,
