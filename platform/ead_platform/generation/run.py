@@ -39,10 +39,12 @@ from ead_platform.generation.shard_index import ACCEPT, PARQUET, SDF, own_entry
 from ead_platform.generation.shards import Shard, Task, shards_of
 
 INCHIKEY = "inchikey"  # property of molecules that are compared
+FORMULA = {"composition", "formula_guidance", "formula_levels", "formula_restarts"}
 LATER = (  # settings of the sampler that earlier versions did not have
     *("guidance", "guidance_levels", "temperature", "temperature_width", "temperature_levels", "start"),
     *("corrector", "corrector_mode", "corrector_levels", "corrector_channels"),
     *("parity_restarts", "parity_levels"),
+    *FORMULA,
     *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
     *("branches", "branch_level", "pruning_levels", "pruning_kept"),
 )
@@ -114,7 +116,8 @@ class GenerationPlan:
         branching = {"branch_level", "pruning_levels", "pruning_kept"}
         without_branches = set() if self.sampler.branches > 1 else branching
         without_order = set() if self.order else {key for key in LATER if key.startswith("repair_")}
-        return same | without_guidance | without_branches | without_order
+        idle = same | without_guidance | without_branches | without_order
+        return idle - FORMULA if self.targets is not None and self.targets.counted().any() else idle | FORMULA
 
     def question(self) -> dict[str, Any]:
         """Everything that the bytes of a full shard depend on, as JSON values.
