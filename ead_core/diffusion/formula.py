@@ -67,7 +67,8 @@ def asked(composition: Tensor) -> Tensor:
 def log_probability(features: Tensor, mask: Tensor, composition: Tensor) -> Tensor:
     """How well predicted features agree with a composition: log probability [B], up to a constant.
 
-    Each atom has its type by itself, with the predicted probabilities; the numbers of atoms are taken for Gaussian.
+    Each atom has its type by itself, with the predicted probabilities; the numbers of atoms are taken for Gaussian,
+    with a variance that does not take part in gradients.
 
     Args:
         features: [B, N, F] of x̂, whose one-hot part is the mean over what the molecule may become.
