@@ -5,12 +5,12 @@
 Formulas are those of molecules that the checkpoint has not learnt from (the test set), drawn with their frequency, the
 same ones for every row. Rows without the formula are given its number of atoms, so that they tell what chance does.
 Molecules are measured like by `ead evaluate`, beside the real molecules of the formulas; all that are asked for count.
-A finished row is a file in the work folder, so the command goes on where it was.
+The molecules of a finished row are a file in the work folder, so the command goes on where it was.
 """
 
-import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -20,13 +20,12 @@ import typer
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.common.intervals import wilson
 from ead_core.common.markdown import table
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
 from ead_core.data.properties import count_atoms, count_name, counted_element
-from ead_core.data.store import MoleculeSet
+from ead_core.data.store import MoleculeSet, load_npz, save_npz
 from ead_core.data.targets import Targets
 from ead_core.errors import report_user_errors
 from ead_core.evaluation.evaluate import evaluate
@@ -36,9 +35,21 @@ from ead_core.sampling.generation import fulfil
 from ead_core.sampling.requests import Request, sampler_config
 
 PLAIN = {"policy": "synchronous", "solver": "dpmpp_2m_sde", "grid": "quadratic", "steps": 50}
-FIGURES = ("molecule_stability", "validity", "validity_x_uniqueness")
-DISTANCES = {"w1_bond": ".4f", "w1_angle": ".2f"}  # from QM9; of few molecules there are none
-TITLES = ["molecules", "formula %", "stable %", "valid %", "V×U %", "bonds Å", "angles °", "network calls", "s"]
+FORMULA, CPU = "formula", "cpu_seconds"  # the share with the formula; a molecule's share of this process's time
+COSTS = ("nfe", CPU)
+SHARES = {
+    FORMULA: "formula %",
+    "molecule_stability": "stable %",
+    "validity": "valid %",
+    "validity_x_uniqueness": "V×U %",
+    "strict_validity": "strictly valid %",
+}
+NUMBERS = {  # title and format; distances are from QM9
+    "w1_bond": ("bonds Å", ".4f"),
+    "w1_angle": ("angles °", ".2f"),
+    "nfe": ("network calls", ".0f"),
+    CPU: ("CPU s", ".2f"),
+}
 
 
 class Row(NamedTuple):
@@ -87,37 +98,42 @@ def wished(model: Checkpoint, real: MoleculeSet) -> Targets:
 
 
 def made(model: Checkpoint, row: Row, real: MoleculeSet, num: int, seed: int) -> MoleculeSet:
-    """The molecules of a row, and with them the formulas."""
+    """The molecules of a row."""
     config, targets = sampler_config(model, row.settings, row.preset), wished(model, real)
     sizes = tuple(real.num_atoms.tolist()) if row.sizes_only else None
     request = Request(num, config, seed, sizes=sizes, targets=None if row.sizes_only else targets)
+    begun = time.process_time()
     with progress_bar(row.title, num * row.candidates) as progress:
         molecules = fulfil(model, request.each(row.candidates), progress)
-    return best_of(molecules, row.candidates, None) if row.candidates > 1 else molecules
+    if row.candidates > 1:
+        molecules = best_of(molecules, row.candidates, None)
+    share = np.full(num, (time.process_time() - begun) / num)
+    return replace(molecules, properties={**molecules.properties, CPU: share})
 
 
-def figures(molecules: MoleculeSet, asked: Targets, seconds: float) -> dict[str, Any]:
-    """What is said of a row; the seconds are of this process, for all molecules."""
+def figures(molecules: MoleculeSet) -> dict[str, Any]:
+    """What is said of any molecules."""
+    measured = evaluate(molecules, "qm9", plan=EvaluationPlan(("geometry",), workers=1)).figures()
+    return {name: (figure.value, figure.interval) for _, name, figure in measured}
+
+
+def of_row(molecules: MoleculeSet, asked: Targets) -> dict[str, Any]:
+    """What is said of generated ones, with the share of those that have the formula, and the cost."""
     wanted = asked.arrays[0][np.arange(len(molecules)) % len(asked.rows)]
     counts = [count_atoms(molecules, number) for number in map(counted_element, asked.names) if number]
     hits = int((np.stack(counts, axis=1) == wanted).all(axis=1).sum())
-    plan = EvaluationPlan(("published", "geometry"), workers=1)
-    measured = evaluate(molecules, "qm9", plan=plan).figures()
-    card = {name: (figure.value, figure.interval) for _, name, figure in measured}
-    calls = float(molecules.properties["nfe"].mean()) if "nfe" in molecules.properties else None
-    return {**card, "hits": hits, "num": len(molecules), "calls": calls, "seconds": seconds / len(molecules)}
+    share = hits / len(molecules), wilson(hits, len(molecules))
+    cost = {name: (float(np.asarray(molecules.properties[name]).mean()), None) for name in COSTS}
+    return {**figures(molecules), FORMULA: share, **cost}
 
 
 def as_table(rows: list[tuple[str, dict[str, Any]]]) -> str:
     """Markdown, shares with 95 % intervals."""
-    lines = [TITLES]
+    lines = [["molecules", *SHARES.values(), *(title for title, _ in NUMBERS.values())]]
     for title, found in rows:
-        low, high = wilson(found["hits"], found["num"])
-        shares = [(found["hits"] / found["num"], (low, high)), *(found[name] for name in FIGURES)]
-        cells = [_share(value, interval) for value, interval in shares]
-        cells += [f"{found[name][0]:{form}}" if name in found else "" for name, form in DISTANCES.items()]
-        cost = ["", ""] if found["calls"] is None else [f"{found['calls']:.0f}", f"{found['seconds']:.2f}"]
-        lines.append([title, *cells, *cost])
+        shares = [_share(*found[name]) if name in found else "" for name in SHARES]
+        numbers = [f"{found[name][0]:{form}}" if name in found else "" for name, (_, form) in NUMBERS.items()]
+        lines.append([title, *shares, *numbers])
     return table(lines)
 
 
@@ -134,23 +150,20 @@ def main(
     num: Annotated[int, typer.Option(min=2, help="Molecules per row.")] = 300,
     formulas: Annotated[int, typer.Option(min=1, help="Formulas, each for num / formulas molecules.")] = 30,
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
-    work: Annotated[Path, typer.Option(help="Keeps a file per finished row.")] = Path("runs/formula"),
+    work: Annotated[Path, typer.Option(help="Keeps the molecules of each row.")] = Path("runs/formula"),
 ) -> None:
     """Measure the missing rows, then print the table."""
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
     real = held_out(model, resolve_data_path(str(data)), max(formulas, num))
     asked, folder = real.select(list(range(formulas))), work / f"{model.fingerprint()}-{num}-{formulas}-{seed}"
-    done = []
+    wanted, done = wished(model, asked), []
     for key in only or ROWS:
-        row, path = ROWS[key], folder / f"{key}.json"
+        row, path = ROWS[key], folder / f"{key}.npz"
         if not path.is_file():
-            begun = time.process_time()
-            molecules = made(model, row, asked, num, seed)
-            found = figures(molecules, wished(model, asked), time.process_time() - begun)
-            with write_aside(path) as aside:
-                aside.write_text(json.dumps(found, indent=1) + "\n")
-        done.append((row.title, json.loads(path.read_text())))
+            save_npz(made(model, row, asked, num, seed), path)
+        done.append((row.title, of_row(load_npz(path), wanted)))
+    done.append(("real ones of the test set", figures(real.select(list(range(num))))))
     typer.echo(as_table(done))
     typer.echo(f"\n{model.name}: {num} molecules a row, {formulas} formulas.")
 
