@@ -254,7 +254,7 @@ def test_the_document_has_the_limits_of_this_model(settings, conditional):
     assert NOVEL not in criteria
     assert request["timeout"]["anyOf"][0]["maximum"] == 600
     formula = request["targets"]["anyOf"][0]
-    assert set(formula["properties"]) == set(formula["required"]) == {"atoms_C", "atoms_O"}
+    assert set(formula["properties"]) == set(formula["required"]) == {"atoms_H", "atoms_C", "atoms_O"}
     assert "sampler.guidance" not in sampler
     assert sampler["sampler.steps"]["anyOf"][0]["maximum"] == 40
     assert sampler["sampler.interval"]["anyOf"][0]["maximum"] == 16

@@ -336,7 +336,15 @@ def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies
     schemas = tailored(document, equal)["components"]["schemas"]
     offered = schemas["SamplerSettings"]["properties"]
     assert offered["sampler.policy"]["enum"] == ["synchronous"]
-    families = ("temperature", "start", "corrector", "parity", "repair")  # of the sampler, whatever the policy
+    families = (
+        "temperature",
+        "start",
+        "corrector",
+        "parity",
+        "composition",
+        "formula",
+        "repair",
+    )  # of the sampler, whatever the policy
     others = {key for key in offered if not key.removeprefix("sampler.").startswith(families)}
     assert others == {"sampler.policy", "sampler.solver", "sampler.steps", "sampler.grid"}
     assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])

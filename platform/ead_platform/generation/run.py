@@ -21,6 +21,7 @@ from ead_core.chemistry.identity import perceived_smiles
 from ead_core.common.cpu import tune_cpu
 from ead_core.config import SamplerConfig
 from ead_core.data.priors import SizeRange
+from ead_core.data.properties import count_name
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.data.usable import usable
@@ -117,7 +118,8 @@ class GenerationPlan:
         without_branches = set() if self.sampler.branches > 1 else branching
         without_order = set() if self.order else {key for key in LATER if key.startswith("repair_")}
         idle = same | without_guidance | without_branches | without_order
-        return idle - FORMULA if self.targets is not None and self.targets.counted().any() else idle | FORMULA
+        formula = {count_name(number) for number in self.checkpoint.statistics.atom_numbers}
+        return idle - FORMULA if self.targets and formula <= set(self.targets.names) else idle | FORMULA
 
     def question(self) -> dict[str, Any]:
         """Everything that the bytes of a full shard depend on, as JSON values.
