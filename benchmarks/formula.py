@@ -77,6 +77,7 @@ ROWS = {
     "told-8": Row("told, the best of eight", {**PLAIN, "composition": "told"}, candidates=8),
     "restarts": Row("restarts alone, preset fast", {"formula_guidance": 0}, "fast"),
     "fast": Row("**exact, preset fast**", preset="fast"),
+    "fast-10": Row("exact, preset fast, up to ten restarts", {"formula_restarts": 10}, "fast"),
     "plain": Row("exact, 50 steps", PLAIN),
     "balanced": Row("exact, preset balanced", preset="balanced"),
 }
