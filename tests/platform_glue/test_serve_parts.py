@@ -29,7 +29,7 @@ from ead_core.errors import CheckpointError, ConfigError
 from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.build import build_process
 from ead_core.sampling.generation import complete, fulfil, sample
-from ead_core.sampling.requests import Request
+from ead_core.sampling.requests import Request, prepare
 from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
 from serve.answers import as_json, as_text, describe, diverged
@@ -264,6 +264,16 @@ def test_the_calls_of_all_molecules_of_a_request_are_bounded(tiny, tiny_checkpoi
 def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     process = build_process(tiny, tiny.config.sampler.model_copy(update=settings), 6)
     assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
+
+
+def test_the_limit_counts_the_calls_of_a_formula(border):
+    formula = {"atoms_H": 2, "atoms_C": 2, "atoms_O": 1}
+    settings = {"sampler.formula_restarts": 0, **SYNCHRONOUS}
+    request = border.admit(wanted(num=2, targets=formula, sampler=settings))
+    prepared = prepare(border.checkpoint, request)
+    assert set(fulfil(border.checkpoint, prepared).properties["nfe"]) == {worst_calls(prepared.process, 5)}
+    plain = prepare(border.checkpoint, replace(request, targets=None)).process
+    assert worst_calls(prepared.process, 5) > worst_calls(plain, 5)
 
 
 # --- targets
