@@ -5,7 +5,7 @@ from typing import Any
 
 from ead_core.config import Config
 from ead_core.config.reference import entries
-from ead_core.data.properties import counted_element
+from ead_core.data.properties import count_name, counted_element
 from ead_core.data.targets import LARGEST
 from serve.limits import Border
 from serve.schema import MOST_SIZES
@@ -47,12 +47,15 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
         kinds = {"sizes": {"type": "array"}, "size_range": {"type": "object"}}
         schema["not"] = {"properties": kinds, "required": list(kinds)}
     properties = border.checkpoint.statistics.properties
-    if not properties:
+    if not properties and border.checkpoint.atom_types.has_dummies:
         del fields["targets"]
         return
     targets = _not_null(fields["targets"])
     targets.pop("propertyNames", None)
     accepted = {name: _target(name, sizes.largest) for name in properties}
+    if not properties:  # it takes whole formulas
+        accepted = {name: _atoms(sizes.largest) for name in map(count_name, border.checkpoint.atom_types.numbers)}
+        targets["required"] = list(accepted)
     targets |= {"additionalProperties": False, "properties": accepted}
 
 
@@ -79,9 +82,13 @@ def _target(name: str, most_atoms: int) -> JsonSchema:
     """A value or two of a property; atoms are counted in whole numbers."""
     number: JsonSchema = {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST}
     if counted_element(name) is not None:
-        number = {"type": "integer", "minimum": 0, "maximum": most_atoms}
+        number = _atoms(most_atoms)
     pair = {"type": "array", "items": number, "minItems": 2, "maxItems": 2, "description": "From low to high."}
     return {"anyOf": [number, pair]}
+
+
+def _atoms(most: int) -> JsonSchema:
+    return {"type": "integer", "minimum": 0, "maximum": most}
 
 
 def _not_null(field: JsonSchema) -> JsonSchema:

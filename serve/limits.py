@@ -9,7 +9,7 @@ from dataclasses import replace
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.process import Process
+from ead_core.diffusion.process import GRADIENT_CALLS, Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.branching import BranchPlan
@@ -68,10 +68,10 @@ class Border:
             targets = Targets.of(wanted.targets) if wanted.targets else None
             sampler = sampler_config(self.checkpoint, settings, wanted.preset)
             request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
-            prepared = prepare(self.checkpoint, request)
+            prepared = possible = prepare(self.checkpoint, request)
             if order and order.limit:  # which sizes attempts will have is not known yet
-                prepared = prepare(self.checkpoint, of_largest(self.checkpoint, request))
-            largest = int(prepared.start.sizes.max())
+                possible = prepare(self.checkpoint, of_largest(self.checkpoint, request))
+            largest = int(possible.start.sizes.max())
             self._check_atoms(largest)
             guided = request.targets is not None and prepared.process.guidance > 0
             rounds, plan = sampler.repairs if order else 0, BranchPlan.of(sampler, prepared.process)
@@ -173,7 +173,8 @@ def _knobs(guided: bool, process: Process, rounds: int, plan: BranchPlan | None)
     """The settings that the network calls of a molecule depend on, in words."""
     twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
     repairs, split = "sampler.repair_attempts, " * bool(rounds), "sampler.branches, " * bool(plan)
-    return f"{split}{twice}{again}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+    formula = "sampler.formula_restarts, " * (process.formula is not None)
+    return f"{split}{twice}{again}{formula}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
 
 
 def worst_calls(process: Process, largest: int, plan: BranchPlan | None = None, guided: bool = False) -> int:
@@ -183,7 +184,7 @@ def worst_calls(process: Process, largest: int, plan: BranchPlan | None = None, 
     Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
     level beyond, which the first atom on its way there, or the last after it, cannot skip.
     """
-    pauses = process.policy.most_pauses(largest)
+    pauses = process.policy.most_pauses(largest) * (1 + GRADIENT_CALLS * (process.formula is not None))
     calls = process.most_calls + pauses + (plan.extra_calls(process, pauses) if plan else 0)
     if not guided or not process.guidance:
         return calls

@@ -191,7 +191,9 @@ class MoleculesRequest(Body):
     targets: Annotated[dict[Name, Wish], Field(max_length=MOST_TARGETS), _at_most(MOST_TARGETS)] | None = Field(
         None,
         description="What the molecules shall have: a value, or [low, high] from which one is drawn as training has "
-        "them, by property of `properties` of `GET /v1/model` and in its unit. What is left out is open.",
+        "them, by property of `properties` of `GET /v1/model` and in its unit. What is left out is open. A number of "
+        "atoms for every element (`atoms_C` and so on) is a formula, which all molecules have; every model with sizes "
+        "of the caller's takes one.",
     )
     accept: Criteria | None = Field(
         None,

@@ -21,6 +21,8 @@ RANDOM = only_with("sampler.policy", "random")
 COOLED = unless("sampler.temperature", 1)
 CORRECTED = unless("sampler.corrector", 0)
 RESTARTING = unless("sampler.parity_restarts", 0)
+EXACT = only_with("sampler.composition", "exact")
+PULLED = unless("sampler.formula_guidance", 0)
 REPAIRS = 2  # of a refused molecule, where nobody says how many (docs/results/repair.md)
 REPAIRING = unless("sampler.repair_attempts", 0)
 NOISY = only_with("sampler.solver", "ancestral", "dpmpp_2m_sde")
@@ -282,7 +284,18 @@ class SamplerConfig(Section):
     leave an electron without a partner; for models of neutral molecules without radicals."""
     parity_levels: Annotated[tuple[Share, Share], RESTARTING] = (0.03, 0.3)
     """The share of the noise levels at which the elements are looked at, and the higher one to which molecules go
-    back."""
+    back; restarts for a formula are at the same levels."""
+    composition: Literal["exact", "told"] = "exact"
+    """What happens with a formula, a number of atoms of every element: each molecule has it (`exact`), whatever model
+    makes it, or it is only told to a model that was trained with such numbers (`told`)."""
+    formula_guidance: Annotated[float, EXACT] = Field(3.0, ge=0, le=20)
+    """How strongly molecules are pulled to a formula, by the gradient of the probability that they will have it; each
+    gradient counts as two network calls. 0 leaves it to restarts."""
+    formula_levels: Annotated[tuple[Share, Share], EXACT, PULLED] = (0.1, 0.4)
+    """The lower and the higher share of the noise levels between which molecules are pulled to a formula."""
+    formula_restarts: Annotated[int, EXACT] = Field(5, ge=0, le=100)
+    """How often at most a molecule goes back up shortly before its end because it is about to miss its formula; after
+    that, the atoms whose elements are least sure are given others."""
     repair_attempts: int | None = Field(None, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
     once, null after two repairs, or at once with `sampler.branches`, whose choice a repair would undo. Without
@@ -319,7 +332,7 @@ class SamplerConfig(Section):
             return self.repair_attempts
         return REPAIRS if self.branches == 1 else 0
 
-    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", "parity_levels")
+    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", "parity_levels", "formula_levels")
     @classmethod
     def _from_low_to_high(cls, levels: tuple[float, float]) -> tuple[float, float]:
         if levels[0] >= levels[1]:

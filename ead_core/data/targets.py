@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -54,6 +54,12 @@ class Targets:
     def with_same(self, other: "Targets") -> "Targets":
         """These rows, each with the one row of `other` added, whose properties are different ones."""
         return replace(self, names=self.names + other.names, rows=tuple(row + other.rows[0] for row in self.rows))
+
+    def only(self, names: Collection[str]) -> "Targets":
+        """These rows, with some of the properties alone."""
+        columns = [column for column, name in enumerate(self.names) if name in names]
+        rows = tuple(tuple(row[column] for column in columns) for row in self.rows)
+        return replace(self, names=tuple(self.names[column] for column in columns), rows=rows)
 
     def each(self, times: int) -> "Targets":
         """Every row so many times in a row."""

@@ -8,17 +8,20 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.corrector import Corrector
+from ead_core.diffusion.formula import FormulaGuidance
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
 from ead_core.diffusion.gaussian_start import GaussianStart
 from ead_core.diffusion.grid import inside
 from ead_core.diffusion.pauses import PAUSES, PauseMode
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS, Moves, Solver
-from ead_core.diffusion.restarts import ParityRestarts
+from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES, Velocity
 from ead_core.networks.inputs import DenoiserFunction
+
+GRADIENT_CALLS = 2  # what a gradient counts for, in network calls: going back through the network costs two
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Process:
         start: what molecules begin as; None is standard normal noise, as at T.
         cooling: factors of ε̂; None is the temperature 1.
         corrector: rounds between moves; None makes none.
-        restarts: of molecules with unpaired electrons; None lets them be.
+        restarts: of molecules with the wrong elements; None lets them be.
+        formula: pulls those that are asked for a composition towards it; None if no molecule is.
     """
 
     denoiser: DenoiserFunction
@@ -61,7 +65,8 @@ class Process:
     start: GaussianStart | None = None
     cooling: ScoreRescaling | None = None
     corrector: Corrector | None = None
-    restarts: ParityRestarts | None = None
+    restarts: Restarts | None = None
+    formula: FormulaGuidance | None = None
 
     def gauge(self, held: Tensor) -> Gauge:
         """What keeps the translation of molecules fixed; `held` [B, N] are their held atoms."""
@@ -105,11 +110,27 @@ class Process:
         """The steps of the grid at which molecules are looked at and to which they go back; None without restarts."""
         return None if self.restarts is None else self.restarts.steps(self.grid, self.schedule.steps)
 
+    @cached_property
+    def calls(self) -> Tensor:
+        """Network calls that a molecule makes while its highest atom is at a step of the grid [R + 1].
+
+        At step 0 it is decoded. The gradients of a formula are counted in; pauses and guidance are not.
+        """
+        pulled = torch.zeros_like(self.grid) if self.formula is None else self._pulled(self.formula)
+        return (1 + self.rounds) * (1 + GRADIENT_CALLS * pulled)
+
+    def _pulled(self, formula: FormulaGuidance) -> Tensor:
+        return formula.within(self.grid, self.schedule.steps).long()
+
+    @property
+    def restart_calls(self) -> int:
+        """Most network calls of a molecule after it has gone back up, pauses and guidance not counted."""
+        if self.restarts is None or self.restart_steps is None:
+            return 0
+        low, high = self.restart_steps
+        return self.restarts.most_of_all * int(self.calls[low + 1 : high + 1].sum())
+
     @property
     def most_calls(self) -> int:
-        """Most network calls of a molecule without pauses and guidance: moves, rounds, restarts and the decoding."""
-        calls = len(self.grid) + int(self.rounds.sum())
-        if self.restarts is None or self.restart_steps is None:
-            return calls
-        low, high = self.restart_steps
-        return calls + self.restarts.most * (high - low + int(self.rounds[low + 1 : high + 1].sum()))
+        """Most network calls of a molecule without pauses and guidance."""
+        return int(self.calls.sum()) + self.restart_calls

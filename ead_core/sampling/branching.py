@@ -86,9 +86,11 @@ class BranchPlan:
             pauses: most of one molecule.
         """
         ends = [self.split, *(step - 1 for step, _ in self.prunings), -1]  # all take the step that they are judged by
-        moves = [int((1 + process.rounds[below + 1 : above + 1]).sum()) for above, below in pairwise(ends)]
+        moves = [int(process.calls[below + 1 : above + 1].sum()) for above, below in pairwise(ends)]
         counts = [self.branches, *(kept for _, kept in self.prunings)]
-        return sum((count - 1) * own for count, own in zip(counts, moves, strict=True)) + (self.branches - 1) * pauses
+        again = (counts[-1] - 1) * process.restart_calls
+        spent = sum((count - 1) * own for count, own in zip(counts, moves, strict=True))
+        return spent + again + (self.branches - 1) * pauses
 
 
 def _step(process: Process, level: float) -> int:

@@ -7,6 +7,7 @@ from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.size_moments import state_moments
 from ead_core.diffusion.corrector import CHANNELS, CORRECTIONS, Corrector
+from ead_core.diffusion.formula import FormulaGuidance
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.gaussian_start import GaussianStart
 from ead_core.diffusion.grid import sampling_grid
@@ -15,10 +16,13 @@ from ead_core.diffusion.policies import POLICIES, Run
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.restarts import ParityRestarts
+from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.errors import ConfigError
+from ead_core.networks.memory import molecules_per_call
+
+CALLS_HELD = 2  # per layer, how many times the memory of a call is held until its gradient is known
 
 
 def build_process(
@@ -27,6 +31,8 @@ def build_process(
     largest: int,
     pinned: bool = False,
     policy: Policy | None = None,
+    *,
+    formula: bool = False,
 ) -> Process:
     """Everything a run needs, checked against the training of the checkpoint.
 
@@ -36,6 +42,7 @@ def build_process(
         largest: atoms of the biggest molecule.
         pinned: whether molecules have held atoms.
         policy: takes the place of that of the settings; whoever brings one answers for the spread of levels.
+        formula: whether molecules are to have a composition.
 
     Raises:
         ConfigError: settings that do not fit each other or the checkpoint.
@@ -66,7 +73,8 @@ def build_process(
         start=_start(checkpoint, config, grid[-1], pinned),
         cooling=_cooling(config),
         corrector=_corrector(config),
-        restarts=_restarts(checkpoint, config),
+        restarts=_restarts(checkpoint, config, formula),
+        formula=_formula(checkpoint, config, largest) if formula else None,
     )
 
 
@@ -117,11 +125,18 @@ def _corrector(config: SamplerConfig) -> Corrector | None:
     return Corrector(config.corrector, correction, config.corrector_levels, channels)
 
 
-def _restarts(checkpoint: Checkpoint, config: SamplerConfig) -> ParityRestarts | None:
-    if config.parity_restarts == 0:
+def _restarts(checkpoint: Checkpoint, config: SamplerConfig, formula: bool) -> Restarts | None:
+    for_formula = config.formula_restarts if formula else 0
+    if config.parity_restarts == for_formula == 0:
         return None
     odd = torch.tensor(checkpoint.atom_types.numbers) % 2 == 1
-    return ParityRestarts(config.parity_restarts, config.parity_levels, odd)
+    return Restarts(config.parity_restarts, config.parity_levels, odd, for_formula)
+
+
+def _formula(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -> FormulaGuidance:
+    fit = molecules_per_call(checkpoint.denoiser, largest, config.memory_budget)
+    at_once = max(1, fit // (CALLS_HELD * checkpoint.config.network.layers))
+    return FormulaGuidance(config.formula_guidance, config.formula_levels, at_once)
 
 
 def _policy(config: SamplerConfig, run: Run, trained: int) -> Policy:

@@ -19,7 +19,8 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.context import encode
 from ead_core.errors import ConfigError
-from ead_core.sampling.draws import SizeBounds, Values, draw_open
+from ead_core.sampling.draws import SizeBounds, Values, draw_open, with_elements
+from ead_core.sampling.formulas import counts_of, odd_electrons, unpaired, untold
 
 LARGEST_MOLECULE = 512
 TARGET = "target_"  # before the name of the property that was asked for, in the properties of finished molecules
@@ -76,11 +77,29 @@ def decide(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, targets
         chosen = choose_sizes(checkpoint, seed, ids, sizes)
         return Conditions(ids, chosen, encode({}, known, len(ids)), {}, np.full(len(ids), ""))
     check_targets(checkpoint, targets, sizes)
-    assert checkpoint.prior is not None  # since it has properties
     bounds = _size_bounds(checkpoint, seed, ids, sizes, targets)
-    chosen, values = draw_open(checkpoint.prior, checkpoint.statistics, targets, bounds, seed, ids)
+    formula = targets.only(untold(checkpoint, targets))
+    if formula.names:
+        bounds = _bounds_of_formula(targets, bounds, ids, checkpoint.statistics.atom_numbers)
+    chosen, told = bounds.otherwise, targets.only(known)
+    values: Values = {}
+    if checkpoint.prior is not None:
+        chosen, values = draw_open(checkpoint.prior, checkpoint.statistics, told, bounds, seed, ids)
     chosen = bounds.otherwise if checkpoint.atom_types.has_dummies else chosen
-    return Conditions(ids, chosen, encode(values, known, len(ids)), values, _warnings(values, known, len(ids)))
+    context, asked = encode(values, known, len(ids)), values | _given(formula, ids)
+    return Conditions(ids, chosen, context, asked, _warnings(checkpoint, asked, len(ids)))
+
+
+def _bounds_of_formula(targets: Targets, bounds: SizeBounds, ids: Tensor, numbers: tuple[int, ...]) -> SizeBounds:
+    """The sizes of the formulas (TargetError: they contradict those that are given)."""
+    atoms = with_elements(bounds.otherwise, bounds, _given(targets, ids), numbers)
+    return SizeBounds(atoms, atoms, atoms)
+
+
+def _given(targets: Targets, ids: Tensor) -> Values:
+    """The low ends of the targets of each molecule [M]."""
+    rows = targets.arrays[0][ids.numpy() % len(targets.rows)]
+    return dict(zip(targets.names, rows.T, strict=True))
 
 
 def targets_of(molecules: MoleculeSet) -> Values:
@@ -126,13 +145,14 @@ def check_targets(checkpoint: Checkpoint, targets: Targets, sizes: Sizes) -> Non
             in two ways.
         ConfigError: a size of the table out of range.
     """
-    known = checkpoint.statistics.properties
-    if not known:
+    known, formula = checkpoint.statistics.properties, untold(checkpoint, targets)
+    if not known and not formula:
         raise TargetError(
-            f"{checkpoint.name} was trained without properties (conditioning.properties), so it takes no targets."
+            f"{checkpoint.name} was trained without properties (conditioning.properties), so it takes no targets but "
+            "formulas."
         )
     for name in targets.names:
-        if name not in known:
+        if name not in known and name not in formula:
             accepted = ", ".join(known)
             raise TargetError(f"{checkpoint.name} is not conditioned on '{name}'; accepted are {accepted}.", name)
     low, high = targets.arrays
@@ -160,11 +180,18 @@ def _size_bounds(checkpoint: Checkpoint, seed: int, ids: Tensor, sizes: Sizes, t
     return SizeBounds(*(np.where(fixed > 0, fixed, ends) for ends in (smallest, largest, otherwise)))
 
 
-def _warnings(values: Values, known: dict[str, PropertyStatistics], num: int) -> NDArray[np.str_]:
+def _warnings(checkpoint: Checkpoint, values: Values, num: int) -> NDArray[np.str_]:
     warnings: list[list[str]] = [[] for _ in range(num)]
+    known, numbers = checkpoint.statistics.properties, checkpoint.statistics.atom_numbers
     for name, column in values.items():
+        if name not in known:
+            continue
         for molecule in np.flatnonzero([not known[name].covers(value) for value in column]):
             warnings[molecule].append(outside(name, float(column[molecule]), known[name]))
+    counts = counts_of(values, numbers)
+    if counts is not None:
+        for molecule in np.flatnonzero(odd_electrons(counts, numbers)):
+            warnings[molecule].append(unpaired(counts[molecule], numbers))
     return np.array(["; ".join(sentences) for sentences in warnings])
 
 
@@ -175,9 +202,12 @@ def outside(name: str, value: float, seen: PropertyStatistics) -> str:
 
 def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str]:
     """A sentence for each property that some row wants beyond what training had."""
-    warnings = []
-    for index, name in enumerate(targets.names if targets else ()):
-        assert targets is not None
+    warnings: list[str] = []
+    if targets is None:
+        return warnings
+    for index, name in enumerate(targets.names):
+        if name not in checkpoint.statistics.properties:
+            continue
         seen, ends = checkpoint.statistics.properties[name], np.stack(targets.arrays, axis=1)[..., index]
         beyond = np.array([[not seen.covers(value) for value in pair] for pair in ends])
         if beyond.any():
@@ -185,4 +215,14 @@ def warnings_before(checkpoint: Checkpoint, targets: Targets | None) -> list[str
             value = float(ends[beyond][0])
             hint = meant_in(name, value, seen.smallest, seen.largest)
             warnings.append(f"target {outside(name, value, seen)}{rows}{f'; {hint}' if hint else ''}.")
-    return warnings
+    return warnings + _odd_formulas(targets, checkpoint.statistics.atom_numbers)
+
+
+def _odd_formulas(targets: Targets, numbers: tuple[int, ...]) -> list[str]:
+    """A sentence if a row asks for a formula that leaves an electron without a partner, about the first one."""
+    low, high = targets.arrays
+    counts = counts_of(dict(zip(targets.names, np.where(low == high, low, np.nan).T, strict=True)), numbers)
+    if counts is None or not (odd := odd_electrons(counts, numbers)).any():
+        return []
+    rows = f" ({odd.sum()} of {len(low)} rows)" if len(low) > 1 else ""
+    return [f"{unpaired(counts[odd][0], numbers)}{rows}."]

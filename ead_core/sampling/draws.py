@@ -59,7 +59,7 @@ def draw_open(
         values[name] = _in_range(of_row, *ends, _uniform_in_range(*ends, draws[:, 1 + index], seen, whole))
     atoms = np.where(rows >= 0, prior.sizes[rows], 0).astype(np.int64)
     sizes = np.where(bounds.hold(atoms), atoms, bounds.otherwise)
-    return _with_elements(sizes, bounds, values, statistics.atom_numbers), values
+    return with_elements(sizes, bounds, values, statistics.atom_numbers), values
 
 
 def _rows(
@@ -104,7 +104,7 @@ def _uniform_in_range(
     return np.floor(a + u * (b - a + 1))
 
 
-def _with_elements(
+def with_elements(
     sizes: NDArray[np.int64], bounds: SizeBounds, values: Mapping[str, NDArray[np.float64]], elements: tuple[int, ...]
 ) -> NDArray[np.int64]:
     """The sizes, at least as large as the atoms asked for by element, and these if all elements are given."""

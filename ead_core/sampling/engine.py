@@ -68,7 +68,7 @@ class Engine:
         self._weight = next(checkpoint.denoiser.parameters())
         self._request_ids = itertools.count()
         # Of requests in work, so that those with equal settings share micro-batches.
-        self._processes: WeakValueDictionary[tuple[SamplerConfig, int, bool], Process] = WeakValueDictionary()
+        self._processes: WeakValueDictionary[tuple[SamplerConfig, int, bool, bool], Process] = WeakValueDictionary()
         self._requests: dict[int, RequestState] = {}
         self._arrived = False  # whether there are requests that have never been looked at
         self._cancelled: set[int] = set()
@@ -98,15 +98,19 @@ class Engine:
         """
         prepared = prepare(self.checkpoint, wanted) if isinstance(wanted, Request) else wanted
         request, process, start = prepared.request, prepared.process, prepared.start
-        kept = request.fragment
-        shared = self._processes.setdefault((request.sampler, id(request.policy), process.pinned), process)
+        kept, formulas = request.fragment, prepared.composition
+        alike = request.sampler, id(request.policy), process.pinned, process.formula is not None
+        shared = self._processes.setdefault(alike, process)
         channels = 3 + self.checkpoint.atom_types.num_features
 
         def begin(rows: NDArray[Any]) -> SamplerState:
-            mask, ids = size_mask(start.sizes[rows]), start.ids[torch.from_numpy(rows)]
-            keys = torch.full_like(ids, request.seed), ids, mask, start.context[torch.from_numpy(rows)]
+            which = torch.from_numpy(rows)
+            mask, ids = size_mask(start.sizes[rows]), start.ids[which]
+            keys = torch.full_like(ids, request.seed), ids, mask, start.context[which]
             seeds, ids, mask, context = (key.to(self._weight.device) for key in keys)
             state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
+            if formulas is not None:
+                state = replace(state, composition=formulas[which].to(ids.device))
             return kept.begin(state, self.checkpoint.atom_types) if kept else state
 
         branching = branching_of(request, shared, start)

@@ -3,14 +3,17 @@
 Legend: B molecules, N padded atoms, F features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ead_core.common.noise import Stream, uniforms
 from ead_core.diffusion.context import conditioned, guide
-from ead_core.diffusion.process import Process
+from ead_core.diffusion.formula import log_probability
+from ead_core.diffusion.process import GRADIENT_CALLS, Process
 from ead_core.networks.inputs import DenoiserFunction, DenoiserInput
 from ead_core.sampling.state import SamplerState
 
@@ -20,11 +23,14 @@ Part = tuple[SamplerState, Process]
 def predict_noise(denoiser: DenoiserFunction, parts: Sequence[Part]) -> list[Tensor]:
     """ε̂ [B, N, 3 + F] of every part, from one network call, and a second one for the molecules that are guided.
 
+    The call of those that are pulled to a formula is followed back to its input.
+
     Args:
         denoiser: gives ε̂; one for all parts.
         parts: states of equal width, and how they move.
     """
-    eps = _call(denoiser, parts, with_context=True)
+    pulls = {number: pull for number, part in enumerate(parts) if (pull := _pull(denoiser, *part))}
+    eps = _without_pulls(denoiser, parts, pulls)
     rows = [guided(*part).nonzero()[:, 0] if part[1].guidance else None for part in parts]
     second = [(number, chosen) for number, chosen in enumerate(rows) if chosen is not None and len(chosen)]
     if second:
@@ -33,6 +39,8 @@ def predict_noise(denoiser: DenoiserFunction, parts: Sequence[Part]) -> list[Ten
         for (number, chosen), (state, process), free in zip(second, again, without, strict=True):
             scale = process.scale(process.grid[state.grid_index])
             eps[number] = eps[number].index_copy(0, chosen, guide(eps[number][chosen], free, scale))
+    for number, pull in pulls.items():
+        eps[number] = eps[number].index_add(0, pull.rows, pull.change)
     return eps
 
 
@@ -44,9 +52,78 @@ def guided(state: SamplerState, process: Process) -> Tensor:
     return conditioned(state.context) & (inside & state.mask).any(dim=1)
 
 
+def pulled(state: SamplerState, process: Process) -> Tensor:
+    """Which molecules [B] are pulled to a formula at the state, which takes a gradient."""
+    if process.formula is None:
+        return torch.zeros_like(state.ids, dtype=torch.bool)
+    levels = process.grid[state.grid_index]
+    return process.formula.pulled(levels, state.mask & ~state.held, state.composition, process.schedule.steps)
+
+
 def calls_after(state: SamplerState, process: Process) -> Tensor:
     """Network calls [B] of each molecule once ε̂ at the state is known."""
-    return state.calls + 1 + guided(state, process)
+    return state.calls + 1 + guided(state, process) + GRADIENT_CALLS * pulled(state, process)
+
+
+class _Pull(NamedTuple):
+    """Molecules that are pulled, P of the B of a part.
+
+    Attributes:
+        rows: [P] which they are.
+        others: [B − P] which are not.
+        eps: [P, N, 3 + F] their ε̂.
+        change: of this shape, what comes to it in the end.
+    """
+
+    rows: Tensor
+    others: Tensor
+    eps: Tensor
+    change: Tensor
+
+    def joined(self, others: Tensor | None) -> Tensor:
+        """ε̂ of the whole part, given that of the others, if there are any."""
+        whole = self.eps.new_empty(len(self.rows) + len(self.others), *self.eps.shape[1:])
+        whole[self.rows] = self.eps
+        if others is not None:
+            whole[self.others] = others
+        return whole
+
+
+def _pull(denoiser: DenoiserFunction, state: SamplerState, process: Process) -> _Pull | None:
+    """Which molecules are pulled, and how; None if there are none."""
+    formula, chosen = process.formula, pulled(state, process)
+    if formula is None or not bool(chosen.any()):
+        return None
+    rows, others = chosen.nonzero()[:, 0], (~chosen).nonzero()[:, 0]
+    made = [_gradient(denoiser, state.select(some), process) for some in rows.split(formula.at_once)]
+    eps, gradient = (torch.cat(parts) for parts in zip(*made, strict=True))
+    levels, free = process.grid[state.grid_index][rows], (state.mask & ~state.held)[rows]
+    sigma = process.schedule.sigma(levels)[..., None].to(eps.dtype)
+    return _Pull(rows, others, eps, -formula.noise(gradient, sigma, levels, free, process.schedule.steps))
+
+
+def _gradient(denoiser: DenoiserFunction, state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
+    """ε̂, and how the log probability of the compositions that are asked for changes with the state."""
+    with torch.inference_mode(False), torch.enable_grad():
+        state = SamplerState(**{name: tensor.clone() for name, tensor in vars(state).items()})  # as autograd needs them
+        state = replace(state, z=state.z.requires_grad_())
+        eps = denoiser(_inputs(state, process, with_context=True))
+        features = process.moves.predict(state.z, eps, state.grid_index)[..., 3:]
+        chance = log_probability(features, state.mask, state.composition)
+        (gradient,) = torch.autograd.grad(chance.sum(), state.z)
+    return eps.detach(), gradient
+
+
+def _without_pulls(denoiser: DenoiserFunction, parts: Sequence[Part], pulls: Mapping[int, _Pull]) -> list[Tensor]:
+    """ε̂ of every part from one network call, which those that are pulled need not make again."""
+    others = [
+        (state.select(pulls[number].others), process) if number in pulls else (state, process)
+        for number, (state, process) in enumerate(parts)
+    ]
+    left = [number for number, (state, _) in enumerate(others) if len(state.ids)]
+    called = _call(denoiser, [others[number] for number in left], with_context=True) if left else []
+    eps = dict(zip(left, called, strict=True))
+    return [pulls[number].joined(eps.get(number)) if number in pulls else eps[number] for number in range(len(parts))]
 
 
 def _call(denoiser: DenoiserFunction, parts: Sequence[Part], with_context: bool) -> list[Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 from ead_core.data.store import MoleculeSet
 from ead_core.sampling.conditions import Conditions
 from ead_core.sampling.engine import Engine
-from ead_core.sampling.requests import Prepared, Request, process_for
+from ead_core.sampling.requests import Prepared, Request
 
 
 class Entered(NamedTuple):
@@ -48,8 +48,7 @@ class Attempts:
 
     def enter(self, engine: Engine) -> Entered:
         """Submit them to an engine."""
-        process = process_for(engine.checkpoint, self.request, self.start)
-        return Entered(engine.submit(Prepared(self.request, process, self.start)))
+        return Entered(engine.submit(Prepared.of(engine.checkpoint, self.request, self.start)))
 
 
 def cut(prepared: Prepared, most: int) -> Iterator[Attempts]:

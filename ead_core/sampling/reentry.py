@@ -19,7 +19,12 @@ from ead_core.sampling.state import SamplerState, initial_state
 
 
 def process_below(
-    checkpoint: Checkpoint, config: SamplerConfig, level: int, largest: int, pinned: bool = False
+    checkpoint: Checkpoint,
+    config: SamplerConfig,
+    level: int,
+    largest: int,
+    pinned: bool = False,
+    formula: bool = False,
 ) -> Process:
     """The sampler on the part of its grid below `level`, which becomes the top; no higher than its own top.
 
@@ -29,13 +34,14 @@ def process_below(
         level: 1 … T.
         largest: atoms of the biggest molecule.
         pinned: whether molecules have held atoms.
+        formula: whether molecules are to have a composition.
 
     Raises:
         ConfigError: settings that do not fit each other or the checkpoint, or one that decides sizes by itself.
     """
     if checkpoint.atom_types.has_dummies:
         raise ConfigError(f"{checkpoint.name} decides sizes by itself, so that molecules cannot enter it with theirs.")
-    process = build_process(checkpoint, config, largest, pinned)
+    process = build_process(checkpoint, config, largest, pinned, formula=formula)
     below = process.grid[process.grid < level]
     return replace(process, grid=torch.cat([below, process.grid[-1:].clamp_max(level)]), start=None)
 

@@ -26,6 +26,7 @@ from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
 from ead_core.networks.memory import molecules_per_call
 from ead_core.sampling.conditions import targets_of
+from ead_core.sampling.formulas import compositions
 from ead_core.sampling.reentry import noised, process_below
 from ead_core.sampling.state import SamplerState
 
@@ -75,7 +76,7 @@ def take_in(
 ) -> list[Entry]:
     """The states with which broken molecules enter the engine again, those with held atoms apart from the others.
 
-    Targets that they carry (`target_…`) are told to the network again, and their `nfe` is counted on.
+    Targets that they carry (`target_…`) are told to the network again and formulas are kept; their `nfe` is counted on.
 
     Args:
         checkpoint: the model.
@@ -167,14 +168,18 @@ def _entry(
     broken, pinned = molecules.select(rows), not freed[0].all()
     largest, level = int(broken.num_atoms.max()), round(config.repair_level * checkpoint.config.diffusion.steps)
     molecules_per_call(checkpoint.denoiser, largest, config.memory_budget)
-    process = process_below(checkpoint, config, max(level, 1), largest, pinned)
+    asked = targets_of(broken)
+    formulas = compositions(config, checkpoint.atom_types, asked, broken.num_atoms)
+    process = process_below(checkpoint, config, max(level, 1), largest, pinned, formula=formulas is not None)
     batch = TrainingBatches(broken, checkpoint.atom_types, len(broken), 0).gather(range(len(broken)))
     held = None
     if pinned:
         held = torch.zeros_like(batch.mask)
         for row, free in enumerate(freed):
             held[row, : len(free)] = torch.from_numpy(~free)
-    context = encode(targets_of(broken), checkpoint.statistics.properties, len(broken))
+    context = encode(asked, checkpoint.statistics.properties, len(broken))
     state = noised(checkpoint, batch, process, *key, held=held, context=context)
+    if formulas is not None:
+        state = replace(state, composition=formulas.to(state.z.device))
     calls = torch.from_numpy(known_numbers(broken, "nfe")).to(state.calls)
     return Entry(rows, broken, freed, replace(state, calls=calls), process)

@@ -20,6 +20,7 @@ from ead_core.sampling.branching import Branching, BranchPlan
 from ead_core.sampling.build import build_process
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import Conditions, Sizes, decide
+from ead_core.sampling.formulas import check_fragment, compositions, untold
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.presets import preset_settings
 
@@ -72,11 +73,30 @@ class Prepared:
         request: what has been asked for.
         process: how the molecules move.
         start: what they start from.
+        composition: [M, K] atoms of each type that the molecules are to have; None if no formula is kept.
     """
 
     request: Request
     process: Process
     start: Conditions
+    composition: Tensor | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, request: Request, start: Conditions) -> "Prepared":
+        """A request whose molecules start from `start` (ConfigError: settings do not fit)."""
+        kept, largest = request.fragment, int(start.sizes.max())
+        composition = compositions(request.sampler, checkpoint.atom_types, start.values, start.sizes)
+        if kept is not None and composition is not None:
+            check_fragment(kept, composition, checkpoint.atom_types)
+        process = build_process(
+            checkpoint,
+            request.sampler,
+            largest,
+            pinned=kept is not None,
+            policy=request.policy,
+            formula=composition is not None,
+        )
+        return cls(request, process, start, composition)
 
 
 def sampler_config(
@@ -123,19 +143,18 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
         request.fragment.check()
         request = replace(request, sizes=sizes)
     start = decide(checkpoint, request.seed, request.ids, request.sizes, request.targets)
+    if request.sampler.composition == "told" and request.targets and untold(checkpoint, request.targets):
+        raise ConfigError(
+            f"sampler.composition=told is for models that were trained with numbers of atoms, which {checkpoint.name} "
+            "was not; leave it at exact."
+        )
     molecules_per_call(checkpoint.denoiser, int(start.sizes.max()), request.sampler.memory_budget)
-    process = process_for(checkpoint, request, start)
-    if BranchPlan.of(request.sampler, process):
+    prepared = Prepared.of(checkpoint, request, start)
+    if BranchPlan.of(request.sampler, prepared.process):
         if request.targets is None:
             raise TargetError("sampler.branches keeps what is nearest to its targets, but none are given.")
         request = replace(request, selector=selector_of(checkpoint, request.targets.names, request.selector))
-    return Prepared(request, process, start)
-
-
-def process_for(checkpoint: Checkpoint, request: Request, start: Conditions) -> Process:
-    """How the molecules of a request move, from what they start from (ConfigError: settings do not fit)."""
-    largest = int(start.sizes.max())
-    return build_process(checkpoint, request.sampler, largest, request.fragment is not None, request.policy)
+    return replace(prepared, request=request)
 
 
 def branching_of(request: Request, process: Process, start: Conditions) -> Branching | None:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from ead_core.common.noise import Stream, normal
 from ead_core.diffusion.corrector import Corrector
+from ead_core.diffusion.formula import with_composition
 from ead_core.diffusion.gauge import Draw, Gauge
 from ead_core.diffusion.policy import PolicyState
 from ead_core.diffusion.posterior import decode_positions
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.restarts import ParityRestarts
+from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.velocity import Attempt
 from ead_core.sampling.network_calls import calls_after, predict_noise
 from ead_core.sampling.state import SamplerState, choose
@@ -50,7 +51,7 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         corrected = _corrected(state, eps, process, process.corrector, gauge)
         after = choose(_due(state, process), corrected, after)
     if process.restarts is not None and process.restart_steps is not None:
-        due = _unpaired(state, eps, after, process, process.restarts, process.restart_steps[0])
+        due = _with_wrong_elements(state, eps, after, process, process.restarts, process.restart_steps[0])
         after = choose(due, _restarted(after, process, process.restart_steps[1]), after)
     return after
 
@@ -112,13 +113,13 @@ def _corrected(state: SamplerState, eps: Tensor, process: Process, corrector: Co
     )
 
 
-def _unpaired(
-    before: SamplerState, eps: Tensor, after: SamplerState, process: Process, restarts: ParityRestarts, low: int
+def _with_wrong_elements(
+    before: SamplerState, eps: Tensor, after: SamplerState, process: Process, restarts: Restarts, low: int
 ) -> Tensor:
-    """Which molecules [B] go back up: they have just come down to the step `low`, and x̂ has an unpaired electron."""
+    """Which molecules [B] go back up: they have just come down to the step `low`, and x̂ has the wrong elements."""
     arrived = (before.grid_index.amax(dim=1) > low) & (after.grid_index.amax(dim=1) <= low)
     features = process.moves.predict(before.z, eps, before.grid_index)[..., 3:]
-    return arrived & (after.restarts < restarts.most) & restarts.unpaired(features, after.mask)
+    return arrived & restarts.due(features, after.mask, after.composition, after.restarts)
 
 
 def _restarted(state: SamplerState, process: Process, high: int) -> SamplerState:
@@ -206,12 +207,17 @@ def foresee(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor,
 def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, Tensor]:
     """Positions [B, N, 3] in Å and noisy features [B, N, F] of clean molecules; `eps` is ε̂ at the state.
 
-    Types are decoded from the features of z_0 itself, not from a prediction, as in EDM.
+    Types are decoded from the features of z_0 itself, not from a prediction, as in EDM; those of a molecule that is
+    asked for a composition have it in any case.
     """
     gauge = process.gauge(state.held)
     noise = normal(state.seeds, state.ids, 0, Stream.DECODE, (state.mask.shape[1], 3), state.z.dtype)
     eps, noise = gauge.project_noise(eps, process.grid[state.grid_index], state.mask), noise * ~state.held[..., None]
-    return gauge.centred(decode_positions(state.z, eps, noise, process.schedule), state.mask), state.z[..., 3:]
+    positions = gauge.centred(decode_positions(state.z, eps, noise, process.schedule), state.mask)
+    features = state.z[..., 3:]
+    if process.formula is not None:
+        features = with_composition(features, state.mask, state.held, state.composition)
+    return positions, features
 
 
 def _policy_state(state: SamplerState, velocities: Tensor, process: Process) -> PolicyState:

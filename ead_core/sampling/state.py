@@ -15,7 +15,7 @@ from ead_core.diffusion.process import Process
 
 HISTORY = 10  # velocities kept, enough for every window that is swept
 # What of a state has no dimension of atoms.
-PER_MOLECULE = {"seeds", "ids", "iterations", "rounds", "rounds_here", "restarts", "calls", "context"}
+PER_MOLECULE = {"seeds", "ids", "iterations", "rounds", "rounds_here", "restarts", "calls", "context", "composition"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class SamplerState:
         restarts: [B] how often they have gone back up (restarts.py).
         calls: [B] network calls made so far; some iterations take two (guidance).
         context: [B, 2P] what the network is given of each molecule (context.py); P = 0 without conditions.
+        composition: [B, K] atoms of each type that are asked for, `OPEN` where nothing is; K = 0 without formulas.
         held: [B, N] clean atoms that are kept (fragments.py).
     """
 
@@ -54,6 +55,7 @@ class SamplerState:
     restarts: Tensor
     calls: Tensor
     context: Tensor
+    composition: Tensor
     held: Tensor
 
     def select(self, rows: Tensor) -> "SamplerState":
@@ -101,7 +103,7 @@ def initial_state(
 ) -> SamplerState:
     """Molecules at the top of the grid, where z ~ N(0, I) in the zero-centre subspace; arguments as in the state.
 
-    Where the process begins below T, they are the Gaussian of its `start`.
+    They are asked for no composition. Where the process begins below T, they are the Gaussian of its `start`.
     """
     noise = centre_state(normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype), mask)
     return SamplerState(
@@ -119,5 +121,6 @@ def initial_state(
         restarts=torch.zeros_like(ids),
         calls=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
+        composition=ids.new_zeros(len(ids), 0),
         held=torch.zeros_like(mask),
     )

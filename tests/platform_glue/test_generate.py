@@ -202,7 +202,10 @@ def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, ru
             "spreads the 60 atoms over 11 steps",
         ),
         (["--target", "gap=wide"], "target gap must be a number or low:high, not 'wide'."),
-        (["--target", "gap=6500"], "was trained without properties (conditioning.properties), so it takes no targets."),
+        (
+            ["--target", "gap=6500"],
+            "was trained without properties (conditioning.properties), so it takes no targets but formulas.",
+        ),
         (["--targets", "nothing.csv"], "table nothing.csv cannot be read (No such file or directory)."),
         (["sampler.guidance=1"], "sampler.guidance=1 needs a model that was trained with properties"),
         (["--settings", "nothing.yaml"], "nothing.yaml cannot be read"),

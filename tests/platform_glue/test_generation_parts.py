@@ -40,6 +40,14 @@ def test_targets_and_guidance_are_part_of_the_question_only_where_there_are_any(
     assert limits == {**after, "sampler.guidance_levels": [0.1, 0.5]}
 
 
+def test_how_a_formula_is_kept_is_part_of_the_question_where_there_is_one(plan):
+    keys = {"sampler.composition", "sampler.formula_guidance", "sampler.formula_levels", "sampler.formula_restarts"}
+    counted = replace(plan, targets=Targets.of({"atoms_C": 2}))
+    assert not keys & set(counted.question())
+    whole = replace(plan, targets=Targets.of({"atoms_C": 2, "atoms_H": 3, "atoms_O": 1}))
+    assert keys <= set(whole.question())
+
+
 def test_branches_are_part_of_the_question_only_where_there_are_any(plan):
     counted = replace(plan, targets=Targets.of({"atoms_C": 2}))
     before = counted.question()

@@ -253,7 +253,8 @@ def test_the_document_has_the_limits_of_this_model(settings, conditional):
     assert all(f"`{name}{each.takes}`: {each.meaning}" in criteria for name, each in CRITERIA.items() if name != NOVEL)
     assert NOVEL not in criteria
     assert request["timeout"]["anyOf"][0]["maximum"] == 600
-    assert "targets" not in request
+    formula = request["targets"]["anyOf"][0]
+    assert set(formula["properties"]) == set(formula["required"]) == {"atoms_H", "atoms_C", "atoms_O"}
     assert "sampler.guidance" not in sampler
     assert sampler["sampler.steps"]["anyOf"][0]["maximum"] == 40
     assert sampler["sampler.interval"]["anyOf"][0]["maximum"] == 16

@@ -29,7 +29,7 @@ from ead_core.errors import CheckpointError, ConfigError
 from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.build import build_process
 from ead_core.sampling.generation import complete, fulfil, sample
-from ead_core.sampling.requests import Request
+from ead_core.sampling.requests import Request, prepare
 from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
 from serve.answers import as_json, as_text, describe, diverged
@@ -266,6 +266,16 @@ def test_the_limit_counts_the_calls_of_fixed_schedules(tiny, settings):
     assert set(sample(tiny, 2, sizes=[6], **settings).properties["nfe"]) == {worst_calls(process, 6)}
 
 
+def test_the_limit_counts_the_calls_of_a_formula(border):
+    formula = {"atoms_H": 2, "atoms_C": 2, "atoms_O": 1}
+    settings = {"sampler.formula_restarts": 0, **SYNCHRONOUS}
+    request = border.admit(wanted(num=2, targets=formula, sampler=settings))
+    prepared = prepare(border.checkpoint, request)
+    assert set(fulfil(border.checkpoint, prepared).properties["nfe"]) == {worst_calls(prepared.process, 5)}
+    plain = prepare(border.checkpoint, replace(request, targets=None)).process
+    assert worst_calls(prepared.process, 5) > worst_calls(plain, 5)
+
+
 # --- targets
 
 
@@ -336,7 +346,15 @@ def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies
     schemas = tailored(document, equal)["components"]["schemas"]
     offered = schemas["SamplerSettings"]["properties"]
     assert offered["sampler.policy"]["enum"] == ["synchronous"]
-    families = ("temperature", "start", "corrector", "parity", "repair")  # of the sampler, whatever the policy
+    families = (
+        "temperature",
+        "start",
+        "corrector",
+        "parity",
+        "composition",
+        "formula",
+        "repair",
+    )  # of the sampler, whatever the policy
     others = {key for key in offered if not key.removeprefix("sampler.").startswith(families)}
     assert others == {"sampler.policy", "sampler.solver", "sampler.steps", "sampler.grid"}
     assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])

@@ -21,6 +21,7 @@ from ead_core.chemistry.identity import perceived_smiles
 from ead_core.common.cpu import tune_cpu
 from ead_core.config import SamplerConfig
 from ead_core.data.priors import SizeRange
+from ead_core.data.properties import count_name
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
 from ead_core.data.usable import usable
@@ -38,10 +39,12 @@ from ead_platform.generation.shard_index import ACCEPT, PARQUET, SDF, own_entry
 from ead_platform.generation.shards import Shard, Task, shards_of
 
 INCHIKEY = "inchikey"  # property of molecules that are compared
+FORMULA = {"composition", "formula_guidance", "formula_levels", "formula_restarts"}
 LATER = (  # settings of the sampler that earlier versions did not have
     *("guidance", "guidance_levels", "temperature", "temperature_width", "temperature_levels", "start"),
     *("corrector", "corrector_mode", "corrector_levels", "corrector_channels"),
     *("parity_restarts", "parity_levels"),
+    *FORMULA,
     *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
     *("branches", "branch_level", "pruning_levels", "pruning_kept"),
 )
@@ -113,7 +116,9 @@ class GenerationPlan:
         branching = {"branch_level", "pruning_levels", "pruning_kept"}
         without_branches = set() if self.sampler.branches > 1 else branching
         without_order = set() if self.order else {key for key in LATER if key.startswith("repair_")}
-        return same | without_guidance | without_branches | without_order
+        idle = same | without_guidance | without_branches | without_order
+        formula = {count_name(number) for number in self.checkpoint.statistics.atom_numbers}
+        return idle - FORMULA if self.targets and formula <= set(self.targets.names) else idle | FORMULA
 
     def question(self) -> dict[str, Any]:
         """Everything that the bytes of a full shard depend on, as JSON values.

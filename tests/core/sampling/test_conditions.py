@@ -137,7 +137,9 @@ def test_what_cannot_be_asked_is_one_sentence(checkpoint, wishes, sizes, sentenc
 
 
 def test_an_unconditional_model_takes_no_targets(make_checkpoint):
-    with pytest.raises(TargetError, match=r"checkpoint was trained without properties .*, so it takes no targets\."):
+    with pytest.raises(
+        TargetError, match=r"checkpoint was trained without properties .*, so it takes no targets but formulas\."
+    ):
         ask(load_checkpoint(make_checkpoint()), {"gap": 1})
 
 

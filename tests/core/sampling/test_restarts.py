@@ -12,7 +12,7 @@ from ead_core.diffusion.corrector import CHANNELS, CORRECTIONS, Corrector
 from ead_core.diffusion.policy import Adaptive, Manual, Synchronous
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.restarts import ParityRestarts
+from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.sampling.generation import sample
 from ead_core.sampling.prefix import run_prefix
@@ -27,7 +27,7 @@ ALL_ODD = torch.ones(5, dtype=torch.bool)
 
 
 def restarts(most=2, odd=ALL_ODD):
-    return ParityRestarts(most, LEVELS, odd)
+    return Restarts(most, LEVELS, odd)
 
 
 def start(process, sizes, ids=None):
@@ -44,7 +44,9 @@ def test_unpaired_electrons_are_those_of_an_odd_number_of_odd_atoms():
     numbers = torch.tensor([1, 6, 7, 8, 9])
     features = torch.nn.functional.one_hot(torch.searchsorted(numbers, charges), 5) / 4.0
     features = torch.cat([features + 0.05 * torch.rand(4, 4, 5), torch.rand(4, 4, 1)], dim=-1)
-    found = restarts(odd=numbers % 2 == 1).unpaired(features, charges > 0)
+    mine, nothing_asked, none_yet = restarts(odd=numbers % 2 == 1), torch.zeros(4, 0).long(), torch.zeros(4)
+    found = mine.due(features, charges > 0, nothing_asked, none_yet)
+    assert not mine.due(features, charges > 0, nothing_asked, none_yet + 2).any()
     assert found.tolist() == (charges.sum(dim=1) % 2 == 1).tolist() == [True, False, False, True]
 
 
