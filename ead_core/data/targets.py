@@ -60,6 +60,12 @@ class Targets:
         rows = tuple(row for row in self.rows for _ in range(times))
         return replace(self, rows=rows, sizes=tuple(size for size in self.sizes for _ in range(times)))
 
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "Targets":
+        """The rows at `rows`, in that order."""
+        chosen = [int(row) for row in rows]
+        sizes = tuple(self.sizes[row] for row in chosen) if self.sizes else ()
+        return replace(self, rows=tuple(self.rows[row] for row in chosen), sizes=sizes)
+
     @cached_property
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Low and high ends [R, P]."""
