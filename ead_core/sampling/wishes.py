@@ -104,12 +104,12 @@ class Wishes:
             for place, name in enumerate(self.targets.names)
             if name in self.predicted
         }
-        ends = zip(self.targets.names, low.T, high.T, strict=True)
-        return [_Asked(name, *both, weights.get(name)) for name, *both in ends]
+        columns = zip(self.targets.names, low.T, high.T, strict=True)
+        return [_Asked(name, lows, highs, weights.get(name)) for name, lows, highs in columns]
 
 
 class _Asked(NamedTuple):
-    """One property of all wishes: its ends [R], and what a unit of it adds to the distance [R]; None if it is counted."""
+    """A property of all wishes: its ends [R], and what a unit of it adds to the distance [R], None if it is counted."""
 
     name: str
     low: NDArray[np.float64]
