@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ead_core.cli.tables import check_table, write_table
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 
@@ -12,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def selector_for(
-    best_of: int | None, branches: int, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
+    best_of: int | None,
+    branches: int,
+    name: str | None,
+    model: "Checkpoint",
+    properties: tuple[str, ...],
+    match: bool = False,
 ) -> "Judge | None":
     """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
 
@@ -22,14 +28,15 @@ def selector_for(
         name: of the selector; None takes the bundled one.
         model: the generator.
         properties: asked for.
+        match: whether candidates are matched with a table.
 
     Raises:
         ConfigError: a selector without candidates, no targets, or one that may not choose.
     """
-    if best_of is None and branches == 1:
+    if best_of is None and branches == 1 and not match:
         if name is not None:
             raise ConfigError(
-                "--selector chooses among the candidates of --best-of or sampler.branches; give their number, too."
+                "--selector chooses among the candidates of --best-of, --match or sampler.branches; give one of these."
             )
         return None
     if not properties:
@@ -53,18 +60,12 @@ def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str
         ConfigError: another extension.
         DataError: see `judged`.
     """
-    import pandas as pd
-
-    from ead_core.common.files import write_aside
     from ead_core.judge.verdict import judged, per_molecule, table, to_json
     from ead_core.prediction.judge import load_judge
 
-    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
-        raise ConfigError(f"cannot write {out}: the table of molecules must end in .parquet or .csv.")
+    check_table(out, "molecules")
     judge = load_judge(name)
     verdicts = judged(molecules, judge)
     if out is not None:
-        frame = pd.DataFrame(per_molecule(molecules, verdicts))
-        with write_aside(out) as aside:
-            frame.to_csv(aside, index=False) if out.suffix.lower() == ".csv" else frame.to_parquet(aside, index=False)
+        write_table(per_molecule(molecules, verdicts), out)
     return table(verdicts), to_json(verdicts, judge)

@@ -32,7 +32,7 @@ from ead_core.sampling.delivery import Workshop, workshop
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import Matches, Outcome, matches_of
 from ead_core.sampling.order import GOOD, MatchOrder, Order, Part
-from ead_core.sampling.requests import Request, prepare, sampler_config
+from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.wishes import Wishes, match_molecules
 
 ROUNDS = 3  # in which the attempts after those of the pool are made
@@ -81,18 +81,19 @@ def match(  # noqa: PLR0913 (everything that a caller may ask for)
     order = MatchOrder(Acceptance.parse(accept) if accept else GOOD, pool, max_attempts)
     chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
     config = sampler_config(checkpoint, settings, preset)
-    request = Request(len(wishes.rows), config, seed, targets=wishes, selector=chooser)
     with torch_threads(1):
-        return match_wishes(checkpoint, request, order, progress, threads, beyond_training)
+        prepared = prepare(checkpoint, Request(len(wishes.rows), config, seed, targets=wishes, selector=chooser))
+        if not beyond_training:
+            check_sizes_seen(checkpoint, prepared.start.sizes)
+        return match_wishes(checkpoint, prepared, order, progress, threads)
 
 
 def match_wishes(
     checkpoint: Checkpoint,
-    request: Request,
+    prepared: Prepared,
     order: MatchOrder,
     progress: Progress = lambda done: None,
     threads: int | None = 1,
-    beyond_training: bool = False,
 ) -> Matches:
     """Make molecules and match them with the rows of a request's targets.
 
@@ -100,25 +101,22 @@ def match_wishes(
 
     Args:
         checkpoint: the model.
-        request: whose targets are the wishes; its `num` means nothing, and its ids are those of the attempts.
+        prepared: a request for a molecule for each row; its ids are those of the attempts, from `first`.
         order: what a molecule must be, and how many are made.
-        progress, threads, beyond_training: see `match`.
+        progress, threads: see `match`.
 
     Raises:
-        ConfigError: no targets, no selector that may choose, or what `prepare` refuses.
+        ConfigError: no targets, or no selector that may choose.
         DataError: the file of known molecules cannot be read.
     """
-    table = request.targets
+    table = prepared.request.targets
     if table is None:
         raise TargetError("there are no wishes to be matched; give targets, a row for each.")
     start, rows = time.perf_counter(), len(table.rows)
-    selector = selector_of(checkpoint, table.names, request.selector)
-    Wishes(table, selector)  # what is wrong is said before anything else
-    prepared = prepare(checkpoint, replace(request, num=rows, selector=selector))
-    if not beyond_training:
-        check_sizes_seen(checkpoint, prepared.start.sizes)
+    selector = selector_of(checkpoint, table.names, prepared.request.selector)
+    Wishes(table, selector)  # what is wrong with it is said before anything else
     with workshop(checkpoint, prepared, order.accept, threads) as shop:
-        work = _Work(shop, prepared.request, Order(order.accept), progress)
+        work = _Work(shop, replace(prepared.request, selector=selector), Order(order.accept), progress)
         outcomes = [
             work.match(Wishes(table.select(range(part.first, part.first + part.wishes)), selector), part)
             for part in order.parts(rows)
