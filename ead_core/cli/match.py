@@ -47,8 +47,8 @@ def match_order_of(
         return None
     if targets is None:
         raise ConfigError("--match needs --targets, a table with a row per wish.")
-    for option, value in alone.items():
-        if value:
+    for option, other in alone.items():
+        if other:
             raise ConfigError(f"{option} cannot be combined with --match.")
     check_table(wishes, "wishes")
     return MatchOrder(Acceptance.parse(accept) if accept else GOOD, *attempts)
