@@ -81,6 +81,12 @@ class Targets:
         """Which properties [P] are numbers of atoms of an element."""
         return np.array([counted_element(name) is not None for name in self.names], dtype=bool)
 
+    @cached_property
+    def limited(self) -> NDArray[np.bool_]:
+        """What a molecule meets or misses [R, P]: ranges and numbers of atoms, not values, to which it is just near."""
+        low, high = self.arrays
+        return np.asarray((low < high) | (self.counted() & ~np.isnan(low)))
+
     def most_atoms(self) -> int:
         """The largest number of atoms that a row asks for, be it by its elements; 0 if none does."""
         low, high = self.arrays

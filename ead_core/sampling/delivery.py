@@ -17,6 +17,7 @@ from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.isolated_workers import IsolatedPool
 from ead_core.evaluation.novelty import Novelty
 from ead_core.sampling.account import Account, Delivery
+from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.order import Order
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.repairs import Repairs
@@ -49,6 +50,7 @@ def deliver(
         ConfigError: what `prepare` refuses.
         DataError: the file of known molecules cannot be read.
     """
+    RangeCheck.of(checkpoint, request, order.accept)  # what is wrong is said before anything else
     most = min(order.limit or request.num, MAX_SEED - request.first)
     first = prepare(checkpoint, replace(request, num=min(most, request.sampler.batch_size)))
     with workshop(checkpoint, first, order.accept, threads) as shop:
@@ -73,6 +75,7 @@ class Workshop:
         """See the function `deliver`; after an `until`, which leaves work undone, no other delivery can follow."""
         most, start = min(order.limit or request.num, MAX_SEED - request.first), time.perf_counter()
         account, repairs = Account(order, request.first, most, self._novelty), Repairs(self._checkpoint, request)
+        check = RangeCheck.of(self._checkpoint, request, order.accept)
         size, stopped = -(-request.sampler.batch_size // PIECES), False
         streams, jury = self._streams, self._jury
         try:
@@ -85,12 +88,15 @@ class Workshop:
                 while jury.ready or (len(jury) and not streams.busy):
                     molecules, outcomes = jury.take()
                     settled, standing, pieces = repairs.sort(molecules, verdicts(outcomes))
+                    if check:
+                        settled, standing = check.refuse(settled, standing)
                     progress(account.add(settled, standing))
                     for again in pieces:
                         streams.submit(again)
         except KeyboardInterrupt:
             stopped = True
-        return account.delivery(time.perf_counter() - start, stopped)
+        molecules, ledger = account.delivery(time.perf_counter() - start, stopped)
+        return Delivery(molecules, check.told(ledger, molecules) if check else ledger)
 
 
 @contextmanager

@@ -86,6 +86,14 @@ class Wishes:
                 distances += outside(low[rows], high[rows], values[name]) * weight[rows]
         return distances
 
+    def missed(self, rows: NDArray[np.int64], values: Values) -> NDArray[np.bool_]:
+        """Whether molecules, one for each of some wishes, are outside of a range or have other atoms than asked for."""
+        missed = np.zeros(len(rows), dtype=bool)
+        for place, (name, low, high, _) in enumerate(self._asked):
+            off = outside(low[rows], high[rows], values[name]) > 0
+            missed |= off & self.targets.limited[rows, place]
+        return missed
+
     @cached_property
     def tolerances(self) -> NDArray[np.float64]:
         """The distances [R] below which nothing is told more finely: the selector's own error."""
