@@ -18,7 +18,7 @@ def selector_for(
     name: str | None,
     model: "Checkpoint",
     properties: tuple[str, ...],
-    match: bool = False,
+    needed: bool = False,
 ) -> "Judge | None":
     """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
 
@@ -28,17 +28,20 @@ def selector_for(
         name: of the selector; None takes the bundled one.
         model: the generator.
         properties: asked for.
-        match: whether candidates are matched with a table.
+        needed: whether molecules are matched with a table or accepted in ranges.
 
     Raises:
         ConfigError: a selector without candidates, no targets, or one that may not choose.
     """
-    if best_of is None and branches == 1 and not match:
+    few = best_of is None and branches == 1
+    if few and not needed:
         if name is not None:
             raise ConfigError(
-                "--selector chooses among the candidates of --best-of, --match or sampler.branches; give one of these."
+                "--selector predicts for --best-of, --match, sampler.branches or --accept in_range; give one of these."
             )
         return None
+    if few and not properties:
+        return None  # whoever needs them says that there are none
     if not properties:
         option = "sampler.branches" if best_of is None else "--best-of"
         raise ConfigError(f"{option} keeps what is nearest to its targets; give some with --target or --targets.")

@@ -19,7 +19,7 @@ from ead_core.config.reference import entries
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import CHOICES, Acceptance
 from ead_core.notes import note_all
-from ead_core.sampling.order import LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order
+from ead_core.sampling.order import GOOD_IN_RANGE, LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order
 
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
@@ -32,7 +32,8 @@ SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a ch
 )
 NUM = 16  # molecules, if nothing says how many
 ACCEPT = f"What a delivered molecule must be, e.g. 'valid & unique'; there are {CHOICES}."
-SELECTOR = "With --best-of, --match or sampler.branches: who predicts targets other than atoms, a name or a folder."
+UNTIL = "Go on until so many are as --accept says, or valid, unique and in the range of --target."
+SELECTOR = "With --best-of, --match, in_range or sampler.branches: who predicts targets, a name or a folder."
 MAX_ATTEMPTS = (
     f"With --until: at most so many, else {TRIES} per molecule and at least {LEAST_TRIES:,}. "
     f"With --match: so many, else {PER_WISH} per row."
@@ -54,7 +55,7 @@ def sample(
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
     selector: Annotated[str | None, typer.Option(help=SELECTOR)] = None,
     accept: Annotated[list[str] | None, typer.Option(help=ACCEPT)] = None,
-    until: Annotated[int | None, typer.Option(min=1, help="With --accept: go on until so many are accepted.")] = None,
+    until: Annotated[int | None, typer.Option(min=1, help=UNTIL)] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, help=MAX_ATTEMPTS)] = None,
     match: Annotated[bool, typer.Option("--match", help=MATCH)] = False,
     pool: Annotated[int | None, typer.Option(min=1, help=POOL)] = None,
@@ -85,9 +86,10 @@ def sample(
     if record:
         check_recording(record, out)
     alone = {"--num": num and (until or match), "--best-of": best_of, "--trace": record}
-    unlike = {**alone, "--until": until, "--fragment": fragment}
-    table = match_order_of(match, targets, accept, (pool, max_attempts), wishes, unlike)
-    order = table or order_of(accept, until, max_attempts, alone)  # before the model is loaded
+    table = match_order_of(
+        match, targets, accept, (pool, max_attempts), wishes, {**alone, "--until": until, "--fragment": fragment}
+    )
+    order = table or order_of(accept, until, max_attempts, alone, target)  # before the model is loaded
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
@@ -98,7 +100,8 @@ def sample(
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
     config = sampler_config(model, chosen, preset, around_fragment=kept is not None)
-    chooser = selector_for(best_of, config.branches, selector, model, wanted.names if wanted else (), match)
+    names, predicts = wanted.names if wanted else (), order is not None and order.predicts
+    chooser = selector_for(best_of, config.branches, selector, model, names, predicts)
     request = Request(num, config, seed, 0, atoms, wanted, kept, selector=chooser).each(best_of or 1)
     if record:
         _check_recordable(request)
@@ -131,26 +134,36 @@ def _check_recordable(request: "Request") -> None:
 
 
 def order_of(
-    accept: list[str] | None, until: int | None, max_attempts: int | None, alone: Mapping[str, object]
+    accept: list[str] | None,
+    until: int | None,
+    max_attempts: int | None,
+    alone: Mapping[str, object],
+    target: list[str] | None = None,
 ) -> Order | None:
-    """What is to be delivered, None if all attempts are.
+    """What is to be delivered, None if all attempts are; with --until and a range as --target, what lies in the range.
 
     Args:
-        accept, until, max_attempts: the options.
+        accept, until, max_attempts, target: the options.
         alone: options that do not go with these, with their values.
 
     Raises:
         ConfigError: options that do not go together.
     """
-    if not accept:
+    from ead_core.data.targets import parse_targets
+
+    wanted = parse_targets(target or []) if until and not accept else None
+    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if wanted and wanted.limited.any() else None
+    if criteria is None:
         for option, number in (("--until", until), ("--max-attempts", max_attempts)):
             if number is not None:
-                raise ConfigError(f"{option} needs --accept, which says what a delivered molecule must be.")
+                raise ConfigError(
+                    f"{option} needs --accept, which says what a delivered molecule must be, or a range as --target."
+                )
         return None
     for option, value in alone.items():
         if value:
             raise ConfigError(f"{option} cannot be combined with {'--until' if option == '--num' else '--accept'}.")
-    return Order(Acceptance.parse(accept), until, max_attempts)
+    return Order(criteria, until, max_attempts)
 
 
 def _deliver(

@@ -17,15 +17,13 @@ from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 from ead_core.evaluation.acceptance import Verdict
-from ead_core.evaluation.criteria import CRITERIA, IN_RANGE, NOVEL, UNIQUE, Acceptance
+from ead_core.evaluation.criteria import CRITERIA, IN_RANGE, Acceptance
 from ead_core.prediction.in_truth import Range, share_in_truth, widening
 from ead_core.prediction.predict import PREDICTED
 from ead_core.sampling.choice import SELECTED_BY, independent_judge, selector_of
-from ead_core.sampling.ledger import InRange, Ledger
+from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.requests import Request
 from ead_core.sampling.wishes import Wishes
-
-AFTERWARDS = (IN_RANGE, NOVEL, UNIQUE)  # criteria that are looked at when molecules have met all others
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,9 @@ class RangeCheck:
         return replace(molecules, properties={**molecules.properties, **columns}), standing
 
     def told(self, ledger: Ledger, delivered: MoleculeSet) -> Ledger:
-        """The ledger of what has been delivered, with how many attempts were valid, in range, and are so in truth."""
-        late = {name: ledger.refused.get(CRITERIA[name].refusal, 0) for name in AFTERWARDS}
-        inside = ledger.delivered + late[NOVEL] + late[UNIQUE]
-        told = InRange(valid=inside + late[IN_RANGE], predicted=inside, **self._truth(delivered))
-        return ledger.model_copy(update={"in_range": told})
+        """The ledger of what has been delivered, with how many of these are in range in truth."""
+        assert ledger.in_range is not None  # since it is a criterion
+        return ledger.model_copy(update={"in_range": ledger.in_range.model_copy(update=self._truth(delivered))})
 
     def _truth(self, molecules: MoleculeSet) -> dict[str, Any]:
         """What is known of the delivered molecules in truth, as fields of `InRange`."""

@@ -1,11 +1,12 @@
 """What became of every attempt of a delivery, so that what was delivered can be judged as the selection that it is."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ead_core.common.documents import Document
+from ead_core.evaluation.criteria import CRITERIA, IN_RANGE, NOVEL, UNIQUE
 
 
 class InRange(BaseModel):
@@ -27,6 +28,15 @@ class InRange(BaseModel):
     in_truth: float | None = None
     interval: tuple[float, float] | None = None
     widening: Mapping[str, float] | None = None
+
+    @classmethod
+    def counted(cls, accept: str, delivered: int, refused: Mapping[str, int]) -> Self | None:
+        """What the numbers of a ledger tell of it; None if it was no criterion."""
+        if IN_RANGE not in accept.split(" & "):
+            return None
+        late = {name: refused.get(CRITERIA[name].refusal, 0) for name in (IN_RANGE, NOVEL, UNIQUE)}
+        predicted = delivered + late[NOVEL] + late[UNIQUE]
+        return cls(valid=predicted + late[IN_RANGE], predicted=predicted)
 
     @property
     def sentence(self) -> str:

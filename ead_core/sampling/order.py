@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ead_core.errors import ConfigError
-from ead_core.evaluation.criteria import Acceptance
+from ead_core.evaluation.criteria import IN_RANGE, Acceptance
 
 LEAST_TRIES, TRIES = 1000, 20  # attempts at most, in all and per molecule asked for, if nobody says how many
-GOOD = Acceptance.parse("valid & unique")  # what a delivered molecule must be if nobody says it
+GOOD = Acceptance.parse("valid & unique")  # what a delivered molecule must be if nobody says it …
+GOOD_IN_RANGE = Acceptance.parse("valid & unique & in_range")  # … but asks for so many in a range
 PER_WISH, POOL_PER_WISH = 4, 2  # attempts for each wish of a table: in all, and of these before the first look
 PAIRS = 2**24  # of wishes and attempts that are looked at together: 128 MiB
 
@@ -34,6 +35,11 @@ class Order:
                 raise ConfigError(f"{name} must be at least 1, not {number}.")
         if self.max_attempts is not None and self.until is None:
             raise ConfigError("max_attempts needs until; without it, num is the number of attempts.")
+
+    @property
+    def predicts(self) -> bool:
+        """Whether properties are predicted, since molecules are to be in the ranges of their targets."""
+        return IN_RANGE in self.accept.limits
 
     @property
     def limit(self) -> int | None:
@@ -71,6 +77,11 @@ class MatchOrder:
                 raise ConfigError(f"{name} must be at least 1, not {number}.")
         if self.pool and self.max_attempts and self.pool > self.max_attempts:
             raise ConfigError(f"pool must be at most max_attempts, {self.max_attempts}, not {self.pool}.")
+
+    @property
+    def predicts(self) -> bool:
+        """Whether properties are predicted, as of every molecule that is matched."""
+        return True
 
     def attempts(self, wishes: int) -> tuple[int, int]:
         """Those of the pool, and all of them, for so many wishes."""
