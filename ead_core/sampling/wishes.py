@@ -44,9 +44,11 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for name in self.predicted:
-            if self.selector is None or name not in self._known:
-                who = self.selector.name if self.selector else "nobody"
-                raise TargetError(f"{who} predicts {name}, so that wishes for it cannot be matched.", name)
+            if name not in self._known:
+                known = (
+                    f"{self.selector.name} predicts {', '.join(self._known)}" if self.selector else "nobody predicts"
+                )
+                raise TargetError(f"{known}, so that wishes for {name} cannot be matched.", name)
 
     @property
     def predicted(self) -> list[str]:
