@@ -51,6 +51,19 @@ class Targets:
         """
         return cls(tuple(targets), (tuple(bounds(name, target) for name, target in targets.items()),))
 
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Targets":
+        """A row per wish, from columns of numbers, of (low, high), and of None or NaN where a row is open.
+
+        Raises:
+            TargetError: a value that is none of these, a range from high to low, no row, or columns of unequal length.
+        """
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            raise TargetError("a table of targets needs at least one column and one row, and columns of equal length.")
+        ends = [[OPEN if _is_open(each) else bounds(name, each) for each in column] for name, column in columns.items()]
+        return cls(tuple(columns), tuple(zip(*ends, strict=True)))
+
     def with_same(self, other: "Targets") -> "Targets":
         """These rows, each with the one row of `other` added, whose properties are different ones."""
         return replace(self, names=self.names + other.names, rows=tuple(row + other.rows[0] for row in self.rows))
@@ -117,6 +130,10 @@ def bounds(name: str, target: object) -> Bounds:
     if low > high:
         raise TargetError(f"target {name} must go from a low to a high number, not from {low:g} to {high:g}.", name)
     return low, high
+
+
+def _is_open(target: object) -> bool:
+    return target is None or (isinstance(target, float) and math.isnan(target))
 
 
 def _is_number(end: Any) -> bool:

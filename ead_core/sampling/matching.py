@@ -9,7 +9,7 @@ Legend: R wishes.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ Progress = Callable[[int], None]
 
 def match(  # noqa: PLR0913 (everything that a caller may ask for)
     checkpoint: Checkpoint,
-    targets: Targets | str | Path,
+    targets: Targets | Mapping[str, Sequence[object]] | str | Path,
     seed: int = 0,
     progress: Progress = lambda done: None,
     *,
@@ -63,7 +63,8 @@ def match(  # noqa: PLR0913 (everything that a caller may ask for)
 
     Args:
         checkpoint: from `load_checkpoint`.
-        targets: a row per wish, or the file of such a table (data/target_tables.py); values, ranges, or open.
+        targets: a row per wish: columns by property of numbers, (low, high), or None where a wish is open; or the file
+            of such a table (data/target_tables.py).
         seed: equal seeds give equal molecules.
         progress: receives the number of attempts since its last call.
         accept: what a molecule must be, "valid & unique" if nothing is said (evaluation/criteria.py).
@@ -77,7 +78,8 @@ def match(  # noqa: PLR0913 (everything that a caller may ask for)
         ConfigError: an unknown preset, setting or property, a value out of range, or no selector that may choose.
         DataError: the table cannot be read.
     """
-    wishes = targets if isinstance(targets, Targets) else read_targets(Path(targets))
+    wishes = Targets.of_columns(targets) if isinstance(targets, Mapping) else targets
+    wishes = wishes if isinstance(wishes, Targets) else read_targets(Path(wishes))
     order = MatchOrder(Acceptance.parse(accept) if accept else GOOD, pool, max_attempts)
     chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
     config = sampler_config(checkpoint, settings, preset)
