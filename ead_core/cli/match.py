@@ -39,11 +39,9 @@ def match_order_of(
         ConfigError: options that do not go together, no table, or another extension of `--wishes`.
     """
     if not match:
-        for option, value in (("--pool", attempts[0]), ("--wishes", wishes)):
-            if value is not None:
-                raise ConfigError(
-                    f"{option} needs --match, which matches a pool of molecules with the rows of a table."
-                )
+        for option, given in (("--pool", attempts[0]), ("--wishes", wishes)):
+            if given is not None:
+                raise ConfigError(f"{option} needs --match, which matches molecules with the rows of a table.")
         return None
     if targets is None:
         raise ConfigError("--match needs --targets, a table with a row per wish.")
