@@ -132,7 +132,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
         ),
         (
             (*ranged[:2], "--until", 3, "--target", "gap=9"),
-            "--until needs --accept (what a delivered molecule must",
+            "--until needs --accept, which says what a delivered",
         ),
         ((*ranged[:2], "--accept", "in_range", "--num", 3), "in_range needs a range among the targets, e.g. gap=6000"),
     ):
