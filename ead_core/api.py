@@ -16,6 +16,7 @@ from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.prediction.predict import predict
 from ead_core.sampling.generation import sample
+from ead_core.sampling.matching import match
 from ead_core.training.fit import fit
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "load_checkpoint",
     # generate
     "sample",
+    "match",
     "NoiseSchedule",
     "Synchronous",
     "Manual",

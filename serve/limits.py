@@ -13,7 +13,8 @@ from ead_core.diffusion.process import GRADIENT_CALLS, Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.branching import BranchPlan
-from ead_core.sampling.order import Order
+from ead_core.sampling.in_range import RangeCheck
+from ead_core.sampling.order import GOOD_IN_RANGE, Order
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.schema import AtomRange, MoleculesRequest
 from serve.settings import ServeSettings
@@ -69,6 +70,8 @@ class Border:
             sampler = sampler_config(self.checkpoint, settings, wanted.preset)
             request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
             prepared = possible = prepare(self.checkpoint, request)
+            if order:
+                RangeCheck.of(self.checkpoint, request, order.accept)
             if order and order.limit:  # which sizes attempts will have is not known yet
                 possible = prepare(self.checkpoint, of_largest(self.checkpoint, request))
             largest = int(possible.start.sizes.max())
@@ -86,7 +89,11 @@ class Border:
 
     def order(self, wanted: MoleculesRequest) -> Order | None:
         """What is to be delivered; None if all molecules are (RefusalError: fields that do not go together)."""
-        if wanted.accept is None and wanted.until is not None:
+        ranged = any(isinstance(wish, list | tuple) for wish in (wanted.targets or {}).values())
+        accept = GOOD_IN_RANGE if wanted.until is not None and ranged else None
+        if wanted.accept is not None:
+            accept = Acceptance.parse(wanted.accept)
+        if accept is None and wanted.until is not None:
             raise RefusalError(("body", "until"), "needs accept, which says what a delivered molecule must be.")
         if wanted.until is None and wanted.max_attempts is not None:
             raise RefusalError(("body", "max_attempts"), "needs until; without it, num is the number of attempts.")
@@ -94,9 +101,7 @@ class Border:
             self._check_number("until", wanted.until)
             if "num" in wanted.model_fields_set:
                 raise RefusalError(("body", "num"), "must be left out where until is given.")
-        if wanted.accept is None:
-            return None
-        return Order(Acceptance.parse(wanted.accept), wanted.until, wanted.max_attempts)
+        return None if accept is None else Order(accept, wanted.until, wanted.max_attempts)
 
     def _check_number(self, key: str, number: int) -> None:
         most = self.settings.max_molecules

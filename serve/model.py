@@ -11,6 +11,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.novelty import Novelty
 from ead_core.sampling.account import Account
 from ead_core.sampling.engine import Engine
+from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.order import Order
 from ead_core.sampling.pieces import Entered
@@ -96,7 +97,7 @@ class Sampling:
         """What is accepted of the attempts of a request, which are made until that is enough; else as `generate`."""
         start, companions = time.perf_counter(), 1
         account = Account(order, request.first, request.num, Novelty(order.accept))
-        repairs = Repairs(self._checkpoint, request)
+        repairs, check = Repairs(self._checkpoint, request), RangeCheck.of(self._checkpoint, request, order.accept)
         while part := account.begin(request, self._settings.batch_molecules):
             coming = [self.generate(part)]
             while coming:
@@ -106,9 +107,13 @@ class Sampling:
                 companions = max(companions, made.companions)
                 found = await self._jury.verdicts(made.molecules, order.accept)
                 settled, standing, pieces = repairs.sort(made.molecules, found)
+                if check:
+                    settled, standing = await asyncio.to_thread(check.refuse, settled, standing)
                 account.add(settled, standing)
                 coming += [self._make(piece.enter(self._engine)) for piece in pieces]
         molecules, ledger = account.delivery(time.perf_counter() - start)
+        if check:
+            ledger = await asyncio.to_thread(check.told, ledger, molecules)
         return Answer(molecules, companions, ledger)
 
     async def _drive(self) -> None:

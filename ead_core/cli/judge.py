@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ead_core.cli.tables import check_table, write_table
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 
@@ -12,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def selector_for(
-    best_of: int | None, branches: int, name: str | None, model: "Checkpoint", properties: tuple[str, ...]
+    best_of: int | None,
+    branches: int,
+    name: str | None,
+    model: "Checkpoint",
+    properties: tuple[str, ...],
+    needed: bool = False,
 ) -> "Judge | None":
     """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
 
@@ -22,16 +28,20 @@ def selector_for(
         name: of the selector; None takes the bundled one.
         model: the generator.
         properties: asked for.
+        needed: whether molecules are matched with a table or accepted in ranges.
 
     Raises:
         ConfigError: a selector without candidates, no targets, or one that may not choose.
     """
-    if best_of is None and branches == 1:
+    few = best_of is None and branches == 1
+    if few and not needed:
         if name is not None:
             raise ConfigError(
-                "--selector chooses among the candidates of --best-of or sampler.branches; give their number, too."
+                "--selector predicts for --best-of, --match, sampler.branches or --accept in_range; give one of these."
             )
         return None
+    if few and not properties:
+        return None  # whoever needs them says that there are none
     if not properties:
         option = "sampler.branches" if best_of is None else "--best-of"
         raise ConfigError(f"{option} keeps what is nearest to its targets; give some with --target or --targets.")
@@ -53,18 +63,12 @@ def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str
         ConfigError: another extension.
         DataError: see `judged`.
     """
-    import pandas as pd
-
-    from ead_core.common.files import write_aside
     from ead_core.judge.verdict import judged, per_molecule, table, to_json
     from ead_core.prediction.judge import load_judge
 
-    if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
-        raise ConfigError(f"cannot write {out}: the table of molecules must end in .parquet or .csv.")
+    check_table(out, "molecules")
     judge = load_judge(name)
     verdicts = judged(molecules, judge)
     if out is not None:
-        frame = pd.DataFrame(per_molecule(molecules, verdicts))
-        with write_aside(out) as aside:
-            frame.to_csv(aside, index=False) if out.suffix.lower() == ".csv" else frame.to_parquet(aside, index=False)
+        write_table(per_molecule(molecules, verdicts), out)
     return table(verdicts), to_json(verdicts, judge)

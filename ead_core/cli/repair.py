@@ -9,7 +9,7 @@ import typer
 
 from ead_core.cli.console import OVERWRITE, progress_bar
 from ead_core.errors import ConfigError
-from ead_core.evaluation.criteria import CHOICES, Acceptance
+from ead_core.evaluation.criteria import CHOICES, IN_RANGE, Acceptance
 from ead_core.notes import note, note_all
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def repair(
     wanted_of_each = Acceptance.parse(until)
     if wanted_of_each.compares:
         raise ConfigError("a molecule is repaired for what it is by itself; unique and novel depend on others.")
+    if IN_RANGE in wanted_of_each.limits:
+        raise ConfigError(f"{IN_RANGE} needs targets, with which molecules are made; it is no criterion of repair.")
     good = partial(accepted, acceptance=wanted_of_each)
     options = {"attempts": rounds, "extent": extent, "level": level, "hops": hops}
     asked: dict[str, Any] = {f"repair_{name}": value for name, value in options.items() if value is not None}

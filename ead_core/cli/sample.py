@@ -10,6 +10,7 @@ import typer
 
 from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, PRESET, THREADS, progress_bar
 from ead_core.cli.judge import selector_for
+from ead_core.cli.match import MATCH, POOL, WISHES, match_order_of, report_wishes
 from ead_core.cli.trace import check_recording, keep_recording
 from ead_core.common.files import check_not_lost
 from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
@@ -18,20 +19,25 @@ from ead_core.config.reference import entries
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import CHOICES, Acceptance
 from ead_core.notes import note_all
-from ead_core.sampling.order import LEAST_TRIES, TRIES, Order
+from ead_core.sampling.order import GOOD_IN_RANGE, LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order
 
 if TYPE_CHECKING:
+    from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.data.store import MoleculeSet
     from ead_core.sampling.account import Delivery
-    from ead_core.sampling.requests import Request
+    from ead_core.sampling.requests import Prepared, Request
 
 SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a checkpoint's own: " + "; ".join(
     f"{entry.key}={as_yaml(entry.default)}" for entry in entries(Config).values() if entry.section == "sampler"
 )
 NUM = 16  # molecules, if nothing says how many
 ACCEPT = f"What a delivered molecule must be, e.g. 'valid & unique'; there are {CHOICES}."
-SELECTOR = "With --best-of or sampler.branches: who predicts targets other than atoms, a name or a folder."
-MAX_ATTEMPTS = f"With --until: at most so many; {TRIES} per molecule if none are given, at least {LEAST_TRIES:,}."
+UNTIL = "Go on until so many are as --accept says, or valid, unique and in the range of --target."
+SELECTOR = "With --best-of, --match, in_range or sampler.branches: who predicts targets, a name or a folder."
+MAX_ATTEMPTS = (
+    f"With --until: at most so many, else {TRIES} per molecule and at least {LEAST_TRIES:,}. "
+    f"With --match: so many, else {PER_WISH} per row."
+)
 TOO_FEW, INTERRUPTED = 1, 130  # exit codes
 
 
@@ -49,8 +55,11 @@ def sample(
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
     selector: Annotated[str | None, typer.Option(help=SELECTOR)] = None,
     accept: Annotated[list[str] | None, typer.Option(help=ACCEPT)] = None,
-    until: Annotated[int | None, typer.Option(min=1, help="With --accept: go on until so many are accepted.")] = None,
+    until: Annotated[int | None, typer.Option(min=1, help=UNTIL)] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, help=MAX_ATTEMPTS)] = None,
+    match: Annotated[bool, typer.Option("--match", help=MATCH)] = False,
+    pool: Annotated[int | None, typer.Option(min=1, help=POOL)] = None,
+    wishes: Annotated[Path | None, typer.Option(help=WISHES)] = None,
     preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     threads: Annotated[int, typer.Option(min=1, help=THREADS)] = 1,
@@ -66,7 +75,6 @@ def sample(
     from ead_core.data.target_tables import gather_targets
     from ead_core.judge.selection import best_of as choose
     from ead_core.sampling.conditions import check_sizes_seen, warnings_before
-    from ead_core.sampling.delivery import deliver
     from ead_core.sampling.fragment_file import read_fragment
     from ead_core.sampling.fragment_warnings import fragment_warnings
     from ead_core.sampling.generation import fulfil
@@ -77,8 +85,11 @@ def sample(
     check_not_lost(out, overwrite)
     if record:
         check_recording(record, out)
-    alone = {"--num": until and num, "--best-of": best_of, "--trace": record}
-    order = order_of(accept, until, max_attempts, alone)  # before the model is loaded
+    alone = {"--num": num and (until or match), "--best-of": best_of, "--trace": record}
+    table = match_order_of(
+        match, targets, accept, (pool, max_attempts), wishes, {**alone, "--until": until, "--fragment": fragment}
+    )
+    order = table or order_of(accept, until, max_attempts, alone, target)  # before the model is loaded
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     given = {**stored, **parse_overrides(overrides or [])}
     kept = read_fragment(fragment) if fragment else None
@@ -89,7 +100,8 @@ def sample(
     if num is None:
         num = len(wanted.rows) if wanted and targets else NUM
     config = sampler_config(model, chosen, preset, around_fragment=kept is not None)
-    chooser = selector_for(best_of, config.branches, selector, model, wanted.names if wanted else ())
+    names, predicts = wanted.names if wanted else (), order is not None and order.predicts
+    chooser = selector_for(best_of, config.branches, selector, model, names, predicts)
     request = Request(num, config, seed, 0, atoms, wanted, kept, selector=chooser).each(best_of or 1)
     if record:
         _check_recordable(request)
@@ -98,11 +110,11 @@ def sample(
         check_sizes_seen(model, prepared.start.sizes)
     for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
         typer.echo(f"warning: {warning}", err=True)
+    if order:
+        _deliver(model, prepared, order, out, wishes, threads)
+        return
     recorder = Recorder(model.atom_types) if record else None
-    with progress_bar(f"sampling with {model.name}", until or request.num) as progress:
-        if order:
-            _write_delivery(deliver(model, request, order, progress, threads), out)
-            return
+    with progress_bar(f"sampling with {model.name}", request.num) as progress:
         molecules = fulfil(model, prepared, progress, recorder, threads)
     if best_of:
         molecules = choose(molecules, best_of, chooser)
@@ -122,26 +134,56 @@ def _check_recordable(request: "Request") -> None:
 
 
 def order_of(
-    accept: list[str] | None, until: int | None, max_attempts: int | None, alone: Mapping[str, object]
+    accept: list[str] | None,
+    until: int | None,
+    max_attempts: int | None,
+    alone: Mapping[str, object],
+    target: list[str] | None = None,
 ) -> Order | None:
-    """What is to be delivered, None if all attempts are.
+    """What is to be delivered, None if all attempts are; with --until and a range as --target, what lies in the range.
 
     Args:
-        accept, until, max_attempts: the options.
+        accept, until, max_attempts, target: the options.
         alone: options that do not go with these, with their values.
 
     Raises:
         ConfigError: options that do not go together.
     """
-    if not accept:
+    from ead_core.data.targets import parse_targets
+
+    wanted = parse_targets(target or []) if until and not accept else None
+    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if wanted and wanted.limited.any() else None
+    if criteria is None:
         for option, number in (("--until", until), ("--max-attempts", max_attempts)):
             if number is not None:
-                raise ConfigError(f"{option} needs --accept, which says what a delivered molecule must be.")
+                raise ConfigError(
+                    f"{option} needs --accept, which says what a delivered molecule must be, or a range as --target."
+                )
         return None
     for option, value in alone.items():
         if value:
             raise ConfigError(f"{option} cannot be combined with {'--until' if option == '--num' else '--accept'}.")
-    return Order(Acceptance.parse(accept), until, max_attempts)
+    return Order(criteria, until, max_attempts)
+
+
+def _deliver(
+    model: "Checkpoint", prepared: "Prepared", order: Order | MatchOrder, out: Path, wishes: Path | None, threads: int
+) -> None:
+    """Make what is accepted, or what the wishes of a table get, and write it."""
+    from ead_core.sampling.account import Delivery
+    from ead_core.sampling.delivery import deliver
+    from ead_core.sampling.matching import match_wishes
+
+    request = prepared.request
+    total = order.attempts(request.num)[1] if isinstance(order, MatchOrder) else order.until or request.num
+    with progress_bar(f"sampling with {model.name}", total) as progress:
+        if isinstance(order, Order):
+            delivery = deliver(model, request, order, progress, threads)
+        else:
+            matches = match_wishes(model, prepared, order, progress, threads)
+            report_wishes(matches.wishes, wishes)
+            delivery = Delivery(matches.molecules, matches.ledger)
+    _write_delivery(delivery, out)
 
 
 def _write_delivery(delivery: "Delivery", out: Path) -> None:

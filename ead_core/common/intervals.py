@@ -26,8 +26,11 @@ def two_sided(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def wilson(successes: int, total: int, z: float = Z95) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927); (0, 1) where nothing was tried."""
+def wilson(successes: float, total: float, z: float = Z95) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927); (0, 1) where nothing was tried.
+
+    Counts need not be whole: those of weighted observations are effective numbers.
+    """
     if total == 0:
         return 0.0, 1.0
     share, z2 = successes / total, z**2

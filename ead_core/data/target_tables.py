@@ -15,7 +15,7 @@ from ead_core.data.numerals import parse_number
 from ead_core.data.parquet import is_row_label, values_of
 from ead_core.data.properties import count_name, parse_formula
 from ead_core.data.tables import listed
-from ead_core.data.targets import OPEN, TargetError, Targets, parse_targets
+from ead_core.data.targets import OPEN, Bounds, TargetError, Targets, parse_targets
 from ead_core.data.texts import at_most, open_text
 from ead_core.errors import DataError, one_line
 
@@ -66,11 +66,13 @@ def _composition(formula: str, elements: Sequence[int]) -> Targets:
 def read_targets(path: Path) -> Targets:
     """A table of targets: a row per molecule, a column per property, and perhaps `num_atoms`; empty or NaN is open.
 
+    A cell is a number, or a range as text: `6000:7000`.
+
     Args:
         path: `.parquet`, or `.csv` with a header, commas between cells and decimal points.
 
     Raises:
-        DataError: the file cannot be read, has no row, a column without a name or twice, or a cell that is no number.
+        DataError: the file cannot be read, has no row, a column without a name or twice, or a cell that is neither.
     """
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path} is of an unknown kind; a table of targets must end in {' or '.join(EXTENSIONS)}.")
@@ -81,12 +83,11 @@ def read_targets(path: Path) -> Targets:
         raise DataError(f"{path} has no rows; a table of targets has one per molecule.")
     _check_names(names, path)
     columns = {
-        name: [_number(cell, name, number, path) for number, cell in enumerate(cells, start=1)]
+        name: [_ends(cell, name, number, path) for number, cell in enumerate(cells, start=1)]
         for name, cells in zip(names, zip(*rows, strict=True), strict=True)
     }
     sizes = columns.pop(SIZE_COLUMN, None)
-    ranges = [[OPEN if math.isnan(value) else (value, value) for value in values] for values in columns.values()]
-    targets = tuple(zip(*ranges, strict=True)) if ranges else ((),) * len(rows)
+    targets = tuple(zip(*columns.values(), strict=True)) if columns else ((),) * len(rows)
     return Targets(tuple(columns), targets, () if sizes is None else _whole(sizes, path))
 
 
@@ -131,6 +132,15 @@ def _check_names(names: Sequence[str], path: Path) -> None:
             raise DataError(f"{path} has two columns '{listed([name])}'.")
 
 
+def _ends(cell: object, name: str, row: int, path: Path) -> Bounds:
+    """A cell as a value or a range, open if it is empty."""
+    parts = cell.split(":") if isinstance(cell, str) else [cell]
+    ends = [_number(part, name, row, path) for part in parts]
+    if len(ends) > 2 or (len(ends) == 2 and not ends[0] <= ends[1]):
+        raise DataError(f"a range in column '{listed([name])}' of {path} must be low:high, not '{cell}' (row {row}).")
+    return OPEN if math.isnan(ends[0]) else (ends[0], ends[-1])
+
+
 def _number(cell: object, name: str, row: int, path: Path) -> float:
     """A cell as a number, NaN if it is empty."""
     value: object = cell
@@ -146,8 +156,9 @@ def _number(cell: object, name: str, row: int, path: Path) -> float:
     return float(value)
 
 
-def _whole(sizes: list[float], path: Path) -> tuple[int | None, ...]:
-    for row, size in enumerate(sizes, start=1):
-        if not np.isnan(size) and (size < 1 or size != int(size)):
-            raise DataError(f"column '{SIZE_COLUMN}' of {path} must hold numbers of atoms, not {size:g} (row {row}).")
-    return tuple(None if np.isnan(size) else int(size) for size in sizes)
+def _whole(sizes: list[Bounds], path: Path) -> tuple[int | None, ...]:
+    for row, (size, end) in enumerate(sizes, start=1):
+        if not np.isnan(size) and (size < 1 or size != int(size) or size != end):
+            shown = f"{size:g}" if size == end else f"{size:g}:{end:g}"
+            raise DataError(f"column '{SIZE_COLUMN}' of {path} must hold numbers of atoms, not {shown} (row {row}).")
+    return tuple(None if np.isnan(size) else int(size) for size, _ in sizes)

@@ -51,6 +51,19 @@ class Targets:
         """
         return cls(tuple(targets), (tuple(bounds(name, target) for name, target in targets.items()),))
 
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Targets":
+        """A row per wish, from columns of numbers, of (low, high), and of None or NaN where a row is open.
+
+        Raises:
+            TargetError: a value that is none of these, a range from high to low, no row, or columns of unequal length.
+        """
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            raise TargetError("a table of targets needs at least one column and one row, and columns of equal length.")
+        ends = [[OPEN if _is_open(each) else bounds(name, each) for each in column] for name, column in columns.items()]
+        return cls(tuple(columns), tuple(zip(*ends, strict=True)))
+
     def with_same(self, other: "Targets") -> "Targets":
         """These rows, each with the one row of `other` added, whose properties are different ones."""
         return replace(self, names=self.names + other.names, rows=tuple(row + other.rows[0] for row in self.rows))
@@ -66,6 +79,12 @@ class Targets:
         rows = tuple(row for row in self.rows for _ in range(times))
         return replace(self, rows=rows, sizes=tuple(size for size in self.sizes for _ in range(times)))
 
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "Targets":
+        """The rows at `rows`, in that order."""
+        chosen = [int(row) for row in rows]
+        sizes = tuple(self.sizes[row] for row in chosen) if self.sizes else ()
+        return replace(self, rows=tuple(self.rows[row] for row in chosen), sizes=sizes)
+
     @cached_property
     def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Low and high ends [R, P]."""
@@ -80,6 +99,12 @@ class Targets:
     def counted(self) -> NDArray[np.bool_]:
         """Which properties [P] are numbers of atoms of an element."""
         return np.array([counted_element(name) is not None for name in self.names], dtype=bool)
+
+    @cached_property
+    def limited(self) -> NDArray[np.bool_]:
+        """What a molecule meets or misses [R, P]: ranges and numbers of atoms, not values, to which it is just near."""
+        low, high = self.arrays
+        return np.asarray((low < high) | (self.counted() & ~np.isnan(low)))
 
     def most_atoms(self) -> int:
         """The largest number of atoms that a row asks for, be it by its elements; 0 if none does."""
@@ -111,6 +136,10 @@ def bounds(name: str, target: object) -> Bounds:
     if low > high:
         raise TargetError(f"target {name} must go from a low to a high number, not from {low:g} to {high:g}.", name)
     return low, high
+
+
+def _is_open(target: object) -> bool:
+    return target is None or (isinstance(target, float) and math.isnan(target))
 
 
 def _is_number(end: Any) -> bool:

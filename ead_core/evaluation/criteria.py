@@ -2,7 +2,7 @@
 
 A molecule is refused for the first criterion that it does not meet, in the order of the table. What is costly is
 measured last, on what is left. `unique` and `novel` compare molecules by InChIKey, which tells
-stereoisomers apart.
+stereoisomers apart. What these two and `in_range` say is found where molecules are delivered.
 """
 
 import re
@@ -17,6 +17,7 @@ from ead_core.errors import ConfigError
 Row = Mapping[str, Any]  # the measures of a molecule
 
 UNIQUE, NOVEL = "unique", "novel"
+IN_RANGE = "in_range"
 
 
 class Limits(NamedTuple):
@@ -69,6 +70,7 @@ CRITERIA: dict[str, Criterion] = {
         ("strain",),
         "<KCAL",
     ),
+    IN_RANGE: Criterion("predicted to be in the ranges asked for", "outside of the ranges asked for"),
     NOVEL: Criterion("not among the molecules of a file", "known", takes="=FILE"),
     UNIQUE: Criterion("not delivered before", "not unique"),
 }

@@ -3,13 +3,16 @@
 Half of the width of an interval is the ⌈0.95 (n + 1)⌉-th smallest error on n held-out molecules (split conformal
 prediction, Vovk et al. 2005): 95 % of intervals hold the true value for molecules of the kind that it was measured on.
 For generated molecules that is nominal.
+
+Where errors depend on what is predicted, a width says too little: so predictions and residuals of some held-out
+molecules are kept, too (in_truth.py).
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,14 @@ from ead_core.errors import CheckpointError, DataError
 
 CALIBRATION = "calibration.json"
 COVERAGE = 0.95
+KEPT = 1000  # held-out molecules of which predictions and residuals are kept
+
+
+class Residuals(NamedTuple):
+    """What is predicted of some molecules [n], and by how much the truth differs: label − prediction."""
+
+    predicted: NDArray[np.float64]
+    residuals: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,9 @@ class Errors:
         half_width: of the interval around a prediction.
         calibrated: molecules that it was measured on, others than those of the test part.
         covered: share of the test part's labels within their interval.
+        predicted: of some of the calibrated molecules, in ascending order; none if it was calibrated before there were.
+        residuals: their labels less the predictions.
+        disagreement: mean absolute difference from another predictor on the test part, by its fingerprint.
     """
 
     bound: float
@@ -39,6 +53,9 @@ class Errors:
     half_width: float
     calibrated: int
     covered: float
+    predicted: tuple[float, ...] = ()
+    residuals: tuple[float, ...] = ()
+    disagreement: Mapping[str, float] = field(default_factory=dict)
 
 
 Calibration = Mapping[str, Errors]
@@ -68,10 +85,26 @@ def half_width(errors: NDArray[np.float64]) -> float:
     return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else math.inf
 
 
-def measure_errors(calibration: NDArray[np.float64], test: NDArray[np.float64]) -> Errors:
-    """Figures of a property from absolute errors on two parts of the data, at least one each."""
-    width = half_width(calibration)
-    return Errors(float(test.mean()), len(test), width, len(calibration), float((test <= width).mean()))
+def measure_errors(calibration: Residuals, test: Residuals) -> Errors:
+    """Figures of a property from its residuals on two parts of the data, at least one each."""
+    errors, tested = np.abs(calibration.residuals), np.abs(test.residuals)
+    width = half_width(errors)
+    order = np.argsort(calibration.predicted, kind="stable")
+    some = order[np.linspace(0, len(order) - 1, min(KEPT, len(order))).round().astype(np.int64)]
+    return Errors(
+        bound=float(tested.mean()),
+        tested=len(tested),
+        half_width=width,
+        calibrated=len(errors),
+        covered=float((tested <= width).mean()),
+        predicted=_rounded(calibration.predicted[some]),
+        residuals=_rounded(calibration.residuals[some]),
+    )
+
+
+def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+    """To six digits, which is more than a predictor of single precision has."""
+    return tuple(float(f"{value:.6g}") for value in values)
 
 
 def save_calibration(directory: Path, calibration: Calibration, weights: str) -> None:

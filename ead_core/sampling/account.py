@@ -14,7 +14,7 @@ import numpy as np
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.novelty import Novelty
-from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.ledger import InRange, Ledger
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request
 
@@ -111,18 +111,20 @@ class Account:
         """What has been accepted, and the ledger."""
         surplus = sum(int(molecules.properties["nfe"][row]) for molecules, row, _ in self._judged.values())
         rounds = [molecules.properties.get(REPAIRED, NO_IDS)[row:][:1] for molecules, row in self._kept]
+        accept, refused = str(self.order.accept), dict(self._refused.most_common())
         ledger = Ledger(
-            accept=str(self.order.accept),
+            accept=accept,
             asked=self.order.until,
             attempts=self._settled,
             delivered=len(self._kept),
             repaired=sum(bool(each.any()) for each in rounds),
-            refused=dict(self._refused.most_common()),
+            refused=refused,
             calls=self._calls,
             surplus=len(self._judged),
             surplus_calls=surplus,
             seconds=seconds,
             stopped=stopped,
+            in_range=InRange.counted(accept, len(self._kept), refused),
         )
         kept = [molecules.select([row]) for molecules, row in self._kept]
         return Delivery(MoleculeSet.concatenate(kept) if kept else NOTHING, ledger)

@@ -7,7 +7,7 @@ fingerprint, by which a judge knows its own choice.
 Legend: M molecules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -28,7 +28,7 @@ from ead_core.sampling.conditions import targets_of
 
 # Properties of chosen molecules: who chose, and among how many.
 SELECTED_BY, BEST_OF = "selected_by", "best_of"
-BUNDLED = "qm9-selector"
+BUNDLED, JUDGE = "qm9-selector", "qm9-judge"
 
 
 def selector_of(generator: Checkpoint, names: tuple[str, ...], given: Judge | None = None) -> Judge | None:
@@ -91,14 +91,23 @@ def _bundled_for(generator: Checkpoint) -> Judge | None:
     """The bundled selector, if it has learnt from the same labels as the generator."""
     if BUNDLED not in bundled():
         return None
-    selector = _load_bundled()
+    selector = _load_bundled(BUNDLED)
     learnt = [(each.config.labels_seen, each.statistics.sha256) for each in (selector, generator)]
     return selector if learnt[0] == learnt[1] else None
 
 
+def independent_judge(selector: Judge, names: Sequence[str]) -> Judge | None:
+    """The bundled judge, if it has learnt from other labels and it is known how far the two agree on real molecules."""
+    if JUDGE not in bundled():
+        return None
+    judge = _load_bundled(JUDGE)
+    known = all(judge.fingerprint in selector.calibration[name].disagreement for name in names)
+    return judge if known and judge.config.labels_seen != selector.config.labels_seen else None
+
+
 @cache
-def _load_bundled() -> Judge:
-    return load_judge(BUNDLED)
+def _load_bundled(name: str) -> Judge:
+    return load_judge(name)
 
 
 def not_sound(molecules: MoleculeSet) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.engine import Engine, Observer
-from ead_core.sampling.order import Order
+from ead_core.sampling.order import GOOD_IN_RANGE, Order
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.state import SamplerState
@@ -59,12 +59,12 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
         preset: settings under a name, from few network calls to many: "fast", "balanced" or "best"; `policy` and
             `settings` come before those of the preset. None takes the checkpoint's own sampler section.
         policy: a value of `sampler.policy`, or a policy of your own.
-        accept: what a delivered molecule must be, e.g. "valid & unique" (evaluation/acceptance.py); what became of the
+        accept: what a delivered molecule must be, e.g. "valid & unique" (evaluation/criteria.py); what became of the
             attempts is a note, and `deliver` returns it.
-        until: how many shall be delivered.
+        until: how many shall be delivered; without `accept`, valid, unique ones in the ranges of `targets`.
         max_attempts: after so many attempts, fewer are delivered; None stands for 20 per molecule, at least 1,000.
-        selector: with `branches`, who predicts how near to their targets molecules are: a predictor that has learnt
-            from the generator's half of the labels, its name or its folder; None takes the bundled one.
+        selector: with `branches`, or for ranges, who predicts properties: a predictor that has learnt from the
+            generator's half of the labels, its name or its folder; None takes the bundled one.
         threads: cores to use, each by a process of its own; None uses all that there are (see `streams_for`).
         beyond_training: allow numbers of atoms that no training molecule has.
         settings: keys of the sampler section without their prefix, e.g. `async_ratio=0.2`.
@@ -85,11 +85,15 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     own = policy if isinstance(policy, Policy) else None
     if (num is None) == (until is None):
         raise ConfigError("give either num, the attempts, or until, the molecules to be delivered.")
-    order = Order(Acceptance.parse(accept), until, max_attempts) if accept else None
+    ranged = until is not None and wanted is not None and bool(wanted.limited.any())
+    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if ranged else None
+    order = Order(criteria, until, max_attempts) if criteria else None
     if order is None and (until, max_attempts) != (None, None):
-        raise ConfigError("until and max_attempts need accept, which says what a delivered molecule must be.")
+        raise ConfigError(
+            "until and max_attempts need accept (what a delivered molecule must be) or a range in targets."
+        )
     chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
-    if chooser is not None and config.branches == 1:
+    if chooser is not None and config.branches == 1 and not (order and order.predicts):
         raise ConfigError("selector needs branches, among which it chooses; give their number, e.g. branches=8.")
     request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own, selector=chooser)
     with torch_threads(1):

@@ -1,11 +1,51 @@
 """What became of every attempt of a delivery, so that what was delivered can be judged as the selection that it is."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ead_core.common.documents import Document
+from ead_core.evaluation.criteria import CRITERIA, IN_RANGE, NOVEL, UNIQUE
+
+
+class InRange(BaseModel):
+    """How many molecules are where the ranges of the targets want them (in_range.py).
+
+    Attributes:
+        valid: attempts that met all criteria before this one.
+        predicted: of these, those that the selector predicts to be in their ranges.
+        in_truth: how many of the delivered molecules are estimated to be there; None if that is not known.
+        interval: 95 % of that number.
+        widening: by how much the selector's errors are taken to be larger than on held-out molecules, by property,
+            since it disagrees so much more with an independent predictor; None if there is none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    valid: int
+    predicted: int
+    in_truth: float | None = None
+    interval: tuple[float, float] | None = None
+    widening: Mapping[str, float] | None = None
+
+    @classmethod
+    def counted(cls, accept: str, delivered: int, refused: Mapping[str, int]) -> Self | None:
+        """What the numbers of a ledger tell of it; None if it was no criterion."""
+        if IN_RANGE not in accept.split(" & "):
+            return None
+        late = {name: refused.get(CRITERIA[name].refusal, 0) for name in (IN_RANGE, NOVEL, UNIQUE)}
+        predicted = delivered + late[NOVEL] + late[UNIQUE]
+        return cls(valid=predicted + late[IN_RANGE], predicted=predicted)
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        told = f"{self.valid:,} were valid and {self.predicted:,} of them predicted to be in range"
+        if self.in_truth is None or self.interval is None:
+            return told
+        low, high = self.interval
+        return f"{told}; of those delivered, about {self.in_truth:,.0f} ({low:,.0f} to {high:,.0f}) are in truth"
 
 
 class Ledger(Document):
@@ -23,6 +63,7 @@ class Ledger(Document):
         surplus_calls: their network calls.
         seconds: wall clock in all.
         stopped: whether the run was interrupted before it was done.
+        in_range: how many are in the ranges asked for; None if that was no criterion.
     """
 
     kind: ClassVar[str] = "a ledger of deliveries"
@@ -39,6 +80,7 @@ class Ledger(Document):
     surplus_calls: int
     seconds: float
     stopped: bool
+    in_range: InRange | None = None
 
     @property
     def short(self) -> bool:
@@ -62,4 +104,5 @@ class Ledger(Document):
             + (f"; refused: {refused}" if refused else "")
             + (f"; {self.surplus:,} made ahead and not needed" if self.surplus else "")
             + f"; {calls:.0f} network calls per delivered molecule"
+            + (f". {self.in_range.sentence}" if self.in_range else "")
         )

@@ -1,11 +1,18 @@
 """How many molecules a caller wants, and what they must be; without torch, so that help texts are quick."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ead_core.errors import ConfigError
-from ead_core.evaluation.criteria import Acceptance
+from ead_core.evaluation.criteria import IN_RANGE, Acceptance
 
 LEAST_TRIES, TRIES = 1000, 20  # attempts at most, in all and per molecule asked for, if nobody says how many
+GOOD = Acceptance.parse("valid & unique")  # what a delivered molecule must be if nobody says it …
+GOOD_IN_RANGE = Acceptance.parse("valid & unique & in_range")  # … but asks for so many in a range
+PER_WISH, POOL_PER_WISH = 4, 2  # attempts for each wish of a table: in all, and of these before the first look
+PAIRS = 2**24  # of wishes and attempts that are looked at together: 128 MiB
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,62 @@ class Order:
             raise ConfigError("max_attempts needs until; without it, num is the number of attempts.")
 
     @property
+    def predicts(self) -> bool:
+        """Whether properties are predicted, since molecules are to be in the ranges of their targets."""
+        return IN_RANGE in self.accept.limits
+
+    @property
     def limit(self) -> int | None:
         """Most attempts; None if their number is that of the request."""
         return self.until and (self.max_attempts or max(LEAST_TRIES, TRIES * self.until))
+
+
+class Part(NamedTuple):
+    """Consecutive wishes that are matched together: the first, how many, their first attempts, and all of them."""
+
+    first: int
+    wishes: int
+    pool: int
+    attempts: int
+
+
+@dataclass(frozen=True)
+class MatchOrder:
+    """How many attempts a table of wishes is worth, and what a molecule must be that meets one.
+
+    Attributes:
+        accept: what a delivered molecule must be.
+        pool: attempts before molecules are matched with wishes for the first time; None stands for two per wish, or
+            for half of `max_attempts`.
+        max_attempts: in all; None stands for four per wish, or for twice the pool.
+    """
+
+    accept: Acceptance = GOOD
+    pool: int | None = None
+    max_attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, number in (("pool", self.pool), ("max_attempts", self.max_attempts)):
+            if number is not None and number < 1:
+                raise ConfigError(f"{name} must be at least 1, not {number}.")
+        if self.pool and self.max_attempts and self.pool > self.max_attempts:
+            raise ConfigError(f"pool must be at most max_attempts, {self.max_attempts}, not {self.pool}.")
+
+    @property
+    def predicts(self) -> bool:
+        """Whether properties are predicted, as of every molecule that is matched."""
+        return True
+
+    def attempts(self, wishes: int) -> tuple[int, int]:
+        """Those of the pool, and all of them, for so many wishes."""
+        share = PER_WISH // POOL_PER_WISH
+        most = self.max_attempts or (share * self.pool if self.pool else PER_WISH * wishes)
+        return self.pool or max(1, most // share), most
+
+    def parts(self, wishes: int) -> Iterator[Part]:
+        """Nearly equal parts of a table, each with its share of the attempts, small enough to be matched as one."""
+        pool, most = self.attempts(wishes)
+        count = math.ceil(math.sqrt(wishes * most / PAIRS))
+        ends = [[number * total // count for number in range(count + 1)] for total in (wishes, pool, most)]
+        for number in range(count):
+            yield Part(ends[0][number], *(end[number + 1] - end[number] for end in ends))

@@ -12,7 +12,7 @@ from ead_core.data.labels import Labels, labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
 from ead_core.networks.predictor import Predictor
-from ead_core.prediction.calibration import measure_errors, save_calibration
+from ead_core.prediction.calibration import Residuals, measure_errors, save_calibration
 from ead_core.prediction.judge import predict
 from ead_core.training.objective import Evaluate
 from ead_core.training.parallel import Workers
@@ -35,13 +35,13 @@ def calibration_check(
     Raises:
         DataError: a property of which one of the parts has no label.
     """
-    parts = [_labelled(config, statistics, molecules) for molecules in (valid, test)]
+    parts = [labelled(config, statistics, molecules) for molecules in (valid, test)]
 
     def check(predictor: Predictor, step: int) -> Mapping[str, float]:
         if not Workers.joined().leads:
             return {}
-        errors = [_errors(predictor, config, statistics, *part) for part in parts]
-        calibration = {name: measure_errors(errors[0][name], errors[1][name]) for name in statistics.properties}
+        found = [residuals_of(predictor, config, statistics, *part) for part in parts]
+        calibration = {name: measure_errors(found[0][name], found[1][name]) for name in statistics.properties}
         if directory is not None:
             save_calibration(directory, calibration, weights_digest(predictor.state_dict()))
         return {f"error_{name}": figures.bound for name, figures in calibration.items()}
@@ -49,7 +49,7 @@ def calibration_check(
     return check
 
 
-def _labelled(config: Config, statistics: Statistics, molecules: MoleculeSet) -> tuple[MoleculeSet, Labels]:
+def labelled(config: Config, statistics: Statistics, molecules: MoleculeSet) -> tuple[MoleculeSet, Labels]:
     """The molecules with a label that the run may know, and the labels."""
     labels = labels_of(molecules, config.conditioning, config.data.split_seed)
     for name, values in labels.items():
@@ -59,10 +59,13 @@ def _labelled(config: Config, statistics: Statistics, molecules: MoleculeSet) ->
     return molecules.select(some), {name: values[some] for name, values in labels.items()}
 
 
-def _errors(
+def residuals_of(
     predictor: Predictor, config: Config, statistics: Statistics, molecules: MoleculeSet, labels: Labels
-) -> Labels:
-    """Absolute errors of each property on the molecules with a label."""
+) -> dict[str, Residuals]:
+    """Predictions and residuals of each property on the molecules with a label."""
     found = predict(predictor, config, statistics, molecules)
-    deviations = {name: np.abs(found[name] - values) for name, values in labels.items()}
-    return {name: values[~np.isnan(values)] for name, values in deviations.items()}
+    known = {name: ~np.isnan(values) for name, values in labels.items()}
+    return {
+        name: Residuals(found[name][known[name]], (values - found[name])[known[name]])
+        for name, values in labels.items()
+    }

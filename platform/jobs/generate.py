@@ -30,7 +30,9 @@ from ead_core.sampling.requests import sampler_config
 
 NUM = 1000  # molecules, if nothing says how many
 NUM_HELP = "Molecules in all, or attempts with --accept; more than there are continues the folder"
-UNTIL = "With --accept, instead of --num: make shards until they hold so many; the last one is kept whole."
+UNTIL = (
+    "Instead of --num, with --accept or a range as --target: make shards until they hold so many; all are kept whole."
+)
 ESTIMATE = "Make 64 molecules on this machine, say what the whole will cost, and end; nothing is written."
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -69,7 +71,7 @@ def generate(
     expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
-    order = order_of(accept, until, max_attempts, {"--num": until and num})
+    order = order_of(accept, until, max_attempts, {"--num": until and num}, target)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     model = load_checkpoint(checkpoint)

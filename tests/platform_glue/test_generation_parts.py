@@ -17,8 +17,11 @@ from ead_core.config import SamplerConfig
 from ead_core.data.frames import read_frame
 from ead_core.data.parquet import load_parquet, parquet_entries
 from ead_core.data.targets import TargetError, Targets
-from ead_core.errors import EADError, OutputError
+from ead_core.errors import ConfigError, EADError, OutputError
+from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.generation import sample
+from ead_core.sampling.ledger import InRange
+from ead_core.sampling.order import Order
 
 SYNCHRONOUS = SamplerConfig(policy="synchronous")
 TARGETS = Targets.of({"gap": (5000, 7000), "atoms_C": 2})
@@ -88,6 +91,27 @@ def test_shards_are_the_molecules_of_sample_with_what_was_asked(plan, tmp_path):
     read = load_parquet(tmp_path / "shard.parquet").molecules.properties
     assert read["target_atoms_C"].tolist() == [2.0] * 3
     assert read["warning"].tolist() == [""] * 3
+
+
+def test_shards_hold_what_is_in_the_ranges_and_count_the_others(plan, tmp_path):
+    order = Order(Acceptance.parse("finite & in_range"))
+    plan = replace(plan, num=12, shard_size=12, targets=Targets.of({"atoms_C": (1, 2)}), order=order)
+    plan.check()
+    task = Task(plan.shards()[0], True, False, "")
+    made = ShardMaker(plan).make(task, None)
+    (tmp_path / "shard.parquet").write_bytes(made.files[PARQUET])
+    kept = load_parquet(tmp_path / "shard.parquet").molecules
+    everything = shard_molecules(plan, plan.shards()[0])
+    right = [1 <= (molecule.charges == 6).sum() <= 2 for molecule in everything]
+    assert 0 < sum(right) < 12, "the range must divide the molecules"
+    assert kept.properties["id"].tolist() == np.flatnonzero(right).tolist()
+    folder = ShardFolder(tmp_path / "out", plan.question())
+    with folder.opened():
+        folder.left(plan.shards(), False)
+        folder.add(task.shard, made.files, made.seconds, made.nfe, made.faults, made.refused)
+        assert folder.ledger.in_range == InRange(valid=12, predicted=sum(right))
+    with pytest.raises(ConfigError, match="in_range needs a range among the targets"):
+        replace(plan, targets=Targets.of({"gap": 5000})).check()
 
 
 def test_the_plan_refuses_targets_that_some_row_cannot_have(plan):

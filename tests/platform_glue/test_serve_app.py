@@ -157,6 +157,24 @@ def test_the_ledger_is_part_of_every_format(settings):
     assert len(smiles.splitlines()) == ledger["delivered"]
 
 
+def test_with_a_range_until_needs_no_criteria_and_the_ledger_tells_how_many_are_in_it(conditional):
+    body = {"accept": "finite & in_range", "num": 8, "sizes": [4], "targets": {"atoms_C": [1, 2]}}
+    answer, bare, none = served(
+        conditional,
+        {**body, "sampler": {"sampler.repair_attempts": 0}},
+        {"until": 1, "max_attempts": 2, "sizes": [4], "targets": {"atoms_C": [1, 2]}},
+        {**body, "targets": {"gap": 5000}},
+    )
+    assert answer.status == 200, answer.body
+    ledger, made = answer.json()["ledger"], answer.json()["molecules"]
+    assert all(1 <= molecule["elements"].count("C") <= 2 for molecule in made)
+    assert ledger["in_range"]["predicted"] == ledger["in_range"]["in_truth"] == len(made) == ledger["delivered"]
+    assert ledger["in_range"]["valid"] == 8 == len(made) + ledger["refused"].get("outside of the ranges asked for", 0)
+    assert bare.json()["ledger"]["accept"] == "valid & in_range & unique"
+    assert none.status == 422
+    assert "in_range needs a range among the targets" in none.json()["detail"][0]["msg"]
+
+
 def test_without_criteria_there_is_no_ledger(settings):
     (answer,) = served(settings, {"num": 1, "sizes": [4]})
     assert answer.json()["ledger"] is None

@@ -31,6 +31,7 @@ from ead_core.evaluation.jury import Jury
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.generation import fulfil
+from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.order import Order
 from ead_core.sampling.repairs import settle
 from ead_core.sampling.requests import Request, of_largest, prepare
@@ -99,6 +100,8 @@ class GenerationPlan:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes, self.targets)
         prepare(self.checkpoint, last)
+        if self.order:
+            RangeCheck.of(self.checkpoint, last, self.order.accept)
         start = prepare(self.checkpoint, of_largest(self.checkpoint, last)).start  # may occur in some shard
         if not beyond_training:
             asked = self.sizes if isinstance(self.sizes, tuple) else ()
@@ -142,10 +145,9 @@ class GenerationPlan:
         }
 
     def _selector(self) -> dict[str, Any]:
-        """Who chooses among branches, if anybody does."""
-        chosen = (
-            selector_of(self.checkpoint, self.targets.names) if self.targets and self.sampler.branches > 1 else None
-        )
+        """Who chooses among branches, or says what is in range, if anybody does."""
+        predicts = self.sampler.branches > 1 or (self.order is not None and self.order.predicts)
+        chosen = selector_of(self.checkpoint, self.targets.names) if self.targets and predicts else None
         return {"selector": chosen.fingerprint} if chosen else {}
 
 
@@ -184,15 +186,14 @@ class ShardMaker:
             return FinishedShard({SDF: sdf_of(parquet)}, time.perf_counter() - start, None)
         molecules = shard_molecules(self._plan, task.shard)
         refused = None
-        if self._plan.order:
-            molecules, found = settle(
-                self._plan.checkpoint,
-                request_of(self._plan, task.shard),
-                molecules,
-                functools.partial(self._jury.verdicts, acceptance=self._plan.order.accept),
-            )
+        if order := self._plan.order:
+            request = request_of(self._plan, task.shard)
+            acceptable = functools.partial(self._jury.verdicts, acceptance=order.accept)
+            molecules, found = settle(self._plan.checkpoint, request, molecules, acceptable)
+            if check := RangeCheck.of(self._plan.checkpoint, request, order.accept):
+                molecules, found = check.refuse(molecules, found)
         nfe = float(np.mean(molecules.properties["nfe"]))
-        if self._plan.order:
+        if order:
             molecules, refused = accepted(molecules, found)
         faults = usable(molecules)[1]
         about = own_entry(self._question, task.shard.name + PARQUET, task.shard.rows, nfe, faults, refused)

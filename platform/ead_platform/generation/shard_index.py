@@ -20,7 +20,7 @@ from ead_core.common.documents import Document, parse_json
 from ead_core.data.parquet import parquet_entries
 from ead_core.data.shard_folders import INDEX
 from ead_core.errors import DataError, OutputError, VersionError
-from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.ledger import InRange, Ledger
 
 VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
@@ -132,6 +132,7 @@ class Index:
             surplus_calls=0,
             seconds=sum(entry.seconds or 0 for entry in shards),
             stopped=attempts < self.num,
+            in_range=InRange.counted(self.question[ACCEPT], attempts - refused.total(), refused),
         )
 
     def of_kind(self, ending: str) -> list[Entry]:

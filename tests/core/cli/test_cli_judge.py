@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ead_core.data.store import load_npz, save_npz
+from ead_core.data.store import load_npz, npz_about, save_npz
 from ead_core.sampling.choice import SELECTED_BY
 
 
@@ -80,6 +80,23 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     assert both["best_of"].tolist() == [8] * 3
     assert both["nfe"].sum() == 2 * made.properties["nfe"].sum()
 
+    (tmp_path / "wanted.csv").write_text("alpha,gap,num_atoms\n30,7000:8000,4\n25,,\n,6000,6\n")
+    match = ("sample", "generator", "--targets", "wanted.csv", "--match", "--accept", "finite", "--wishes", "w.csv")
+    chosen = ("--selector", "selector", "sampler.policy=synchronous", "--overwrite")
+    code, _, told = ead(*match, *chosen, "--pool", 6, "--out", "m.npz")
+    assert (code, "3 of 3 wishes got a molecule; distance from what was asked, by the selector: " in told) == (0, True)
+    assert "12 attempts: 3 delivered" in told
+    rows, matched = pd.read_csv(tmp_path / "w.csv"), load_npz(tmp_path / "m.npz")
+    assert rows["id"].tolist() == matched.properties["id"].tolist()
+    assert matched.num_atoms[[0, 2]].tolist() == [4, 6]
+    assert rows[["target_alpha", "target_gap_low"]].fillna(0).values.tolist() == [[30, 7000], [25, 0], [0, 6000]]
+    assert npz_about(tmp_path / "m.npz").keys() == {"ledger"}
+
+    ranged = ("sample", "generator", "--target", "gap=-1e9:1e9", "--out", "r.npz", *chosen)
+    code, _, told = ead(*ranged, "--accept", "finite & in_range", "--until", 3)
+    assert (code, "valid and 3 of them predicted to be in range; of those delivered, about 3" in told) == (0, True)
+    assert load_npz(tmp_path / "r.npz").properties[SELECTED_BY].tolist() == kept.properties[SELECTED_BY].tolist()
+
     counted = ("--target", "atoms_C=2", "sampler.policy=synchronous", "--best-of", 3, "--out", "isomers.npz")
     code, _, told = ead("sample", "generator", "--num", 2, *counted)
     assert (code, "2 molecules → isomers.npz (63 network calls" in told) == (0, True)
@@ -89,7 +106,10 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     for arguments, sentence in (
         ((*command, "--selector", "judge"), "a selector must have the generator's half"),
         (command, "alpha must be predicted, and no bundled selector has learnt from the labels of generator; give a"),
-        ((*command[:4], "--selector", "selector"), "among the candidates of --best-of or sampler.branches; give their"),
+        (
+            (*command[:4], "--selector", "selector"),
+            "--selector predicts for --best-of, --match, sampler.branches or --accept",
+        ),
         ((*command[:4], "--best-of", 2), "--best-of keeps what is nearest to its targets; give some with --target"),
         ((*command[:4], "sampler.branches=2"), "sampler.branches keeps what is nearest to its targets; give some with"),
         ((*branched, "--selector", "judge"), "a selector must have the generator's half"),
@@ -97,6 +117,24 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
         (("evaluate", "x.npz", "--conditional", "--judge", "selector"), "were chosen by selector itself"),
         (("evaluate", "x.npz", "--conditional", "--judge", "generator"), "a judge is trained with"),
         (("sample", "judge"), "it generates nothing"),
+        ((*match[:2], "--match"), "--match needs --targets, a table with a row per wish."),
+        ((*match[:5], "--num", 3), "--num cannot be combined with --match."),
+        ((*match[:5], "--until", 3), "--until cannot be combined with --match."),
+        (
+            (*match[:2], "--wishes", "w.csv"),
+            "--wishes needs --match, which matches molecules with",
+        ),
+        ((*match[:5], "--wishes", "w.txt"), "the table of wishes must end in .csv or .parquet."),
+        ((*match[:5], "--pool", 5, "--max-attempts", 4), "pool must be at most max_attempts, 4, not 5."),
+        (
+            (*ranged[:2], "--until", 3, "--target", "gap=9:8"),
+            "target gap must go from a low to a high number, not",
+        ),
+        (
+            (*ranged[:2], "--until", 3, "--target", "gap=9"),
+            "--until needs --accept, which says what a delivered",
+        ),
+        ((*ranged[:2], "--accept", "in_range", "--num", 3), "in_range needs a range among the targets, e.g. gap=6000"),
     ):
         code, _, told = ead(*arguments)
         assert (code, sentence in told) == (2, True)

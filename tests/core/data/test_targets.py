@@ -72,9 +72,35 @@ def test_a_table_has_a_row_per_molecule_and_empty_cells_are_open(tmp_path, endin
     assert targets.fixed_sizes.tolist() == [0, 15, 18]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_cell_may_be_a_range(tmp_path, ending):
+    frame = pd.DataFrame({"gap": ["6500", "6000:7000", None, " 1e3 : 2e3"], "mu": [1.0, 2.0, 3.0, 4.0]})
+    path = tmp_path / f"targets{ending}"
+    frame.to_csv(path, index=False) if ending == ".csv" else frame.to_parquet(path)
+    low, high = read_targets(path).arrays
+    assert np.array_equal(low[:, 0], [6500, 6000, np.nan, 1000], equal_nan=True)
+    assert np.array_equal(high[:, 0], [6500, 7000, np.nan, 2000], equal_nan=True)
+
+
+def test_columns_are_numbers_ranges_and_what_is_open():
+    targets = Targets.of_columns({"gap": [6500, (6000, 7000), None], "mu": np.array([np.nan, 1.0, 2.0])})
+    low, high = targets.arrays
+    assert np.array_equal(low, [[6500, np.nan], [6000, 1], [np.nan, 2]], equal_nan=True)
+    assert np.array_equal(high, [[6500, np.nan], [7000, 1], [np.nan, 2]], equal_nan=True)
+    assert targets.limited.tolist() == [[False, False], [True, False], [False, False]]
+    for wrong in ({}, {"gap": []}, {"gap": [1], "mu": [1, 2]}):
+        with pytest.raises(TargetError, match="a table of targets needs at least one column and one row, and columns"):
+            Targets.of_columns(wrong)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
+        ("gap\n7000:6000\n", "a range in column 'gap' of FILE must be low:high, not '7000:6000' (row 1)."),
+        ("gap\n6000:\n", "a range in column 'gap' of FILE must be low:high, not '6000:' (row 1)."),
+        ("gap\n1:2:3\n", "a range in column 'gap' of FILE must be low:high, not '1:2:3' (row 1)."),
+        ("gap\n1:x\n", "column 'gap' of FILE must hold numbers, not 'x' (row 1)."),
+        ("gap,num_atoms\n1,4:5\n", "column 'num_atoms' of FILE must hold numbers of atoms, not 4:5 (row 1)."),
         ("gap\n6500\nhigh\n", "column 'gap' of FILE must hold numbers, not 'high' (row 2)."),
         ("gap\ninf\n", "column 'gap' of FILE must hold numbers, not 'inf' (row 1)."),
         ("gap\nTrue\n", "column 'gap' of FILE must hold numbers, not 'True' (row 1)."),

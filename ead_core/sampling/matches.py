@@ -1,0 +1,129 @@
+"""What became of a table of wishes: the molecules that met them, a row for each wish, and the ledger.
+
+Legend: R wishes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.common.assignment import NOTHING as NO_MOLECULE
+from ead_core.data.store import MoleculeSet
+from ead_core.data.targets import Targets
+from ead_core.prediction.judge import Judge
+from ead_core.prediction.predict import PREDICTED
+from ead_core.sampling.account import REPAIRED
+from ead_core.sampling.choice import BEST_OF, SELECTED_BY
+from ead_core.sampling.conditions import TARGET
+from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.wishes import Values
+
+WISH, DISTANCE, REASON = "wish", "distance", "reason"  # columns
+SPARE = "matched with no wish"  # what becomes of accepted molecules that are not delivered
+Table = Mapping[str, NDArray[Any]]  # [R] by column
+
+
+class Matches(NamedTuple):
+    """What became of a table of wishes.
+
+    Attributes:
+        molecules: of the wishes that got one, in the order of the table. Their properties: `wish` (its row, from 1),
+            what it asks for (`target_gap`; if some wish names a range, `target_gap_low` and `target_gap_high`), what
+            the selector predicts (`predicted_gap`), and `distance`: by how much that misses what is asked, in spreads
+            of the property (its mean absolute deviation in training), as a mean over the properties asked for.
+        wishes: a row for each wish with the same columns, the `id` of its molecule, −1 for none, and the `reason` why
+            there is none.
+        ledger: what became of all attempts.
+    """
+
+    molecules: MoleculeSet
+    wishes: Table
+    ledger: Ledger
+
+
+class Outcome(NamedTuple):
+    """What became of some wishes [R].
+
+    Attributes:
+        chosen: the molecules of those that got one.
+        ids: [R] of these, −1 for none.
+        reasons: [R] why there is none, '' if there is one.
+        predicted: what the selector says of them, [R] by property, NaN for none.
+        distances: [R], NaN for none.
+        ledgers: of the deliveries that made the molecules.
+    """
+
+    chosen: MoleculeSet
+    ids: NDArray[np.int64]
+    reasons: NDArray[np.str_]
+    predicted: Values
+    distances: NDArray[np.float64]
+    ledgers: Sequence[Ledger]
+
+
+def matches_of(
+    targets: Targets, outcomes: Sequence[Outcome], selector: Judge | None, candidates: int, seconds: float
+) -> Matches:
+    """Everything about a table, from what became of its parts.
+
+    Args:
+        targets: the table.
+        outcomes: of its parts, in their order.
+        selector: who predicted; None if atoms were counted.
+        candidates: attempts for each wish, which a matched molecule is the best of.
+        seconds: wall clock in all.
+    """
+    ids = np.concatenate([outcome.ids for outcome in outcomes])
+    told: Table = {
+        WISH: 1 + np.arange(len(ids)),
+        **_asked(targets),
+        **{
+            f"{PREDICTED}{name}": np.concatenate([outcome.predicted[name] for outcome in outcomes])
+            for name in outcomes[0].predicted
+        },
+        DISTANCE: np.concatenate([outcome.distances for outcome in outcomes]),
+    }
+    chosen = MoleculeSet.concatenate([outcome.chosen for outcome in outcomes])
+    got = ids != NO_MOLECULE
+    own = {name: values for name, values in chosen.properties.items() if not name.startswith((TARGET, "warning"))}
+    selected: dict[str, NDArray[Any]] = {BEST_OF: candidates * np.asarray(own.get(BEST_OF, np.ones(len(chosen), int)))}
+    if selector:
+        selected[SELECTED_BY] = np.full(len(chosen), selector.fingerprint)
+    molecules = replace(chosen, properties={**own, **{name: values[got] for name, values in told.items()}, **selected})
+    reasons = np.concatenate([outcome.reasons for outcome in outcomes])
+    ledgers = [ledger for outcome in outcomes for ledger in outcome.ledgers]
+    return Matches(molecules, {**told, "id": ids, REASON: reasons}, _ledger(ledgers, len(ids), molecules, seconds))
+
+
+def _asked(targets: Targets) -> Table:
+    """What each wish asks for: a value, or both ends for properties of which some wish names a range; NaN is open."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name, low, high in zip(targets.names, *(ends.T for ends in targets.arrays), strict=True):
+        if (low < high).any():
+            columns |= {f"{TARGET}{name}_low": low, f"{TARGET}{name}_high": high}
+        else:
+            columns[f"{TARGET}{name}"] = low
+    return columns
+
+
+def _ledger(ledgers: Sequence[Ledger], wishes: int, molecules: MoleculeSet, seconds: float) -> Ledger:
+    """The sum of several, where accepted molecules that no wish got count as refused."""
+    refused = sum((Counter(ledger.refused) for ledger in ledgers), Counter[str]())
+    refused[SPARE] = sum(ledger.delivered for ledger in ledgers) - len(molecules)
+    return Ledger(
+        accept=ledgers[0].accept,
+        asked=wishes,
+        attempts=sum(ledger.attempts for ledger in ledgers),
+        delivered=len(molecules),
+        repaired=int((np.asarray(molecules.properties.get(REPAIRED, ())) > 0).sum()),
+        refused={reason: count for reason, count in refused.most_common() if count},
+        calls=sum(ledger.calls for ledger in ledgers),
+        surplus=sum(ledger.surplus for ledger in ledgers),
+        surplus_calls=sum(ledger.surplus_calls for ledger in ledgers),
+        seconds=seconds,
+        stopped=any(ledger.stopped for ledger in ledgers),
+    )

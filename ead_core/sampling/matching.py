@@ -1,0 +1,216 @@
+"""A table of wishes, met from a common pool of molecules instead of by candidates for each.
+
+What is far from one wish is near to another. So molecules are made for all wishes, and each wish gets the one that
+serves the table best (wishes.py); further attempts go to the wishes that are still badly met, and all are matched anew.
+Long tables are matched in parts, so that memory is bounded and time grows with their length.
+
+Legend: R wishes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ead_core.checkpoints.checkpoint import Checkpoint
+from ead_core.common.assignment import NOTHING as NO_MOLECULE
+from ead_core.common.cpu import torch_threads
+from ead_core.config.presets import PresetName
+from ead_core.data.store import MoleculeSet
+from ead_core.data.target_tables import read_targets
+from ead_core.data.targets import TargetError, Targets
+from ead_core.evaluation.criteria import Acceptance
+from ead_core.prediction.judge import Judge, load_judge
+from ead_core.sampling.account import NOTHING
+from ead_core.sampling.choice import selector_of
+from ead_core.sampling.conditions import check_sizes_seen
+from ead_core.sampling.delivery import Workshop, workshop
+from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.matches import Matches, Outcome, matches_of
+from ead_core.sampling.order import GOOD, MatchOrder, Order, Part
+from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
+from ead_core.sampling.wishes import Wishes, match_molecules
+
+ROUNDS = 3  # in which the attempts after those of the pool are made
+WRONG_ATOMS = "no accepted molecule has the atoms asked for"
+TOO_FEW = "too few molecules were accepted"
+STOPPED = "the run was stopped"
+Progress = Callable[[int], None]
+
+
+def match(  # noqa: PLR0913 (everything that a caller may ask for)
+    checkpoint: Checkpoint,
+    targets: Targets | Mapping[str, Sequence[object]] | str | Path,
+    seed: int = 0,
+    progress: Progress = lambda done: None,
+    *,
+    accept: str | Sequence[str] | None = None,
+    pool: int | None = None,
+    max_attempts: int | None = None,
+    selector: str | Path | Judge | None = None,
+    preset: PresetName | None = None,
+    threads: int | None = 1,
+    beyond_training: bool = False,
+    **settings: object,
+) -> Matches:
+    """Meet a table of wishes from a common pool of molecules, each of which goes to one wish.
+
+    For many targets at once it comes much nearer than as many candidates for each target alone.
+
+    Args:
+        checkpoint: from `load_checkpoint`.
+        targets: a row per wish: columns by property of numbers, (low, high), or None where a wish is open; or the file
+            of such a table (data/target_tables.py).
+        seed: equal seeds give equal molecules.
+        progress: receives the number of attempts since its last call.
+        accept: what a molecule must be, "valid & unique" if nothing is said (evaluation/criteria.py).
+        pool: attempts before molecules and wishes are matched for the first time; None stands for half of all.
+        max_attempts: all attempts; None stands for four per wish. Those after the pool go to wishes that are badly met.
+        selector: who predicts properties; None takes the bundled predictor that has learnt from the generator's half of
+            the labels.
+        preset, threads, beyond_training, settings: see `sample`.
+
+    Raises:
+        ConfigError: an unknown preset, setting or property, a value out of range, or no selector that may choose.
+        DataError: the table cannot be read.
+    """
+    wishes = Targets.of_columns(targets) if isinstance(targets, Mapping) else targets
+    wishes = wishes if isinstance(wishes, Targets) else read_targets(Path(wishes))
+    order = MatchOrder(Acceptance.parse(accept) if accept else GOOD, pool, max_attempts)
+    chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
+    config = sampler_config(checkpoint, settings, preset)
+    with torch_threads(1):
+        prepared = prepare(checkpoint, Request(len(wishes.rows), config, seed, targets=wishes, selector=chooser))
+        if not beyond_training:
+            check_sizes_seen(checkpoint, prepared.start.sizes)
+        return match_wishes(checkpoint, prepared, order, progress, threads)
+
+
+def match_wishes(
+    checkpoint: Checkpoint,
+    prepared: Prepared,
+    order: MatchOrder,
+    progress: Progress = lambda done: None,
+    threads: int | None = 1,
+) -> Matches:
+    """Make molecules and match them with the rows of a request's targets.
+
+    An interruption (Ctrl-C) matches what has been accepted until then.
+
+    Args:
+        checkpoint: the model.
+        prepared: a request for a molecule for each row; its ids are those of the attempts, from `first`.
+        order: what a molecule must be, and how many are made.
+        progress, threads: see `match`.
+
+    Raises:
+        ConfigError: no targets, or no selector that may choose.
+        DataError: the file of known molecules cannot be read.
+    """
+    table = prepared.request.targets
+    if table is None:
+        raise TargetError("there are no wishes to be matched; give targets, a row for each.")
+    start, rows = time.perf_counter(), len(table.rows)
+    selector = selector_of(checkpoint, table.names, prepared.request.selector)
+    Wishes(table, selector)  # what is wrong with it is said before anything else
+    with workshop(checkpoint, prepared, order.accept, threads) as shop:
+        work = _Work(shop, replace(prepared.request, selector=selector), Order(order.accept), progress)
+        outcomes = [
+            work.match(Wishes(table.select(range(part.first, part.first + part.wishes)), selector), part)
+            for part in order.parts(rows)
+        ]
+    candidates = math.ceil(order.attempts(rows)[1] / rows)
+    return matches_of(table, outcomes, selector, candidates, time.perf_counter() - start)
+
+
+@dataclass
+class _Work:
+    """The attempts for a table, part after part.
+
+    Attributes:
+        shop: where they are made.
+        request: whose attempts they are.
+        order: what a molecule must be.
+        progress: receives the number of attempts since its last call.
+    """
+
+    shop: Workshop
+    request: Request
+    order: Order
+    progress: Progress
+    _begun: int = 0
+    _stopped: bool = False
+
+    def match(self, wishes: Wishes, part: Part) -> Outcome:
+        """Match one part of the table."""
+        pool, left = _Pool(wishes), part.attempts - part.pool
+        self._attempt(pool, wishes.targets, part.pool)
+        for number in range(ROUNDS):
+            badly_met, count = pool.badly_met(), math.ceil(left / (ROUNDS - number))
+            if len(badly_met):
+                self._attempt(pool, wishes.targets.select(badly_met[:count]), count)
+                left -= count
+        return pool.outcome(STOPPED if self._stopped else TOO_FEW)
+
+    def _attempt(self, pool: "_Pool", targets: Targets, count: int) -> None:
+        """Make so many molecules for some wishes."""
+        if count == 0 or self._stopped:
+            return
+        request = replace(self.request, num=count, first=self.request.first + self._begun, targets=targets)
+        molecules, ledger = self.shop.deliver(request, self.order, self.progress)
+        self._begun, self._stopped = self._begun + count, ledger.stopped
+        pool.add(molecules, ledger)
+
+
+@dataclass
+class _Pool:
+    """The molecules that have been accepted for some wishes [R], and which wish gets which."""
+
+    wishes: Wishes
+    molecules: MoleculeSet = NOTHING
+    ledgers: list[Ledger] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._match()
+
+    def add(self, molecules: MoleculeSet, ledger: Ledger) -> None:
+        """Take in what has been accepted, and match anew."""
+        self.ledgers.append(ledger)
+        if len(molecules):
+            self.molecules = MoleculeSet.concatenate([self.molecules, molecules]) if len(self.molecules) else molecules
+            self._match()
+
+    def _match(self) -> None:
+        values = self.wishes.values_of(self.molecules)
+        self._places, self._impossible = match_molecules(self.wishes, values, self.molecules)
+        self._got = np.flatnonzero(self._places != NO_MOLECULE)
+        self._values = {name: column[self._places[self._got]] for name, column in values.items()}
+        self._distances = np.full(len(self._places), np.inf)
+        self._distances[self._got] = self.wishes.distances(self._got, self._values)
+
+    def badly_met(self) -> NDArray[np.int64]:
+        """Wishes that are farther from their molecules than the selector errs, the worst first."""
+        order = np.argsort(-self._distances, kind="stable")
+        return order[self._distances[order] > self.wishes.tolerances[order]]
+
+    def outcome(self, why: str) -> Outcome:
+        """Who gets what; `why` others get nothing, if not for the atoms they ask for."""
+        reasons = np.where(self._impossible & (len(self.molecules) > 0), WRONG_ATOMS, why)
+        return Outcome(
+            self.molecules.select(self._places[self._got]),
+            self._over_all(self.molecules.properties["id"][self._places[self._got]], NO_MOLECULE),
+            np.where(self._places == NO_MOLECULE, reasons, ""),
+            {name: self._over_all(self._values[name], np.nan) for name in self.wishes.predicted},
+            self._over_all(self._distances[self._got], np.nan),
+            self.ledgers,
+        )
+
+    def _over_all(self, values: NDArray, otherwise: float) -> NDArray:
+        """Values of the wishes that got a molecule, as a column of all [R]."""
+        column = np.full(len(self._places), otherwise)
+        column[self._got] = values
+        return column
