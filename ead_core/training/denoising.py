@@ -1,6 +1,7 @@
 """The objective `denoise`: to predict the noise of a molecule (EAD Algorithm 1), which makes a generator."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,11 +15,11 @@ from ead_core.data.labels import Labels
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import MoleculeBatch, about
 from ead_core.diffusion.context import encode, hide
-from ead_core.diffusion.corruption import corrupt, draw_levels
+from ead_core.diffusion.corruption import Corrupted, corrupt, draw_levels
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
 from ead_core.diffusion.held_parts import draw_held
 from ead_core.diffusion.loss import noise_loss
-from ead_core.diffusion.parametrisation import level_weights, predicts_noise
+from ead_core.diffusion.parametrisation import clean, level_weights, predicts_noise
 from ead_core.diffusion.schedule import NoiseSchedule, build_schedule
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.precision import weight_type
@@ -28,6 +29,8 @@ from ead_core.training.quality import quality_check
 
 if TYPE_CHECKING:
     from ead_core.training.session import Session
+
+TOLD_SHARE = 0.5  # of the steps, in which a self-conditioned network is given its own estimate (Chen et al. 2022)
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,46 @@ class Denoising(Objective):
         mask, context = batch.mask[rows], batch.context
         if context is not None:
             context = hide(context, self.config.conditioning, generator)[rows]
-        denoiser = predicts_noise(step.model, diffusion.parametrisation, self._schedule)
-        eps = denoiser(DenoiserInput(corrupted.z, corrupted.levels, mask, context, step.draws()))
         held = None if held is None else held[rows]
-        predicted = self._gauge(held).project_noise(eps, corrupted.levels, mask)
-        learned = mask if held is None else mask & ~held
-        weights = level_weights(diffusion.parametrisation, corrupted.levels, self._schedule)
+        gauge, learned = self._gauge(held), mask if held is None else mask & ~held
+        inputs = DenoiserInput(corrupted.z, corrupted.levels, mask, context, step.draws())
+
+        def predict(inputs: DenoiserInput) -> Tensor:
+            denoiser = predicts_noise(step.model, diffusion.parametrisation, self._schedule)
+            return gauge.project_noise(denoiser(inputs), corrupted.levels, mask)
+
+        if self.config.network.self_conditioning:
+            inputs = replace(inputs, estimate=self._estimate(predict, inputs, gauge, generator))
         mean_level = (corrupted.levels * learned).sum(dim=1) / learned.sum(dim=1) / diffusion.steps
-        return noise_loss(predicted, corrupted, learned, weights), mean_level
+        return self._loss(predict(inputs), corrupted, learned, gauge), mean_level
 
     def evaluation(self, session: "Session", directory: Path | None) -> Evaluate | None:
         """The stability of sampled molecules."""
         return quality_check(self.config, self.statistics, directory)
+
+    def _loss(self, predicted: Tensor, corrupted: Corrupted, learned: Tensor, gauge: Gauge) -> Tensor:
+        """The loss of each molecule [B]: of the predicted noise [B, N, 3 + F] of the atoms that count [B, N]."""
+        weights = level_weights(self.config.diffusion.parametrisation, corrupted.levels, self._schedule)
+        return noise_loss(predicted, corrupted, learned, weights)
+
+    def _estimate(
+        self,
+        predict: Callable[[DenoiserInput], Tensor],
+        inputs: DenoiserInput,
+        gauge: Gauge,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """What the network may start from [B, N, 3 + F]: in half of the steps its own prediction, else nothing."""
+        if float(torch.rand(1, generator=generator, device=inputs.z.device)) >= TOLD_SHARE:
+            return torch.zeros_like(inputs.z)
+        alpha, sigma = self._coefficients(inputs.levels, inputs.z)
+        with torch.no_grad():
+            return gauge.centred(clean(predict(inputs), inputs.z, alpha, sigma), inputs.mask)
+
+    def _coefficients(self, levels: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """α and σ [B, N, 1] of levels [B, N]."""
+        alpha, sigma = (c(levels)[..., None].to(like.dtype) for c in (self._schedule.alpha, self._schedule.sigma))
+        return alpha, sigma
 
     def _held(self, batch: MoleculeBatch, generator: torch.Generator) -> Tensor | None:
         """Atoms that are held clean [B, N], in a share `training.fragments` of the batches."""
