@@ -103,7 +103,10 @@ class ZeroUpdates(MessagePassing):
     """
 
     takes_estimate: ClassVar[bool] = True
-    estimate: EstimateLayer | None = None
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__(causal)
+        self.estimate: EstimateLayer | None = None
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The larger matrices of all blocks."""
@@ -152,7 +155,7 @@ class EgnnRbf(ZeroUpdates):
         if self.estimate is not None and estimate is not None:
             told, way = self.estimate.enter(hidden, x, estimate)
             told, there = self.estimate.block(told, estimate[..., :3], initial, edges)
-            towards = x + way[..., 0] + there - estimate[..., :3]
+            towards = x + (way[..., 0] + (there - estimate[..., :3]))
             hidden, moved = where_known(estimate, (told, towards), (hidden, moved))
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
