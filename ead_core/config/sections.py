@@ -12,6 +12,7 @@ from ead_core.config.conditions import only_with, unless
 GENERATOR = only_with("training.objective", "denoise", "direct")
 DIRECT = only_with("training.objective", "direct")
 CONDITIONAL = unless("conditioning.properties", ())
+TOLD = only_with("network.self_conditioning", True)
 MUON = only_with("training.optimizer", "muon")
 PAIRWISE = only_with("network.kind", "egnn_rbf", "egnn_vector")
 SPREADING = only_with("sampler.policy", "manual", "adaptive", "random")
@@ -140,6 +141,9 @@ class TrainingConfig(Section):
     fragments: Annotated[float, GENERATOR] = Field(0.0, ge=0, le=1)
     """Share of the batches in which a connected part of every molecule is kept free of noise, so that the model learns
     to complete fragments."""
+    xbar: Annotated[Literal["selfcond", "buffer"], TOLD] = "selfcond"
+    """Where the earlier prediction of a self-conditioned network comes from in training: made by a call before in half
+    of the steps (`selfcond`), or kept of every molecule from the epoch before (`buffer`, DDDM), in one process."""
     huber_width: Annotated[float, DIRECT] = Field(0.03, gt=0, le=10)
     """Distance in Å (in the scaled state for types) up to which errors of the clean molecule count by their square, and
     above which by themselves (c of the pseudo-Huber distance)."""

@@ -52,6 +52,7 @@ IDLE = {
     "network.vectors": "network.kind=egnn network.vectors=4",
     "network.self_conditioning": f"{JUDGE} network.self_conditioning=true",
     "training.huber_width": "training.huber_width=0.1",
+    "training.xbar": "training.xbar=selfcond",
 }
 
 

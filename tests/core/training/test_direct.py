@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.batching import TrainingBatches
 from ead_core.diffusion.parametrisation import LEAST_SIGNAL, predicts_noise
-from ead_core.errors import CheckpointError, ConfigError
+from ead_core.errors import CheckpointError, ConfigError, TrainingError
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.training.fit import fit
 from ead_core.training.objective import TrainingStep
 from ead_core.training.objectives import build_objective
 from ead_core.training.parallel import Workers
-from ead_core.training.progress import PROGRESS, steps_done
+from ead_core.training.progress import PROGRESS, load_progress, steps_done
 from ead_core.training.trainer import Trainer
 
 ALONE = Workers(0, 1, torch.device("cpu"))
@@ -23,6 +24,8 @@ DIRECT = {
     "network.self_conditioning": True,
     "diffusion.parametrisation": "preconditioned",
 }
+
+BUFFER = {**DIRECT, "training.xbar": "buffer"}
 
 
 class Remembers(torch.nn.Module):
@@ -100,7 +103,7 @@ def test_a_worker_computes_its_part_of_the_batch(make_losses):
 
 
 @pytest.mark.parametrize(
-    "changes", [DIRECT, {**DIRECT, "training.fragments": 0.5}, {"network.self_conditioning": True}]
+    "changes", [DIRECT, {**DIRECT, "training.fragments": 0.5}, {"network.self_conditioning": True}, BUFFER]
 )
 def test_it_is_trained_resumed_to_the_bit_and_loaded(changes, make_config, molecules, statistics, tmp_path):
     changes = {**changes, "training.steps": 8, "training.max_seconds": 1e-9}
@@ -132,6 +135,43 @@ def test_it_starts_as_the_clean_molecule_of_a_model_of_noise(kind, make_checkpoi
     assert torch.allclose(before[defined], after[defined], atol=1e-6)
     ours, theirs = ((inputs.z - sigma * eps) / alpha for eps in (after, before))
     assert torch.allclose(ours[~defined], (alpha / LEAST_SIGNAL * theirs)[~defined], rtol=1e-3, atol=1e-4)
+
+
+def test_the_buffer_holds_the_last_prediction_of_every_molecule(make_config, molecules, statistics, tmp_path):
+    """An epoch has six steps: after three, half of the molecules have an estimate, which is not the molecule itself."""
+    folder = fit(make_config({**BUFFER, "training.steps": 3}), molecules, statistics, tmp_path / "run")
+    kept = load_file(folder / PROGRESS)["memory.estimates"]
+    trainer = Trainer.create(make_config(BUFFER), statistics, ALONE)
+    batches, _ = trainer.objective.examples(molecules, {})
+    seen = torch.cat([batches.batch(step).examples for step in range(3)])
+    assert kept.flatten(1).any(dim=1).nonzero()[:, 0].tolist() == sorted(seen.tolist())
+    truth = batches.gather(seen.tolist()).state(trainer.atom_types)
+    assert ((kept[seen, : truth.shape[1]] - truth).abs().amax(dim=(1, 2)) > 1e-3).all()
+    assert load_progress(folder, trainer, statistics)
+    assert torch.equal(trainer.objective.memory["estimates"], kept)
+
+
+def test_the_buffer_gives_what_it_holds(make_config, molecules, statistics):
+    objective = build_objective(make_config(BUFFER), statistics)
+    batches, _ = objective.examples(molecules, {})
+    batch, kept = batches.batch(0), objective.memory["estimates"]
+    kept.normal_()
+    before = kept.clone()
+    model = Remembers(torch.randn(4, 6, 6), objective.network())
+    objective.losses(TrainingStep(model, model, {}, batch, torch.tensor([2, 0]), torch.Generator().manual_seed(0)))
+    mine, width = batch.examples[[2, 0]], batch.mask.shape[1]
+    assert torch.equal(model.seen[0].estimate, before[mine, :width])
+    others = ~torch.isin(torch.arange(len(kept)), mine)
+    assert torch.equal(kept[others], before[others])
+    assert not torch.isclose(kept[mine], before[mine]).all(dim=(1, 2)).any()
+
+
+def test_the_buffer_is_of_one_process_and_one_frame(make_config, molecules, statistics, monkeypatch):
+    monkeypatch.setattr(Workers, "joined", lambda: Workers(0, 2, torch.device("cpu")))
+    with pytest.raises(TrainingError, match=r"several share the training; use training\.threads=1 and one worker"):
+        build_objective(make_config(BUFFER), statistics).examples(molecules, {})
+    with pytest.raises(ConfigError, match=r"training\.fragments must be 0 with training\.xbar=buffer"):
+        make_config({**BUFFER, "training.fragments": 0.2})
 
 
 def test_other_changes_of_meaning_are_refused(make_checkpoint, make_config, statistics):
