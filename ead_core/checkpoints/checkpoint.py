@@ -24,7 +24,7 @@ from ead_core.common.files import write_aside
 from ead_core.common.limits import RECIPE
 from ead_core.common.sealed import read_sealed, write_sealed
 from ead_core.common.strict_yaml import parse_yaml
-from ead_core.config import Config, DiffusionConfig, sampler_settings, validate
+from ead_core.config import Config, Section, sampler_settings, validate
 from ead_core.config.presets import DEFAULTS, NAMES, PRESETS, Presets
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
@@ -39,6 +39,7 @@ from ead_core.networks.predictor import Predictor, build_predictor
 
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "stats.json"
 PRIOR = "prior.safetensors"
+LATER = {"schedule", "parametrisation", "self_conditioning"}  # keys of sections that the first checkpoints lack
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
@@ -92,7 +93,7 @@ class Checkpoint:
         the sampler section, which every run may override, nor the moments, which follow from the training data.
         """
         interpretation: dict[str, Any] = {
-            "network": self.config.network.model_dump(),
+            "network": _known_to_all(self.config.network),
             "diffusion": _known_to_all(self.config.diffusion),
             "elements": self.statistics.atom_numbers,
             "sizes": sorted(self.statistics.sizes.items()),
@@ -103,11 +104,11 @@ class Checkpoint:
         return weights_digest(self.denoiser.state_dict(), json.dumps(interpretation, sort_keys=True))
 
 
-def _known_to_all(diffusion: DiffusionConfig) -> dict[str, Any]:
+def _known_to_all(section: Section) -> dict[str, Any]:
     """The section without keys that came later, where they have their defaults: older fingerprints stay valid."""
-    later = {"schedule", "parametrisation"}
-    defaults = {key for key in later if getattr(diffusion, key) == type(diffusion).model_fields[key].default}
-    return diffusion.model_dump(exclude=defaults)
+    values = section.model_dump()
+    defaults = {key for key in LATER & values.keys() if values[key] == type(section).model_fields[key].default}
+    return section.model_dump(exclude=defaults)
 
 
 def weights_digest(weights: Mapping[str, Tensor], interpretation: str = "") -> str:
@@ -140,6 +141,7 @@ def new_predictor(config: Config, statistics: Statistics) -> Predictor:
 NETWORKS: dict[str, Callable[[Config, Statistics], Denoiser | Predictor]] = {
     "denoise": new_denoiser,
     "predict": new_predictor,
+    "direct": new_denoiser,
 }
 
 

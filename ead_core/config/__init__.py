@@ -64,6 +64,8 @@ class Config(Section):
     def _sections_fit(self) -> Self:
         if self.training.fragments and self.diffusion.size_mode == "dummy":
             raise ValueError("training.fragments must be 0 with diffusion.size_mode=dummy")
+        if self.network.self_conditioning and self.training.fragments and self.training.xbar == "buffer":
+            raise ValueError("training.fragments must be 0 with training.xbar=buffer, whose molecules have one frame")
         if demands := DEMANDS.get(self.training.objective):
             for unmet in demands(self):
                 raise ValueError(unmet)

@@ -14,5 +14,15 @@ def _of_predict(config: "Config") -> Iterator[str]:
         yield "training.objective=predict takes neither training.initial nor dummies"
 
 
+def _of_direct(config: "Config") -> Iterator[str]:
+    if not config.network.self_conditioning:
+        yield "training.objective=direct needs network.self_conditioning=true"
+    if config.diffusion.parametrisation == "epsilon":
+        yield (
+            "training.objective=direct needs another diffusion.parametrisation than epsilon, whose errors in the clean "
+            "molecule have no bound; take preconditioned"
+        )
+
+
 # A sentence for each demand that is not met; an objective that is not listed has none.
-DEMANDS: Mapping[str, Callable[["Config"], Iterator[str]]] = {"predict": _of_predict}
+DEMANDS: Mapping[str, Callable[["Config"], Iterator[str]]] = {"predict": _of_predict, "direct": _of_direct}

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ead_core.config.conditions import only_with, unless
 
-GENERATOR = only_with("training.objective", "denoise")
+GENERATOR = only_with("training.objective", "denoise", "direct")
+DIRECT = only_with("training.objective", "direct")
 CONDITIONAL = unless("conditioning.properties", ())
+TOLD = only_with("network.self_conditioning", True)
 MUON = only_with("training.optimizer", "muon")
 PAIRWISE = only_with("network.kind", "egnn_rbf", "egnn_vector")
 SPREADING = only_with("sampler.policy", "manual", "adaptive", "random")
@@ -25,7 +27,7 @@ EXACT = only_with("sampler.composition", "exact")
 PULLED = unless("sampler.formula_guidance", 0)
 REPAIRS = 2  # of a refused molecule, where nobody says how many (docs/results/repair.md)
 REPAIRING = unless("sampler.repair_attempts", 0)
-NOISY = only_with("sampler.solver", "ancestral", "dpmpp_2m_sde")
+NOISY = only_with("sampler.solver", "ancestral", "dpmpp_2m_sde", "rtk_renoise")
 BRANCHED = unless("sampler.branches", 1)
 
 
@@ -64,6 +66,9 @@ class NetworkConfig(Section):
     messages: Literal["full", "causal"] = "full"
     """Which atoms an atom receives messages from: all (`full`, as EDM), or those that are no noisier than itself
     (`causal`). [ASSUMPTION: what the paper's "causal EGNN" means]"""
+    self_conditioning: Annotated[bool, GENERATOR] = False
+    """Whether the network is given what it has predicted of the clean molecule before, in training in half of the steps
+    (arXiv 2208.04202); not with `egnn`."""
 
 
 class DiffusionConfig(Section):
@@ -84,8 +89,9 @@ class DiffusionConfig(Section):
     however far the levels of atoms differ."""
     schedule: Literal["polynomial_2"] = "polynomial_2"
     """How the signal falls with the level: α = 1 − (t / T)², as EDM's `polynomial_2`."""
-    parametrisation: Literal["epsilon", "x0", "v"] = "epsilon"
-    """What the network's output means: the noise (`epsilon`), the clean molecule (`x0`), or v = α ε − σ x (`v`)."""
+    parametrisation: Literal["epsilon", "x0", "v", "preconditioned"] = "epsilon"
+    """What the network's output means: the noise (`epsilon`), the clean molecule (`x0`), v = α ε − σ x (`v`), or F in
+    x = (z − σ F) / max(α, 0.2), which is the noise except where that says little of the molecule (`preconditioned`)."""
     size_mode: Literal["histogram", "dummy"] = "histogram"
     """Who decides how many atoms a molecule has: the histogram of the training data or the request (`histogram`), or
     the model, which has as many slots as the largest molecule of the data and may leave some empty (`dummy`)."""
@@ -103,8 +109,9 @@ class DiffusionConfig(Section):
 class TrainingConfig(Section):
     """How the network is optimised."""
 
-    objective: Literal["denoise", "predict"] = "denoise"
-    """What is trained: a generator of molecules (`denoise`), or a judge that predicts the properties of `conditioning`
+    objective: Literal["denoise", "predict", "direct"] = "denoise"
+    """What is trained: a generator of molecules that learns their noise (`denoise`) or the clean molecules themselves,
+    with its own estimates to start from (`direct`, DDDM), or a judge that predicts the properties of `conditioning`
     from finished molecules (`predict`)."""
     initial: str | None = None
     """Checkpoint whose weights a new run starts from; null starts from random weights."""
@@ -136,6 +143,12 @@ class TrainingConfig(Section):
     fragments: Annotated[float, GENERATOR] = Field(0.0, ge=0, le=1)
     """Share of the batches in which a connected part of every molecule is kept free of noise, so that the model learns
     to complete fragments."""
+    xbar: Annotated[Literal["selfcond", "buffer"], TOLD] = "selfcond"
+    """Where the earlier prediction of a self-conditioned network comes from in training: made by a call before in half
+    of the steps (`selfcond`), or kept of every molecule from the epoch before (`buffer`, DDDM), in one process."""
+    huber_width: Annotated[float, DIRECT] = Field(0.03, gt=0, le=10)
+    """Distance in Å (in the scaled state for types) up to which errors of the clean molecule count by their square, and
+    above which by themselves (c of the pseudo-Huber distance)."""
     ema_decay: float = Field(0.9995, ge=0, lt=1)
     """Decay per step of the exponential moving average of the weights, which is what is used after training."""
     seed: int = Field(0, ge=0)
@@ -213,9 +226,11 @@ class SamplerConfig(Section):
     policy: Literal["synchronous", "manual", "adaptive", "random"] = "adaptive"
     """Which atoms advance in a step: all of them (`synchronous`, plain EDM); groups one after another (`manual`); those
     that have settled (`adaptive`, EAD); or some by chance (`random`, a control)."""
-    solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde"] = "ancestral"
+    solver: Literal["ancestral", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "direct", "rtk_mean", "rtk_renoise"] = "ancestral"
     """How a step is made: drawn from the posterior (`ancestral`), without noise (`ddim`), or by their second-order
-    forms for few steps (`dpmpp_2m_sde` with noise, `dpmpp_2m` without)."""
+    forms for few steps (`dpmpp_2m_sde` with noise, `dpmpp_2m` without). Maps of the reverse transition kernel
+    (arXiv 2601.08963): the first noise is kept and the predicted molecule improved in each step (`direct`, DDDM), taken
+    a step along its straight line (`rtk_mean`, `ddim` with estimates), or noised afresh (`rtk_renoise`)."""
     async_ratio: Annotated[float, PAUSING] = Field(0.2, ge=0, le=1)
     """Share of the noise levels, from the clean end, in which atoms may pause (1 − λ of the paper); above it all atoms
     advance together."""
@@ -250,7 +265,9 @@ class SamplerConfig(Section):
     """Whether all atoms of a molecule pause together."""
     steps: int | None = Field(None, ge=1, le=100_000)
     """Steps from noise to molecule, at most `diffusion.steps`; null takes every level of training."""
-    grid: Annotated[Literal["even", "quadratic"], unless("sampler.steps", None)] = "even"
+    grid: Annotated[Literal["even", "quadratic"], unless("sampler.steps", None), unless("sampler.solver", "direct")] = (
+        "even"
+    )
     """How fewer steps are spread over the levels of training: evenly (`even`), or denser near the clean end
     (`quadratic`)."""
     guidance: float = Field(0.0, ge=0, le=20)

@@ -63,10 +63,11 @@ class TrainingBatches:
         mask = size_mask(sizes, self._slots)
         atoms = self._offsets[indices][:, None] + np.minimum(np.arange(mask.shape[1])[None, :], sizes[:, None] - 1)
         positions, types = self._positions[atoms] * mask[..., None], self._types[atoms] * mask
-        context = None if self._context is None else self._context[torch.from_numpy(indices)]
+        examples = torch.from_numpy(indices)
+        context = None if self._context is None else self._context[examples]
         if self._slots is None:
-            return MoleculeBatch(positions, types, mask, context)
-        return MoleculeBatch(centre(positions, mask), types, torch.ones_like(mask), context)
+            return MoleculeBatch(positions, types, mask, context, examples)
+        return MoleculeBatch(centre(positions, mask), types, torch.ones_like(mask), context, examples)
 
     def _shuffle(self, epoch: int) -> list[NDArray]:
         generator = np.random.default_rng([self.seed, epoch])

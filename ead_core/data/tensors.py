@@ -84,12 +84,14 @@ class MoleculeBatch:
         types: [B, N] type indices, 0 where padded.
         mask: [B, N] True for real atoms.
         context: [B, 2P] what is known of them as a whole; None without conditions.
+        examples: [B] their places in the training set; None if they are from elsewhere.
     """
 
     positions: Tensor
     types: Tensor
     mask: Tensor
     context: Tensor | None = None
+    examples: Tensor | None = None
 
     def state(self, atom_types: AtomTypes) -> Tensor:
         """Clean diffusion state [B, N, 3 + F]: centred positions and scaled features, zero where padded."""
@@ -98,8 +100,8 @@ class MoleculeBatch:
 
     def to(self, device: torch.device | str) -> "MoleculeBatch":
         """A copy of the batch on another device."""
-        context = None if self.context is None else self.context.to(device)
-        return MoleculeBatch(self.positions.to(device), self.types.to(device), self.mask.to(device), context)
+        tensors = {name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None}
+        return MoleculeBatch(**tensors)
 
 
 def size_mask(sizes: Sequence[int] | NDArray | Tensor, width: int | None = None) -> Tensor:

@@ -23,6 +23,11 @@ def sampling_grid(levels: int, steps: int, kind: str = "even") -> Tensor:
     return (wanted - grid_index).cummax(dim=0).values.clamp_max(levels - steps) + grid_index
 
 
+def resting_grid(level: int, steps: int) -> Tensor:
+    """The level `steps` times and then 0, ascending [steps + 1]: all steps but the last stay where they are."""
+    return torch.tensor([0, *[level] * steps])
+
+
 def inside(levels: Tensor, window: tuple[float, float], top: int) -> Tensor:
     """Whether levels, of any shape, are within a lower and a higher share of T = `top`, ends included."""
     low, high = (share * top for share in window)

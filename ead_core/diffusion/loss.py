@@ -1,4 +1,7 @@
-"""The training objective (EAD eq 11, EDM's `l2` form, normalised per molecule)."""
+"""What training makes small: errors of the noise (EAD eq 11, EDM's `l2` form), or of the clean molecule.
+
+Legend: B molecules, N padded atoms, F features.
+"""
 
 import torch
 from torch import Tensor
@@ -24,3 +27,29 @@ def noise_loss(predicted: Tensor, corrupted: Corrupted, mask: Tensor, level_weig
     real = mask.to(per_atom.dtype)
     weighted = per_atom * level_weights.to(per_atom.dtype) * real
     return weighted.sum(dim=1) / (predicted.shape[-1] * real.sum(dim=1))
+
+
+SNR_CLIP = 5.0  # largest weight of an error of the clean molecule (min-SNR-γ, Hang et al. 2023, arXiv 2303.09556)
+
+
+def pseudo_huber(squared: Tensor, width: float) -> Tensor:
+    """√(r² + c²) − c from r² of any shape: r² / 2c for r far below c, r − c far above (Charbonnier et al. 1997)."""
+    return (squared + width**2).sqrt() - width
+
+
+def clean_loss(error: Tensor, mask: Tensor, ratio: Tensor, width: float) -> Tensor:
+    """Per-molecule loss [B] = Σ_i min(SNR_i, 5) (d(‖Δx_i‖) + Σ_f d(Δh_if)) / ((3 + F)·N_b), d being pseudo-Huber.
+
+    Coordinates enter by the length of an atom's error, so that the loss is the same for turned molecules.
+
+    Args:
+        error: of the clean state [B, N, 3 + F].
+        mask: [B, N] atoms that count, N_b of them.
+        ratio: signal to noise α² / σ² [B, N].
+        width: c.
+    """
+    squared = error**2
+    distance = pseudo_huber(squared[..., :3].sum(dim=-1), width) + pseudo_huber(squared[..., 3:], width).sum(dim=-1)
+    real = mask.to(distance.dtype)
+    weighted = distance * ratio.clamp_max(SNR_CLIP).to(distance.dtype) * real
+    return weighted.sum(dim=1) / (error.shape[-1] * real.sum(dim=1))

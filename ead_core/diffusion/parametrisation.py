@@ -1,4 +1,4 @@
-"""What the output of the network means: the noise ε, the clean molecule x, or v (Salimans and Ho 2022).
+"""What the output of the network means: the noise ε, the clean molecule x, v (Salimans and Ho 2022), or a mixture.
 
 All are linear in each other where z = α x + σ ε is known, so that whoever samples or trains sees the noise alone:
 `predicts_noise` converts. Learning them weighs the levels differently: the squared error of each is `weight` times that
@@ -33,6 +33,8 @@ class Parametrisation:
     weight: Callable[[Tensor, Tensor], Tensor]
 
 
+LEAST_SIGNAL = 0.2  # α below which `preconditioned` is no longer the noise: x̂ = (z − σ ε̂) / α is hardly defined there
+
 PARAMETRISATIONS = {
     "epsilon": Parametrisation(
         to_noise=lambda output, z, alpha, sigma: output,
@@ -49,7 +51,22 @@ PARAMETRISATIONS = {
         from_noise=lambda eps, z, alpha, sigma: (eps - sigma * z) / alpha,
         weight=lambda alpha, sigma: alpha**-2,
     ),
+    "preconditioned": Parametrisation(  # x̂ = (z − σ F) / max(α, LEAST_SIGNAL), so that errors of F stay bounded in x̂
+        to_noise=lambda output, z, alpha, sigma: _share(alpha) * output + (1 - _share(alpha)) * z / sigma,
+        from_noise=lambda eps, z, alpha, sigma: eps / _share(alpha) + (1 - 1 / _share(alpha)) * z / sigma,
+        weight=lambda alpha, sigma: _share(alpha) ** -2,
+    ),
 }
+
+
+def _share(alpha: Tensor) -> Tensor:
+    """α / max(α, LEAST_SIGNAL)."""
+    return alpha / alpha.clamp_min(LEAST_SIGNAL)
+
+
+def clean(eps: Tensor, z: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """x̂ = (z − σ ε̂) / α."""
+    return PARAMETRISATIONS["x0"].from_noise(eps, z, alpha, sigma)
 
 
 def predicts_noise(function: DenoiserFunction, kind: str, schedule: NoiseSchedule) -> DenoiserFunction:

@@ -22,10 +22,16 @@ class Solver:
     Attributes:
         move: exact if x̂ did not change on the way: drawn from the posterior, or the map along the probability flow.
         multistep: x̂ is extrapolated on the way, linearly in log SNR, from its change since the level above.
+        stays: all steps but the last are made at the top, so that they improve the estimate alone.
+        iterates: its x̂ is meant to come from a network that is given its last one.
+        forgets: a move keeps nothing of z but x̂.
     """
 
     move: Callable[[NoiseSchedule, Tensor, Tensor], Coefficients]
     multistep: bool = False
+    stays: bool = False
+    iterates: bool = False
+    forgets: bool = False
 
 
 SOLVERS = {
@@ -33,6 +39,9 @@ SOLVERS = {
     "ddim": Solver(NoiseSchedule.transport),
     "dpmpp_2m": Solver(NoiseSchedule.transport, multistep=True),
     "dpmpp_2m_sde": Solver(NoiseSchedule.reverse, multistep=True),
+    "direct": Solver(NoiseSchedule.transport, stays=True, iterates=True),
+    "rtk_mean": Solver(NoiseSchedule.transport, iterates=True),
+    "rtk_renoise": Solver(NoiseSchedule.renoise, forgets=True),
 }
 
 

@@ -31,7 +31,8 @@ class Process:
     Attributes:
         denoiser: gives ε̂.
         schedule: α and σ of every level.
-        grid: levels of the sampling grid in strictly ascending order, from 0 to where molecules begin.
+        grid: levels of the sampling grid in ascending order, from 0 to where molecules begin; strictly, unless the
+            solver stays at the top.
         policy: who moves.
         pause: what happens to an atom that does not.
         own_noise: whether a velocity with the noise of the move under decision counts, or only earlier ones.
@@ -42,6 +43,7 @@ class Process:
         guidance_levels: between which shares of T they do so.
         pinned: whether molecules have held atoms, which are their frame.
         num_draws: random numbers per molecule that the network asks for.
+        self_conditioning: whether the network is given its last x̂.
         start: what molecules begin as; None is standard normal noise, as at T.
         cooling: factors of ε̂; None is the temperature 1.
         corrector: rounds between moves; None makes none.
@@ -62,6 +64,7 @@ class Process:
     guidance_levels: tuple[float, float] = (0.0, 1.0)
     pinned: bool = False
     num_draws: int = 0
+    self_conditioning: bool = False
     start: GaussianStart | None = None
     cooling: ScoreRescaling | None = None
     corrector: Corrector | None = None

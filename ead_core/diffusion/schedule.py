@@ -93,6 +93,13 @@ class NoiseSchedule:
         mean_eps = mean_z * self.sigma(t) - self.sigma(s)
         return replace(reverse, mean_z=mean_z, mean_eps=mean_eps, noise=torch.zeros_like(mean_z))
 
+    def renoise(self, t: Tensor, s: Tensor) -> Coefficients:
+        """Coefficients of the move from t to s < t that keeps x̂ alone: z_s = α_s x̂ + σ_s ξ; the identity if s = t."""
+        reverse, moves = self.reverse(t, s), t > s
+        mean_z = self.alpha(s) / self.alpha(t)
+        mean_eps = torch.where(moves, mean_z * self.sigma(t), 0.0)
+        return replace(reverse, mean_z=mean_z, mean_eps=mean_eps, noise=torch.where(moves, self.sigma(s), 0.0))
+
 
 def build_schedule(config: DiffusionConfig) -> NoiseSchedule:
     """The schedule that a recipe's `diffusion:` section describes."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from ead_core.config import NetworkConfig
+from ead_core.errors import ConfigError
 from ead_core.networks.base import Backbone
 from ead_core.networks.egnn import Egnn
 from ead_core.networks.egnn_rbf import EgnnRbf
@@ -25,8 +26,13 @@ def build_backbone(config: NetworkConfig, features: int, context: int = 0) -> Ba
         config: network section.
         features: F, feature channels per atom.
         context: 2P, context channels per molecule.
+
+    Raises:
+        ConfigError: `network.self_conditioning` with a network that cannot be given an estimate.
     """
     backbone = BACKBONES[config.kind](config, features, context)
+    if config.self_conditioning and not backbone.takes_estimate:
+        raise ConfigError(f"network.self_conditioning needs another network.kind than {config.kind}.")
     for parameter in backbone.zero_at_start():
         nn.init.zeros_(parameter)
     return backbone

@@ -16,6 +16,7 @@ class Backbone(Protocol):
 
     Attributes:
         num_draws: uniform random numbers per molecule that a call asks for; 0 for a deterministic network.
+        takes_estimate: whether it can be built with `network.self_conditioning`; its calls then take an `estimate`.
         floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
             for each ordered pair of atoms and so many for each atom.
         input_layer: takes the features first and the context last among its columns, so that it can be widened.
@@ -23,6 +24,7 @@ class Backbone(Protocol):
     """
 
     num_draws: ClassVar[int]
+    takes_estimate: ClassVar[bool]
     floats_per_pair: int
     floats_per_atom: int
 
@@ -45,7 +47,14 @@ class Backbone(Protocol):
         ...
 
     def __call__(
-        self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, context: Tensor | None, draws: Tensor | None
+        self,
+        x: Tensor,
+        h: Tensor,
+        time: Tensor,
+        mask: Tensor,
+        context: Tensor | None,
+        draws: Tensor | None,
+        estimate: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Displacement [B, N, 3], which turns with x and ignores its translation, and features [B, N, F].
 
@@ -58,6 +67,9 @@ class Backbone(Protocol):
             mask: real atoms [B, N].
             context: [B, 2P], the same for all atoms of a molecule; None if the network has been built without.
             draws: uniforms in (0, 1) [B, num_draws]; None if there are none.
+            estimate: what the network itself has predicted of the clean molecules before [B, N, 3 + F], in the frame of
+                x and the units of x and h; zero for molecules of which it has predicted nothing yet. Given to networks
+                that are built with `network.self_conditioning`, and to no others.
         """
         ...
 
@@ -71,6 +83,7 @@ class MessagePassing(nn.Module):
     """
 
     num_draws: ClassVar[int] = 0
+    takes_estimate: ClassVar[bool] = False
     embed: nn.Linear
     blocks: nn.ModuleList
     readout: nn.Linear
@@ -91,11 +104,16 @@ class MessagePassing(nn.Module):
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The larger matrices of the blocks."""
-        return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
+        return larger_matrices(self.blocks)
 
     def zero_at_start(self) -> list[nn.Parameter]:
         """None, unless a network says so."""
         return []
+
+
+def larger_matrices(module: nn.Module) -> list[nn.Parameter]:
+    """The matrices of a module that are worth orthogonalising."""
+    return [p for p in module.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
 
 
 def atom_inputs(features: Tensor, time: Tensor, context: Tensor | None) -> Tensor:

@@ -10,14 +10,16 @@ R basis functions.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ead_core.config import NetworkConfig
 from ead_core.data.tensors import ONE_HOT_SCALE
-from ead_core.networks.base import MessagePassing, atom_inputs
+from ead_core.networks.base import MessagePassing, atom_inputs, larger_matrices
 from ead_core.networks.edges import EdgeWeights, edge_network
+from ead_core.networks.estimate import EstimateLayer, where_known
 from ead_core.networks.pairs import edge_mask, pair_differences
 from ead_core.networks.precision import no_autocast
 from ead_core.networks.radial import RADIAL_BASIS
@@ -94,11 +96,29 @@ class EgnnRbfBlock(EdgeBlock):
 
 
 class ZeroUpdates(MessagePassing):
-    """Base of both variants, whose blocks start as the identity."""
+    """Base of both variants, whose blocks start as the identity, and which can be given an estimate.
+
+    Attributes:
+        estimate: what an estimate passes first, with a block of the same kind; None without `self_conditioning`.
+    """
+
+    takes_estimate: ClassVar[bool] = True
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__(causal)
+        self.estimate: EstimateLayer | None = None
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The larger matrices of all blocks."""
+        own = [] if self.estimate is None else larger_matrices(self.estimate.block)
+        return [*super().hidden_matrices(), *own]
 
     def zero_at_start(self) -> list[nn.Parameter]:
-        """The last layer of every block's update, so that every block starts as the identity."""
-        return [p for block in self.blocks for p in block.get_submodule("update.2").parameters()]
+        """The last layer of every block's update, so that every block starts as the identity, and the estimate's."""
+        blocks, own = [*self.blocks], []
+        if self.estimate is not None:
+            blocks, own = [*blocks, self.estimate.block], self.estimate.zero_at_start()
+        return [*own, *(p for block in blocks for p in block.get_submodule("update.2").parameters())]
 
 
 class EgnnRbf(ZeroUpdates):
@@ -113,6 +133,8 @@ class EgnnRbf(ZeroUpdates):
         self.blocks = nn.ModuleList(EgnnRbfBlock(hidden, edge, vectors) for _ in range(config.layers))
         self.norm = nn.LayerNorm(hidden)
         self.readout = nn.Linear(hidden, features)
+        if config.self_conditioning:
+            self.estimate = EstimateLayer(features, hidden, 1, EgnnRbfBlock(hidden, edge, vectors))
 
     def forward(
         self,
@@ -122,6 +144,7 @@ class EgnnRbf(ZeroUpdates):
         mask: Tensor,
         context: Tensor | None = None,
         draws: Tensor | None = None,
+        estimate: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Displacement and features of all atoms (see `Backbone`)."""
         edges = edge_mask(mask, x.dtype, time if self.causal else None)
@@ -129,6 +152,11 @@ class EgnnRbf(ZeroUpdates):
         initial = torch.sqrt(squared + 1e-8)
         with no_autocast(x):
             hidden, moved = self.embed(atom_inputs(h * ONE_HOT_SCALE, fourier_features(time), context)), x
+        if self.estimate is not None and estimate is not None:
+            told, way = self.estimate.enter(hidden, x, estimate)
+            told, there = self.estimate.block(told, estimate[..., :3], initial, edges)
+            towards = x + (way[..., 0] + (there - estimate[..., :3]))
+            hidden, moved = where_known(estimate, (told, towards), (hidden, moved))
         for block in self.blocks:
             hidden, moved = block(hidden, moved, initial, edges)
         with no_autocast(x):

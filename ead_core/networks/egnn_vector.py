@@ -23,6 +23,7 @@ from ead_core.networks.egnn_rbf import (
     length,
     update_network,
 )
+from ead_core.networks.estimate import EstimateLayer, where_known
 from ead_core.networks.pairs import Pairs
 from ead_core.networks.precision import no_autocast
 from ead_core.networks.radial import RADIAL_BASIS
@@ -70,6 +71,8 @@ class EgnnVector(ZeroUpdates):
         self.norm = nn.LayerNorm(hidden)
         self.readout = nn.Linear(hidden, features)
         self.displacement = nn.Linear(vectors, 1, bias=False)
+        if config.self_conditioning:
+            self.estimate = EstimateLayer(features, hidden, vectors, EgnnVectorBlock(hidden, edge, vectors))
 
     def forward(
         self,
@@ -79,11 +82,18 @@ class EgnnVector(ZeroUpdates):
         mask: Tensor,
         context: Tensor | None = None,
         draws: Tensor | None = None,
+        estimate: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Displacement and features of all atoms (see `Backbone`)."""
         with no_autocast(x):
             hidden = self.embed(atom_inputs(h * ONE_HOT_SCALE, fourier_features(time), context))
-        pairs, v = Pairs(x, mask, time if self.causal else None), x.new_zeros(*x.shape, self.vectors)
+        direction = time if self.causal else None
+        pairs, v = Pairs(x, mask, direction), x.new_zeros(*x.shape, self.vectors)
+        if self.estimate is not None and estimate is not None:
+            told = self.estimate.block(
+                *self.estimate.enter(hidden, x, estimate), Pairs(estimate[..., :3], mask, direction)
+            )
+            hidden, v = where_known(estimate, told, (hidden, v))
         for block in self.blocks:
             hidden, v = block(hidden, v, pairs)
         with no_autocast(x):

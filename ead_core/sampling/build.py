@@ -10,7 +10,7 @@ from ead_core.diffusion.corrector import CHANNELS, CORRECTIONS, Corrector
 from ead_core.diffusion.formula import FormulaGuidance
 from ead_core.diffusion.gauge import GAUGES
 from ead_core.diffusion.gaussian_start import GaussianStart
-from ead_core.diffusion.grid import sampling_grid
+from ead_core.diffusion.grid import resting_grid, sampling_grid
 from ead_core.diffusion.pauses import PAUSES
 from ead_core.diffusion.policies import POLICIES, Run
 from ead_core.diffusion.policy import Policy
@@ -55,6 +55,7 @@ def build_process(
     trained = checkpoint.config.diffusion.interval
     clamp = trained if config.interval is None else config.interval
     grid = _grid(checkpoint, config)
+    _check_solver(checkpoint, config, policy)
     policy = policy or _policy(config, Run(grid, clamp, largest, checkpoint.config.diffusion.steps), trained)
     return Process(
         denoiser=checkpoint.noise_predictor(config.precision),
@@ -70,6 +71,7 @@ def build_process(
         guidance_levels=config.guidance_levels,
         pinned=pinned,
         num_draws=checkpoint.denoiser.network.num_draws,
+        self_conditioning=checkpoint.denoiser.self_conditioning,
         start=_start(checkpoint, config, grid[-1], pinned),
         cooling=_cooling(config),
         corrector=_corrector(config),
@@ -85,12 +87,40 @@ def _grid(checkpoint: Checkpoint, config: SamplerConfig) -> Tensor:
     if steps > levels:
         below = "of training" if levels == trained else f"up to sampler.start={config.start:g}"
         raise ConfigError(f"sampler.steps must be at most the {levels} levels {below}, not {steps}.")
-    return sampling_grid(levels, steps, config.grid)
+    return resting_grid(levels, steps) if SOLVERS[config.solver].stays else sampling_grid(levels, steps, config.grid)
 
 
 def top_level(checkpoint: Checkpoint, start: float) -> int:
     """The level at a share of T, at least 1."""
     return max(1, round(start * checkpoint.config.diffusion.steps))
+
+
+def _check_solver(checkpoint: Checkpoint, config: SamplerConfig, policy: Policy | None) -> None:
+    """Refuse a solver that does not fit the checkpoint, or with which other settings mean nothing (ConfigError)."""
+    solver, diffusion = SOLVERS[config.solver], checkpoint.config.diffusion
+    spreads = policy is not None or POLICIES[config.policy].spreads
+    if solver.iterates and not checkpoint.denoiser.self_conditioning:
+        raise ConfigError(
+            f"sampler.solver={config.solver} needs a model that is given its own estimates "
+            f"(network.self_conditioning), which {checkpoint.name} is not; take ddim or rtk_renoise."
+        )
+    if solver.forgets and spreads and diffusion.gauge == "y":
+        raise ConfigError(
+            f"sampler.solver={config.solver} draws all coordinates anew, so that with diffusion.gauge=y no atom can "
+            "stay behind; use sampler.policy=synchronous."
+        )
+    if not solver.stays:
+        return
+    if spreads:
+        raise ConfigError(
+            f"sampler.solver={config.solver} keeps all atoms at one level; use sampler.policy=synchronous."
+        )
+    for key, plain in (("temperature", 1), ("corrector", 0), ("parity_restarts", 0)):
+        if getattr(config, key) != plain:
+            raise ConfigError(
+                f"sampler.{key} acts on the way down, which sampler.solver={config.solver} does not take; leave it at "
+                f"{plain}."
+            )
 
 
 def _start(checkpoint: Checkpoint, config: SamplerConfig, level: Tensor, pinned: bool) -> GaussianStart | None:

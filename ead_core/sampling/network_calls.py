@@ -138,7 +138,8 @@ def _inputs(state: SamplerState, process: Process, with_context: bool) -> Denois
     if process.num_draws:
         draws = uniforms(state.seeds, state.ids, state.iterations, Stream.NETWORK, process.num_draws, state.z.dtype)
     context = state.context if with_context and state.context.shape[1] else None
-    return DenoiserInput(state.z, process.grid[state.grid_index], state.mask, context, draws)
+    estimate = state.estimate if process.self_conditioning else None
+    return DenoiserInput(state.z, process.grid[state.grid_index], state.mask, context, draws, estimate)
 
 
 def _join(inputs: Sequence[DenoiserInput]) -> DenoiserInput:
@@ -149,6 +150,7 @@ def _join(inputs: Sequence[DenoiserInput]) -> DenoiserInput:
         mask=torch.cat([one.mask for one in inputs]),
         context=_join_known([one.context for one in inputs]),
         draws=_join_known([one.draws for one in inputs]),
+        estimate=_join_known([one.estimate for one in inputs]),
     )
 
 

@@ -42,6 +42,8 @@ def process_below(
     if checkpoint.atom_types.has_dummies:
         raise ConfigError(f"{checkpoint.name} decides sizes by itself, so that molecules cannot enter it with theirs.")
     process = build_process(checkpoint, config, largest, pinned, formula=formula)
+    if process.solver.stays:
+        return replace(process, grid=process.grid.clamp_max(level), start=None)
     below = process.grid[process.grid < level]
     return replace(process, grid=torch.cat([below, process.grid[-1:].clamp_max(level)]), start=None)
 

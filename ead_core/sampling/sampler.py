@@ -45,6 +45,10 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
         process: how they move.
     """
     gauge = process.gauge(state.held)
+    eps = gauge.project_noise(eps, process.grid[state.grid_index], state.mask)
+    if process.self_conditioning:
+        prediction = process.moves.predict(state.z, eps, state.grid_index)
+        state = replace(state, estimate=gauge.centred(prediction, state.mask))
     eps = _scaled(state, eps, process, gauge)
     after = _moved(state, eps, process, gauge)
     if process.corrector is not None:
@@ -57,11 +61,10 @@ def advance(state: SamplerState, eps: Tensor, process: Process) -> SamplerState:
 
 
 def _scaled(state: SamplerState, eps: Tensor, process: Process, gauge: Gauge) -> Tensor:
-    """ε̂ without what cannot be known of it, at the temperature of the process."""
-    levels = process.grid[state.grid_index]
-    eps = gauge.project_noise(eps, levels, state.mask)
+    """ε̂ at the temperature of the process, without what cannot be known of it."""
     if process.factors is None:
         return eps
+    levels = process.grid[state.grid_index]
     return gauge.project_noise(process.factors[state.grid_index][..., None].to(eps.dtype) * eps, levels, state.mask)
 
 
@@ -134,6 +137,7 @@ def _restarted(state: SamplerState, process: Process, high: int) -> SamplerState
         z=gauge.project_state(alpha * state.z + sigma * noise, levels, state.mask),
         grid_index=grid_index,
         prediction=torch.full_like(state.prediction, torch.nan),
+        estimate=torch.zeros_like(state.estimate),
         pauses=torch.zeros_like(state.pauses),
         rounds_here=torch.zeros_like(state.rounds_here),
         restarts=state.restarts + 1,

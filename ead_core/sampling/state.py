@@ -30,6 +30,8 @@ class SamplerState:
         velocities: [B, N, W].
         prediction: [B, N, 3 + F] x̂ from which each atom left the grid step above (multistep solvers; else 0); not a
             number where a restart has brought it.
+        estimate: [B, N, 3 + F] x̂ of the last network call, which a self-conditioned network is given; zero before the
+            first one and after a restart, and [B, N, 0] for other networks.
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations made so far.
         rounds: [B] how many of them were rounds of the corrector.
@@ -48,6 +50,7 @@ class SamplerState:
     grid_index: Tensor
     velocities: Tensor
     prediction: Tensor
+    estimate: Tensor
     pauses: Tensor
     iterations: Tensor
     rounds: Tensor
@@ -112,6 +115,7 @@ def initial_state(
         mask=mask,
         z=noise if process.start is None else process.start.place(noise, mask),
         prediction=torch.zeros_like(noise),
+        estimate=torch.zeros_like(noise[..., : None if process.self_conditioning else 0]),
         grid_index=mask.long() * (len(process.grid) - 1),
         velocities=torch.zeros((*mask.shape, HISTORY), dtype=dtype, device=mask.device),
         pauses=torch.zeros_like(mask, dtype=torch.long),

@@ -1,7 +1,8 @@
 """Starting a training from another checkpoint's weights, made wider where the new model knows more.
 
 What is new starts at zero, so that the first prediction is that of the old model whatever the new inputs say: the
-context channels of a conditional model, and the type of a dummy, which is the first channel of an atom.
+context channels of a conditional model, the layers for an estimate of a self-conditioned one, and the type of a dummy,
+which is the first channel of an atom.
 """
 
 from torch import Tensor
@@ -15,6 +16,9 @@ from ead_core.errors import CheckpointError
 
 # Of the recipe: what an input or the output of the network means.
 MEANING = ("diffusion.steps", "diffusion.schedule", "diffusion.parametrisation")
+# Changes of these that the old weights bear. An output that was the noise is, as `preconditioned`, the same clean
+# molecule from α = 0.2 on, and a bounded one where that is not defined; layers for an estimate start at zero.
+BORNE = {("diffusion.parametrisation", "epsilon", "preconditioned"), ("network.self_conditioning", False, True)}
 
 
 def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]:
@@ -36,7 +40,8 @@ def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]
 def _check_network(name: str, before: Config, config: Config) -> None:
     old, new = before.flat(), config.flat()
     for key in old:
-        if (key.startswith("network.") or key in MEANING) and old[key] != new[key]:
+        means = key.startswith("network.") or key in MEANING
+        if means and old[key] != new[key] and (key, old[key], new[key]) not in BORNE:
             raise CheckpointError(f"{name} was trained with {key}={old[key]}, not {new[key]}.")
 
 

@@ -5,7 +5,7 @@ Legend: B molecules, N padded atoms, P properties, R molecules of one worker.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,12 +65,14 @@ class Objective(ABC):
     Attributes:
         config: the recipe.
         statistics: of the training data.
+        memory: tensors that losses read and change, stored with the progress of the run; most objectives have none.
         generates: whether the checkpoint generates molecules.
     """
 
     generates: ClassVar[bool]
     config: Config
     statistics: Statistics
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def atom_types(self) -> AtomTypes:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ead_core.training.trainer import Trainer
 
 PROGRESS, BEFORE = "training.safetensors", "training.before.safetensors"
-OPTIMIZER_PREFIX = "optimizer."
+OPTIMIZER_PREFIX, MEMORY_PREFIX = "optimizer.", "memory."
 
 
 class ProgressHeader(Document):
@@ -58,6 +58,7 @@ def save_progress(directory: Path, trainer: "Trainer") -> None:
         tensors[f"ema.{name}"] = trainer.ema.weights[name]
     for name, value in trainer.optimizer.tensors():
         tensors[OPTIMIZER_PREFIX + name] = value
+    tensors |= {MEMORY_PREFIX + name: tensor for name, tensor in trainer.objective.memory.items()}
     header = ProgressHeader(step=trainer.step, seconds=trainer.seconds, data=trainer.data)
     with write_aside(directory / PROGRESS) as aside:
         aside.write_bytes(seal(tensors, header.to_texts()))
@@ -169,8 +170,12 @@ def _restore(trainer: "Trainer", tensors: dict[str, Tensor]) -> None:
     for name, parameter in trainer.network.named_parameters():
         parameter.copy_(tensors[f"weights.{name}"])
     trainer.ema.load({name: tensors[f"ema.{name}"] for name in trainer.ema.weights})
-    stored = {k.removeprefix(OPTIMIZER_PREFIX): v for k, v in tensors.items() if k.startswith(OPTIMIZER_PREFIX)}
-    trainer.optimizer.load(stored)
+    trainer.optimizer.load(_part(tensors, OPTIMIZER_PREFIX))
+    trainer.objective.memory.update(_part(tensors, MEMORY_PREFIX))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _check_same_model(directory: Path, config: Config, statistics: Statistics) -> None:

@@ -65,7 +65,7 @@ class Trainer:
             torch.manual_seed(config.training.seed)
             network = objective.network()
         if config.training.initial is not None:
-            network.load_state_dict(initial_weights(config, statistics))
+            network.load_state_dict(network.state_dict() | initial_weights(config, statistics))
         network.to(workers.device, weight_type(config.training.precision))
         return cls(
             config=config,

@@ -1,5 +1,6 @@
 """What every member of a table keeps, whatever it is: a new one is tested by being listed."""
 
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -20,8 +21,8 @@ from ead_core.diffusion.schedule import SCHEDULES, NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.networks.backbones import BACKBONES, build_backbone
 from ead_core.networks.inputs import DenoiserInput
-from ead_core.sampling.sampler import trajectory
-from ead_core.sampling.state import initial_state
+from ead_core.sampling.sampler import step, trajectory
+from ead_core.sampling.state import initial_state, join
 from ead_core.training.objectives import OBJECTIVES
 
 TABLES = [
@@ -45,10 +46,13 @@ def test_the_recipe_accepts_what_the_table_has(section, key, table):
     assert get_args(section.model_fields[key].annotation) == tuple(table)
 
 
-@pytest.mark.parametrize("kind", BACKBONES)
-def test_a_backbone_tells_its_layers(kind):
+TOLD = [(kind, told) for kind, backbone in BACKBONES.items() for told in {False, backbone.takes_estimate}]
+
+
+@pytest.mark.parametrize(("kind", "told"), TOLD)
+def test_a_backbone_tells_its_layers(kind, told):
     """The first columns in are the features and the last the context; the first rows out are the features."""
-    config = NetworkConfig(kind=kind, hidden_features=24, layers=2, edge_features=24, vectors=2)
+    config = NetworkConfig(kind=kind, hidden_features=24, layers=2, edge_features=24, vectors=2, self_conditioning=told)
     backbone = build_backbone(config, features=5, context=4)
     outer = {id(p) for layer in (backbone.input_layer, backbone.output_layer) for p in layer.parameters()}
     hidden = backbone.hidden_matrices()
@@ -87,6 +91,27 @@ def test_a_policy_keeps_to_what_it_says_of_itself(kind, make_process):
     clean = torch.zeros(1, 4, dtype=torch.long)
     done = PolicyState(ids[:1], ids[:1], clean, clean == 0, torch.zeros(1, 4, 5), clean, clean, ids[:1])
     assert not policy.advance(done).any()
+
+
+@pytest.mark.parametrize("policy", ["synchronous", "adaptive"])
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_a_solver_brings_every_molecule_down_alone_and_in_company(kind, policy, make_process):
+    """Clean atoms stay, the centre does, and molecules at other stages in the same call change nothing."""
+    chosen = POLICIES[policy].build(SamplerConfig(async_ratio=0.4, max_pauses=2), Run(sampling_grid(1000, 30), 200, 6))
+    process = make_process(chosen, steps=30, solver=kind)
+    mask, alone = size_mask([6]), []
+    early, late = (initial_state(ids, ids, mask, 8, process, torch.float64) for ids in torch.tensor([[3], [4]]))
+    for state in (early, late):
+        states = [state, *trajectory(state, process)]
+        for before, now in pairwise(states):
+            clean = before.grid_index == 0
+            assert torch.equal(now.z[clean][:, 3:], before.z[clean][:, 3:])
+            assert float(now.z[..., :3].sum(1).abs().max()) < 1e-9
+        alone.append(states[-1].z)
+    for _ in range(6):
+        early = step(early, process)
+    *_, together = trajectory(join([early, late]), process)
+    assert torch.allclose(together.z, torch.cat(alone), atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", CORRECTIONS)
@@ -171,10 +196,15 @@ def test_equal_denoisers_give_equal_molecules(kind, make_process, denoiser):
     assert torch.allclose(*ends, atol=1e-8)
 
 
+NEEDS = {  # what an objective demands of the rest of a recipe
+    "predict": {"conditioning.properties": ["atoms_C"]},
+    "direct": {"network.self_conditioning": True, "diffusion.parametrisation": "preconditioned"},
+}
+
+
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_an_objective_trains_the_network_that_its_checkpoint_holds(kind, make_config, statistics):
-    changes = {"training.objective": kind}
-    config = make_config({**changes, "conditioning.properties": ["atoms_C"]} if kind == "predict" else changes)
+    config = make_config({"training.objective": kind, **NEEDS.get(kind, {})})
     objective = OBJECTIVES[kind](config, statistics)
     trained, stored = objective.network(), NETWORKS[kind](config, statistics)
     shapes = [{name: weight.shape for name, weight in net.state_dict().items()} for net in (trained, stored)]

@@ -53,6 +53,9 @@ IDLE = {
     "diffusion.dummy_rule": "diffusion.dummy_rule=late",
     "network.edge_features": "network.kind=egnn network.edge_features=32",
     "network.vectors": "network.kind=egnn network.vectors=4",
+    "network.self_conditioning": f"{JUDGE} network.self_conditioning=true",
+    "training.huber_width": "training.huber_width=0.1",
+    "training.xbar": "training.xbar=selfcond",
 }
 
 
