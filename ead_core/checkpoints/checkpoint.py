@@ -24,7 +24,7 @@ from ead_core.common.files import write_aside
 from ead_core.common.limits import RECIPE
 from ead_core.common.sealed import read_sealed, write_sealed
 from ead_core.common.strict_yaml import parse_yaml
-from ead_core.config import Config, DiffusionConfig, sampler_settings, validate
+from ead_core.config import Config, Section, sampler_settings, validate
 from ead_core.config.presets import DEFAULTS, NAMES, PRESETS, Presets
 from ead_core.data.dataset import Statistics
 from ead_core.data.joint_prior import JointPrior
@@ -92,7 +92,7 @@ class Checkpoint:
         the sampler section, which every run may override, nor the moments, which follow from the training data.
         """
         interpretation: dict[str, Any] = {
-            "network": self.config.network.model_dump(),
+            "network": _known_to_all(self.config.network),
             "diffusion": _known_to_all(self.config.diffusion),
             "elements": self.statistics.atom_numbers,
             "sizes": sorted(self.statistics.sizes.items()),
@@ -103,11 +103,19 @@ class Checkpoint:
         return weights_digest(self.denoiser.state_dict(), json.dumps(interpretation, sort_keys=True))
 
 
-def _known_to_all(diffusion: DiffusionConfig) -> dict[str, Any]:
+# Keys of the network and of the levels that earlier versions did not have.
+LATER = {
+    *("schedule", "parametrisation"),
+    *("heads", "modulation", "symmetrise", "compose", "frame_features", "frame_layers", "frame_heads"),
+}
+
+
+def _known_to_all(section: Section) -> dict[str, Any]:
     """The section without keys that came later, where they have their defaults: older fingerprints stay valid."""
-    later = {"schedule", "parametrisation"}
-    defaults = {key for key in later if getattr(diffusion, key) == type(diffusion).model_fields[key].default}
-    return diffusion.model_dump(exclude=defaults)
+    fields = type(section).model_fields
+    return section.model_dump(
+        exclude={key for key in LATER & fields.keys() if getattr(section, key) == fields[key].default}
+    )
 
 
 def weights_digest(weights: Mapping[str, Tensor], interpretation: str = "") -> str:

@@ -39,6 +39,7 @@ class Process:
         guidance_levels: between which shares of T they do so.
         pinned: whether molecules have held atoms, which are their frame.
         num_draws: random numbers per molecule that the network asks for.
+        same_draws: whether it gets the same ones in every call, or new ones.
         start: what molecules begin as; None is standard normal noise, as at T.
         cooling: factors of ε̂; None is the temperature 1.
         corrector: rounds between moves; None makes none.
@@ -58,6 +59,7 @@ class Process:
     guidance_levels: tuple[float, float] = (0.0, 1.0)
     pinned: bool = False
     num_draws: int = 0
+    same_draws: bool = False
     start: GaussianStart | None = None
     cooling: ScoreRescaling | None = None
     corrector: Corrector | None = None

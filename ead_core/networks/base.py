@@ -1,4 +1,4 @@
-"""What a backbone must offer: the equivariant network inside a denoiser or a predictor.
+"""What a backbone must offer: the network of atoms inside a denoiser or a predictor.
 
 Legend: B molecules, N padded atoms, F feature channels per atom.
 """
@@ -12,9 +12,11 @@ SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs mo
 
 
 class Backbone(Protocol):
-    """An equivariant network over atoms that have a time each. Implementations are `torch.nn.Module`s.
+    """A network over atoms that have a time each. Implementations are `torch.nn.Module`s.
 
     Attributes:
+        equivariant: whether the displacement turns with the coordinates. One that is not may learn to, or be made so
+            in law (symmetrised.py).
         num_draws: uniform random numbers per molecule that a call asks for; 0 for a deterministic network.
         floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
             for each ordered pair of atoms and so many for each atom.
@@ -22,7 +24,8 @@ class Backbone(Protocol):
         output_layer: gives the features first among its rows.
     """
 
-    num_draws: ClassVar[int]
+    equivariant: ClassVar[bool]
+    num_draws: int
     floats_per_pair: int
     floats_per_atom: int
 
@@ -47,7 +50,7 @@ class Backbone(Protocol):
     def __call__(
         self, x: Tensor, h: Tensor, time: Tensor, mask: Tensor, context: Tensor | None, draws: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3], which turns with x and ignores its translation, and features [B, N, F].
+        """Displacement [B, N, 3], which ignores a translation of x, and features [B, N, F].
 
         Padding atoms influence nothing; the caller masks their outputs.
 
@@ -70,9 +73,10 @@ class MessagePassing(nn.Module):
         embed, blocks, readout: the three parts.
     """
 
-    num_draws: ClassVar[int] = 0
+    equivariant: ClassVar[bool] = True
+    num_draws: int = 0
     embed: nn.Linear
-    blocks: nn.ModuleList
+    blocks: nn.Module
     readout: nn.Linear
 
     def __init__(self, causal: bool) -> None:
@@ -91,11 +95,16 @@ class MessagePassing(nn.Module):
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The larger matrices of the blocks."""
-        return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
+        return larger_matrices(self.blocks)
 
     def zero_at_start(self) -> list[nn.Parameter]:
         """None, unless a network says so."""
         return []
+
+
+def larger_matrices(part: nn.Module) -> list[nn.Parameter]:
+    """The matrices of a part of a network that are worth orthogonalising."""
+    return [p for p in part.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
 
 
 def atom_inputs(features: Tensor, time: Tensor, context: Tensor | None) -> Tensor:

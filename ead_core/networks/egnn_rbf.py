@@ -96,6 +96,8 @@ class EgnnRbfBlock(EdgeBlock):
 class ZeroUpdates(MessagePassing):
     """Base of both variants, whose blocks start as the identity."""
 
+    blocks: nn.ModuleList
+
     def zero_at_start(self) -> list[nn.Parameter]:
         """The last layer of every block's update, so that every block starts as the identity."""
         return [p for block in self.blocks for p in block.get_submodule("update.2").parameters()]

@@ -63,6 +63,7 @@ def build_process(
         guidance_levels=config.guidance_levels,
         pinned=pinned,
         num_draws=checkpoint.denoiser.network.num_draws,
+        same_draws=config.frames == "run",
         start=_start(checkpoint, config, grid[-1], pinned),
         cooling=_cooling(config),
         corrector=_corrector(config),
