@@ -49,7 +49,14 @@ IDLE = {
     "diffusion.offset_mode": "diffusion.interval=0 diffusion.offset_mode=scaled",
     "diffusion.dummy_rule": "diffusion.dummy_rule=late",
     "network.edge_features": "network.kind=egnn network.edge_features=32",
-    "network.vectors": "network.kind=egnn network.vectors=4",
+    "network.vectors": "network.kind=dit network.vectors=4",
+    "network.heads": "network.heads=2",
+    "network.modulation": "network.modulation=block",
+    "network.compose": "network.symmetrise=haar network.compose=released",
+    "network.frame_features": "network.frame_features=32",
+    "network.frame_layers": "network.symmetrise=haar network.frame_layers=2",
+    "network.frame_heads": "network.frame_heads=2",
+    "sampler.frames": "sampler.frames=call",
 }
 
 
