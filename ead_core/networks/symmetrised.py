@@ -125,9 +125,9 @@ class LearnedFrames(nn.Module):
         everybody, x = connections(mask), about(x, mask)
         tokens = self.embed(torch.cat([x, noise, self.surroundings(x, everybody)], dim=-1))
         tokens = self.blocks(tokens, self.time(time), everybody)
-        weights = mask / mask.sum(dim=1, keepdim=True)
-        turn: Tensor = self.readout((tokens * weights[..., None].to(tokens.dtype)).sum(dim=1)).view(-1, 3, 3)
-        return orthonormal(turn.to(x.dtype) + torch.eye(3, dtype=x.dtype, device=x.device))
+        weights = mask.to(x.dtype) / mask.sum(dim=1, keepdim=True)
+        change: Tensor = self.readout((tokens * weights[..., None]).sum(dim=1))
+        return orthonormal(change.view(-1, 3, 3) + torch.eye(3, dtype=x.dtype, device=x.device))
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The larger matrices of the blocks."""
@@ -179,8 +179,8 @@ class Symmetrised(nn.Module):
         """Displacement and features of all atoms (see `Backbone`)."""
         assert draws is not None  # it asks for some
         own, others = draws.to(x.dtype).split([self.frames.num_draws, self.backbone.num_draws], dim=1)
-        frame = self.frames(x, time, mask, own)
         with no_autocast(x):
+            frame = self.frames(x, time, mask, own)
             turned = x @ frame
         moved, features = self.backbone(turned, h, time, mask, context, others if self.backbone.num_draws else None)
         with no_autocast(x):

@@ -46,9 +46,9 @@ class Surroundings(nn.Module):
         """Features [B, N, width] of coordinates x [B, N, 3]; `senders` as of `connections`."""
         distance = torch.sqrt(pair_differences(x)[1] + 1e-8)
         deviation = (distance[..., None] - self.means) / (self.widths.abs() + SMALLEST_WIDTH)
-        weights = senders / senders.sum(dim=-1, keepdim=True)
+        weights = senders.to(x.dtype) / senders.sum(dim=-1, keepdim=True)
         basis = torch.exp(-0.5 * deviation**2)
-        return self.mix((weights.to(basis.dtype).expand_as(distance)[:, :, None] @ basis)[:, :, 0])
+        return self.mix((weights.expand_as(distance)[:, :, None] @ basis)[:, :, 0])
 
 
 class TimeEmbedding(nn.Sequential):
