@@ -53,8 +53,9 @@ def orthonormal(matrices: Tensor) -> Tensor:
     Columns that have no direction of their own get one, so that all values and gradients are finite.
     """
     first, second, third = matrices.unbind(dim=-1)
-    q1 = _unit(first, first.new_tensor([1.0, 0.0, 0.0]).expand_as(first))
-    away = nn.functional.one_hot(q1.abs().argmin(dim=-1), 3).to(q1.dtype)
+    axes = torch.eye(3, dtype=matrices.dtype, device=matrices.device)
+    q1 = _unit(first, axes[0])
+    away = axes[q1.abs().argmin(dim=-1)]
     normals = torch.linalg.cross(q1, _unit(second, away))
     q3 = _unit(normals, torch.linalg.cross(q1, away))
     q2 = torch.linalg.cross(q3, q1)
@@ -63,7 +64,7 @@ def orthonormal(matrices: Tensor) -> Tensor:
 
 
 def _unit(v: Tensor, otherwise: Tensor) -> Tensor:
-    """Unit vectors along v [B, 3], or along `otherwise` where v is too short."""
+    """Unit vectors along v [B, 3], or along `otherwise`, [B, 3] or [3], where v is too short."""
     v = torch.where((v**2).sum(dim=-1, keepdim=True) < FLOOR**2, otherwise, v)
     return v / v.norm(dim=-1, keepdim=True)
 
