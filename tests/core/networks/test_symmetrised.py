@@ -1,11 +1,12 @@
 """Random frames make any backbone equivariant in law (SymDiff), unless they are composed as in the released code."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from ead_core.config import DiffusionConfig, NetworkConfig
+from ead_core.config import DiffusionConfig, NetworkConfig, load_config
 from ead_core.data.tensors import centre, centre_state, size_mask
 from ead_core.diffusion.corruption import corrupt
 from ead_core.diffusion.gauge import GAUGES
@@ -17,6 +18,7 @@ from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.precision import with_precision
 from ead_core.networks.symmetrised import haar, orthonormal
 
+CONFIGS = Path(__file__).parents[3] / "configs"
 FEATURES = 6
 KINDS = ["dit", "egnn_vector"]
 MASK = size_mask([7, 5, 1])
@@ -67,6 +69,25 @@ def turn_frames(monkeypatch):
 
 def drawn(count, seed=0):
     return haar(torch.rand((count, 4), generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "millions"),
+    [
+        (
+            "qm9_symdiff",
+            [],
+            31.05,
+        ),  # 31.20 of the released code, which shares the Gaussians and splits tokens 184 : 200
+        ("qm9_symdiff", ["network.symmetrise=haar"], 28.87),
+        ("qm9_symdiff_small", [], 3.78),
+    ],
+)
+def test_recipes_have_the_published_sizes(recipe, changes, millions):
+    config = load_config(CONFIGS / f"{recipe}.yaml", changes)
+    with torch.device("meta"):
+        network = build_denoiser(config.network, FEATURES, 1000)
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 2) == millions
 
 
 def test_uniform_frames_are_orthogonal_and_of_both_hands():
