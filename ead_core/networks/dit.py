@@ -17,7 +17,7 @@ from ead_core.config import NetworkConfig
 from ead_core.data.tensors import ONE_HOT_SCALE, about
 from ead_core.networks.base import MessagePassing, atom_inputs
 from ead_core.networks.precision import no_autocast
-from ead_core.networks.transformer import Surroundings, TimeEmbedding, Transformer, connections, modulated
+from ead_core.networks.transformer import Surroundings, TimeEmbedding, Transformer, connections, floats_held, modulated
 
 
 class Dit(MessagePassing):
@@ -29,7 +29,7 @@ class Dit(MessagePassing):
     def __init__(self, config: NetworkConfig, features: int, context: int = 0) -> None:
         super().__init__(causal=config.messages == "causal")
         hidden = config.hidden_features
-        self.floats_per_pair, self.floats_per_atom = 3 * config.edge_features + 12, 22 * hidden + 40
+        self.floats_per_pair, self.floats_per_atom = floats_held(config.edge_features, hidden)
         self.features = features
         self.embed = nn.Linear(features + 3 + context, hidden // 2)
         self.surroundings = Surroundings(config.edge_features, hidden - hidden // 2)

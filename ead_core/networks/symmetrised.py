@@ -23,7 +23,7 @@ from ead_core.config import NetworkConfig
 from ead_core.data.tensors import about
 from ead_core.networks.base import Backbone, larger_matrices
 from ead_core.networks.precision import no_autocast
-from ead_core.networks.transformer import Surroundings, TimeEmbedding, Transformer, connections
+from ead_core.networks.transformer import Surroundings, TimeEmbedding, Transformer, connections, floats_held
 
 TURN_DRAWS, NOISE_DRAWS = 4, 2  # uniforms that a Haar matrix and the noise of all atoms of a molecule are made of
 WORD = 1 << 24  # a float32 between 0 and 1 has 24 bits
@@ -108,7 +108,7 @@ class LearnedFrames(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         hidden, self.released = config.frame_features, config.compose == "released"
-        self.floats_per_pair, self.floats_per_atom = 3 * config.edge_features + 12, 22 * hidden + 40
+        self.floats_per_pair, self.floats_per_atom = floats_held(config.edge_features, hidden)
         self.surroundings = Surroundings(config.edge_features, hidden)
         self.embed = nn.Linear(6 + hidden, hidden)
         self.time = TimeEmbedding(hidden)

@@ -15,6 +15,11 @@ WIDEST = 3.0  # Å; means and widths of the Gaussians start uniformly below it (
 SMALLEST_WIDTH = 0.01  # Å
 
 
+def floats_held(count: int, width: int) -> tuple[int, int]:
+    """Numbers that K Gaussians take at most for each pair of atoms, and blocks of H features for each atom."""
+    return 3 * count + 12, 22 * width + 40
+
+
 def connections(mask: Tensor, time: Tensor | None = None) -> Tensor:
     """Which atoms [B, N or 1, N] (last) an atom attends to: all real ones.
 
