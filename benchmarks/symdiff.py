@@ -7,6 +7,9 @@ Everything else is equal: recipe, batches and noise of a seed, held-out molecule
 sampled molecules. The loss is measured on held-out molecules as they lie in the file, and turned at random; only for
 arms that are not equivariant in law may the two differ by more than chance. What is finished is kept in the work
 folder, and trainings are resumed there: the command can be stopped at any time.
+
+How far a learned frame is decided by the molecule is ‖E Γ‖² / 3 over draws: 0 if all frames are equally likely, 1 if
+every draw gives the same.
 """
 
 import json
@@ -21,21 +24,26 @@ import torch
 import typer
 from held_out_loss import by_band, head, losses, row
 
-from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.common.intervals import wilson
 from ead_core.common.noise import Stream, uniforms
 from ead_core.config import Config, load_config, parse_overrides
+from ead_core.data.batching import TrainingBatches
 from ead_core.data.store import MoleculeSet
+from ead_core.diffusion.corruption import corrupt
+from ead_core.diffusion.gauge import GAUGES
 from ead_core.errors import report_user_errors
 from ead_core.evaluation.stability import stability
-from ead_core.networks.symmetrised import TURN_DRAWS, haar
+from ead_core.networks.symmetrised import TURN_DRAWS, Symmetrised, haar
 from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
 from ead_core.training.progress import steps_done
 from ead_core.training.session import Session, prepare
 
+BATCH, DRAWS = 64, 200
+LEVELS = (0.02, 0.2, 0.5)  # of t/T, at which frames are looked at
 RECIPE = Path(__file__).parents[1] / "configs" / "qm9_symdiff_small.yaml"
 ARMS: dict[str, Mapping[str, Any]] = {
     "none": {"network.symmetrise": "none"},
@@ -59,7 +67,7 @@ SIZES: dict[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured of a trained arm: losses by band, of molecules as they are and turned, and sampled molecules."""
+    """What is measured of a trained arm: losses by band, of molecules as they are and turned, and of samples."""
 
     parameters: int
     cpu_seconds: float
@@ -69,6 +77,7 @@ class Figures:
     atoms: int
     stable: int
     molecules: int
+    decided: list[float]
 
 
 def randomly_turned(molecules: MoleculeSet) -> MoleculeSet:
@@ -106,7 +115,28 @@ def measured(config: Config, session: Session, folder: Path, batches: int, num: 
         atoms=int(made.num_atoms.sum()),
         stable=int(made.stable.sum()),
         molecules=num,
+        decided=decided(model, session.valid),
     )
+
+
+@torch.inference_mode()
+def decided(model: Checkpoint, molecules: MoleculeSet) -> list[float]:
+    """How far frames are decided by the molecule, at every one of LEVELS: means over a batch, without bias."""
+    batch, generator = TrainingBatches(molecules, model.atom_types, BATCH, seed=0).batch(0), torch.Generator()
+    network, gauge, found = model.denoiser.network, GAUGES["z"](model.schedule), []
+    if not isinstance(network, Symmetrised):
+        return [1.0] * len(LEVELS)
+    for share in LEVELS:
+        levels = torch.full(batch.mask.shape, round(share * model.config.diffusion.steps))
+        noised = corrupt(batch.state(model.atom_types), levels, batch.mask, gauge, generator.manual_seed(0))
+        total = torch.zeros(len(levels), 3, 3)
+        for _ in range(DRAWS):
+            draws = torch.rand((len(levels), network.frames.num_draws), generator=generator)
+            time = levels.float() / model.config.diffusion.steps
+            total += network.frames(noised.z[..., :3], time, batch.mask, draws)
+        share_of_mean = (total / DRAWS).square().sum(dim=(1, 2)).mean() / 3
+        found.append(float((share_of_mean - 1 / DRAWS) / (1 - 1 / DRAWS)))
+    return found
 
 
 def tables(rows: Mapping[str, Figures]) -> Iterator[str]:
@@ -116,14 +146,15 @@ def tables(rows: Mapping[str, Figures]) -> Iterator[str]:
         yield head()
         yield from (row(name, getattr(figures, bands)) for name, figures in rows.items())
     yield "\nSampled molecules:\n"
-    yield "| arm | parameters | CPU s of training | stable atoms % | stable molecules % |"
-    yield "|---|---|---|---|---|"
+    yield "| arm | parameters | CPU s of training | stable atoms % | stable molecules % | frame decided at t/T |"
+    yield "|---|---|---|---|---|---|"
     for name, figures in rows.items():
         low, high = (100 * end for end in wilson(figures.stable, figures.molecules))
         yield (
             f"| {name} | {figures.parameters:,} | {figures.cpu_seconds:.0f} | "
             f"{100 * figures.stable_atoms / figures.atoms:.1f} | "
-            f"{100 * figures.stable / figures.molecules:.1f} ({low:.1f}–{high:.1f}) |"
+            f"{100 * figures.stable / figures.molecules:.1f} ({low:.1f}–{high:.1f}) | "
+            f"{', '.join(f'{share:g}: {value:.2f}' for share, value in zip(LEVELS, figures.decided, strict=True))} |"
         )
 
 
