@@ -154,7 +154,7 @@ def tables(rows: Mapping[str, Figures]) -> Iterator[str]:
             f"| {name} | {figures.parameters:,} | {figures.cpu_seconds:.0f} | "
             f"{100 * figures.stable_atoms / figures.atoms:.1f} | "
             f"{100 * figures.stable / figures.molecules:.1f} ({low:.1f}–{high:.1f}) | "
-            f"{', '.join(f'{share:g}: {value:.2f}' for share, value in zip(LEVELS, figures.decided, strict=True))} |"
+            f"{', '.join(f'{share:g}: {max(value, 0):.2f}' for share, value in zip(LEVELS, figures.decided, strict=True))} |"
         )
 
 
