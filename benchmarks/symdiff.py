@@ -150,11 +150,12 @@ def tables(rows: Mapping[str, Figures]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, figures in rows.items():
         low, high = (100 * end for end in wilson(figures.stable, figures.molecules))
+        frames = (f"{share:g}: {max(value, 0):.2f}" for share, value in zip(LEVELS, figures.decided, strict=True))
         yield (
             f"| {name} | {figures.parameters:,} | {figures.cpu_seconds:.0f} | "
             f"{100 * figures.stable_atoms / figures.atoms:.1f} | "
             f"{100 * figures.stable / figures.molecules:.1f} ({low:.1f}–{high:.1f}) | "
-            f"{', '.join(f'{share:g}: {max(value, 0):.2f}' for share, value in zip(LEVELS, figures.decided, strict=True))} |"
+            f"{', '.join(frames)} |"
         )
 
 
