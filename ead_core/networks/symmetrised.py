@@ -113,6 +113,7 @@ class LearnedFrames(nn.Module):
         self.embed = nn.Linear(6 + hidden, hidden)
         self.time = TimeEmbedding(hidden)
         self.blocks = Transformer(hidden, config.frame_layers, config.frame_heads, config.modulation)
+        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)  # else tokens grow until Q is constant (decision 27)
         self.readout = nn.Sequential(nn.Linear(hidden, hidden // 2), nn.GELU(), nn.Linear(hidden // 2, 9))
 
     def forward(self, x: Tensor, time: Tensor, mask: Tensor, draws: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class LearnedFrames(nn.Module):
         """Q [B, 3, 3] of a molecule as it is seen."""
         everybody, x = connections(mask), about(x, mask)
         tokens = self.embed(torch.cat([x, noise, self.surroundings(x, everybody)], dim=-1))
-        tokens = self.blocks(tokens, self.time(time), everybody)
+        tokens = self.norm(self.blocks(tokens, self.time(time), everybody))
         weights = mask.to(x.dtype) / mask.sum(dim=1, keepdim=True)
         change: Tensor = self.readout((tokens * weights[..., None]).sum(dim=1))
         return orthonormal(change.view(-1, 3, 3) + torch.eye(3, dtype=x.dtype, device=x.device))
