@@ -34,6 +34,7 @@ BATCH = 64
 def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Tensor, Tensor]:
     """Losses and mean relative levels of `batches` times 64 molecules."""
     diffusion, generator = model.config.diffusion, torch.Generator().manual_seed(0)
+    frames, count = torch.Generator().manual_seed(1), model.denoiser.network.num_draws
     gauge, denoiser = GAUGES[diffusion.gauge](model.schedule), model.noise_predictor("fp32")
     order = TrainingBatches(molecules, model.atom_types, BATCH, seed=0)
     found: list[tuple[Tensor, Tensor]] = []
@@ -42,17 +43,29 @@ def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Ten
         mask = batch.mask
         levels = draw_levels(mask, diffusion, generator, POWER)
         noised = corrupt(batch.state(model.atom_types), levels, mask, gauge, generator)
-        predicted = gauge.project_noise(denoiser(DenoiserInput(noised.z, levels, mask)), levels, mask)
+        draws = torch.rand((len(mask), count), generator=frames) if count else None
+        eps = denoiser(DenoiserInput(noised.z, levels, mask, draws=draws))
+        predicted = gauge.project_noise(eps, levels, mask)
         relative = (levels * mask).sum(dim=1) / mask.sum(dim=1) / diffusion.steps
         found.append((noise_loss(predicted, noised, mask, torch.ones(mask.shape)), relative))
     loss, level = zip(*found, strict=True)
     return torch.cat(loss), torch.cat(level)
 
 
-def row(name: str, loss: Tensor, level: Tensor) -> str:
-    """A line of the table: mean losses by band."""
-    bands = [loss[(level >= low) & (level < high)].mean() for low, high in pairwise((*EDGES[:-1], 1.01))]
-    return f"| {name} | " + " | ".join(f"{float(band):.4f}" for band in bands) + " |"
+def by_band(loss: Tensor, level: Tensor) -> list[float]:
+    """Mean losses by band."""
+    return [float(loss[(level >= low) & (level < high)].mean()) for low, high in pairwise((*EDGES[:-1], 1.01))]
+
+
+def head() -> str:
+    """The first two lines of the table."""
+    bands = " | ".join(f"{low:g}–{high:g}" for low, high in pairwise(EDGES))
+    return f"| t/T | {bands} |\n" + "|---" * len(EDGES) + "|"
+
+
+def row(name: str, bands: list[float]) -> str:
+    """A line of the table."""
+    return f"| {name} | " + " | ".join(f"{band:.4f}" for band in bands) + " |"
 
 
 def main(
@@ -65,10 +78,9 @@ def main(
     tune_cpu(threads)
     molecules = read_molecules(resolve_data_path(str(data))).molecules
     held_out = molecules.select(split_indices(molecules).valid)
-    print("| t/T | " + " | ".join(f"{low:g}–{high:g}" for low, high in pairwise(EDGES)) + " |")
-    print("|---" * len(EDGES) + "|")
+    print(head())
     for name in checkpoints:
-        print(row(name, *losses(load_checkpoint(name), held_out, batches)), flush=True)
+        print(row(name, by_band(*losses(load_checkpoint(name), held_out, batches))), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,33 @@ def test_a_program_explains_itself(program, monkeypatch, capsys):
     assert "usage: " in capsys.readouterr().out.lower()
 
 
+WATER = "3\n\nO 0 0 0.1173\nH 0 0.7572 -0.4692\nH 0 -0.7572 -0.4692\n"
+SMALLEST = (
+    "network.hidden_features=8 network.layers=1 network.heads=2 network.edge_features=4 network.frame_features=8 "
+    "network.frame_layers=1 diffusion.steps=20 diffusion.interval=2 sampler.steps=3 training.batch_size=8"
+)
+
+
+def test_random_frames_are_compared_and_what_is_finished_is_not_done_again(monkeypatch, tmp_path, capsys):
+    """Two steps of each training on forty molecules of water."""
+    (tmp_path / "water.xyz").write_text(WATER * 40)
+    options = [f"--work={tmp_path / 'work'}", "--size=tiny", "--steps=2", "--seeds=1", "--batches=1", "--num=2"]
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(sys, "argv", ["symdiff.py", *options, f"data.path={tmp_path / 'water.xyz'}", *SMALLEST.split()])
+
+    def run():
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(FOLDER / "symdiff.py"), run_name="__main__")
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    first = run()
+    for arm in ("none", "haar", "learned, released", "learned, corrected"):
+        assert len(re.findall(rf"^\| {arm}, seed 0 \|", first, re.MULTILINE)) == 3
+    monkeypatch.setattr("ead_core.training.fit.fit", None)
+    assert run() == first
+
+
 def test_the_check_of_a_gpu_runs_to_its_end_on_a_cpu(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--small", "--out", str(tmp_path / "gpu.json")])

@@ -39,7 +39,10 @@ from ead_core.networks.predictor import Predictor, build_predictor
 
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "stats.json"
 PRIOR = "prior.safetensors"
-LATER = {"schedule", "parametrisation", "self_conditioning"}  # keys of sections that the first checkpoints lack
+LATER = {  # keys of sections that the first checkpoints lack
+    *("schedule", "parametrisation", "self_conditioning"),
+    *("heads", "modulation", "symmetrise", "compose", "frame_features", "frame_layers", "frame_heads"),
+}
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 

@@ -14,7 +14,10 @@ DIRECT = only_with("training.objective", "direct")
 CONDITIONAL = unless("conditioning.properties", ())
 TOLD = only_with("network.self_conditioning", True)
 MUON = only_with("training.optimizer", "muon")
-PAIRWISE = only_with("network.kind", "egnn_rbf", "egnn_vector")
+PAIRWISE = only_with("network.kind", "egnn_rbf", "egnn_vector", "dit")
+VECTORS = only_with("network.kind", "egnn_rbf", "egnn_vector")
+TRANSFORMER = only_with("network.kind", "dit")
+FRAMED = only_with("network.symmetrise", "learned")
 SPREADING = only_with("sampler.policy", "manual", "adaptive", "random")
 PAUSING = only_with("sampler.policy", "adaptive", "random")
 ADAPTIVE = only_with("sampler.policy", "adaptive")
@@ -28,6 +31,7 @@ PULLED = unless("sampler.formula_guidance", 0)
 REPAIRS = 2  # of a refused molecule, where nobody says how many (docs/results/repair.md)
 REPAIRING = unless("sampler.repair_attempts", 0)
 NOISY = only_with("sampler.solver", "ancestral", "dpmpp_2m_sde", "rtk_renoise")
+FRAMES = only_with("network.symmetrise", "haar", "learned")
 BRANCHED = unless("sampler.branches", 1)
 
 
@@ -52,23 +56,52 @@ class DataConfig(Section):
 class NetworkConfig(Section):
     """The network that predicts noise, or properties."""
 
-    kind: Literal["egnn", "egnn_rbf", "egnn_vector"] = "egnn_rbf"
-    """The architecture: EDM's EGNN (`egnn`), a better conditioned variant with radial basis functions (`egnn_rbf`), or
-    one that passes vectors between atoms (`egnn_vector`)."""
+    kind: Literal["egnn", "egnn_rbf", "egnn_vector", "dit"] = "egnn_rbf"
+    """The architecture: EDM's EGNN (`egnn`), a better conditioned variant with radial basis functions (`egnn_rbf`), one
+    that passes vectors between atoms (`egnn_vector`), or a transformer, which knows nothing of rotations (`dit`)."""
     hidden_features: int = Field(128, ge=1, le=4096)
     """Features per atom in the hidden layers."""
     layers: int = Field(6, ge=1, le=64)
-    """Message passing layers."""
+    """Message passing layers, or blocks of the transformer."""
     edge_features: Annotated[int, PAIRWISE] = Field(64, ge=1, le=4096)
-    """Features per pair of atoms."""
-    vectors: Annotated[int, PAIRWISE] = Field(8, ge=1, le=256)
+    """Features per pair of atoms; of `dit`, Gaussians of a distance."""
+    vectors: Annotated[int, VECTORS] = Field(8, ge=1, le=256)
     """Vectors per atom."""
+    heads: Annotated[int, TRANSFORMER] = Field(4, ge=1, le=256)
+    """Heads of attention, a divisor of `network.hidden_features`."""
+    modulation: Annotated[Literal["shared", "block"], TRANSFORMER] = "shared"
+    """What tells the blocks of the transformer the time of an atom: one layer for all of them (`shared`), or a layer of
+    each, as in SymDiff (`block`), which takes 1.6 times the parameters."""
     messages: Literal["full", "causal"] = "full"
     """Which atoms an atom receives messages from: all (`full`, as EDM), or those that are no noisier than itself
     (`causal`). [ASSUMPTION: what the paper's "causal EGNN" means]"""
     self_conditioning: Annotated[bool, GENERATOR] = False
     """Whether the network is given what it has predicted of the clean molecule before, in training in half of the steps
     (arXiv 2208.04202); not with `egnn`."""
+    symmetrise: Literal["none", "haar", "learned"] = "none"
+    """In which frame the network sees a molecule: as it is (`none`), randomly turned and reflected (`haar`), or in a
+    random frame that a second network chooses, as in SymDiff (`learned`)."""
+    compose: Annotated[Literal["corrected", "released"], FRAMED] = "corrected"
+    """How the chosen frame is made of a random one: so that turned molecules are equally likely (`corrected`), or as in
+    SymDiff's code, where they are not (`released`)."""
+    frame_features: Annotated[int, FRAMED] = Field(96, ge=2, le=4096)
+    """Features per atom in the network that chooses the frame."""
+    frame_layers: Annotated[int, FRAMED] = Field(4, ge=1, le=64)
+    """Blocks of the network that chooses the frame."""
+    frame_heads: Annotated[int, FRAMED] = Field(4, ge=1, le=256)
+    """Heads of attention of the network that chooses the frame, a divisor of `network.frame_features`."""
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> "NetworkConfig":
+        if self.kind == "dit" and self.hidden_features % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide hidden_features ({self.hidden_features})")
+        if self.kind == "dit" and self.hidden_features < 2:
+            raise ValueError("hidden_features must be at least 2 with kind=dit")
+        if self.symmetrise == "learned" and self.frame_features % self.frame_heads:
+            raise ValueError(f"frame_heads ({self.frame_heads}) must divide frame_features ({self.frame_features})")
+        if self.symmetrise == "learned" and self.messages == "causal":
+            raise ValueError("messages=causal does not go with symmetrise=learned, whose frame depends on all atoms")
+        return self
 
 
 class DiffusionConfig(Section):
@@ -335,6 +368,9 @@ class SamplerConfig(Section):
     pruning_kept: Annotated[tuple[Rate, ...], BRANCHED] = Field((0.5,), min_length=1, max_length=MOST_PRUNINGS)
     """Share of a molecule's branches that go on at each of `sampler.pruning_levels`, rounded up; a number for all, or a
     list, whose last entry also serves all further levels."""
+    frames: Annotated[Literal["run", "call"], FRAMES] = "run"
+    """How often the frame in which the network sees a molecule is drawn: once for a molecule (`run`), so that what is
+    predicted changes with the molecule alone, or in every network call, as in SymDiff (`call`)."""
     batch_size: int = Field(64, ge=1)
     """Molecules that are computed at once, and branches of them; when one is finished, the next takes its place."""
     memory_budget: float = Field(2.0, gt=0)

@@ -44,6 +44,7 @@ class Process:
         pinned: whether molecules have held atoms, which are their frame.
         num_draws: random numbers per molecule that the network asks for.
         self_conditioning: whether the network is given its last x̂.
+        same_draws: whether it gets the same ones in every call, or new ones.
         start: what molecules begin as; None is standard normal noise, as at T.
         cooling: factors of ε̂; None is the temperature 1.
         corrector: rounds between moves; None makes none.
@@ -65,6 +66,7 @@ class Process:
     pinned: bool = False
     num_draws: int = 0
     self_conditioning: bool = False
+    same_draws: bool = False
     start: GaussianStart | None = None
     cooling: ScoreRescaling | None = None
     corrector: Corrector | None = None

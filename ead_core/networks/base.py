@@ -1,4 +1,4 @@
-"""What a backbone must offer: the equivariant network inside a denoiser or a predictor.
+"""What a backbone must offer: the network of atoms inside a denoiser or a predictor.
 
 Legend: B molecules, N padded atoms, F feature channels per atom.
 """
@@ -12,9 +12,11 @@ SMALLEST_MATRIX = 17  # orthogonalising fewer rows or columns than this costs mo
 
 
 class Backbone(Protocol):
-    """An equivariant network over atoms that have a time each. Implementations are `torch.nn.Module`s.
+    """A network over atoms that have a time each. Implementations are `torch.nn.Module`s.
 
     Attributes:
+        equivariant: whether the displacement turns with the coordinates. One that is not may learn to, or be made so
+            in law (symmetrised.py).
         num_draws: uniform random numbers per molecule that a call asks for; 0 for a deterministic network.
         takes_estimate: whether it can be built with `network.self_conditioning`; its calls then take an `estimate`.
         floats_per_pair, floats_per_atom: numbers that a call without gradients holds at most, as the sum of so many
@@ -23,8 +25,9 @@ class Backbone(Protocol):
         output_layer: gives the features first among its rows.
     """
 
-    num_draws: ClassVar[int]
-    takes_estimate: ClassVar[bool]
+    equivariant: ClassVar[bool]
+    num_draws: int
+    takes_estimate: bool
     floats_per_pair: int
     floats_per_atom: int
 
@@ -56,7 +59,7 @@ class Backbone(Protocol):
         draws: Tensor | None,
         estimate: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Displacement [B, N, 3], which turns with x and ignores its translation, and features [B, N, F].
+        """Displacement [B, N, 3], which ignores a translation of x, and features [B, N, F].
 
         Padding atoms influence nothing; the caller masks their outputs.
 
@@ -82,10 +85,11 @@ class MessagePassing(nn.Module):
         embed, blocks, readout: the three parts.
     """
 
-    num_draws: ClassVar[int] = 0
-    takes_estimate: ClassVar[bool] = False
+    equivariant: ClassVar[bool] = True
+    num_draws: int = 0
+    takes_estimate: bool = False
     embed: nn.Linear
-    blocks: nn.ModuleList
+    blocks: nn.Module
     readout: nn.Linear
 
     def __init__(self, causal: bool) -> None:
@@ -111,9 +115,9 @@ class MessagePassing(nn.Module):
         return []
 
 
-def larger_matrices(module: nn.Module) -> list[nn.Parameter]:
-    """The matrices of a module that are worth orthogonalising."""
-    return [p for p in module.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
+def larger_matrices(part: nn.Module) -> list[nn.Parameter]:
+    """The matrices of a part of a network that are worth orthogonalising."""
+    return [p for p in part.parameters() if p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX]
 
 
 def atom_inputs(features: Tensor, time: Tensor, context: Tensor | None) -> Tensor:

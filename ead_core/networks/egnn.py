@@ -85,6 +85,8 @@ class Egnn(MessagePassing):
         context: channels that are the same for all atoms of a molecule.
     """
 
+    blocks: nn.ModuleList
+
     def __init__(self, config: NetworkConfig, features: int, context: int = 0) -> None:
         super().__init__(causal=config.messages == "causal")
         hidden = config.hidden_features

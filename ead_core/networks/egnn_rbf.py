@@ -10,7 +10,6 @@ R basis functions.
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +101,7 @@ class ZeroUpdates(MessagePassing):
         estimate: what an estimate passes first, with a block of the same kind; None without `self_conditioning`.
     """
 
-    takes_estimate: ClassVar[bool] = True
+    takes_estimate: bool = True
 
     def __init__(self, causal: bool) -> None:
         super().__init__(causal)
@@ -112,6 +111,8 @@ class ZeroUpdates(MessagePassing):
         """The larger matrices of all blocks."""
         own = [] if self.estimate is None else larger_matrices(self.estimate.block)
         return [*super().hidden_matrices(), *own]
+
+    blocks: nn.ModuleList
 
     def zero_at_start(self) -> list[nn.Parameter]:
         """The last layer of every block's update, so that every block starts as the identity, and the estimate's."""

@@ -72,6 +72,7 @@ def build_process(
         pinned=pinned,
         num_draws=checkpoint.denoiser.network.num_draws,
         self_conditioning=checkpoint.denoiser.self_conditioning,
+        same_draws=config.frames == "run",
         start=_start(checkpoint, config, grid[-1], pinned),
         cooling=_cooling(config),
         corrector=_corrector(config),

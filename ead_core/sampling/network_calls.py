@@ -136,7 +136,8 @@ def _call(denoiser: DenoiserFunction, parts: Sequence[Part], with_context: bool)
 def _inputs(state: SamplerState, process: Process, with_context: bool) -> DenoiserInput:
     draws = None
     if process.num_draws:
-        draws = uniforms(state.seeds, state.ids, state.iterations, Stream.NETWORK, process.num_draws, state.z.dtype)
+        iterations = torch.zeros_like(state.iterations) if process.same_draws else state.iterations
+        draws = uniforms(state.seeds, state.ids, iterations, Stream.NETWORK, process.num_draws, state.z.dtype)
     context = state.context if with_context and state.context.shape[1] else None
     estimate = state.estimate if process.self_conditioning else None
     return DenoiserInput(state.z, process.grid[state.grid_index], state.mask, context, draws, estimate)

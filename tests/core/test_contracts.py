@@ -21,12 +21,14 @@ from ead_core.diffusion.schedule import SCHEDULES, NoiseSchedule
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.networks.backbones import BACKBONES, build_backbone
 from ead_core.networks.inputs import DenoiserInput
+from ead_core.networks.symmetrised import SYMMETRISATIONS
 from ead_core.sampling.sampler import step, trajectory
 from ead_core.sampling.state import initial_state, join
 from ead_core.training.objectives import OBJECTIVES
 
 TABLES = [
     (NetworkConfig, "kind", BACKBONES),
+    (NetworkConfig, "symmetrise", SYMMETRISATIONS),
     (DiffusionConfig, "schedule", SCHEDULES),
     (DiffusionConfig, "gauge", GAUGES),
     (DiffusionConfig, "parametrisation", PARAMETRISATIONS),
@@ -46,13 +48,18 @@ def test_the_recipe_accepts_what_the_table_has(section, key, table):
     assert get_args(section.model_fields[key].annotation) == tuple(table)
 
 
-TOLD = [(kind, told) for kind, backbone in BACKBONES.items() for told in {False, backbone.takes_estimate}]
+LAYERS = [
+    *((kind, "none", told) for kind, backbone in BACKBONES.items() for told in {False, backbone.takes_estimate}),
+    *(("dit", frames, False) for frames in SYMMETRISATIONS if frames != "none"),
+    *(("egnn", "learned", False), ("egnn_vector", "learned", True)),
+]
 
 
-@pytest.mark.parametrize(("kind", "told"), TOLD)
-def test_a_backbone_tells_its_layers(kind, told):
+@pytest.mark.parametrize(("kind", "symmetrise", "told"), LAYERS)
+def test_a_backbone_tells_its_layers(kind, symmetrise, told):
     """The first columns in are the features and the last the context; the first rows out are the features."""
-    config = NetworkConfig(kind=kind, hidden_features=24, layers=2, edge_features=24, vectors=2, self_conditioning=told)
+    sizes = {"hidden_features": 24, "layers": 2, "edge_features": 24, "vectors": 2, "frame_features": 24}
+    config = NetworkConfig(kind=kind, symmetrise=symmetrise, self_conditioning=told, **sizes)
     backbone = build_backbone(config, features=5, context=4)
     outer = {id(p) for layer in (backbone.input_layer, backbone.output_layer) for p in layer.parameters()}
     hidden = backbone.hidden_matrices()

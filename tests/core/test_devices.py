@@ -193,9 +193,19 @@ def test_the_device_notices_what_it_should(device):
     assert sum(device.waits.values()) == 4
 
 
-@pytest.mark.parametrize("kind", BACKBONES)
-def test_a_training_step(device, make_config, molecules, statistics, kind):
-    config = make_config({"network.kind": kind, "training.optimizer": "muon", "training.fragments": 1.0})
+FRAMES = {
+    "network.kind": "dit",
+    "network.symmetrise": "learned",
+    "network.frame_features": 8,
+    "network.frame_layers": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "network", [*({"network.kind": kind} for kind in BACKBONES), FRAMES], ids=lambda n: "-".join(map(str, n.values()))
+)
+def test_a_training_step(device, make_config, molecules, statistics, network):
+    config = make_config({**network, "training.optimizer": "muon", "training.fragments": 1.0})
     trainer = Trainer.create(config, statistics, Workers(0, 1, THERE))
     batches = TrainingBatches(molecules, trainer.atom_types, 4, 0)
     for step in range(2):
@@ -216,6 +226,12 @@ def test_plain_training_steps_do_not_wait(device, make_config, molecules, statis
 @pytest.mark.parametrize("policy", POLICIES)
 def test_sampling_with_every_policy(device, sent, untrained, policy):
     molecules, waits = made(sent(untrained), device, policy=policy)
+    assert molecules.num_atoms.tolist() == [6, 6, 6]
+    assert waits == {}
+
+
+def test_random_frames(device, sent, make_checkpoint):
+    molecules, waits = made(sent(make_checkpoint(FRAMES)), device)
     assert molecules.num_atoms.tolist() == [6, 6, 6]
     assert waits == {}
 

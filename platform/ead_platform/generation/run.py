@@ -48,6 +48,7 @@ LATER = (  # settings of the sampler that earlier versions did not have
     *FORMULA,
     *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
     *("branches", "branch_level", "pruning_levels", "pruning_kept"),
+    "frames",
 )
 PATIENCE = 20  # seconds without a free place in the cluster before it is said
 DEATHS = 3  # per actor, in a row without a finished shard: then the work itself must be what kills them

@@ -1,4 +1,4 @@
-"""Both networks are equivariant and blind to padding; `egnn` equals a plain edge-list implementation."""
+"""Networks are blind to padding and the order of atoms, most are equivariant; `egnn` equals a plain edge-list form."""
 
 import copy
 
@@ -34,6 +34,7 @@ def inputs():
     return centre_state(z, mask), levels, mask
 
 
+@pytest.mark.parametrize("denoiser", [kind for kind in BACKBONES if BACKBONES[kind].equivariant], indirect=True)
 def test_rotation_and_reflection_turn_the_prediction(denoiser, inputs):
     z, levels, mask = inputs
     rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
