@@ -33,7 +33,8 @@ serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through S
 	$(BIN)/python -m serve $(SERVE_ARGS)
 
 test: lint docs  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 -m "not ray" tests  # a process per core is enough
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --no-loadscope-reorder -m "not ray" \
+	    tests/e2e tests/platform_glue tests  # a process per core is enough; the files with the longest tests begin
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ray tests
 
 docs: setup  ## the documentation as a site, in site/index.html; a broken link fails

@@ -7,6 +7,7 @@ from ead_core.config import Config
 from ead_core.config.reference import entries
 from ead_core.data.properties import count_name, counted_element
 from ead_core.data.targets import LARGEST
+from ead_core.diffusion.posterior import SOLVERS
 from serve.limits import Border
 from serve.schema import MOST_SIZES
 
@@ -66,16 +67,27 @@ def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
         _not_null(fields["sampler.interval"])["maximum"] = 2 * config.diffusion.interval
     else:
         fields["sampler.policy"]["enum"] = [SYNCHRONOUS]
-        for key in [key for key in fields if not _has_effect(key, SYNCHRONOUS)]:
-            del fields[key]
+    if not config.network.self_conditioning:
+        solvers = fields["sampler.solver"]["enum"]
+        fields["sampler.solver"]["enum"] = [solver for solver in solvers if not SOLVERS[solver].iterates]
+    for key in [key for key in fields if not _has_effect(key, config)]:
+        del fields[key]
     if not border.checkpoint.statistics.properties:
         for key in [key for key in fields if key.removeprefix("sampler.").startswith(NEED_TARGETS)]:
             del fields[key]
 
 
-def _has_effect(key: str, policy: str) -> bool:
-    """Whether a key can have an effect with a policy, whatever the other keys are."""
-    return all(each.met(policy) for each in entries(Config)[key].conditions if each.key == "sampler.policy")
+def _has_effect(key: str, config: Config) -> bool:
+    """Whether a key can have an effect with the model, whatever the other keys of the request are."""
+    conditions = entries(Config)[key].conditions
+    values = {"sampler.policy": SYNCHRONOUS} if not config.diffusion.interval else {}
+    values |= {each.key: _value(config, each.key) for each in conditions if not each.key.startswith("sampler.")}
+    return all(each.met(values[each.key]) for each in conditions if each.key in values)
+
+
+def _value(config: Config, key: str) -> Any:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)
 
 
 def _target(name: str, most_atoms: int) -> JsonSchema:

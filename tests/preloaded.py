@@ -49,7 +49,8 @@ def serve(listener):
     with selectors.DefaultSelector() as ready:
         ready.register(listener, selectors.EVENT_READ)
         while os.getppid() == parent:
-            for key, _ in ready.select(timeout=0.02):
+            # Whoever was killed comes before new requests, which may be about what it has left behind.
+            for key, _ in sorted(ready.select(timeout=0.02), key=lambda event: event[0].fileobj is listener):
                 if key.fileobj is listener:
                     line, _ = listener.accept()
                     request, files = receive(line)
@@ -62,9 +63,8 @@ def serve(listener):
                         os.close(file)
                     running[line] = pid
                     ready.register(line, selectors.EVENT_READ)
-                elif key.fileobj in running:  # a signal, or nothing because whoever asked was killed
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(running[key.fileobj], (key.fileobj.recv(1) or bytes([signal.SIGKILL]))[0])
+                else:
+                    pass_on(key.fileobj.recv(1), running[key.fileobj])
             for line, pid in list(running.items()):
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
@@ -74,6 +74,13 @@ def serve(listener):
                     line.close()
                     del running[line]
     sys.exit()
+
+
+def pass_on(message, pid):
+    """Give a fork the signal of whoever asked for it, or end it with whoever is gone."""
+    os.kill(pid, message[0] if message else signal.SIGKILL)  # it is there, even if dead, until it is waited for
+    if not message:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def receive(line):

@@ -110,6 +110,8 @@ def _check_solver(checkpoint: Checkpoint, config: SamplerConfig, policy: Policy 
             f"sampler.solver={config.solver} draws all coordinates anew, so that with diffusion.gauge=y no atom can "
             "stay behind; use sampler.policy=synchronous."
         )
+    if solver.forgets and config.temperature != 1:
+        raise ConfigError(f"sampler.solver={config.solver} cools by itself; leave sampler.temperature at 1.")
     if not solver.stays:
         return
     if spreads:

@@ -138,7 +138,7 @@ def test_a_single_atom_is_a_molecule(checkpoint):
         ({"polcy": "manual"}, "unknown configuration key 'sampler.polcy'; did you mean sampler.policy?"),
         ({"async_ratio": 2}, "sampler.async_ratio: must be less than or equal to 1, not 2."),
         ({"grid": "cosine"}, "sampler.grid: must be 'even' or 'quadratic', not 'cosine'."),
-        ({"solver": "heun"}, "sampler.solver: must be 'ancestral', 'ddim', 'dpmpp_2m' or 'dpmpp_2m_sde', not 'heun'."),
+        ({"solver": "heun"}, "sampler.solver: must be 'ancestral', 'ddim', 'dpmpp_2m', 'dpmpp_2m_sde', 'direct', "),
         ({"steps": 21}, "sampler.steps must be at most the 20 levels of training, not 21."),
         ({"interval": 11}, "sampler.interval=11 exceeds twice the training interval (5);"),
         (

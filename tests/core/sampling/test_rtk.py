@@ -14,7 +14,7 @@ from ead_core.diffusion.grid import resting_grid, sampling_grid
 from ead_core.diffusion.policy import Synchronous
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
-from ead_core.diffusion.restarts import ParityRestarts
+from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.errors import ConfigError
 from ead_core.sampling.engine import Engine
@@ -120,7 +120,7 @@ def test_the_estimate_is_that_of_the_last_call_and_forgotten_when_molecules_go_b
         answers.append((inputs.z - sigma * eps) / alpha)
         return eps
 
-    process = process_of("ancestral", 20, predict, self_conditioning=True, restarts=ParityRestarts(1, (0.1, 0.5), odd))
+    process = process_of("ancestral", 20, predict, self_conditioning=True, restarts=Restarts(1, (0.1, 0.5), odd))
     restarts = [int(state.restarts) for state in trajectory(start(process), process)]
     assert restarts[-1] == 1
     assert not given[0].any()
@@ -201,3 +201,8 @@ def test_fresh_noise_for_all_needs_equal_levels_in_the_exact_gauge(make_checkpoi
     sample(model, 1, solver="rtk_renoise", **SYNCHRONOUS)
     with pytest.raises(ConfigError, match=r"draws all coordinates anew, .* use sampler\.policy=synchronous\.$"):
         sample(model, 1, steps=10, solver="rtk_renoise", policy="adaptive")
+
+
+def test_what_cools_by_itself_is_not_cooled(checkpoint):
+    with pytest.raises(ConfigError, match=r"^sampler\.solver=rtk_renoise cools by itself; leave sampler\.temperature"):
+        sample(checkpoint, 1, solver="rtk_renoise", temperature=0.5, **SYNCHRONOUS)
