@@ -1,5 +1,6 @@
 """The OpenAPI document of one service: what this model and these limits accept, not what any might."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -70,24 +71,19 @@ def _tailor_sampler(fields: JsonSchema, border: Border) -> None:
     if not config.network.self_conditioning:
         solvers = fields["sampler.solver"]["enum"]
         fields["sampler.solver"]["enum"] = [solver for solver in solvers if not SOLVERS[solver].iterates]
-    for key in [key for key in fields if not _has_effect(key, config)]:
+    settled = {key: value for key, value in config.flat().items() if not key.startswith("sampler.")}
+    if not config.diffusion.interval:
+        settled["sampler.policy"] = SYNCHRONOUS
+    for key in [key for key in fields if not _has_effect(key, settled)]:
         del fields[key]
     if not border.checkpoint.statistics.properties:
         for key in [key for key in fields if key.removeprefix("sampler.").startswith(NEED_TARGETS)]:
             del fields[key]
 
 
-def _has_effect(key: str, config: Config) -> bool:
-    """Whether a key can have an effect with the model, whatever the other keys of the request are."""
-    conditions = entries(Config)[key].conditions
-    values = {"sampler.policy": SYNCHRONOUS} if not config.diffusion.interval else {}
-    values |= {each.key: _value(config, each.key) for each in conditions if not each.key.startswith("sampler.")}
-    return all(each.met(values[each.key]) for each in conditions if each.key in values)
-
-
-def _value(config: Config, key: str) -> Any:
-    section, name = key.split(".")
-    return getattr(getattr(config, section), name)
+def _has_effect(key: str, settled: Mapping[str, Any]) -> bool:
+    """Whether a key can have an effect with what is settled, whatever the other keys of the request are."""
+    return all(each.met(settled[each.key]) for each in entries(Config)[key].conditions if each.key in settled)
 
 
 def _target(name: str, most_atoms: int) -> JsonSchema:
