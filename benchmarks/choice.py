@@ -1,6 +1,7 @@
 """Molecules with wanted properties by choice: whole candidates beside branches, at how many network calls.
 
     python benchmarks/choice.py --asked gap --num 256
+    python benchmarks/choice.py --asked gap --num 256 sampler.branches=24 sampler.steps=25      # one row of your own
 
 Values and sizes of training molecules are asked for, as in guidance.py. Whoever chooses has learnt from the generator's
 half of the labels, and the judge from the other. Errors are over all delivered molecules, valid or not. A finished row
@@ -22,6 +23,7 @@ from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
 from ead_core.common.markdown import table
+from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.properties import unit_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
@@ -64,6 +66,15 @@ ROWS = {
     "guided": Row("one, ω 5", 1, {"guidance": 5.0}),
     "guided-branches-8": Row("8 branches from 0.35 T, ω 5", 1, branched(8, 0.35, guidance=5.0)),
 }
+
+
+def chosen_rows(only: Sequence[str] | None, overrides: Sequence[str]) -> dict[str, Row]:
+    """Rows by the name of their file: those of a list, the one of the settings given, or all."""
+    if overrides:
+        own = sampler_settings(parse_overrides(overrides))
+        title = ", ".join(override.removeprefix("sampler.") for override in sorted(overrides))
+        return {title.replace("/", "_"): Row(title, 1, own)}
+    return {key: ROWS[key] for key in only or ROWS}
 
 
 def drawn(model: Checkpoint, asked: str, num: int, seed: int) -> Targets:
@@ -117,6 +128,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(  # noqa: PLR0913, PLR0917
+    overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …: one row of these.")] = None,
     checkpoint: Annotated[str, typer.Option(help="A conditional model, name or folder.")] = "qm9-small-cond",
     selector: Annotated[str | None, typer.Option(help="Who chooses; the bundled one if not given.")] = None,
     judge: Annotated[str, typer.Option(help="Name or folder.")] = "qm9-judge",
@@ -129,15 +141,15 @@ def main(  # noqa: PLR0913, PLR0917
     """Measure the missing rows, then print the table."""
     tune_cpu(1)
     model, judging = load_checkpoint(checkpoint), load_judge(judge)
-    given, done = load_judge(selector) if selector else None, []
+    given, done, rows = load_judge(selector) if selector else None, [], chosen_rows(only, overrides or [])
     for name in asked or list(judging.statistics.properties):
         chooser = selector_of(model, (name,), given)
         prints = f"{model.fingerprint()}-{chooser.fingerprint if chooser else ''}-{judging.fingerprint}"
         folder = work / f"{prints}-{num}-{seed}"
-        for key in only or ROWS:
+        for key, row in rows.items():
             path = folder / f"{name}-{key}.json"
             if not path.is_file():
-                figures = measure(model, chooser, judging, ROWS[key], name, num, seed)
+                figures = measure(model, chooser, judging, row, name, num, seed)
                 with write_aside(path) as aside:
                     aside.write_text(json.dumps(figures, indent=1) + "\n")
             done.append(json.loads(path.read_text()))

@@ -27,8 +27,7 @@ from speed import start, stop, turn
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import hardware, tune_cpu
-from ead_core.config import parse_overrides, sampler_settings
-from ead_core.config.sections import SamplerConfig
+from ead_core.config import SamplerConfig, parse_overrides, sampler_settings
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.evaluation.reference import load_known

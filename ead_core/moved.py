@@ -68,7 +68,7 @@ MOVED = {
     "precision": "networks.precision",
     "processes": "common.processes",
     "sealed": "common.sealed",
-    "sections": "config.sections",
+    "sections": "config",
     "strict_yaml": "common.strict_yaml",
     "training.addresses": "checkpoints.addresses",
     "training.checkpoint": "checkpoints.checkpoint",

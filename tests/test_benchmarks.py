@@ -1,5 +1,6 @@
 """The benchmarks start, and their index names all of them."""
 
+import importlib
 import json
 import re
 import runpy
@@ -59,6 +60,15 @@ def test_random_frames_are_compared_and_what_is_finished_is_not_done_again(monke
         assert len(re.findall(rf"^\| {arm}, seed 0 \|", first, re.MULTILINE)) == 3
     monkeypatch.setattr("ead_core.training.fit.fit", None)
     assert run() == first
+
+
+def test_choice_measures_all_rows_those_named_or_one_of_your_own(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    choice = importlib.import_module("choice")
+    assert choice.chosen_rows(None, []) == choice.ROWS
+    assert list(choice.chosen_rows(["plain", "branches-24"], [])) == ["plain", "branches-24"]
+    (row,) = choice.chosen_rows(None, ["sampler.steps=25", "sampler.branches=24"]).values()
+    assert (row.title, row.settings) == ("branches=24, steps=25", {"branches": 24, "steps": 25})
 
 
 def test_the_check_of_a_gpu_runs_to_its_end_on_a_cpu(monkeypatch, tmp_path):

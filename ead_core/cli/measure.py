@@ -46,7 +46,6 @@ def measure(
     from ead_core.evaluation.published import evaluate_published
     from ead_core.evaluation.quality import Quality
     from ead_core.evaluation.quality_cards import measured_setting
-    from ead_core.sampling.presets import preset_settings, titled
     from ead_core.sampling.requests import sampler_config
 
     target = out or _beside_weights(checkpoint)
@@ -55,9 +54,7 @@ def measure(
     own = parse_overrides(overrides or [])
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
-    points = {setting: {**COMMON, **own, **point} for setting, point in SETTINGS.items()}
-    if presets:
-        points |= {titled(name): {**preset_settings(model, name), **own} for name in NAMES}
+    points = _points(model, own, presets)
     samplers = {setting: sampler_config(model, sampler_settings(point)) for setting, point in points.items()}
     known = _training_smiles(train, model.config.data.split_seed) if train else None
     work = user_cache() / "measure" / f"{model.fingerprint()}-{seed}"
@@ -69,19 +66,28 @@ def measure(
         rows.append(measured_setting(setting, points[setting], found, first))
         first = first or found
         typer.echo(rows[-1].sentence())
+    again = [*(overrides or []), *["--presets"] * presets, f"--num {num} --seed {seed}"]
     quality = Quality(
         checkpoint=model.name,
         protocol=PROTOCOL,
         seed=seed,
         seconds_are=_circumstances(model.config.sampler.batch_size),
-        command=" ".join(
-            ["ead measure", model.name, *(overrides or []), *["--presets"] * presets, f"--num {num} --seed {seed}"]
-        ),
+        command=" ".join(["ead measure", model.name, *again]),
         rows=rows,
     )
     quality.save(target)
     shutil.rmtree(work, ignore_errors=True)
     typer.echo(f"quality → {target}", err=True)
+
+
+def _points(model: "Checkpoint", own: Mapping[str, Any], presets: bool) -> dict[str, dict[str, Any]]:
+    """The settings to be measured, by name: three of the schedule, and the presets if they are asked for."""
+    from ead_core.sampling.presets import preset_settings, titled
+
+    points = {setting: {**COMMON, **own, **point} for setting, point in SETTINGS.items()}
+    if presets:
+        points |= {titled(name): {**preset_settings(model, name), **own} for name in NAMES}
+    return points
 
 
 def _beside_weights(checkpoint: str) -> Path:

@@ -60,12 +60,7 @@ def repair(
     if picture:
         check_repair_picture(picture)
         check_not_lost(picture, overwrite)
-    wanted_of_each = Acceptance.parse(until)
-    if wanted_of_each.compares:
-        raise ConfigError("a molecule is repaired for what it is by itself; unique and novel depend on others.")
-    if IN_RANGE in wanted_of_each.limits:
-        raise ConfigError(f"{IN_RANGE} needs targets, with which molecules are made; it is no criterion of repair.")
-    good = partial(accepted, acceptance=wanted_of_each)
+    good = partial(accepted, acceptance=_criteria(until))
     options = {"attempts": rounds, "extent": extent, "level": level, "hops": hops}
     asked: dict[str, Any] = {f"repair_{name}": value for name, value in options.items() if value is not None}
     chosen = {"repair_attempts": ROUNDS, **sampler_settings(parse_overrides(overrides or [])), **asked}
@@ -87,6 +82,16 @@ def repair(
     note_all(notes)
     if picture:
         _draw(molecules, result, picture)
+
+
+def _criteria(text: str) -> Acceptance:
+    """What makes a molecule good (ConfigError for what cannot be said of a molecule by itself)."""
+    criteria = Acceptance.parse(text)
+    if criteria.compares:
+        raise ConfigError("a molecule is repaired for what it is by itself; unique and novel depend on others.")
+    if IN_RANGE in criteria.limits:
+        raise ConfigError(f"{IN_RANGE} needs targets, with which molecules are made; it is no criterion of repair.")
+    return criteria
 
 
 def _tell_passed_over(reasons: list[str], total: int) -> None:

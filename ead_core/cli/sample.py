@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ from ead_core.sampling.order import GOOD_IN_RANGE, LEAST_TRIES, PER_WISH, TRIES,
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.data.store import MoleculeSet
+    from ead_core.data.targets import Targets
     from ead_core.sampling.account import Delivery
     from ead_core.sampling.requests import Prepared, Request
 
@@ -73,13 +74,8 @@ def sample(
     from ead_core.data.formats import check_output
     from ead_core.data.priors import parse_sizes
     from ead_core.data.target_tables import gather_targets
-    from ead_core.judge.selection import best_of as choose
-    from ead_core.sampling.conditions import check_sizes_seen, warnings_before
     from ead_core.sampling.fragment_file import read_fragment
-    from ead_core.sampling.fragment_warnings import fragment_warnings
-    from ead_core.sampling.generation import fulfil
     from ead_core.sampling.requests import Request, prepare, sampler_config
-    from ead_core.traces.recorder import Recorder
 
     check_output(out)
     check_not_lost(out, overwrite)
@@ -90,10 +86,9 @@ def sample(
         match, targets, accept, (pool, max_attempts), wishes, {**alone, "--until": until, "--fragment": fragment}
     )
     order = table or order_of(accept, until, max_attempts, alone, target)  # before the model is loaded
-    stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
-    given = {**stored, **parse_overrides(overrides or [])}
+    chosen = _settings(settings, overrides or [])
     kept = read_fragment(fragment) if fragment else None
-    chosen, atoms = sampler_settings(given), parse_sizes(sizes)
+    atoms = parse_sizes(sizes)
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
@@ -106,19 +101,46 @@ def sample(
     if record:
         _check_recordable(request)
     prepared = prepare(model, request)  # what is wrong is said before anything else
-    if not beyond_training:
-        check_sizes_seen(model, prepared.start.sizes)
-    for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
-        typer.echo(f"warning: {warning}", err=True)
+    _warn(model, prepared, wanted, beyond_training)
     if order:
         _deliver(model, prepared, order, out, wishes, threads)
-        return
+    else:
+        _attempt(model, prepared, best_of, out, record, threads)
+
+
+def _settings(path: Path | None, overrides: list[str]) -> dict[str, Any]:
+    """Keys of the sampler from a file and from the command line, which wins."""
+    stored = read_mapping(path, "keys such as `sampler.async_ratio: 0.2`") if path else {}
+    return sampler_settings({**stored, **parse_overrides(overrides)})
+
+
+def _warn(model: "Checkpoint", prepared: "Prepared", wanted: "Targets | None", beyond_training: bool) -> None:
+    """Say what may go wrong with a request (ConfigError: sizes that no training molecule has)."""
+    from ead_core.sampling.conditions import check_sizes_seen, warnings_before
+    from ead_core.sampling.fragment_warnings import fragment_warnings
+
+    if not beyond_training:
+        check_sizes_seen(model, prepared.start.sizes)
+    kept = prepared.request.fragment
+    for warning in (*warnings_before(model, wanted), *(fragment_warnings(kept) if kept else ())):
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _attempt(
+    model: "Checkpoint", prepared: "Prepared", best_of: int | None, out: Path, record: Path | None, threads: int
+) -> None:
+    """Make all molecules of a request, or keep the best of each, and write them and their trace."""
+    from ead_core.judge.selection import best_of as choose
+    from ead_core.sampling.generation import fulfil
+    from ead_core.traces.recorder import Recorder
+
+    request = prepared.request
     recorder = Recorder(model.atom_types) if record else None
     with progress_bar(f"sampling with {model.name}", request.num) as progress:
         molecules = fulfil(model, prepared, progress, recorder, threads)
     if best_of:
-        molecules = choose(molecules, best_of, chooser)
-    candidates = (best_of or 1) * config.branches
+        molecules = choose(molecules, best_of, request.selector)
+    candidates = (best_of or 1) * request.sampler.branches
     _write(molecules, out, f"; a selection, each the best of {candidates} candidates" if candidates > 1 else "")
     if record and recorder:
         keep_recording(recorder, molecules, record, model.name, prepared)

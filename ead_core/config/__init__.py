@@ -1,7 +1,7 @@
 """One recipe, one validated configuration: frozen sections, YAML files, and flat dotted overrides.
 
 The same dotted keys are used by the command line (`key=value`), Tune's search space, MLflow's parameters and
-the checkpoint. What each key means stands on its field (sections.py).
+the checkpoint. What each key means stands on its field (sections.py, sampler_section.py).
 """
 
 import difflib
@@ -18,13 +18,13 @@ from ead_core.common.strict_yaml import parse_yaml
 from ead_core.config.conditions import as_yaml
 from ead_core.config.objectives import DEMANDS
 from ead_core.config.reference import entries
+from ead_core.config.sampler_section import SamplerConfig
 from ead_core.config.sections import (
     GENERATOR,
     ConditioningConfig,
     DataConfig,
     DiffusionConfig,
     NetworkConfig,
-    SamplerConfig,
     Section,
     TrainingConfig,
 )

@@ -47,15 +47,11 @@ def build_process(
     Raises:
         ConfigError: settings that do not fit each other or the checkpoint.
     """
-    if config.guidance and not checkpoint.statistics.properties:
-        raise ConfigError(
-            f"sampler.guidance={config.guidance:g} needs a model that was trained with properties "
-            f"(conditioning.properties), which {checkpoint.name} was not; leave it at 0."
-        )
+    _check_guidance(checkpoint, config)
+    _check_solver(checkpoint, config, policy)
     trained = checkpoint.config.diffusion.interval
     clamp = trained if config.interval is None else config.interval
     grid = _grid(checkpoint, config)
-    _check_solver(checkpoint, config, policy)
     policy = policy or _policy(config, Run(grid, clamp, largest, checkpoint.config.diffusion.steps), trained)
     return Process(
         denoiser=checkpoint.noise_predictor(config.precision),
@@ -79,6 +75,15 @@ def build_process(
         restarts=_restarts(checkpoint, config, formula),
         formula=_formula(checkpoint, config, largest) if formula else None,
     )
+
+
+def _check_guidance(checkpoint: Checkpoint, config: SamplerConfig) -> None:
+    """Refuse guidance of a model that was told nothing in training (ConfigError)."""
+    if config.guidance and not checkpoint.statistics.properties:
+        raise ConfigError(
+            f"sampler.guidance={config.guidance:g} needs a model that was trained with properties "
+            f"(conditioning.properties), which {checkpoint.name} was not; leave it at 0."
+        )
 
 
 def _grid(checkpoint: Checkpoint, config: SamplerConfig) -> Tensor:

@@ -85,16 +85,8 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     own = policy if isinstance(policy, Policy) else None
     if (num is None) == (until is None):
         raise ConfigError("give either num, the attempts, or until, the molecules to be delivered.")
-    ranged = until is not None and wanted is not None and bool(wanted.limited.any())
-    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if ranged else None
-    order = Order(criteria, until, max_attempts) if criteria else None
-    if order is None and (until, max_attempts) != (None, None):
-        raise ConfigError(
-            "until and max_attempts need accept (what a delivered molecule must be) or a range in targets."
-        )
-    chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
-    if chooser is not None and config.branches == 1 and not (order and order.predicts):
-        raise ConfigError("selector needs branches, among which it chooses; give their number, e.g. branches=8.")
+    order = _order(accept, until, max_attempts, wanted)
+    chooser = _chooser(selector, config.branches, order)
     request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own, selector=chooser)
     with torch_threads(1):
         prepared = prepare(checkpoint, request)
@@ -105,6 +97,29 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
         molecules, ledger = deliver(checkpoint, request, order, progress, threads)
         note(f"{ledger.sentence}.")
         return molecules
+
+
+def _order(
+    accept: str | Sequence[str] | None, until: int | None, max_attempts: int | None, wanted: Targets | None
+) -> Order | None:
+    """What is to be delivered; None if all attempts are (ConfigError: a number of what nobody has described)."""
+    ranged = until is not None and wanted is not None and bool(wanted.limited.any())
+    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if ranged else None
+    if criteria:
+        return Order(criteria, until, max_attempts)
+    if (until, max_attempts) != (None, None):
+        raise ConfigError(
+            "until and max_attempts need accept (what a delivered molecule must be) or a range in targets."
+        )
+    return None
+
+
+def _chooser(selector: str | Path | Judge | None, branches: int, order: Order | None) -> Judge | None:
+    """Who predicts properties; None leaves it open (ConfigError: a selector, and nothing to select)."""
+    chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
+    if chooser is not None and branches == 1 and not (order and order.predicts):
+        raise ConfigError("selector needs branches, among which it chooses; give their number, e.g. branches=8.")
+    return chooser
 
 
 def fulfil(
