@@ -9,7 +9,7 @@ from dataclasses import replace
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
-from ead_core.diffusion.process import GRADIENT_CALLS, Process
+from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.branching import BranchPlan
@@ -178,8 +178,8 @@ def _knobs(guided: bool, process: Process, rounds: int, plan: BranchPlan | None)
     """The settings that the network calls of a molecule depend on, in words."""
     twice, again = "sampler.guidance, " * guided, "sampler.corrector, " * (process.corrector is not None)
     repairs, split = "sampler.repair_attempts, " * bool(rounds), "sampler.branches, " * bool(plan)
-    formula = "sampler.formula_restarts, " * (process.formula is not None)
-    return f"{split}{twice}{again}{formula}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
+    pulls = "".join(f"sampler.{pull.setting}, " for pull in process.pulls)
+    return f"{split}{twice}{again}{pulls}{repairs}sampler.max_pauses, sampler.async_ratio or sampler.steps"
 
 
 def worst_calls(process: Process, largest: int, plan: BranchPlan | None = None, guided: bool = False) -> int:
@@ -189,7 +189,7 @@ def worst_calls(process: Process, largest: int, plan: BranchPlan | None = None, 
     Where molecules are `guided`, those calls count twice that are made within `guidance_levels`: all but one for each
     level beyond, which the first atom on its way there, or the last after it, cannot skip.
     """
-    pauses = process.policy.most_pauses(largest) * (1 + GRADIENT_CALLS * (process.formula is not None))
+    pauses = process.policy.most_pauses(largest) * (1 + process.gradient_calls)
     calls = process.most_calls + pauses + (plan.extra_calls(process, pauses) if plan else 0)
     if not guided or not process.guidance:
         return calls

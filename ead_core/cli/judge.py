@@ -9,39 +9,41 @@ from ead_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
+    from ead_core.config import SamplerConfig
     from ead_core.prediction.judge import Judge
 
 
 def selector_for(
     best_of: int | None,
-    branches: int,
+    sampler: "SamplerConfig",
     name: str | None,
     model: "Checkpoint",
     properties: tuple[str, ...],
     needed: bool = False,
 ) -> "Judge | None":
-    """Who chooses among candidates; None if nobody is to, or if counting atoms is enough.
+    """Who predicts properties; None if nobody has to, or if counting atoms is enough.
 
     Args:
         best_of: whole candidates for each molecule.
-        branches: of each candidate.
+        sampler: how each is made.
         name: of the selector; None takes the bundled one.
         model: the generator.
         properties: asked for.
         needed: whether molecules are matched with a table or accepted in ranges.
 
     Raises:
-        ConfigError: a selector without candidates, no targets, or one that may not choose.
+        ConfigError: a selector with nothing to predict for, no targets, or one that may not choose.
     """
-    few = best_of is None and branches == 1
-    if few and not needed:
+    chooses = best_of is not None or sampler.branches > 1
+    if not chooses and not sampler.predicts and not needed:
         if name is not None:
             raise ConfigError(
-                "--selector predicts for --best-of, --match, sampler.branches or --accept in_range; give one of these."
+                "--selector predicts for --best-of, --match, sampler.branches, sampler.property_guidance or --accept "
+                "in_range; give one of these."
             )
         return None
-    if few and not properties:
-        return None  # whoever needs them says that there are none
+    if not chooses and not properties:
+        return None  # nothing to pull to; whoever needs some says that there are none
     if not properties:
         option = "sampler.branches" if best_of is None else "--best-of"
         raise ConfigError(f"{option} keeps what is nearest to its targets; give some with --target or --targets.")

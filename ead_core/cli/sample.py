@@ -34,7 +34,7 @@ SAMPLER_KEYS = "Sampler keys (see `ead config`), with their defaults before a ch
 NUM = 16  # molecules, if nothing says how many
 ACCEPT = f"What a delivered molecule must be, e.g. 'valid & unique'; there are {CHOICES}."
 UNTIL = "Go on until so many are as --accept says, or valid, unique and in the range of --target."
-SELECTOR = "With --best-of, --match, in_range or sampler.branches: who predicts targets, a name or a folder."
+SELECTOR = "Who predicts targets for --best-of, --match, in_range, branches or property_guidance: a name or a folder."
 MAX_ATTEMPTS = (
     f"With --until: at most so many, else {TRIES} per molecule and at least {LEAST_TRIES:,}. "
     f"With --match: so many, else {PER_WISH} per row."
@@ -96,7 +96,7 @@ def sample(
         num = len(wanted.rows) if wanted and targets else NUM
     config = sampler_config(model, chosen, preset, around_fragment=kept is not None)
     names, predicts = wanted.names if wanted else (), order is not None and order.predicts
-    chooser = selector_for(best_of, config.branches, selector, model, names, predicts)
+    chooser = selector_for(best_of, config, selector, model, names, predicts)
     request = Request(num, config, seed, 0, atoms, wanted, kept, selector=chooser).each(best_of or 1)
     if record:
         _check_recordable(request)

@@ -84,6 +84,11 @@ class SamplerConfig(Section):
     without (ω of classifier-free guidance); above 0 it takes a second network call."""
     guidance_levels: Annotated[tuple[Share, Share], unless("sampler.guidance", 0)] = (0.0, 1.0)
     """The lower and the higher share of the noise levels between which guidance is at work."""
+    property_guidance: float = Field(0.0, ge=0, le=20)
+    """How strongly molecules are pulled to their targets, by the gradient of what a predictor finds in them; each
+    gradient counts as four network calls. 0 only tells the model its targets."""
+    property_levels: Annotated[tuple[Share, Share], unless("sampler.property_guidance", 0)] = (0.1, 0.4)
+    """The lower and the higher share of the noise levels between which molecules are pulled to their targets."""
     temperature: float = Field(1.0, ge=0.01, le=1)
     """Temperature of sampling; below 1, the predicted noise is scaled up so that molecules are more alike, to this
     factor in the variance of what is narrower than `sampler.temperature_width` (temporal score rescaling, 1 / k of
@@ -124,8 +129,8 @@ class SamplerConfig(Section):
     that, the atoms whose elements are least sure are given others."""
     repair_attempts: int | None = Field(None, ge=0, le=100)
     """How often a molecule that is refused is noised again and denoised before it is given up; 0 gives it up at
-    once, null after two repairs, or at once with `sampler.branches`, whose choice a repair would undo. Without
-    criteria of acceptance nothing is refused."""
+    once, null after two repairs, or at once with `sampler.branches` or `sampler.property_guidance`, whose work a repair
+    would undo. Without criteria of acceptance nothing is refused."""
     repair_level: Annotated[float, REPAIRING] = Field(0.3, gt=0, le=1)
     """Share of the noise levels up to which a molecule is noised when it is repaired."""
     repair_extent: Annotated[Literal["whole", "local"], REPAIRING] = "whole"
@@ -155,13 +160,25 @@ class SamplerConfig(Section):
     """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`."""
 
     @property
+    def predicts(self) -> bool:
+        """Whether a predictor has a part in how molecules with targets are made."""
+        return self.branches > 1 or self.property_guidance > 0
+
+    @property
     def repairs(self) -> int:
         """How often a refused molecule is repaired."""
         if self.repair_attempts is not None:
             return self.repair_attempts
-        return REPAIRS if self.branches == 1 else 0
+        return 0 if self.predicts else REPAIRS
 
-    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", "parity_levels", "formula_levels")
+    @field_validator(
+        "guidance_levels",
+        "temperature_levels",
+        "corrector_levels",
+        "parity_levels",
+        "formula_levels",
+        "property_levels",
+    )
     @classmethod
     def _from_low_to_high(cls, levels: tuple[float, float]) -> tuple[float, float]:
         if levels[0] >= levels[1]:

@@ -2,61 +2,39 @@
 
 How many atoms of each element a molecule will have is planned in its geometry, before types can be read off their own
 noisy channels. So types that are merely set do not help: the geometry that forms around them is that of others. What
-helps is the gradient, by the noised state, of the probability that the molecule predicted from it has the composition
-(reconstruction guidance, Ho et al. 2022, arXiv 2204.03458): it moves atoms to where they are taken for what is asked.
+helps is a pull through the network (pull.py): it moves atoms to where they are taken for what is asked.
 
 Legend: B molecules, N padded atoms, F features, K types.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ead_core.data.tensors import ONE_HOT_SCALE
-from ead_core.diffusion.grid import inside
+from ead_core.diffusion.pull import Pull, chances
 
 OPEN = -1  # in a composition: nothing is asked
-LEAST = 0.01  # probability of a type: predictions are means and may lie outside of 0 … 1
 VARIANCE = 0.1  # of each number of atoms, in addition to what the probabilities leave open
-LARGEST_PULL = 1.0  # root mean square, in units of the noise, that the pull of one step may have
 
 
 @dataclass(frozen=True)
-class FormulaGuidance:
-    """The pull towards a composition.
+class FormulaGuidance(Pull):
+    """The pull towards a composition."""
 
-    Attributes:
-        scale: 1 is the gradient as it is.
-        levels: between which shares of T there is a pull.
-        at_once: molecules whose gradient is taken at once.
-    """
+    wish: ClassVar[str] = "composition"
+    calls: ClassVar[int] = 2  # going back through the network
+    setting: ClassVar[str] = "formula_restarts"
 
-    scale: float
-    levels: tuple[float, float]
-    at_once: int
+    def asked(self, wish: Tensor) -> Tensor:
+        """Which molecules are asked for a composition [B, K]."""
+        return asked(wish)
 
-    def pulled(self, levels: Tensor, mask: Tensor, composition: Tensor, top: int) -> Tensor:
-        """Which molecules [B] are pulled: with a composition [B, K], and an atom where there is a pull; `top` is T."""
-        return asked(composition) & (self.within(levels, top) & mask).any(dim=1)
-
-    def noise(self, gradient: Tensor, sigma: Tensor, levels: Tensor, mask: Tensor, top: int) -> Tensor:
-        """What is taken from ε̂ [B, N, 3 + F].
-
-        Args:
-            gradient: of the log probability by the state, of that shape.
-            sigma: [B, N, 1] of the levels.
-            levels: [B, N].
-            mask: [B, N] atoms that move.
-            top: T.
-        """
-        pull = self.scale * sigma * gradient * (self.within(levels, top) & mask)[..., None]
-        size = (pull.flatten(1).square().sum(dim=1) / (mask.sum(dim=1).clamp_min(1) * pull.shape[2])).sqrt()
-        return pull * (LARGEST_PULL / size.clamp_min(LARGEST_PULL))[:, None, None]
-
-    def within(self, levels: Tensor, top: int) -> Tensor:
-        """At which levels, of any shape, there is a pull."""
-        return (levels > 0) & (self.scale > 0) & inside(levels, self.levels, top)
+    def log_probability(self, predicted: Tensor, mask: Tensor, wish: Tensor) -> Tensor:
+        """Each atom has its type by itself, with the predicted probabilities; the numbers of atoms are Gaussian."""
+        return log_probability(predicted[..., 3:], mask, wish)
 
 
 def asked(composition: Tensor) -> Tensor:
@@ -75,10 +53,9 @@ def log_probability(features: Tensor, mask: Tensor, composition: Tensor) -> Tens
         mask: [B, N] real atoms.
         composition: [B, K] atoms of each type.
     """
-    chances = (ONE_HOT_SCALE * features[..., : composition.shape[1]]).clamp(LEAST, 1)
-    chances = chances / chances.sum(dim=-1, keepdim=True) * mask[..., None]
-    missing = composition - chances.sum(dim=1)
-    known = chances.detach()
+    likely = chances(features, mask, composition.shape[1])
+    missing = composition - likely.sum(dim=1)
+    known = likely.detach()
     variance = torch.diag_embed(known.sum(dim=1) + VARIANCE) - known.transpose(1, 2) @ known
     return -0.5 * (missing * torch.linalg.solve(variance, missing[..., None])[..., 0]).sum(dim=1)
 

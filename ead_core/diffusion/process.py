@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from ead_core.diffusion.corrector import Corrector
-from ead_core.diffusion.formula import FormulaGuidance
 from ead_core.diffusion.gauge import GAUGES, Gauge, PinnedGauge
 from ead_core.diffusion.gaussian_start import GaussianStart
 from ead_core.diffusion.grid import inside
 from ead_core.diffusion.pauses import PAUSES, PauseMode
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS, Moves, Solver
+from ead_core.diffusion.pull import Pull
 from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES, Velocity
 from ead_core.networks.inputs import DenoiserFunction
-
-GRADIENT_CALLS = 2  # what a gradient counts for, in network calls: going back through the network costs two
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Process:
         cooling: factors of ε̂; None is the temperature 1.
         corrector: rounds between moves; None makes none.
         restarts: of molecules with the wrong elements; None lets them be.
-        formula: pulls those that are asked for a composition towards it; None if no molecule is.
+        pulls: towards what is asked of molecules; none where nothing is.
     """
 
     denoiser: DenoiserFunction
@@ -71,7 +69,7 @@ class Process:
     cooling: ScoreRescaling | None = None
     corrector: Corrector | None = None
     restarts: Restarts | None = None
-    formula: FormulaGuidance | None = None
+    pulls: tuple[Pull, ...] = ()
 
     def gauge(self, held: Tensor) -> Gauge:
         """What keeps the translation of molecules fixed; `held` [B, N] are their held atoms."""
@@ -119,13 +117,15 @@ class Process:
     def calls(self) -> Tensor:
         """Network calls that a molecule makes while its highest atom is at a step of the grid [R + 1].
 
-        At step 0 it is decoded. The gradients of a formula are counted in; pauses and guidance are not.
+        At step 0 it is decoded. The gradients of pulls are counted in; pauses and guidance are not.
         """
-        pulled = torch.zeros_like(self.grid) if self.formula is None else self._pulled(self.formula)
-        return (1 + self.rounds) * (1 + GRADIENT_CALLS * pulled)
+        gradients = sum(pull.calls * pull.within(self.grid, self.schedule.steps).long() for pull in self.pulls)
+        return (1 + self.rounds) * (1 + gradients)
 
-    def _pulled(self, formula: FormulaGuidance) -> Tensor:
-        return formula.within(self.grid, self.schedule.steps).long()
+    @property
+    def gradient_calls(self) -> int:
+        """Most network calls that the pulls add to one."""
+        return sum(pull.calls for pull in self.pulls)
 
     @property
     def restart_calls(self) -> int:

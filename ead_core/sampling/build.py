@@ -16,11 +16,14 @@ from ead_core.diffusion.policies import POLICIES, Run
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.posterior import SOLVERS
 from ead_core.diffusion.process import Process
+from ead_core.diffusion.property_guidance import PropertyGuidance
+from ead_core.diffusion.pull import Pull
 from ead_core.diffusion.restarts import Restarts
 from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.diffusion.velocity import VELOCITIES
 from ead_core.errors import ConfigError
 from ead_core.networks.memory import molecules_per_call
+from ead_core.prediction.judge import Judge
 
 CALLS_HELD = 2  # per layer, how many times the memory of a call is held until its gradient is known
 
@@ -33,6 +36,7 @@ def build_process(
     policy: Policy | None = None,
     *,
     formula: bool = False,
+    selector: Judge | None = None,
 ) -> Process:
     """Everything a run needs, checked against the training of the checkpoint.
 
@@ -43,6 +47,7 @@ def build_process(
         pinned: whether molecules have held atoms.
         policy: takes the place of that of the settings; whoever brings one answers for the spread of levels.
         formula: whether molecules are to have a composition.
+        selector: predicts the properties that molecules are pulled to; None pulls them to none.
 
     Raises:
         ConfigError: settings that do not fit each other or the checkpoint.
@@ -73,7 +78,7 @@ def build_process(
         cooling=_cooling(config),
         corrector=_corrector(config),
         restarts=_restarts(checkpoint, config, formula),
-        formula=_formula(checkpoint, config, largest) if formula else None,
+        pulls=_pulls(checkpoint, config, largest, formula, selector),
     )
 
 
@@ -171,10 +176,21 @@ def _restarts(checkpoint: Checkpoint, config: SamplerConfig, formula: bool) -> R
     return Restarts(config.parity_restarts, config.parity_levels, odd, for_formula)
 
 
-def _formula(checkpoint: Checkpoint, config: SamplerConfig, largest: int) -> FormulaGuidance:
+def _pulls(
+    checkpoint: Checkpoint, config: SamplerConfig, largest: int, formula: bool, selector: Judge | None
+) -> tuple[Pull, ...]:
+    """Towards the compositions and properties that are asked for."""
     fit = molecules_per_call(checkpoint.denoiser, largest, config.memory_budget)
-    at_once = max(1, fit // (CALLS_HELD * checkpoint.config.network.layers))
-    return FormulaGuidance(config.formula_guidance, config.formula_levels, at_once)
+    pulls: list[Pull] = []
+    if formula:
+        at_once = max(1, fit // (CALLS_HELD * checkpoint.config.network.layers))
+        pulls.append(FormulaGuidance(config.formula_guidance, config.formula_levels, at_once))
+    if selector is not None:
+        layers = checkpoint.config.network.layers + selector.config.network.layers
+        at_once = max(1, fit // (CALLS_HELD * layers))
+        kinds, strength = len(checkpoint.atom_types.numbers), config.property_guidance
+        pulls.append(PropertyGuidance(strength, config.property_levels, at_once, selector.predictor, kinds))
+    return tuple(pulls)
 
 
 def _policy(config: SamplerConfig, run: Run, trained: int) -> Policy:

@@ -10,7 +10,7 @@ Legend: B molecules, N padded atoms.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ead_core.checkpoints.checkpoint import Checkpoint
-from ead_core.config import SamplerConfig
 from ead_core.data.store import MoleculeSet
 from ead_core.data.tensors import size_mask, without_dummies
 from ead_core.diffusion.process import Process
@@ -68,7 +67,7 @@ class Engine:
         self._weight = next(checkpoint.denoiser.parameters())
         self._request_ids = itertools.count()
         # Of requests in work, so that those with equal settings share micro-batches.
-        self._processes: WeakValueDictionary[tuple[SamplerConfig, int, bool, bool], Process] = WeakValueDictionary()
+        self._processes: WeakValueDictionary[Hashable, Process] = WeakValueDictionary()
         self._requests: dict[int, RequestState] = {}
         self._arrived = False  # whether there are requests that have never been looked at
         self._cancelled: set[int] = set()
@@ -98,8 +97,8 @@ class Engine:
         """
         prepared = prepare(self.checkpoint, wanted) if isinstance(wanted, Request) else wanted
         request, process, start = prepared.request, prepared.process, prepared.start
-        kept, formulas = request.fragment, prepared.composition
-        alike = request.sampler, id(request.policy), process.pinned, process.formula is not None
+        kept, wishes = request.fragment, {"composition": prepared.composition, "wanted": prepared.wanted}
+        alike = request.sampler, id(request.policy), process.pinned, *(pull.kind for pull in process.pulls)
         shared = self._processes.setdefault(alike, process)
         channels = 3 + self.checkpoint.atom_types.num_features
 
@@ -109,12 +108,12 @@ class Engine:
             keys = torch.full_like(ids, request.seed), ids, mask, start.context[which]
             seeds, ids, mask, context = (key.to(self._weight.device) for key in keys)
             state = initial_state(seeds, ids, mask, channels, shared, self._weight.dtype, context)
-            if formulas is not None:
-                state = replace(state, composition=formulas[which].to(ids.device))
+            given = {name: wish[which].to(ids.device) for name, wish in wishes.items() if wish is not None}
+            state = replace(state, **given)
             return kept.begin(state, self.checkpoint.atom_types) if kept else state
 
         branching = branching_of(request, shared, start)
-        return self._enter(shared, begin, start.sizes, start.properties, kept, branching)
+        return self._enter(shared, begin, start.sizes, prepared.properties, kept, branching)
 
     def resume(self, state: SamplerState, process: Process) -> int:
         """Take in molecules at any stage and return their request id; `nfe` counts the calls before as well."""

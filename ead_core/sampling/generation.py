@@ -7,6 +7,7 @@ import numpy as np
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.cpu import torch_threads
+from ead_core.config import SamplerConfig
 from ead_core.config.presets import PresetName
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
@@ -86,7 +87,7 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     if (num is None) == (until is None):
         raise ConfigError("give either num, the attempts, or until, the molecules to be delivered.")
     order = _order(accept, until, max_attempts, wanted)
-    chooser = _chooser(selector, config.branches, order)
+    chooser = _chooser(selector, config, order)
     request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own, selector=chooser)
     with torch_threads(1):
         prepared = prepare(checkpoint, request)
@@ -114,11 +115,14 @@ def _order(
     return None
 
 
-def _chooser(selector: str | Path | Judge | None, branches: int, order: Order | None) -> Judge | None:
-    """Who predicts properties; None leaves it open (ConfigError: a selector, and nothing to select)."""
+def _chooser(selector: str | Path | Judge | None, config: SamplerConfig, order: Order | None) -> Judge | None:
+    """Who predicts properties; None leaves it open (ConfigError: a selector, and nothing to predict for)."""
     chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
-    if chooser is not None and branches == 1 and not (order and order.predicts):
-        raise ConfigError("selector needs branches, among which it chooses; give their number, e.g. branches=8.")
+    if chooser is not None and not config.predicts and not (order and order.predicts):
+        raise ConfigError(
+            "selector needs branches, among which it chooses, or property_guidance, for which it predicts; give one of "
+            "them, e.g. branches=8."
+        )
     return chooser
 
 

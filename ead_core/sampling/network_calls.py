@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ead_core.common.noise import Stream, uniforms
 from ead_core.diffusion.context import conditioned, guide
-from ead_core.diffusion.formula import log_probability
-from ead_core.diffusion.process import GRADIENT_CALLS, Process
+from ead_core.diffusion.process import Process
+from ead_core.diffusion.pull import Pull
 from ead_core.networks.inputs import DenoiserFunction, DenoiserInput
 from ead_core.sampling.state import SamplerState
 
@@ -23,13 +23,13 @@ Part = tuple[SamplerState, Process]
 def predict_noise(denoiser: DenoiserFunction, parts: Sequence[Part]) -> list[Tensor]:
     """ε̂ [B, N, 3 + F] of every part, from one network call, and a second one for the molecules that are guided.
 
-    The call of those that are pulled to a formula is followed back to its input.
+    The call of those that are pulled to what is asked of them is followed back to its input.
 
     Args:
         denoiser: gives ε̂; one for all parts.
         parts: states of equal width, and how they move.
     """
-    pulls = {number: pull for number, part in enumerate(parts) if (pull := _pull(denoiser, *part))}
+    pulls = {number: found for number, part in enumerate(parts) if (found := _pulled(denoiser, *part))}
     eps = _without_pulls(denoiser, parts, pulls)
     rows = [guided(*part).nonzero()[:, 0] if part[1].guidance else None for part in parts]
     second = [(number, chosen) for number, chosen in enumerate(rows) if chosen is not None and len(chosen)]
@@ -52,20 +52,19 @@ def guided(state: SamplerState, process: Process) -> Tensor:
     return conditioned(state.context) & (inside & state.mask).any(dim=1)
 
 
-def pulled(state: SamplerState, process: Process) -> Tensor:
-    """Which molecules [B] are pulled to a formula at the state, which takes a gradient."""
-    if process.formula is None:
-        return torch.zeros_like(state.ids, dtype=torch.bool)
-    levels = process.grid[state.grid_index]
-    return process.formula.pulled(levels, state.mask & ~state.held, state.composition, process.schedule.steps)
+def pulled(state: SamplerState, process: Process, pull: Pull) -> Tensor:
+    """Which molecules [B] a pull acts on at the state, which takes a gradient."""
+    levels, free = process.grid[state.grid_index], state.mask & ~state.held
+    return pull.pulled(levels, free, getattr(state, pull.wish), process.schedule.steps)
 
 
 def calls_after(state: SamplerState, process: Process) -> Tensor:
     """Network calls [B] of each molecule once ε̂ at the state is known."""
-    return state.calls + 1 + guided(state, process) + GRADIENT_CALLS * pulled(state, process)
+    gradients = sum(pull.calls * pulled(state, process, pull) for pull in process.pulls)
+    return state.calls + 1 + guided(state, process) + gradients
 
 
-class _Pull(NamedTuple):
+class _Pulled(NamedTuple):
     """Molecules that are pulled, P of the B of a part.
 
     Attributes:
@@ -89,32 +88,40 @@ class _Pull(NamedTuple):
         return whole
 
 
-def _pull(denoiser: DenoiserFunction, state: SamplerState, process: Process) -> _Pull | None:
+def _pulled(denoiser: DenoiserFunction, state: SamplerState, process: Process) -> _Pulled | None:
     """Which molecules are pulled, and how; None if there are none."""
-    formula, chosen = process.formula, pulled(state, process)
-    if formula is None or not bool(chosen.any()):
+    acting = [pull for pull in process.pulls if bool(pulled(state, process, pull).any())]
+    if not acting:
         return None
+    chosen = torch.stack([pulled(state, process, pull) for pull in acting]).any(dim=0)
     rows, others = chosen.nonzero()[:, 0], (~chosen).nonzero()[:, 0]
-    made = [_gradient(denoiser, state.select(some), process) for some in rows.split(formula.at_once)]
-    eps, gradient = (torch.cat(parts) for parts in zip(*made, strict=True))
-    levels, free = process.grid[state.grid_index][rows], (state.mask & ~state.held)[rows]
-    sigma = process.schedule.sigma(levels)[..., None].to(eps.dtype)
-    return _Pull(rows, others, eps, -formula.noise(gradient, sigma, levels, free, process.schedule.steps))
+    at_once = min(pull.at_once for pull in acting)
+    made = [_changes(denoiser, state.select(some), process, acting) for some in rows.split(at_once)]
+    eps, change = (torch.cat(parts) for parts in zip(*made, strict=True))
+    return _Pulled(rows, others, eps, change)
 
 
-def _gradient(denoiser: DenoiserFunction, state: SamplerState, process: Process) -> tuple[Tensor, Tensor]:
-    """ε̂, and how the log probability of the compositions that are asked for changes with the state."""
+def _changes(
+    denoiser: DenoiserFunction, state: SamplerState, process: Process, pulls: Sequence[Pull]
+) -> tuple[Tensor, Tensor]:
+    """ε̂, and what the pulls add to it."""
     with torch.inference_mode(False), torch.enable_grad():
         state = SamplerState(**{name: tensor.clone() for name, tensor in vars(state).items()})  # as autograd needs them
         state = replace(state, z=state.z.requires_grad_())
         eps = denoiser(_inputs(state, process, with_context=True))
-        features = process.moves.predict(state.z, eps, state.grid_index)[..., 3:]
-        chance = log_probability(features, state.mask, state.composition)
-        (gradient,) = torch.autograd.grad(chance.sum(), state.z)
-    return eps.detach(), gradient
+        predicted = process.moves.predict(state.z, eps, state.grid_index)
+        chances = [pull.log_probability(predicted, state.mask, getattr(state, pull.wish)).sum() for pull in pulls]
+        gradients = [torch.autograd.grad(chance, state.z, retain_graph=True)[0] for chance in chances]
+    levels, free = process.grid[state.grid_index], state.mask & ~state.held
+    sigma = process.schedule.sigma(levels)[..., None].to(eps.dtype)
+    change = torch.zeros_like(eps)
+    for pull, gradient in zip(pulls, gradients, strict=True):
+        wish = getattr(state, pull.wish)
+        change = change - pull.noise(gradient, sigma, levels, free, wish, process.schedule.steps)
+    return eps.detach(), change.detach()
 
 
-def _without_pulls(denoiser: DenoiserFunction, parts: Sequence[Part], pulls: Mapping[int, _Pull]) -> list[Tensor]:
+def _without_pulls(denoiser: DenoiserFunction, parts: Sequence[Part], pulls: Mapping[int, _Pulled]) -> list[Tensor]:
     """ε̂ of every part from one network call, which those that are pulled need not make again."""
     others = [
         (state.select(pulls[number].others), process) if number in pulls else (state, process)

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ead_core.checkpoints.checkpoint import Checkpoint
@@ -18,11 +21,12 @@ from ead_core.networks.memory import molecules_per_call
 from ead_core.prediction.judge import Judge
 from ead_core.sampling.branching import Branching, BranchPlan
 from ead_core.sampling.build import build_process
-from ead_core.sampling.choice import selector_of
+from ead_core.sampling.choice import SELECTED_BY, selector_of
 from ead_core.sampling.conditions import Conditions, Sizes, decide
 from ead_core.sampling.formulas import check_fragment, compositions, untold
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.presets import preset_settings
+from ead_core.sampling.wanted import pulls_to, wanted_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Request:
         targets: properties that the molecules shall have, in border units.
         fragment: atoms that every molecule shall have, in addition to generated ones.
         policy: takes the place of `sampler.policy`.
-        selector: chooses among the branches of each molecule (`sampler.branches`); None takes the bundled one.
+        selector: predicts properties, for the choice among branches (`sampler.branches`) and the pull to targets
+            (`sampler.property_guidance`); None takes the bundled one.
     """
 
     num: int
@@ -74,12 +79,14 @@ class Prepared:
         process: how the molecules move.
         start: what they start from.
         composition: [M, K] atoms of each type that the molecules are to have; None if no formula is kept.
+        wanted: [M, P] properties that they are pulled to, in units of their spreads; None if there are none.
     """
 
     request: Request
     process: Process
     start: Conditions
     composition: Tensor | None = None
+    wanted: Tensor | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, request: Request, start: Conditions) -> "Prepared":
@@ -88,6 +95,7 @@ class Prepared:
         composition = compositions(request.sampler, checkpoint.atom_types, start.values, start.sizes)
         if kept is not None and composition is not None:
             check_fragment(kept, composition, checkpoint.atom_types)
+        wanted = wanted_of(request.sampler, start.values, request.selector)
         process = build_process(
             checkpoint,
             request.sampler,
@@ -95,8 +103,17 @@ class Prepared:
             pinned=kept is not None,
             policy=request.policy,
             formula=composition is not None,
+            selector=None if wanted is None else request.selector,
         )
-        return cls(request, process, start, composition)
+        return cls(request, process, start, composition, wanted)
+
+    @property
+    def properties(self) -> dict[str, NDArray[Any]]:
+        """What the finished molecules carry of it: what they were asked for, and who pulled them to it."""
+        properties: dict[str, NDArray[Any]] = dict(self.start.properties)
+        if self.wanted is not None and (selector := self.request.selector):
+            properties[SELECTED_BY] = np.full(len(self.start.ids), selector.fingerprint)
+        return properties
 
 
 def sampler_config(
@@ -149,6 +166,8 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
             "was not; leave it at exact."
         )
     molecules_per_call(checkpoint.denoiser, int(start.sizes.max()), request.sampler.memory_budget)
+    if pulls_to(request.sampler, start.values):
+        request = replace(request, selector=selector_of(checkpoint, tuple(start.values), request.selector))
     prepared = Prepared.of(checkpoint, request, start)
     if BranchPlan.of(request.sampler, prepared.process):
         if request.targets is None:

@@ -219,7 +219,7 @@ def decode(state: SamplerState, eps: Tensor, process: Process) -> tuple[Tensor, 
     eps, noise = gauge.project_noise(eps, process.grid[state.grid_index], state.mask), noise * ~state.held[..., None]
     positions = gauge.centred(decode_positions(state.z, eps, noise, process.schedule), state.mask)
     features = state.z[..., 3:]
-    if process.formula is not None:
+    if state.composition.shape[1]:
         features = with_composition(features, state.mask, state.held, state.composition)
     return positions, features
 

@@ -15,7 +15,18 @@ from ead_core.diffusion.process import Process
 
 HISTORY = 10  # velocities kept, enough for every window that is swept
 # What of a state has no dimension of atoms.
-PER_MOLECULE = {"seeds", "ids", "iterations", "rounds", "rounds_here", "restarts", "calls", "context", "composition"}
+PER_MOLECULE = {
+    "seeds",
+    "ids",
+    "iterations",
+    "rounds",
+    "rounds_here",
+    "restarts",
+    "calls",
+    "context",
+    "composition",
+    "wanted",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class SamplerState:
         calls: [B] network calls made so far; some iterations take two (guidance).
         context: [B, 2P] what the network is given of each molecule (context.py); P = 0 without conditions.
         composition: [B, K] atoms of each type that are asked for, `OPEN` where nothing is; K = 0 without formulas.
+        wanted: [B, P] properties that are asked for, in units of their spreads, NaN where open; P = 0 without pulls.
         held: [B, N] clean atoms that are kept (fragments.py).
     """
 
@@ -59,6 +71,7 @@ class SamplerState:
     calls: Tensor
     context: Tensor
     composition: Tensor
+    wanted: Tensor
     held: Tensor
 
     def select(self, rows: Tensor) -> "SamplerState":
@@ -106,7 +119,7 @@ def initial_state(
 ) -> SamplerState:
     """Molecules at the top of the grid, where z ~ N(0, I) in the zero-centre subspace; arguments as in the state.
 
-    They are asked for no composition. Where the process begins below T, they are the Gaussian of its `start`.
+    They are asked for nothing. Where the process begins below T, they are the Gaussian of its `start`.
     """
     noise = centre_state(normal(seeds, ids, 0, Stream.PRIOR, (mask.shape[1], channels), dtype), mask)
     return SamplerState(
@@ -126,5 +139,6 @@ def initial_state(
         calls=torch.zeros_like(ids),
         context=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device) if context is None else context.to(dtype),
         composition=ids.new_zeros(len(ids), 0),
+        wanted=torch.zeros((len(ids), 0), dtype=dtype, device=mask.device),
         held=torch.zeros_like(mask),
     )

@@ -47,7 +47,7 @@ LATER = (  # settings of the sampler that earlier versions did not have
     *("parity_restarts", "parity_levels"),
     *FORMULA,
     *("repair_attempts", "repair_level", "repair_extent", "repair_hops"),
-    *("branches", "branch_level", "pruning_levels", "pruning_kept"),
+    *("branches", "branch_level", "pruning_levels", "pruning_kept", "property_guidance", "property_levels"),
     "frames",
 )
 PATIENCE = 20  # seconds without a free place in the cluster before it is said
@@ -147,7 +147,7 @@ class GenerationPlan:
 
     def _selector(self) -> dict[str, Any]:
         """Who chooses among branches, or says what is in range, if anybody does."""
-        predicts = self.sampler.branches > 1 or (self.order is not None and self.order.predicts)
+        predicts = self.sampler.predicts or (self.order is not None and self.order.predicts)
         chosen = selector_of(self.checkpoint, self.targets.names) if self.targets and predicts else None
         return {"selector": chosen.fingerprint} if chosen else {}
 

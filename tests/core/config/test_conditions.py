@@ -22,6 +22,7 @@ IDLE = {
     "sampler.decision": "sampler.velocity=mean sampler.decision=previous",
     "sampler.grid": "sampler.grid=quadratic",
     "sampler.guidance_levels": "sampler.guidance_levels=[0.1,0.5]",
+    "sampler.property_levels": "sampler.property_levels=[0.1,0.3]",
     "sampler.temperature_width": "sampler.temperature_width=0.3",
     "sampler.temperature_levels": "sampler.temperature_levels=[0,0.5]",
     "sampler.corrector_mode": "sampler.corrector_mode=repeat",

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from ead_core.diffusion.formula import (
-    LARGEST_PULL,
     OPEN,
     FormulaGuidance,
     asked,
@@ -12,6 +11,7 @@ from ead_core.diffusion.formula import (
     log_probability,
     with_composition,
 )
+from ead_core.diffusion.pull import LARGEST_PULL
 
 TOP = 100
 SURE = torch.tensor([[0, 0, 1, 2]])  # types of a molecule of four atoms
@@ -66,7 +66,9 @@ def test_who_is_pulled_has_a_formula_and_an_atom_between_the_levels(pull):
 def test_the_pull_is_the_scaled_gradient_up_to_a_limit_and_spares_atoms_beyond_the_levels(pull):
     levels, sigma = torch.tensor([[20, 50], [20, 20]]), torch.full((2, 2, 1), 0.3)
     gradient = torch.ones(2, 2, 5) * torch.tensor([0.1, 1e3])[:, None, None]
-    change = pull.noise(gradient, sigma, levels, levels > 0, TOP)
+    change = pull.noise(gradient, sigma, levels, levels > 0, composition(2, 1).expand(2, 2), TOP)
+    none = torch.full((2, 2), OPEN)
+    assert not pull.noise(gradient, sigma, levels, levels > 0, none, TOP).any()
     assert torch.allclose(change[0, 0], torch.tensor(2 * 0.3 * 0.1))
     assert not change[0, 1].any()
     assert float(change[1].square().mean().sqrt()) == pytest.approx(LARGEST_PULL)

@@ -98,7 +98,7 @@ def test_company_changes_nothing(model):
 
 def two_molecules(make_process):
     """At step 12 of 30, level 400: one asked for a formula, one not."""
-    process = make_process(solver="dpmpp_2m_sde", formula=FormulaGuidance(2.0, (0.1, 0.4), 1))
+    process = make_process(solver="dpmpp_2m_sde", pulls=(FormulaGuidance(2.0, (0.1, 0.4), 1),))
     ids = torch.arange(2)
     state = initial_state(ids, ids, size_mask([5, 4]), 3 + 4, process, torch.float64)
     composition = torch.tensor([[2, 2, 1], [OPEN] * 3])
@@ -109,12 +109,12 @@ def test_the_pull_follows_the_gradient_of_what_is_asked(make_process):
     """Against differences, in a direction by chance; the molecule without a formula is as ever."""
     state, process = two_molecules(make_process)
     (eps,) = predict_noise(process.denoiser, [(state, process)])
-    (plain,) = predict_noise(process.denoiser, [(state, replace(process, formula=None))])
+    (plain,) = predict_noise(process.denoiser, [(state, replace(process, pulls=()))])
     assert torch.equal(eps[1], plain[1])
     pull = (plain - eps)[0] / (2.0 * process.schedule.sigma(process.grid[12]))
 
     def chances(z):
-        (noise,) = predict_noise(process.denoiser, [(replace(state, z=z), replace(process, formula=None))])
+        (noise,) = predict_noise(process.denoiser, [(replace(state, z=z), replace(process, pulls=()))])
         each = (4 * process.moves.predict(z, noise, state.grid_index)[0, :, 3:6]).clamp(0.01, 1)
         return each / each.sum(dim=1, keepdim=True)
 
@@ -146,7 +146,7 @@ def test_the_pull_turns_with_the_molecule_and_knows_no_order_of_atoms(make_proce
 
 def test_the_wrong_formula_goes_back_up_whatever_its_parity(make_process):
     odd = torch.zeros(3, dtype=torch.bool)
-    process = make_process(formula=FormulaGuidance(0.0, (0.1, 0.4), 8), restarts=Restarts(0, (0.07, 0.3), odd, 2))
+    process = make_process(pulls=(FormulaGuidance(0.0, (0.1, 0.4), 8),), restarts=Restarts(0, (0.07, 0.3), odd, 2))
     ids = torch.arange(2)
     state = initial_state(ids, ids, size_mask([5, 5]), 3 + 4, process, torch.float64)
     end = list(trajectory(replace(state, composition=torch.tensor([[9, 0, 0], [OPEN] * 3])), process))[-1]
@@ -177,10 +177,10 @@ def test_repair_keeps_the_formula(keeper, extent):
     broken = sample(keeper, 4, targets=ALCOHOL)
     config = sampler_config(keeper, {"repair_attempts": 1, "repair_extent": extent})
     for entry in take_in(keeper, broken, config):
-        assert entry.process.formula is not None
+        assert [type(pull) for pull in entry.process.pulls] == [FormulaGuidance]
         assert entry.state.composition.tolist() == [[4, 1]] * len(entry.rows)
     told = sampler_config(keeper, {"repair_attempts": 1, "composition": "told"})
-    assert all(entry.process.formula is None for entry in take_in(keeper, broken, told))
+    assert not any(entry.process.pulls for entry in take_in(keeper, broken, told))
 
 
 def test_elements_are_scaled_as_the_probabilities_take_them(model):
