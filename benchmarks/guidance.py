@@ -1,6 +1,7 @@
-"""Molecules with wanted properties: how near they come, and how good they are, against the scale of guidance.
+"""Molecules with wanted properties: how near they come, and how good they are, told, guided or pulled.
 
     python benchmarks/guidance.py runs/qm9-small-cond --judge runs/judge --num 500
+    python benchmarks/guidance.py qm9-cond --scale 0 --pull 3 --preset fast --num 500
 
 One property at a time is asked for, with values of training molecules and their sizes (EDM's protocol); a last block of
 rows asks for all at once. A finished row is a file in the work folder, so the command goes on where it was.
@@ -18,6 +19,7 @@ from ead_core.checkpoints.checkpoint import Checkpoint, find_checkpoint, load_ch
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.files import write_aside
+from ead_core.config.presets import PresetName
 from ead_core.data.properties import unit_of
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.published import evaluate_published
@@ -32,32 +34,43 @@ from ead_core.sampling.generation import sample
 SCALES = (0.0, 2.0, 5.0, 10.0)
 ALL = "all"
 FEW: dict[str, Any] = {"policy": "synchronous", "steps": 50, "grid": "quadratic", "solver": "dpmpp_2m_sde"}
-TITLES = "asked for, ω, error (95 %), judge's own, molecules stable %, valid %, network calls, s/molecule"
+TITLES = "asked for, by, error (95 %), judge's own, molecules stable %, valid %, network calls, s/molecule"
 
 
 class Row(NamedTuple):
-    """What is asked for, a property or all of them, and ω."""
+    """What is asked for, a property or all of them, ω, and how strong the pull of the predictor is."""
 
     asked: str
     guidance: float
+    property_guidance: float = 0.0
+
+    @property
+    def way(self) -> str:
+        """Guidance or pull, in words."""
+        return f"pull {self.property_guidance:g}" if self.property_guidance else f"ω {self.guidance:g}"
 
     @property
     def name(self) -> str:
         """Of its file."""
-        return f"{self.asked}-{self.guidance:g}"
+        pull = f"-pull-{self.property_guidance:g}" * bool(self.property_guidance)
+        return f"{self.asked}-{self.guidance:g}{pull}"
 
 
-def measure(model: Checkpoint, judge: Judge, row: Row, num: int, seed: int) -> dict[str, Any]:
+def measure(
+    model: Checkpoint, judge: Judge, row: Row, num: int, seed: int, preset: PresetName | None
+) -> dict[str, Any]:
     """The figures of a row; a range as wide as training leaves every value to the table of training molecules."""
     names = list(judge.statistics.properties) if row.asked == ALL else [row.asked]
     seen = model.statistics.properties
     wanted = {name: (seen[name].smallest, seen[name].largest) for name in names}
+    changes = {"guidance": row.guidance, "property_guidance": row.property_guidance, **({} if preset else FEW)}
     with progress_bar(row.name, num) as progress:
-        molecules = sample(model, num, seed, progress=progress, targets=wanted, guidance=row.guidance, **FEW)
+        molecules = sample(model, num, seed, progress=progress, targets=wanted, preset=preset, **changes)
     figures = to_json(judged(molecules, judge), judge)
-    setting = f"{row.asked} asked for, ω {row.guidance:g}"
-    measured = measured_setting(setting, {}, evaluate_published(molecules)).to_json()
-    return {**row._asdict(), "checkpoint": model.name, **measured, "conditional": figures}
+    setting = f"{row.asked} asked for, {row.way}"
+    changed = {f"sampler.{name}": value for name, value in changes.items()} if row.property_guidance else {}
+    measured = measured_setting(setting, changed, evaluate_published(molecules)).to_json()
+    return {"asked": row.asked, "guidance": row.guidance, "checkpoint": model.name, **measured, "conditional": figures}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -70,8 +83,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             asked = f"{name}, {unit_of(name).symbol}" + (" (with all)" if row["asked"] == ALL else "")
             low, high = seen["interval"]
             error = f"{seen['error']:.4g} ({low:.4g}–{high:.4g})"
-            lines.append([asked, f"{row['guidance']:g}", error, f"{seen['bound']:.3g}", *quality, *cost])
+            lines.append([asked, way_of(row), error, f"{seen['bound']:.3g}", *quality, *cost])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def way_of(row: Mapping[str, Any]) -> str:
+    """Guidance or pull, as its setting says it."""
+    return str(row["setting"]).rpartition(", ")[2]
 
 
 def _percent(row: Mapping[str, Any], name: str) -> str:
@@ -90,7 +108,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         y = np.array([figures["error"] / figures["bound"] for figures in seen])
         axes.plot(x, y, marker="o", label=name)
         for row, place in zip(line, zip(x, y, strict=True), strict=True):
-            axes.annotate(f"ω {row['guidance']:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axes.annotate(way_of(row), place, xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set(xlabel="stable molecules, %", ylabel="error / error of the judge on real molecules", yscale="log")
     axes.set_title(f"{rows[0]['checkpoint']}: {rows[0]['num_molecules']:,} molecules per point")
     axes.grid(alpha=0.25)
@@ -114,6 +132,9 @@ def document(rows: Sequence[Mapping[str, Any]], seed: int) -> Quality:
 def main(  # noqa: PLR0913, PLR0917
     checkpoint: Annotated[str, typer.Argument(help="A conditional model, name or folder.")] = "qm9-small-cond",
     judge: Annotated[str, typer.Option(help="Name or folder.")] = "qm9-judge",
+    scale: Annotated[list[float] | None, typer.Option(help=f"ω; {', '.join(map(str, SCALES))} if not given.")] = None,
+    pull: Annotated[list[float] | None, typer.Option(help="Rows of sampler.property_guidance without ω.")] = None,
+    preset: Annotated[PresetName | None, typer.Option(help="Of the model; 50 quadratic steps if not given.")] = None,
     num: Annotated[int, typer.Option(min=1, help="Molecules per row.")] = 500,
     seed: Annotated[int, typer.Option(help="Key of all noise.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch.")] = None,
@@ -130,11 +151,12 @@ def main(  # noqa: PLR0913, PLR0917
         raise ConfigError(
             f"{judging.name} judges {', '.join(sorted(unknown))}, which {model.name} cannot be asked for."
         )
-    folder = work / f"{model.fingerprint()}-{judging.fingerprint}-{num}-{seed}"
-    rows = [Row(asked, scale) for asked in (*judging.statistics.properties, ALL) for scale in SCALES]
+    folder = work / f"{model.fingerprint()}-{judging.fingerprint}-{num}-{seed}{f'-{preset}' if preset else ''}"
+    ways = [*((omega, 0.0) for omega in scale or SCALES), *((0.0, strength) for strength in pull or ())]
+    rows = [Row(asked, *way) for asked in (*judging.statistics.properties, ALL) for way in ways]
     for row in rows:
         if not (folder / f"{row.name}.json").is_file():
-            figures = measure(model, judging, row, num, seed)
+            figures = measure(model, judging, row, num, seed, preset)
             with write_aside(folder / f"{row.name}.json") as aside:
                 aside.write_text(json.dumps(figures, indent=1) + "\n")
     done = [json.loads((folder / f"{row.name}.json").read_text()) for row in rows]

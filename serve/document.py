@@ -14,7 +14,7 @@ from serve.schema import MOST_SIZES
 
 JsonSchema = dict[str, Any]
 SYNCHRONOUS = "synchronous"  # the one policy of a model that was trained with equal levels
-NEED_TARGETS = ("guidance", "branch", "pruning")  # how keys of the sampler begin that are about targets
+NEED_TARGETS = ("guidance", "property_", "branch", "pruning")  # how keys of the sampler begin that are about targets
 LARGEST_EXACT = 2**53 - 1  # many programs round the integers beyond in JSON, so the document does not offer them
 
 

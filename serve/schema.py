@@ -75,6 +75,9 @@ def _at_most(most: int) -> BeforeValidator:
     return BeforeValidator(short)
 
 
+PAIRS = [name for name in SamplerConfig.model_fields if name.endswith("_levels") and name != "pruning_levels"]
+
+
 class SamplerSettings(Body, SamplerConfig):
     """Sampler settings under the dotted keys of recipes; what is left out is the checkpoint's own."""
 
@@ -91,7 +94,7 @@ class SamplerSettings(Body, SamplerConfig):
     memory_budget: ClassVar[float]  # type: ignore[misc]
     precision: ClassVar[str]  # type: ignore[misc]
 
-    @field_validator("guidance_levels", "temperature_levels", "corrector_levels", mode="before")
+    @field_validator(*PAIRS, mode="before")
     @classmethod
     def _pair(cls, levels: Any) -> Any:
         return tuple(levels) if isinstance(levels, list) else levels  # JSON knows no tuples

@@ -84,11 +84,13 @@ def build_process(
 
 def _check_guidance(checkpoint: Checkpoint, config: SamplerConfig) -> None:
     """Refuse guidance of a model that was told nothing in training (ConfigError)."""
-    if config.guidance and not checkpoint.statistics.properties:
-        raise ConfigError(
-            f"sampler.guidance={config.guidance:g} needs a model that was trained with properties "
-            f"(conditioning.properties), which {checkpoint.name} was not; leave it at 0."
-        )
+    for key in ("guidance", "property_guidance"):
+        strength = getattr(config, key)
+        if strength and not checkpoint.statistics.properties:
+            raise ConfigError(
+                f"sampler.{key}={strength:g} needs a model that was trained with properties "
+                f"(conditioning.properties), which {checkpoint.name} was not; leave it at 0."
+            )
 
 
 def _grid(checkpoint: Checkpoint, config: SamplerConfig) -> Tensor:

@@ -226,9 +226,10 @@ def test_a_preset_comes_before_the_checkpoints_settings_and_after_the_clients(bo
 
 
 def test_windows_of_levels_come_as_lists(border):
-    windows = {"sampler.temperature_levels": [0, 0.5], "sampler.corrector_levels": [0.1, 0.3]}
-    request = border.admit(wanted(num=1, sampler={"sampler.temperature": 0.5, "sampler.corrector": 1, **windows}))
-    assert (request.sampler.temperature_levels, request.sampler.corrector_levels) == ((0, 0.5), (0.1, 0.3))
+    own = {"sampler.temperature": 0.5, "sampler.corrector": 1, "sampler.parity_restarts": 1}
+    windows = {f"sampler.{part}_levels": [0.1, 0.3] for part in ("temperature", "corrector", "parity")}
+    sampler = border.admit(wanted(num=1, sampler={**own, **windows})).sampler
+    assert {sampler.temperature_levels, sampler.corrector_levels, sampler.parity_levels} == {(0.1, 0.3)}
 
 
 def test_a_costly_corrector_is_named(border):
@@ -360,7 +361,7 @@ def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies
     assert all("sampler" not in example for example in schemas["MoleculesRequest"]["examples"])
     left_out = document["components"]["schemas"]["SamplerSettings"]["properties"].keys() - offered.keys()
     defaults = SamplerConfig().model_dump(mode="json")
-    for key in left_out - {"sampler.guidance", "sampler.branches"}:
+    for key in left_out - {"sampler.guidance", "sampler.property_guidance", "sampler.branches"}:
         with pytest.raises(RefusalError, match=f"{key} has no effect with"):
             equal.admit(wanted(sampler={key: defaults[key.removeprefix("sampler.")]}))
 

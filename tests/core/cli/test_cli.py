@@ -303,6 +303,10 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
             "plain was trained without properties (conditioning.properties), so",
         ),
         ("PLAIN sampler.guidance=1", "sampler.guidance=1 needs a model that was trained with properties"),
+        (
+            "PLAIN sampler.property_guidance=1",
+            "sampler.property_guidance=1 needs a model that was trained with properties",
+        ),
     ],
 )
 def test_a_mistake_about_targets_is_one_line(ead, make_checkpoint, conditional, tmp_path, arguments, sentence):
