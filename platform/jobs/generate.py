@@ -93,7 +93,8 @@ def generate(
     folder = ShardFolder(path, plan.question(), plan.asked)
     with ray_session(place):
         require_cpus(threads, "--threads")
-        _fill(folder, plan, sdf, actors or actors_that_fit(threads, gpus_per_actor))
+        fitting = actors_that_fit(threads, gpus_per_actor)  # at least one, whatever is asked for
+        _fill(folder, plan, sdf, actors or fitting)
     if folder.ledger and folder.ledger.short:
         typer.echo(f"generate: {folder.ledger.shortage}", err=True)
         raise typer.Exit(TOO_FEW)
