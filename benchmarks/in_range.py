@@ -68,7 +68,7 @@ def covered(
     for _ in range(draws):
         some = generator.choice(inside, min(count, len(inside)), replace=False)
         ends = np.full(len(some), low), np.full(len(some), high)
-        share = share_in_truth([Range(found.predicted[some], *ends, errors)])
+        share = share_in_truth([[Range(found.predicted[some], *ends, errors)]])
         truth = ((labels[some] >= low) & (labels[some] <= high)).mean()
         rows.append((truth, share.estimate, *share.interval))
     return (low, high), np.array(rows)

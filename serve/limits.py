@@ -13,6 +13,7 @@ from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.branching import BranchPlan
+from ead_core.sampling.conditions import Sizes
 from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.order import GOOD_IN_RANGE, Order
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
@@ -65,27 +66,33 @@ class Border:
         self._check_timeout(wanted.timeout)
         sizes, order = self._sizes(wanted), self.order(wanted)
         try:
-            settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
-            targets = Targets.of(wanted.targets) if wanted.targets else None
-            sampler = sampler_config(self.checkpoint, settings, wanted.preset)
-            request = Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
-            prepared = possible = prepare(self.checkpoint, request)
-            if order:
-                RangeCheck.of(self.checkpoint, request, order.accept)
-            if order and order.limit:  # which sizes attempts will have is not known yet
-                possible = prepare(self.checkpoint, of_largest(self.checkpoint, request))
-            largest = int(possible.start.sizes.max())
-            self._check_atoms(largest)
-            guided = request.targets is not None and prepared.process.guidance > 0
-            rounds, plan = sampler.repairs if order else 0, BranchPlan.of(sampler, prepared.process)
-            repairs = rounds * worst_calls(prepared.process, largest, guided=guided)
-            calls = worst_calls(prepared.process, largest, plan, guided) + repairs
-            num = self._attempts(wanted, order, calls, _knobs(guided, prepared.process, rounds, plan))
+            request = self._request(wanted, sizes)
+            return replace(request, num=self._most(wanted, request, order))
         except TargetError as error:
             raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
         except ConfigError as error:
             raise RefusalError(_location(str(error)), str(error)) from error
-        return replace(request, num=num)
+
+    def _request(self, wanted: MoleculesRequest, sizes: Sizes) -> Request:
+        settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
+        sampler = sampler_config(self.checkpoint, settings, wanted.preset)
+        targets = Targets.of(wanted.targets) if wanted.targets else None
+        return Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
+
+    def _most(self, wanted: MoleculesRequest, request: Request, order: Order | None) -> int:
+        """How many molecules of a request are made at most, if they can be."""
+        prepared = possible = prepare(self.checkpoint, request)
+        if order:
+            RangeCheck.of(self.checkpoint, request, order.accept)
+        if order and order.limit:  # which sizes attempts will have is not known yet
+            possible = prepare(self.checkpoint, of_largest(self.checkpoint, request))
+        largest, process = int(possible.start.sizes.max()), prepared.process
+        self._check_atoms(largest)
+        guided = request.targets is not None and process.guidance > 0
+        rounds, plan = request.sampler.repairs if order else 0, BranchPlan.of(request.sampler, process)
+        repairs = rounds * worst_calls(process, largest, guided=guided)
+        calls = worst_calls(process, largest, plan, guided) + repairs
+        return self._attempts(wanted, order, calls, _knobs(guided, process, rounds, plan))
 
     def order(self, wanted: MoleculesRequest) -> Order | None:
         """What is to be delivered; None if all molecules are (RefusalError: fields that do not go together)."""
@@ -113,7 +120,7 @@ class Border:
         if seconds is not None and seconds > most:
             raise RefusalError(("body", "timeout"), f"must be at most {most:g} seconds, not {seconds:g}.")
 
-    def _sizes(self, wanted: MoleculesRequest) -> tuple[int, ...] | priors.SizeRange | None:
+    def _sizes(self, wanted: MoleculesRequest) -> Sizes:
         """The sizes that a body asks for, one way or the other."""
         chosen = [key for key in ("sizes", "size_range") if getattr(wanted, key) is not None]
         if chosen and self.checkpoint.atom_types.has_dummies:

@@ -60,9 +60,13 @@ def report_wishes(table: "Table", out: Path | None) -> None:
         write_table(table, out)
     reasons = Counter(reason for reason in table[REASON].tolist() if reason)
     got, rows = len(table[REASON]) - reasons.total(), len(table[REASON])
-    sentences = [f"{got:,} of {rows:,} wishes got a molecule"]
-    if got:
-        near = table[DISTANCE][table[REASON] == ""]
-        sentences.append(f"distance from what was asked, by the selector: {near.mean():.2g} spreads on average")
-    sentences += [f"{count:,} got none, because {reason}" for reason, count in reasons.most_common()]
-    typer.echo("; ".join(sentences) + ".", err=True)
+    far = float(table[DISTANCE][table[REASON] == ""].sum()) / max(1, got)
+    without = [f"{count:,} got none, because {reason}" for reason, count in reasons.most_common()]
+    typer.echo("; ".join([how_near(got, rows, far), *without]) + ".", err=True)
+
+
+def how_near(got: int, wishes: int, distance: float) -> str:
+    """How many wishes got a molecule, and how far from what they ask for these are on average, in words."""
+    told = f"{got:,} of {wishes:,} wishes got a molecule"
+    near = f"; distance from what was asked, by the selector: {distance:.2g} spreads on average"
+    return told + near if got else told

@@ -97,12 +97,17 @@ def _bundled_for(generator: Checkpoint) -> Judge | None:
 
 
 def independent_judge(selector: Judge, names: Sequence[str]) -> Judge | None:
-    """The bundled judge, if it has learnt from other labels and it is known how far the two agree on real molecules."""
+    """The bundled judge, on the selector's device, if it has learnt from other labels and it is known how far the two
+    agree on real molecules.
+    """
     if JUDGE not in bundled():
         return None
     judge = _load_bundled(JUDGE)
     known = all(judge.fingerprint in selector.calibration[name].disagreement for name in names)
-    return judge if known and judge.config.labels_seen != selector.config.labels_seen else None
+    if not known or judge.config.labels_seen == selector.config.labels_seen:
+        return None
+    judge.predictor.to(next(selector.predictor.parameters()).device)
+    return judge
 
 
 @cache

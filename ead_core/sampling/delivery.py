@@ -50,11 +50,11 @@ def deliver(
         ConfigError: what `prepare` refuses.
         DataError: the file of known molecules cannot be read.
     """
-    RangeCheck.of(checkpoint, request, order.accept)  # what is wrong is said before anything else
+    check = RangeCheck.of(checkpoint, request, order.accept)  # what is wrong is said before anything else
     most = min(order.limit or request.num, MAX_SEED - request.first)
     first = prepare(checkpoint, replace(request, num=min(most, request.sampler.batch_size)))
     with workshop(checkpoint, first, order.accept, threads) as shop:
-        return shop.deliver(request, order, progress)
+        return shop.deliver(request, order, check, progress)
 
 
 class Workshop:
@@ -71,11 +71,12 @@ class Workshop:
         self._checkpoint, self._streams, self._jury = checkpoint, streams, jury
         self._novelty, self._at_once = novelty, at_once
 
-    def deliver(self, request: Request, order: Order, progress: Progress = lambda done: None) -> Delivery:
+    def deliver(
+        self, request: Request, order: Order, check: RangeCheck | None, progress: Progress = lambda done: None
+    ) -> Delivery:
         """See the function `deliver`; after an `until`, which leaves work undone, no other delivery can follow."""
         most, start = min(order.limit or request.num, MAX_SEED - request.first), time.perf_counter()
         account, repairs = Account(order, request.first, most, self._novelty), Repairs(self._checkpoint, request)
-        check = RangeCheck.of(self._checkpoint, request, order.accept)
         size, stopped = -(-request.sampler.batch_size // PIECES), False
         streams, jury = self._streams, self._jury
         try:

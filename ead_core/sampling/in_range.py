@@ -6,8 +6,9 @@ an interval (prediction/in_truth.py), since the selector errs, and since whateve
 Legend: M molecules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,15 @@ from ead_core.errors import ConfigError
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import CRITERIA, IN_RANGE, Acceptance
 from ead_core.prediction.in_truth import Range, share_in_truth, widening
+from ead_core.prediction.judge import Judge, predict
 from ead_core.prediction.predict import PREDICTED
 from ead_core.sampling.choice import SELECTED_BY, independent_judge, selector_of
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.requests import Request
 from ead_core.sampling.wishes import Wishes
+
+DISAGREEMENT = "disagreement_"  # before the name of a property: how far the judge's prediction is from the selector's
+Parts = Callable[[], Iterable[MoleculeSet]]  # molecules, some at a time, as often as they are asked for
 
 
 @dataclass(frozen=True)
@@ -66,23 +71,52 @@ class RangeCheck:
             standing[place] = Verdict(CRITERIA[IN_RANGE].refusal, found[place].inchikey)
         return replace(molecules, properties={**molecules.properties, **columns}), standing
 
+    @cached_property
+    def judge(self) -> Judge | None:
+        """Who tells how much the selector errs on generated molecules, by disagreeing with it; None if nobody can."""
+        selector, names = self.wishes.selector, self._names
+        return independent_judge(selector, names) if selector and names else None
+
+    def compared(self, molecules: MoleculeSet) -> MoleculeSet:
+        """Molecules with how far the judge's predictions are from the selector's, if there is a judge."""
+        if self.judge is None or not len(molecules):
+            return molecules
+        found = predict(self.judge.predictor, self.judge.config, self.judge.statistics, molecules)
+        chosen = {name: molecules.properties[f"{PREDICTED}{name}"] for name in self._names}
+        apart = {f"{DISAGREEMENT}{name}": np.abs(found[name] - values) for name, values in chosen.items()}
+        return replace(molecules, properties={**molecules.properties, **apart})
+
     def told(self, ledger: Ledger, delivered: MoleculeSet) -> Ledger:
         """The ledger of what has been delivered, with how many of these are in range in truth."""
-        assert ledger.in_range is not None  # since it is a criterion
-        return ledger.model_copy(update={"in_range": ledger.in_range.model_copy(update=self._truth(delivered))})
+        compared = self.compared(delivered)
+        return self.told_of_parts(ledger, lambda: [compared])
 
-    def _truth(self, molecules: MoleculeSet) -> dict[str, Any]:
+    def told_of_parts(self, ledger: Ledger, delivered: Parts) -> Ledger:
+        """The same of any number of molecules that have been `compared`."""
+        assert ledger.in_range is not None  # since it is a criterion
+        truth = self._truth(ledger.delivered, delivered)
+        return ledger.model_copy(update={"in_range": ledger.in_range.model_copy(update=truth)})
+
+    def _truth(self, count: int, delivered: Parts) -> dict[str, Any]:
         """What is known of the delivered molecules in truth, as fields of `InRange`."""
-        selector, names, count = self.wishes.selector, self._names, len(molecules)
+        selector, names = self.wishes.selector, self._names
         if selector is None or not names or not count:  # whatever is asked for is counted
             return {"in_truth": count, "interval": (count, count)}
         if not all(selector.calibration[name].predicted for name in names):
             return {}
-        judge = independent_judge(selector, names)
-        wider = widening(selector, judge, molecules, names) if judge else None
-        share = share_in_truth([self._range(name, molecules, (wider or {}).get(name, 1.0)) for name in names])
-        low, high = share.interval
-        return {"in_truth": count * share.estimate, "interval": (count * low, count * high), "widening": wider}
+        wider = widening(selector, self.judge, self._apart(count, delivered)) if self.judge else None
+        factors = wider or dict.fromkeys(names, 1.0)
+        parts = ([self._range(name, part, factors[name]) for name in names] for part in delivered())
+        estimate, (low, high) = share_in_truth(parts)
+        return {"in_truth": count * estimate, "interval": (count * low, count * high), "widening": wider}
+
+    def _apart(self, count: int, delivered: Parts) -> dict[str, float]:
+        """How far the predictions of selector and judge are from each other, by property, on average."""
+        far = dict.fromkeys(self._names, 0.0)
+        for part in delivered():
+            for name in far:
+                far[name] += float(part.properties[f"{DISAGREEMENT}{name}"].sum())
+        return {name: total / count for name, total in far.items()}
 
     def _range(self, name: str, molecules: MoleculeSet, wider: float) -> Range:
         targets, rows = self.wishes.targets, self._rows(molecules)

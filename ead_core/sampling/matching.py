@@ -29,6 +29,7 @@ from ead_core.sampling.account import NOTHING
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.delivery import Workshop, workshop
+from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import Matches, Outcome, matches_of
 from ead_core.sampling.order import GOOD, MatchOrder, Order, Part
@@ -118,7 +119,7 @@ def match_wishes(
     selector = selector_of(checkpoint, table.names, prepared.request.selector)
     Wishes(table, selector)  # what is wrong with it is said before anything else
     with workshop(checkpoint, prepared, order.accept, threads) as shop:
-        work = _Work(shop, replace(prepared.request, selector=selector), Order(order.accept), progress)
+        work = _Work(checkpoint, shop, replace(prepared.request, selector=selector), Order(order.accept), progress)
         outcomes = [
             work.match(Wishes(table.select(range(part.first, part.first + part.wishes)), selector), part)
             for part in order.parts(rows)
@@ -132,12 +133,14 @@ class _Work:
     """The attempts for a table, part after part.
 
     Attributes:
+        checkpoint: the model.
         shop: where they are made.
         request: whose attempts they are.
         order: what a molecule must be.
         progress: receives the number of attempts since its last call.
     """
 
+    checkpoint: Checkpoint
     shop: Workshop
     request: Request
     order: Order
@@ -161,7 +164,8 @@ class _Work:
         if count == 0 or self._stopped:
             return
         request = replace(self.request, num=count, first=self.request.first + self._begun, targets=targets)
-        molecules, ledger = self.shop.deliver(request, self.order, self.progress)
+        check = RangeCheck.of(self.checkpoint, request, self.order.accept)
+        molecules, ledger = self.shop.deliver(request, self.order, check, self.progress)
         self._begun, self._stopped = self._begun + count, ledger.stopped
         pool.add(molecules, ledger)
 

@@ -12,20 +12,23 @@ from ead_platform.cluster.session import actors_that_fit, expect_cluster, ray_se
 from ead_platform.cluster.settings import Settings
 from ead_platform.generation.deliveries import rounds
 from ead_platform.generation.estimate import estimate
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import GenerationPlan
 from ead_platform.generation.shards import ShardFolder
 from ead_platform.registry.addresses import accept_addresses
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.cli.console import BEYOND_TRAINING, PRESET
+from ead_core.cli.match import MATCH, match_order_of
 from ead_core.cli.sample import ACCEPT, MAX_ATTEMPTS, TOO_FEW, order_of
 from ead_core.common.cpu import available_cores
 from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
 from ead_core.data.target_tables import gather_targets
+from ead_core.data.targets import Targets
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.sampling.conditions import warnings_before
+from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.requests import sampler_config
 
 NUM = 1000  # molecules, if nothing says how many
@@ -45,7 +48,7 @@ def generate(
     num: Annotated[int | None, typer.Option(help=f"{NUM_HELP}; {NUM:,} if nothing is said.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
     shard_size: Annotated[
-        int, typer.Option(help="Molecules per file; only they share batches, so few are slow.")
+        int, typer.Option(help="Molecules (--match: wishes) per file; only they share batches, so few are slow.")
     ] = 256,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal molecules.")] = 0,
     sdf: Annotated[bool, typer.Option("--sdf", help="Write .sdf.gz too; the folder then always gets both.")] = False,
@@ -57,6 +60,7 @@ def generate(
     accept: Annotated[list[str] | None, typer.Option(help=f"{ACCEPT} Only such are kept.")] = None,
     until: Annotated[int | None, typer.Option(help=UNTIL)] = None,
     max_attempts: Annotated[int | None, typer.Option(help=MAX_ATTEMPTS)] = None,
+    match: Annotated[bool, typer.Option("--match", help=f"{MATCH} Each shard has its own pool.")] = False,
     settings: Annotated[Path | None, typer.Option(help="YAML of sampler.* keys, e.g. a sweep's best.yaml.")] = None,
     beyond_training: Annotated[bool, typer.Option("--beyond-training", help=BEYOND_TRAINING)] = False,
     actors: Annotated[int | None, typer.Option(help="How many work at once (default: as many as fit).")] = None,
@@ -71,37 +75,50 @@ def generate(
     expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
-    order = order_of(accept, until, max_attempts, {"--num": until and num}, target)
+    table = match_order_of(match, targets, accept, (None, max_attempts), None, {"--num": num, "--until": until})
+    order = table or order_of(accept, until, max_attempts, {"--num": until and num}, target)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen, preset)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
-    num = (order and order.limit) or (NUM if num is None else num)
-    plan = GenerationPlan(model, num, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted, order)
+    rows = _rows(num, order, wanted)
+    plan = GenerationPlan(model, rows, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted, order)
     plan.check(beyond_training)
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
-    plan.shards()  # are not too many
     if only_estimate:
         print(*estimate(plan).lines(actors or max(1, available_cores() // threads)), sep="\n")
         return
-    folder = ShardFolder(path, plan.question(), until)
+    folder = ShardFolder(path, plan.question(), plan.asked)
     with ray_session(place):
         require_cpus(threads, "--threads")
-        fitting = actors_that_fit(threads, gpus_per_actor)
-        with folder.opened():
-            console = GenerationConsole(folder, plan)
-            with console.closing():
-                for number, tasks in enumerate(rounds(folder, plan, sdf)):
-                    if number == 0:
-                        console.announce(tasks)
-                    if tasks:
-                        console.work(tasks, min(actors or fitting, len(tasks)))
-                console.summary()
+        fitting = actors_that_fit(threads, gpus_per_actor)  # at least one, whatever is asked for
+        _fill(folder, plan, sdf, actors or fitting)
     if folder.ledger and folder.ledger.short:
         typer.echo(f"generate: {folder.ledger.shortage}", err=True)
         raise typer.Exit(TOO_FEW)
+
+
+def _rows(num: int | None, order: Order | MatchOrder | None, wanted: Targets | None) -> int:
+    """How many molecules, attempts or wishes the shards are cut from."""
+    if isinstance(order, MatchOrder) and wanted:
+        return len(wanted.rows)
+    most = order.limit if isinstance(order, Order) else None
+    return most or (NUM if num is None else num)
+
+
+def _fill(folder: ShardFolder, plan: GenerationPlan, sdf: bool, actors: int) -> None:
+    """Make what is missing in a folder, by at most so many actors, and say what became of it."""
+    with folder.opened():
+        console = GenerationConsole(folder, plan)
+        with console.closing():
+            for number, tasks in enumerate(rounds(folder, plan, sdf)):
+                if number == 0:
+                    console.announce(tasks)
+                if tasks:
+                    console.work(tasks, min(actors, len(tasks)))
+            console.summary()
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ead_platform.generation import run
+from ead_platform.generation import making
+from ead_platform.generation import plan as planning
 from ead_platform.generation.deliveries import rounds
+from ead_platform.generation.making import ShardMaker
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import GenerationPlan, ShardMaker
 from ead_platform.generation.shard_index import INDEX
 from ead_platform.generation.shards import ShardFolder
 
@@ -19,8 +22,11 @@ from ead_core.config import SamplerConfig
 from ead_core.data.formats import read_molecules
 from ead_core.data.frames import read_frame
 from ead_core.data.parquet import load_parquet
+from ead_core.data.targets import Targets
 from ead_core.errors import EADError, OutputError
 from ead_core.evaluation.criteria import CRITERIA, Acceptance
+from ead_core.prediction.calibration import Errors
+from ead_core.sampling import in_range, wishes
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request
@@ -62,7 +68,7 @@ def judged(monkeypatch):
         molecules = replace(molecules, properties={**molecules.properties, "inchikey": keys})
         return molecules.select(ids % 5 != 0), Counter({REFUSED: int((ids % 5 == 0).sum())})
 
-    monkeypatch.setattr(run, "accepted", accepted)
+    monkeypatch.setattr(making, "accepted", accepted)
 
 
 def first_of_each_kind(attempts):
@@ -76,7 +82,7 @@ def first_of_each_kind(attempts):
 
 def work(path, plan, sdf=False, most=10**6, order=list):
     """A run that makes at most so many shards, then is killed; each round in an order of its own."""
-    folder = ShardFolder(path, plan.question(), plan.order.until)
+    folder = ShardFolder(path, plan.question(), plan.asked)
     console, maker = GenerationConsole(folder, plan), ShardMaker(plan)
     with folder.opened():
         for tasks in rounds(folder, plan, sdf):
@@ -116,6 +122,62 @@ def test_a_folder_delivers_what_a_delivery_of_its_attempts_does(planned, checkpo
     stored = json.loads((folder.path / INDEX).read_text())
     assert stored["ledger"] == own
     assert sum((Counter(shard.get("refused", {})) for shard in stored["shards"]), Counter()) == ledger.refused
+
+
+@pytest.fixture
+def ranged(conditional_checkpoint, monkeypatch):
+    """A plan with a range, a selector that measures and errs by residuals that are known, and a judge beside it."""
+
+    def measured(molecules):
+        right = molecules.positions[molecules.offsets[:-1], 0] - molecules.positions[molecules.offsets[:-1] + 1, 0]
+        return 6000 + 1000 * np.sin(right).astype(float)
+
+    residuals = tuple(np.random.default_rng(0).normal(0, 400, 200))
+    errors = Errors(0, 1, 0, 1, 1, tuple(np.linspace(5000, 7000, 200)), residuals, {"j": 50.0})
+    selector = SimpleNamespace(
+        name="stub",
+        statistics=SimpleNamespace(properties={"gap": SimpleNamespace(mad=1.0)}),
+        calibration={"gap": errors},
+        fingerprint="f",
+        predictor=None,
+        config=None,
+    )
+    judge = SimpleNamespace(predictor=None, config=None, statistics=None, fingerprint="j")
+    monkeypatch.setattr(in_range, "selector_of", lambda *_: selector)
+    monkeypatch.setattr(planning, "selector_of", lambda *_: selector)
+    monkeypatch.setattr(in_range, "independent_judge", lambda *_: judge)
+    monkeypatch.setattr(wishes, "predict", lambda predictor, config, statistics, some: {"gap": measured(some)})
+    monkeypatch.setattr(in_range, "predict", lambda *about: {"gap": 1.01 * measured(about[-1])})
+    order, targets = Order(Acceptance.parse("finite & in_range")), Targets.of({"gap": (5500, 6500)})
+    model = load_checkpoint(conditional_checkpoint)
+    return GenerationPlan(model, 22, SIZE, 1, (4,), SYNCHRONOUS, 1, 0, targets, order)
+
+
+def test_how_many_are_in_range_in_truth_is_what_a_delivery_says(ranged, tmp_path):
+    folder = work(tmp_path / "out", ranged)
+    request = Request(22, SYNCHRONOUS, 1, sizes=(4,), targets=ranged.targets)
+    told = deliver(ranged.checkpoint, request, ranged.order).ledger.in_range
+    own = folder.ledger.in_range
+    assert 3 < told.predicted < 22
+    assert 0 < told.interval[0] < told.in_truth < told.interval[1] < told.predicted
+    assert told.widening["gap"] == pytest.approx(1.2, abs=0.1)
+    assert (own.valid, own.predicted) == (told.valid, told.predicted)
+    assert (own.in_truth, *own.interval) == pytest.approx((told.in_truth, *told.interval), rel=1e-6)
+    assert own.widening == pytest.approx(told.widening, rel=1e-6)
+    stored = json.loads((folder.path / INDEX).read_text())["ledger"]["in_range"]
+    assert stored == own.model_dump(mode="json")
+    assert own.sentence in folder.ledger.sentence
+
+
+def test_how_many_are_in_range_in_truth_is_said_of_whole_folders_alone(ranged, tmp_path):
+    whole = work(tmp_path / "out", ranged)
+    killed = work(tmp_path / "killed", ranged, most=2)
+    assert killed.ledger.in_range.in_truth is None
+    assert work(tmp_path / "killed", ranged).ledger.in_range == whole.ledger.in_range
+    (tmp_path / "killed" / INDEX).unlink()
+    assert work(tmp_path / "killed", ranged).ledger.in_range == whole.ledger.in_range
+    assert contents(tmp_path / "killed") == contents(whole.path)
+    assert ranged.question()["judge"] == "j"
 
 
 @pytest.mark.usefixtures("judged")

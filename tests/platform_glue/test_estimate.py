@@ -5,7 +5,7 @@ import math
 import pytest
 from ead_platform.generation import estimate as module
 from ead_platform.generation.estimate import Estimate, estimate
-from ead_platform.generation.run import GenerationPlan
+from ead_platform.generation.plan import GenerationPlan
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig

@@ -16,9 +16,11 @@ import psutil
 import pytest
 from ead_platform.cluster import session as cluster_module
 from ead_platform.cluster.settings import Settings
-from ead_platform.generation import run as generation
+from ead_platform.generation import actors
+from ead_platform.generation.actors import ActorPool, GenerationError
+from ead_platform.generation.making import FinishedShard
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole, duration
-from ead_platform.generation.run import ActorPool, FinishedShard, GenerationError, GenerationPlan
 from ead_platform.generation.shards import INDEX, ShardFolder, Task, shards_of
 from ray.exceptions import ActorDiedError
 
@@ -206,6 +208,9 @@ def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, ru
             ["--target", "gap=6500"],
             "was trained without properties (conditioning.properties), so it takes no targets but formulas.",
         ),
+        (["--match"], "--match needs --targets, a table with a row per wish."),
+        (["--match", "--targets", "a.csv", "--num", "3"], "--num cannot be combined with --match."),
+        (["--match", "--targets", "a.csv", "--until", "3"], "--until cannot be combined with --match."),
         (["--targets", "nothing.csv"], "table nothing.csv cannot be read (No such file or directory)."),
         (["sampler.guidance=1"], "sampler.guidance=1 needs a model that was trained with properties"),
         (["--settings", "nothing.yaml"], "nothing.yaml cannot be read"),
@@ -337,14 +342,12 @@ class _Actor:
         return lambda: self._ray.outcome(task)
 
 
-def crew_with(monkeypatch, tiny_checkpoint, outcome, actors=2):
+def crew_with(monkeypatch, tiny_checkpoint, outcome, count=2):
     """A crew on a fake Ray; also the fake, the numbers of the finished shards, and what was said."""
     fake, finished, said = FakeRay(outcome), [], []
-    monkeypatch.setattr(generation, "ray", fake)
+    monkeypatch.setattr(actors, "ray", fake)
     plan = GenerationPlan(load_checkpoint(tiny_checkpoint), 20, 4, 0, None, SamplerConfig(), 1, 0)
-    crew = ActorPool(
-        plan, actors, lambda shard: b"", lambda task, made: finished.append(task.shard.number), said.append
-    )
+    crew = ActorPool(plan, count, lambda shard: b"", lambda task, made: finished.append(task.shard.number), said.append)
     return crew, fake, finished, said
 
 
@@ -403,7 +406,7 @@ def test_an_actor_that_cannot_start_is_no_death(monkeypatch, tiny_checkpoint):
 
 def test_a_cluster_without_a_free_place_is_waited_for_and_said_once(monkeypatch, tiny_checkpoint):
     crew, fake, finished, said = crew_with(
-        monkeypatch, tiny_checkpoint, lambda task: FinishedShard({}, 1.0, 1.0), actors=1
+        monkeypatch, tiny_checkpoint, lambda task: FinishedShard({}, 1.0, 1.0), count=1
     )
     at_once = fake.wait
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ead_platform.generation.making import ShardMaker, shard_molecules
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import PARQUET, SDF, GenerationPlan, ShardMaker, shard_molecules
+from ead_platform.generation.shard_index import PARQUET, SDF
 from ead_platform.generation.shards import ShardFolder, Task, shards_of
 from ead_platform.training.run import PUBLISHED
 

@@ -23,7 +23,7 @@ from optuna.distributions import CategoricalDistribution
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.batching import size_buckets
-from ead_core.data.targets import Targets
+from ead_core.data.targets import TargetError, Targets
 from ead_core.errors import EADError
 from ead_core.sampling.generation import sample
 
@@ -78,6 +78,12 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
     assert identity(points[0]) != identity(points[1])
     others = [replace(campaign, targets=None), replace(campaign, targets=Targets.of({"gap": 4500}))]
     assert len({campaign.fingerprint, *(other.fingerprint for other in others)}) == 3
+
+
+def test_a_formula_is_refused_where_it_cannot_be_told(campaign):
+    for formula in ({"atoms_C": 2}, {"atoms_H": 4, "atoms_C": 1, "atoms_O": 1}):
+        with pytest.raises(TargetError, match=r"was not trained with atoms_., and a sweep keeps no formula"):
+            replace(campaign, targets=Targets.of(formula)).process({})
 
 
 def test_what_acts_on_synchronous_sampling_leaves_the_prefix_at_its_beginning(campaign):

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator
 
 from ead_core.evaluation.novelty import Novelty
-from ead_platform.generation.run import INCHIKEY, GenerationPlan
+from ead_platform.generation.making import INCHIKEY
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_files import decode_shard
 from ead_platform.generation.shards import Shard, ShardFolder, Task, shards_of
 
@@ -27,12 +28,12 @@ def rounds(folder: ShardFolder, plan: GenerationPlan, sdf: bool) -> Iterator[lis
         there = shards_of(folder.num, plan.shard_size)  # an earlier run may have wanted more
         delivered += [_settled(folder, shard, novelty) for shard in there[len(delivered) :]]
     yield folder.left(shards[:wanted], sdf)  # SDF of shards that have lost molecules since
+    _tell(folder, plan)
 
 
 def _wanted(plan: GenerationPlan, shards: list[Shard], delivered: list[int]) -> int:
     """How many shards there are to be, by what each of the first has delivered; as many as these if that is enough."""
-    until = plan.order.until if plan.order else None
-    if until is None:
+    if (until := plan.until) is None:
         return len(shards)
     attempts, enough = sum(shard.rows for shard in shards[: len(delivered)]), sum(delivered)
     if enough >= until:
@@ -52,3 +53,9 @@ def _settled(folder: ShardFolder, shard: Shard, novelty: Novelty) -> int:
         if any(refusals):
             folder.refuse(shard, refusals)
     return folder.delivered(shard)
+
+
+def _tell(folder: ShardFolder, plan: GenerationPlan) -> None:
+    """Have the ledger say how many of the delivered molecules are in their ranges in truth, if they are to be."""
+    if (ranges := plan.ranges()) and folder.ledger:
+        folder.tell(ranges.told_of_parts(folder.ledger, folder.parts).in_range)

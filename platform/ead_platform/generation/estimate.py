@@ -1,17 +1,17 @@
 """What a generation will cost, from a few of its own molecules, before anything is spent on it."""
 
 import math
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ead_core.common.cpu import processor
 from ead_core.common.intervals import wilson
+from ead_platform.generation.making import ShardMaker
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import duration
-from ead_platform.generation.run import GenerationPlan, ShardMaker
 from ead_platform.generation.shard_index import PARQUET
-from ead_platform.generation.shards import Task, shards_of
+from ead_platform.generation.shards import Shard, Task
 
-PROBE = 64  # molecules
+PROBE = 64  # attempts
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Estimate:
     """What was measured, for the whole generation.
 
     Attributes:
-        probe: molecules it is measured on, the first ones of the generation.
+        probe: attempts it is measured on, the first ones of the generation.
         accepted: how many of them.
         attempts: of the whole generation, at most.
         until: molecules wanted; None makes all attempts.
@@ -71,17 +71,20 @@ class Estimate:
 
 def estimate(plan: GenerationPlan) -> Estimate:
     """Make the first molecules of a generation here and measure what they cost; nothing is written."""
-    num = min(PROBE, plan.num)
-    maker = ShardMaker(replace(plan, num=num, shard_size=num))
-    maker.make(Task(shards_of(1, 1)[0], True, False, ""), None)  # what starts once is not part of the price
-    start = time.perf_counter()
-    made = maker.make(Task(shards_of(num, num)[0], True, False, ""), None)
-    seconds = time.perf_counter() - start
-    accepted = num - sum((made.refused or {}).values())
-    until = plan.order.until if plan.order else None
+    rows = max(1, min(PROBE, plan.attempts) * plan.num // plan.attempts)  # a wish takes several attempts
+    maker = ShardMaker(plan)
+    maker.make(_first(1), None)  # what starts once is not part of the price
+    made = maker.make(_first(rows), None)
+    probe = rows if made.attempts is None else made.attempts
+    accepted = probe - sum((made.refused or {}).values())
     calls = 0.0 if made.nfe is None else made.nfe
     size = len(made.files[PARQUET]) / max(accepted, 1)
-    return Estimate(num, accepted, plan.num, until, calls, seconds / num, size)
+    return Estimate(probe, accepted, plan.attempts, plan.until, calls, made.seconds / probe, size)
+
+
+def _first(rows: int) -> Task:
+    """To make so many molecules, or those of so many wishes."""
+    return Task(Shard(0, 0, rows), True, False, "")
 
 
 def _in_units(size: float) -> str:

@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ead_core.cli.console import progress_bar
+from ead_core.cli.match import how_near
 from ead_core.data.usable import described
 from ead_core.errors import EADError
-from ead_platform.generation.run import ActorPool, FinishedShard, GenerationError, GenerationPlan
+from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.matches import DISTANCE
+from ead_core.sampling.order import MatchOrder
+from ead_platform.generation.actors import ActorPool, GenerationError
+from ead_platform.generation.making import FinishedShard
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shards import ShardFolder, Task
 
 MOST_REASONS = 5  # one line each
@@ -31,7 +37,8 @@ class GenerationConsole:
         self._console = Console(highlight=False)
         self._start = self._began = time.monotonic()  # of the run, and of its present round
         self._sampling = False
-        self._made = "attempts" if plan.order else "molecules"
+        self._matched = isinstance(plan.order, MatchOrder)
+        self._made = "wishes" if self._matched else "attempts" if plan.order else "molecules"
         self._done = self._wanted = 0  # molecules
         self._advance: Callable[[int], None] = lambda done: None
 
@@ -86,7 +93,7 @@ class GenerationConsole:
     def finished(self, task: Task, made: FinishedShard) -> None:
         """Store what was made and report it."""
         shard = task.shard
-        self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults, made.refused)
+        self._folder.add(shard, made.files, made.seconds, made.nfe, made.faults, made.refused, made.attempts)
         if task.sample != self._sampling:
             return
         self._done += shard.rows
@@ -109,18 +116,25 @@ class GenerationConsole:
         seconds = "" if math.isnan(cost.seconds) else f" and {cost.seconds:.2f} s"
         self.say(
             f"{rows} molecules in {len(self._folder.molecules)} shards → {self._folder.path} "
-            f"({cost.nfe:.0f} network calls{seconds} per {self._made[:-1]}; "
+            f"({cost.nfe:.0f} network calls{seconds} per {'attempt' if ledger else 'molecule'}; "
             f"this run took {duration(time.monotonic() - self._start)})"
         )
         if ledger:
-            self.say(f"{ledger.sentence}.")
-            if not ledger.delivered:
-                raise EADError(f"no molecule was accepted in {self._folder.path}.")
+            self._say_what_became(ledger)
         bad = faults.total()
         if bad:
             self.say(f"{bad} of the {rows} molecules are unusable ({described(faults)}); SDF files leave them out.")
         if bad == rows:
             raise EADError(f"nothing usable was made in {self._folder.path}; are the weights damaged?")
+
+    def _say_what_became(self, ledger: Ledger) -> None:
+        """What became of the attempts, and of the wishes (EADError if no molecule was accepted)."""
+        if self._matched:
+            far = sum(float(part.properties[DISTANCE].sum()) for part in self._folder.parts())
+            self.say(f"{how_near(ledger.delivered, self._folder.num, far / max(1, ledger.delivered))}.")
+        self.say(f"{ledger.sentence}.")
+        if not ledger.delivered:
+            raise EADError(f"no molecule was accepted in {self._folder.path}.")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ead_core.sampling.ledger import InRange, Ledger
 VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
 SHARD_ENTRY = "ead.shard"
-ACCEPT = "accept"  # key of a question
+ACCEPT, MATCH = "accept", "match"  # keys of a question
 SHARD_FILE = re.compile(r"shard-\d{5}(\.parquet|\.sdf\.gz)")
 _CHECKSUM = ',\n "sha256": "'
 
@@ -40,12 +40,13 @@ class Entry:
 
     Attributes:
         name: of the file.
-        rows: molecules that were sampled for it.
+        rows: molecules that were asked for, or wishes.
         sha256: of its bytes.
         seconds: that it took; None if nobody knows any more.
-        nfe: mean network calls per molecule (parquet only).
+        nfe: mean network calls per attempt (parquet only).
         faults: how many molecules are unusable, by reason (parquet only).
         refused: how many molecules are left out since they are not what is accepted, by reason (parquet only).
+        attempts: molecules that were sampled for it; None if as many as it has rows.
     """
 
     name: str
@@ -55,11 +56,17 @@ class Entry:
     nfe: float | None = None
     faults: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
+    attempts: int | None = None
+
+    @property
+    def made(self) -> int:
+        """Molecules that were sampled for it."""
+        return self.rows if self.attempts is None else self.attempts
 
     @property
     def delivered(self) -> int:
         """Molecules that the file holds."""
-        return self.rows - sum(self.refused.values())
+        return self.made - sum(self.refused.values())
 
     @cached_property
     def line(self) -> str:
@@ -95,6 +102,7 @@ class ShardFooter(Document):
     nfe: float
     faults: dict[str, int]
     refused: dict[str, int] = Field(default_factory=dict)
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,14 @@ class Index:
         num: molecules that were wanted last.
         entries: the finished files by name.
         asked: how many were to be delivered last; None if all that are accepted, or without such criteria.
+        in_range: how many are in the ranges asked for, once it is known of all.
     """
 
     question: Mapping[str, Any]
     num: int = 0
     entries: Mapping[str, Entry] = field(default_factory=dict)
     asked: int | None = None
+    in_range: InRange | None = None
 
     @property
     def ledger(self) -> Ledger | None:
@@ -119,20 +129,21 @@ class Index:
         if ACCEPT not in self.question:
             return None
         shards = self.of_kind(PARQUET)
-        attempts = sum(entry.rows for entry in shards)
+        attempts = sum(entry.made for entry in shards)
         refused = sum((Counter(entry.refused) for entry in shards), Counter())
+        counted = InRange.counted(self.question[ACCEPT], attempts - refused.total(), refused)
         return Ledger(
             accept=self.question[ACCEPT],
             asked=self.asked,
             attempts=attempts,
             delivered=attempts - refused.total(),
             refused=dict(refused.most_common()),
-            calls=round(sum(entry.rows * (entry.nfe or 0) for entry in shards)),
+            calls=round(sum(entry.made * (entry.nfe or 0) for entry in shards)),
             surplus=0,
             surplus_calls=0,
             seconds=sum(entry.seconds or 0 for entry in shards),
-            stopped=attempts < self.num,
-            in_range=InRange.counted(self.question[ACCEPT], attempts - refused.total(), refused),
+            stopped=sum(entry.rows for entry in shards) < self.num,
+            in_range=None if MATCH in self.question else self.in_range or counted,
         )
 
     def of_kind(self, ending: str) -> list[Entry]:
@@ -189,9 +200,14 @@ def own_entry(
     nfe: float,
     faults: Mapping[str, int],
     refused: Mapping[str, int] | None = None,
+    attempts: int | None = None,
 ) -> dict[str, str]:
-    """The entry of a parquet file's footer with a `ShardFooter`; `refused` is None if all molecules are kept."""
-    about = {} if refused is None else {"refused": dict(refused)}
+    """The entry of a parquet file's footer with a `ShardFooter`.
+
+    `refused` is None if all molecules are kept, `attempts` if as many were made as there are rows.
+    """
+    about: dict[str, Any] = {} if refused is None else {"refused": dict(refused)}
+    about |= {} if attempts is None else {"attempts": attempts}
     footer = ShardFooter(
         version=VERSION, question=dict(question), name=name, rows=rows, nfe=nfe, faults=dict(faults), **about
     )
@@ -214,7 +230,8 @@ def rebuild_index(folder: Path) -> Index | None:
             raise OutputError(f"{folder} has lost its {INDEX}, and its shards are of different settings.")
         question = footer.question
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[path.name] = Entry(path.name, footer.rows, digest, None, footer.nfe, footer.faults, footer.refused)
+        outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
+        found[path.name] = Entry(path.name, footer.rows, digest, None, *outcome)
     return None if question is None else Index(question, 0, found)
 
 

@@ -17,10 +17,12 @@ from typing import Any
 from ead_core.common.files import write_aside
 from ead_core.common.locks import lock_file, try_lock
 from ead_core.data.formats import check_output
+from ead_core.data.parquet import load_parquet
 from ead_core.data.shard_folders import INDEX, MOST_SHARDS
+from ead_core.data.store import MoleculeSet
 from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, OutputError
-from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.shard_files import decode_shard, encode_shard
 from ead_platform.generation.shard_index import (
     PARQUET,
@@ -72,7 +74,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Cost:
-    """Means per molecule: network calls, and seconds as far as they are known (else NaN)."""
+    """Means per attempt: network calls, and seconds as far as they are known (else NaN)."""
 
     nfe: float
     seconds: float
@@ -141,10 +143,11 @@ class ShardFolder:
 
     @property
     def cost(self) -> Cost:
-        """Network calls and seconds of the molecules in the finished shards."""
+        """Network calls and seconds of the attempts for the finished shards."""
         timed = [entry for entry in self.molecules if entry.seconds is not None]
-        seconds = sum(entry.seconds or 0 for entry in timed) / sum(entry.rows for entry in timed) if timed else math.nan
-        return Cost(sum(entry.rows * (entry.nfe or 0) for entry in self.molecules) / self.rows, seconds)
+        seconds = sum(entry.seconds or 0 for entry in timed) / sum(entry.made for entry in timed) if timed else math.nan
+        calls = sum(entry.made * (entry.nfe or 0) for entry in self.molecules)
+        return Cost(calls / sum(entry.made for entry in self.molecules), seconds)
 
     def left(self, shards: list[Shard], sdf: bool) -> list[Task]:
         """What has to be made so that `shards` are complete; their files are read and compared with the index.
@@ -188,6 +191,12 @@ class ShardFolder:
         """The parquet file of a finished shard."""
         return (self.path / (shard.name + PARQUET)).read_bytes()
 
+    def parts(self) -> Iterator[MoleculeSet]:
+        """The molecules of the finished shards, those of one shard at a time."""
+        for entry in self.molecules:
+            if entry.delivered:
+                yield load_parquet(self.path / entry.name).molecules
+
     def delivered(self, shard: Shard) -> int:
         """Molecules in a finished shard."""
         return self._index.entries[shard.name + PARQUET].delivered
@@ -197,9 +206,14 @@ class ShardFolder:
         entry = self._index.entries[shard.name + PARQUET]
         kept = decode_shard(self.content(shard)).select([not refusal for refusal in refusals])
         refused, faults = Counter(filter(None, refusals)) + Counter(entry.refused), usable(kept)[1]
-        about = own_entry(self._question, entry.name, entry.rows, entry.nfe or 0, faults, refused)
+        about = own_entry(self._question, entry.name, entry.rows, entry.nfe or 0, faults, refused, entry.attempts)
         files = {PARQUET: encode_shard(kept, about)}
-        self.add(shard, files, entry.seconds, entry.nfe, faults, refused)
+        self.add(shard, files, entry.seconds, entry.nfe, faults, refused, entry.attempts)
+
+    def tell(self, in_range: InRange | None) -> None:
+        """Have the ledger say how many molecules are in the ranges asked for, until there are others."""
+        self._index = replace(self._index, in_range=in_range)
+        self._write_index()
 
     def add(
         self,
@@ -209,6 +223,7 @@ class ShardFolder:
         nfe: float | None,
         faults: Mapping[str, int] | None = None,
         refused: Mapping[str, int] | None = None,
+        attempts: int | None = None,
     ) -> None:
         """Write the files of a shard by their endings, then the index that lists them (see `Entry`).
 
@@ -222,9 +237,9 @@ class ShardFolder:
             name = shard.name + ending
             self._write(name, content)
             entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), seconds and round(seconds, 3))
-            measured = replace(entry, nfe=nfe, faults=faults or {}, refused=refused or {})
+            measured = replace(entry, nfe=nfe, faults=faults or {}, refused=refused or {}, attempts=attempts)
             entries[name] = measured if ending == PARQUET else entry
-        self._index = replace(self._index, entries=entries)
+        self._index = replace(self._index, entries=entries, in_range=None)
         self._write_index()
 
     def _write_index(self) -> None:

@@ -32,8 +32,8 @@ from ead_core.sampling.requests import sampler_config
 from ead_platform.cluster.locks import held
 from ead_platform.cluster.session import actors_that_fit, ray_session, require_cpus
 from ead_platform.cluster.settings import Settings
+from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.run import GenerationPlan
 from ead_platform.generation.shards import ShardFolder
 from ead_platform.registry.gate import METRICS, GateConfig, Outcomes
 

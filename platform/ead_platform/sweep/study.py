@@ -22,8 +22,9 @@ from ead_core.common.cpu import tune_cpu
 from ead_core.config import Config, SamplerConfig
 from ead_core.config.reference import entries
 from ead_core.data.batching import size_buckets
+from ead_core.data.properties import counted_element
 from ead_core.data.store import MoleculeSet
-from ead_core.data.targets import Targets
+from ead_core.data.targets import TargetError, Targets
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.process import Process
 from ead_core.errors import EADError
@@ -101,6 +102,14 @@ class Campaign:
     @cached_property
     def start(self) -> Conditions:
         """Sizes and context of the molecules (TargetError if the checkpoint cannot take the targets)."""
+        known = self.checkpoint.statistics.properties
+        for name in self.targets.names if self.targets else ():
+            if counted_element(name) and name not in known:
+                raise TargetError(
+                    f"{self.checkpoint.name} was not trained with {name}, and a sweep keeps no formula, since its "
+                    "trials share their beginning; sweep a model that was trained with numbers of atoms.",
+                    name,
+                )
         return decide(self.checkpoint, self.seed, self.ids, None, self.targets)
 
     @property

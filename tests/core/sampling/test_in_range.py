@@ -22,6 +22,7 @@ from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
+from ead_core.sampling.wishes import Wishes
 
 pytestmark = pytest.mark.usefixtures("measured_here")
 HIGH = 5.0  # of the range
@@ -124,12 +125,26 @@ def test_the_numbers_of_a_ledger_tell_what_came_before_the_ranges():
     assert InRange.counted("valid & unique", 4, refused) is None
 
 
-def test_the_bundled_judge_knows_how_far_it_agrees_with_the_bundled_selector(make_set):
+def test_what_is_asked_for_is_looked_at_once(model, request_for, stub, monkeypatch):
+    asked = []
+    monkeypatch.setattr(in_range, "selector_of", lambda *_: asked.append(1) or stub)
+    deliver(model, request_for(2), Order(IN_RANGE))
+    assert asked == [1]
+
+
+def test_the_bundled_judge_tells_how_much_the_bundled_selector_errs_on_generated_molecules(make_set, monkeypatch):
     selector = load_judge("qm9-selector")
     judge = independent_judge(selector, ("gap", "mu"))
     assert judge.name == "qm9-judge"
     assert all(len(errors.predicted) == len(errors.residuals) == 1000 for errors in selector.calibration.values())
     molecules = make_set("CCO", "CC=O", "CCN")
-    apart = np.abs(predict(molecules, selector)["gap"].value - predict(molecules, judge)["gap"].value).mean()
+    apart = np.abs(predict(molecules, selector)["gap"].value - predict(molecules, judge)["gap"].value)
+    monkeypatch.undo()  # the stub
+    check = RangeCheck(Wishes(Targets.of({"gap": (0.0, 1e4), "mu": 1.0}), selector))
+    told, _ = check.refuse(replace(molecules, properties={"id": np.arange(3)}), [Verdict("", "")] * 3)
+    compared = check.compared(told).properties
+    assert np.allclose(compared["disagreement_gap"], apart, rtol=1e-4)
+    assert "disagreement_mu" not in compared, "of which no range is asked"
+    ledger = Ledger.model_construct(delivered=3, in_range=InRange(valid=3, predicted=3))
     usual = selector.calibration["gap"].disagreement[judge.fingerprint]
-    assert in_range.widening(selector, judge, molecules, ["gap"])["gap"] == pytest.approx(max(1, apart / usual))
+    assert check.told(ledger, told).in_range.widening == {"gap": pytest.approx(max(1, apart.mean() / usual), rel=1e-4)}
