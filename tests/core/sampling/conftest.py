@@ -19,13 +19,16 @@ def same():
     return same
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def calls_of():
-    """A list that grows by the number of molecules with every network call of a model."""
+    """For a test, a list that grows by the number of molecules with every network call of a model."""
+    hooks = []
 
     def calls_of(model):
         seen = []
-        model.denoiser.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0].z)))
+        hooks.append(model.denoiser.register_forward_hook(lambda _, inputs, output: seen.append(len(inputs[0].z))))
         return seen
 
-    return calls_of
+    yield calls_of
+    for hook in hooks:
+        hook.remove()
