@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.evaluation.acceptance import Verdict
@@ -113,6 +115,17 @@ def test_molecules_are_answered(settings):
     assert answer.json()["diverged"] == []
     assert answer.headers["x-diverged"] == "0"
     assert len(text.body.splitlines()) == 2
+
+
+@pytest.mark.parametrize("error", [RayActorError(), DeploymentUnavailableError(None)])
+def test_a_lost_model_is_told_as_unavailable(settings, error):
+    class Lost(Sampling):
+        async def generate(self, request):
+            raise error
+
+    (answer,) = served(settings, {"num": 1}, sampling=Lost)
+    assert (answer.status, answer.json()) == (503, {"detail": "The model is not available."})
+    assert int(answer.headers["retry-after"]) >= 1
 
 
 # --- molecules that are accepted
