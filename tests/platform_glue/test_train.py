@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_sentence(folder, monkeypatch):
     monkeypatch.setattr(worker.Workers, "joined", lambda: Workers(0, 1, torch.device("cpu")))
     place = {"platform.name": "run", "platform.storage_path": str(folder / "runs")}
     recipe = Recipe.load(folder / "tiny.yaml", [f"data.path={folder / 'chains.npz'}"]).override(place)
-    assert worker._train(recipe, folder / "run") == {
+    assert worker._train(recipe, folder / "scratch" / "run") == {
         "refused": f"cannot write a checkpoint to {folder}/runs/run ([Errno 28] No space left on device)."
     }
 

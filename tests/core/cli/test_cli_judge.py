@@ -10,7 +10,6 @@ import yaml
 from ead_core.data.store import load_npz, npz_about, save_npz
 from ead_core.sampling.choice import SELECTED_BY
 
-
 QUICK = ("sampler.policy=synchronous", "sampler.steps=10")
 
 
