@@ -75,7 +75,7 @@ def test_a_finished_sweep_can_be_extended(run_sweep, tmp_path):
 def start_and_signal(command, results, rows, number):
     """Run a sweep until it has so many rows, then send it a signal; its exit code and output."""
     process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < rows):
         time.sleep(0.02)
     process.send_signal(number)
