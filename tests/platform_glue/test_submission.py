@@ -32,6 +32,7 @@ def token_cluster(free_port):
     home = Path(tempfile.mkdtemp(prefix="ead", dir="/tmp"))  # Ray's sockets bear no longer path
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(home), "PATH": f"{Path(RAY).parent}:{environment['PATH']}"}
+    environment["RAY_agent_register_timeout_ms"] = "300000"  # on a busy machine a node gives up too early
     subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, capture_output=True, check=True)
     dashboard = free_port()
     address = f"http://127.0.0.1:{dashboard}"
@@ -97,7 +98,7 @@ def start(command, environment):
 
 
 def outcome(process):
-    out, messages = process.communicate(timeout=90)
+    out, messages = process.communicate(timeout=240)
     return process.returncode, out, messages
 
 
