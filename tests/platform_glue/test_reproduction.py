@@ -13,6 +13,7 @@ from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import CheckpointError, ConfigError, DataError, EADError
 from ead_core.training.session import prepare
 
+
 @pytest.fixture(autouse=True)
 def _no_curves(monkeypatch):
     """Which take longer to draw than all else, and are drawn in test_training_tracking.py."""
