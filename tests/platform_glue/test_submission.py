@@ -32,7 +32,7 @@ def token_cluster(free_port):
     home = Path(tempfile.mkdtemp(prefix="ead", dir="/tmp"))  # Ray's sockets bear no longer path
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(home), "PATH": f"{Path(RAY).parent}:{environment['PATH']}"}
-    environment["RAY_agent_register_timeout_ms"] = "300000"  # on a busy machine a node gives up too early
+    environment |= {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000"}  # if it is busy
     subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, capture_output=True, check=True)
     dashboard = free_port()
     address = f"http://127.0.0.1:{dashboard}"
@@ -53,7 +53,7 @@ def token_cluster(free_port):
 
 def await_dashboard(process, address, log):
     """Until it answers, which it does with a refusal to us who have no token."""
-    for _ in range(600):
+    for _ in range(3000):
         assert process.poll() is None, log.read_text()
         try:
             urlopen(f"{address}/api/version", timeout=5).close()
