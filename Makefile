@@ -15,7 +15,13 @@ BENCH_ARGS ?=
 GOOD_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: setup sweep serve test docs lint format bench ui clean
+# What needs no cluster runs on all cores, a process on each; what starts one, two files at a time with a cluster each.
+# The files with the longest tests begin.
+PYTEST := $(BIN)/python -m pytest --no-loadscope-reorder
+WITHOUT_RAY := OMP_NUM_THREADS=1 $(PYTEST) -n auto --maxprocesses=4
+WITH_RAY := $(PYTEST) -n 2 --dist loadfile
+
+.PHONY: setup sweep serve test test-slow test-all docs lint format bench ui clean
 
 setup: .venv/installed
 
@@ -32,10 +38,15 @@ sweep: setup  ## the main job: about seven minutes on two cores; options through
 serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through SERVE_ARGS="--port 8001 checkpoint=runs/mine"
 	$(BIN)/python -m serve $(SERVE_ARGS)
 
-test: lint docs  ## first what needs no cluster, on all cores; then what starts one, two files at a time with a cluster each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --no-loadscope-reorder -m "not ray" \
-	    tests/e2e tests/platform_glue tests  # a process per core is enough; the files with the longest tests begin
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ray tests
+test: lint docs  ## every behaviour; long stories in a short form
+	$(WITHOUT_RAY) -m "not ray and not slow" tests/e2e tests/platform_glue tests
+	$(WITH_RAY) -m "ray and not slow" tests
+
+test-slow: setup  ## the long stories, marked `slow`: what has to fail, wait, and be found whole; see docs/decisions/030
+	$(WITHOUT_RAY) -m "not ray and slow" tests
+	$(WITH_RAY) -m "ray and slow" tests
+
+test-all: test test-slow
 
 docs: setup  ## the documentation as a site, in site/index.html; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,5 +1,6 @@
 """Shared by all tests: one thread per process (small tensors gain nothing from more) and fixed seeds."""
 
+import functools
 import gc
 import os
 import signal
@@ -63,14 +64,23 @@ def real_data():
     pytest.skip("no real data: set EAD_DATA to a folder with qm9.npz")
 
 
+@pytest.fixture(scope="session")
+def built_once():
+    """Typer's function that builds a command of its declarations, which takes longer than most commands."""
+    from typer import main
+
+    return functools.cache(main.get_command)
+
+
 @pytest.fixture
-def ead(monkeypatch, capsys, tmp_path):
+def ead(monkeypatch, capsys, tmp_path, built_once):
     """Run `ead` in this process and in an empty folder; returns exit code, standard output and error."""
     import torch
 
     from ead_core.cli.main import main
 
     precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    monkeypatch.setattr("typer.main.get_command", built_once)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EAD_DATA", raising=False)
 

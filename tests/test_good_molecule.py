@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .in_this_process import in_this_process
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -63,9 +65,25 @@ def test_the_tables_have_a_line_per_row_and_factor():
     assert "| 1,104 |" in decomposition(turns(), "good")  # of the two rounds, one of the middle
 
 
+def test_in_short_a_small_run(tmp_path, monkeypatch, capsys):
+    """In this process, beside an EDM that takes a tenth of a second."""
+    import speed
+
+    monkeypatch.setattr(speed, "start", lambda role, *_: role)
+    monkeypatch.setattr(speed, "turn", lambda role: {"cpu_seconds": 0.1})
+    monkeypatch.setattr(speed, "stop", lambda roles: None)
+    with in_this_process():
+        small_run(tmp_path, monkeypatch, capsys)
+
+
 @pytest.mark.slow
 def test_a_small_run(tmp_path, monkeypatch, capsys):
-    """Two stable molecules, beside EDM's way of computing a small network."""
+    """Beside EDM's way of computing a small network."""
+    small_run(tmp_path, monkeypatch, capsys)
+
+
+def small_run(tmp_path, monkeypatch, capsys):
+    """Two stable molecules."""
     out, drawn = tmp_path / "figures.json", tmp_path / "bars.png"
     size = ["--size", "small", "--rounds", "1", "--num", "2", "--row", "stable"]
     settings = ["--set", "sampler.policy=synchronous", "--set", "sampler.steps=10", "--set", "sampler.start=0.5"]

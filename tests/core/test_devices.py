@@ -35,7 +35,7 @@ from ead_core.sampling.requests import Request, sampler_config
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
 
-STEPS = 8
+STEPS = 5
 THERE = torch.device("meta")  # the one device besides the CPU that every build of PyTorch has
 aten = torch.ops.aten
 MAY_MIX = {aten._to_copy.default, aten.copy_.default, aten.index.Tensor}  # indices may be on the host

@@ -23,7 +23,7 @@ INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
 DEMO = ROOT / "configs" / "demo.yaml"
 SEPARATORS = {"&&", "||", "|", ";", "&"}
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OTHERS = ("make", "ray", "curl", "pip", "export", "chmod", "kill")
 PROGRAM = re.compile(rf"([A-Z_]+=\S+ )*(ead|python|{'|'.join(OTHERS)}) ")
 

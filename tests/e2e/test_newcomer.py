@@ -52,6 +52,7 @@ def test_the_bundled_checkpoint_is_small_and_carries_its_quality():
         assert row.seconds_per_molecule > 0
 
 
+@pytest.mark.slow
 def test_from_no_data_to_a_trained_model_and_its_molecules(ead_process, tmp_path):
     ead_process("data", "demo", "--out", "demo.npz", "--num", 40)
     assert "molecules" in ead_process("data", "info", "demo.npz")

@@ -1,10 +1,13 @@
 """The README as a newcomer follows it: its commands as written, in their order, in a fresh clone."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+
+from ..in_this_process import in_this_process
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,12 +38,47 @@ def script(sections):
     return "\n".join(lines)
 
 
+WITHOUT_RAY = script(section for section in SECTIONS if title(section) not in NEEDS_RAY + NEEDS_A_MACHINE_OF_ITS_OWN)
+MADE = {"molecules.sdf", "molecules.png", "synchronous.npz", "card", "mine.sdf", "wanted.parquet", "whole.sdf"}
+RUNNABLE = re.compile(r"^python - <<'END'\n(.*?)^END$|^ead ([^\n]*)$", re.MULTILINE | re.DOTALL)
+FEW_CALLS = {"steps": 20, "grid": "quadratic", "policy": "synchronous"}
+
+
+def shortened(commands):
+    """The same commands with fewer molecules, network calls and training steps."""
+    keys = " ".join(f"sampler.{key}={value}" for key, value in FEW_CALLS.items())
+    for long, short in (
+        (r"(--num|num=)( ?)12\b", r"\1\g<2>2"),
+        (r"--num 200\b", "--num 40"),
+        (r"training\.steps=\d+", "training.steps=2"),
+        (r"sampler\.branches=\d+", "sampler.branches=2"),
+        (r"sampler\.(steps|policy)=\w+", ""),
+        (r"^(ead sample [^#\n]+)", rf"\1 {keys} "),
+        (r"\bseed=0\)", f"seed=0, **{FEW_CALLS})"),
+    ):
+        commands, found = re.subn(long, short, commands, flags=re.MULTILINE)
+        assert found, long
+    return commands
+
+
+def test_in_short_what_needs_no_cluster(ead, tmp_path):
+    """In this process."""
+    for name in ("configs", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    with in_this_process():
+        for python, command in RUNNABLE.findall(shortened(WITHOUT_RAY)):
+            if python:
+                exec(python, {})
+            else:
+                code, _, told = ead(*shlex.split(command, comments=True))
+                assert code == 0, f"{command}: {told}"
+    assert {path.name for path in tmp_path.iterdir()} >= MADE
+
+
 @pytest.mark.slow
 def test_what_needs_no_cluster(clone, follow):
-    elsewhere = NEEDS_RAY + NEEDS_A_MACHINE_OF_ITS_OWN
-    follow(script(section for section in SECTIONS if title(section) not in elsewhere))
-    made = {"molecules.sdf", "molecules.png", "synchronous.npz", "card", "mine.sdf", "wanted.parquet", "whole.sdf"}
-    assert made <= {path.name for path in clone.iterdir()}
+    follow(WITHOUT_RAY)
+    assert {path.name for path in clone.iterdir()} >= MADE
 
 
 @pytest.mark.slow

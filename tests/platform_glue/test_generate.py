@@ -129,6 +129,24 @@ def is_maker(process):
         return False
 
 
+def kill_the_maker(process):
+    """Kill the one actor at work; what is told to the end of the run."""
+    makers = [child for child in psutil.Process().children(recursive=True) if is_maker(child)]
+    assert len(makers) == 1
+    makers[0].kill()
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert "an actor died while making shard-0000" in output
+    return output
+
+
+def test_after_the_death_of_an_actor_files_are_those_of_undisturbed_ones(whole, command, tmp_path):
+    call = command(tmp_path, "--num", str(NUM), *QUESTION, "--actors", "1")
+    kill_the_maker(start_until(call, tmp_path, 1))
+    assert shard_bytes(tmp_path) == shard_bytes(whole[0])
+
+
+@pytest.mark.slow
 def test_one_actor_stopped_killed_and_bereaved_makes_the_files_of_two_undisturbed_ones(whole, command, tmp_path):
     call = command(tmp_path, "--num", str(NUM), *QUESTION, "--actors", "1")
     process = start_until(call, tmp_path, 1)
@@ -146,18 +164,14 @@ def test_one_actor_stopped_killed_and_bereaved_makes_the_files_of_two_undisturbe
     assert len(stopped) + 2 <= len(before) < 9
 
     process = start_until(call, tmp_path, len(before) + 1)
-    makers = [child for child in psutil.Process().children(recursive=True) if is_maker(child)]
-    assert len(makers) == 1
-    makers[0].kill()
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
-    assert "an actor died while making shard-0000" in output
+    output = kill_the_maker(process)
     assert sum(line.startswith("shard-0000") for line in output.splitlines()) == 10 - len(before)
     assert identities(tmp_path, before) == before
     assert shard_bytes(tmp_path) == shard_bytes(whole[0])
     assert {path.name for path in tmp_path.iterdir()} == {INDEX, ".lock", *shard_bytes(whole[0])}
 
 
+@pytest.mark.slow
 def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole[0], folder)

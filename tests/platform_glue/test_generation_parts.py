@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from ead_platform.generation.making import ShardMaker, shard_molecules
 from ead_platform.generation.plan import GenerationPlan
-from ead_platform.generation.report import GenerationConsole
+from ead_platform.generation.report import GenerationConsole, resumable
 from ead_platform.generation.shard_index import PARQUET, SDF
 from ead_platform.generation.shards import ShardFolder, Task, shards_of
 from ead_platform.training.run import PUBLISHED
@@ -171,3 +172,16 @@ def test_a_rebuilt_index_is_announced(plan, tmp_path, capsys):
         "index.json is missing; it is rebuilt from the undamaged shards (1).",
         "3 of 5 molecules are there already",
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_says_what_is_finished_and_how_to_continue(number):
+    said, handler = [], signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.raises(SystemExit) as ended,
+        resumable("generate", lambda: "8 of 16 molecules are finished.", said.append),
+    ):
+        signal.raise_signal(number)
+    assert ended.value.code == 130
+    assert said == ["\nStopped; 8 of 16 molecules are finished. The same command continues."]
+    assert signal.getsignal(signal.SIGTERM) == handler

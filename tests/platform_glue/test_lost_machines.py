@@ -1,4 +1,4 @@
-"""What a training survives: a lost node, a killed worker, a full disk; real processes and a real disk.
+"""What a training survives: a killed worker, a lost node, a full disk; real processes and a real disk.
 
 In the order of files, which `make test` keeps, this one comes before the tests that kill drivers: for three minutes Ray
 Train keeps the room of a killed one, which an elastic training would wait for.
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from ead_core.training.progress import PROGRESS, steps_done
 
+ELASTIC = ("platform.num_workers=3", "platform.min_workers=2")
 LONG = ("training.steps=700", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
 
 
@@ -75,10 +76,38 @@ def extra(machines):
         machines.remove_node(node, allow_graceful=False)
 
 
+def kill_a_worker(node, run, process):
+    """Kill one of the two workers of a node; returns when both have come further than the last checkpoint."""
+    known, [victim, _] = checkpoints(run), workers_of(node)
+    os.kill(victim.pid, signal.SIGKILL)
+    await_checkpoint_after(run, known, process)
+
+
+def assert_undisturbed(process, run, alone):
+    """The training ends where one ends that nothing happens to."""
+    assert process.wait(timeout=120) == 0, process.stderr.read()
+    newest = run / checkpoints(run)[-1]
+    assert steps_done(newest) == 700
+    found = load_file(newest / PROGRESS)
+    for name, tensor in alone(*LONG).items():
+        assert (found[name] - tensor).abs().max() < 1e-6, name
+
+
+@pytest.mark.ray
+def test_a_killed_worker_costs_only_what_no_checkpoint_had(machines, start, alone, folder):
+    """Of the three workers asked for, two are started, because there is room for no more."""
+    run = folder / "runs" / "tiny"
+    process = start(*LONG, *ELASTIC)
+    await_checkpoint_after(run, [], process)
+    kill_a_worker(machines.head_node, run, process)
+    assert_undisturbed(process, run, alone)
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_lost_node_and_a_killed_worker_cost_only_what_no_checkpoint_had(machines, extra, start, alone, folder):
     run = folder / "runs" / "tiny"
-    process = start(*LONG, "platform.num_workers=3", "platform.min_workers=2")
+    process = start(*LONG, *ELASTIC)
     await_checkpoint_after(run, [], process)
     assert len(workers_of(extra)) == 1
 
@@ -87,17 +116,11 @@ def test_a_lost_node_and_a_killed_worker_cost_only_what_no_checkpoint_had(machin
     await_checkpoint_after(run, known, process)  # by the two that there is room for
     assert process.poll() is None
 
-    known, [victim, _] = checkpoints(run), workers_of(machines.head_node)
-    os.kill(victim.pid, signal.SIGKILL)
-    await_checkpoint_after(run, known, process)
-    assert process.wait(timeout=120) == 0, process.stderr.read()
-    newest = run / checkpoints(run)[-1]
-    assert steps_done(newest) == 700
-    expected = load_file(newest / PROGRESS)
-    for name, tensor in alone(*LONG).items():
-        assert (expected[name] - tensor).abs().max() < 1e-6, name
+    kill_a_worker(machines.head_node, run, process)
+    assert_undisturbed(process, run, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, folder, tiny_disk):
     """The storage has room for a few checkpoints of which two are kept, then somebody fills it."""

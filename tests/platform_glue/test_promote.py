@@ -54,6 +54,23 @@ def runs_of(environment, kind):
     return client.search_runs([experiment.experiment_id], f"tags.`ead.kind` = '{kind}'")
 
 
+def test_a_first_champion_is_promoted_and_gives_molecules(promote, run, environment, tiny_checkpoint, tmp_path):
+    code, told = promote(tiny_checkpoint, *OPEN, "--actors", 1)
+    assert code == 0, told
+    assert "promoted: ead-qm9@champion is version 1" in told
+    (record,) = runs_of(environment, "promotion")
+    assert (record.info.status, record.data.tags["ead.to"]) == ("FINISHED", "1")
+    assert sampled(run, tmp_path)
+
+
+def sampled(run, tmp_path):
+    """Whether the champion gives molecules under its address."""
+    code, told = run("-m", "ead_core.cli", "sample", "models:/ead-qm9@champion", "--num", 2, "--out", "m.npz")
+    assert code == 0, told
+    return (tmp_path / "m.npz").is_file()
+
+
+@pytest.mark.slow
 def test_a_first_champion_a_refusal_and_a_sample_of_the_champion(promote, run, environment, tiny_checkpoint, tmp_path):
     code, told = promote(tiny_checkpoint, *OPEN)
     assert code == 0, told
@@ -66,11 +83,10 @@ def test_a_first_champion_a_refusal_and_a_sample_of_the_champion(promote, run, e
     assert (record.data.tags["ead.from"], record.data.tags["ead.to"]) == ("1", "2")
     assert record.data.metrics["candidate.nfe"] == record.data.metrics["champion.nfe"] == 11
     assert record.data.params["promotion.sampler.steps"] == "10"
-    code, told = run("-m", "ead_core.cli", "sample", "models:/ead-qm9@champion", "--num", 2, "--out", "m.npz")
-    assert code == 0, told
-    assert (tmp_path / "m.npz").is_file()
+    assert sampled(run, tmp_path)
 
 
+@pytest.mark.slow
 def test_what_was_sampled_before_an_interruption_is_not_sampled_again(
     python, promote, environment, tiny_checkpoint, tmp_path
 ):

@@ -13,6 +13,13 @@ from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import CheckpointError, ConfigError, DataError, EADError
 from ead_core.training.session import prepare
 
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch):
+    """Which take longer to draw than all else, and are drawn in test_training_tracking.py."""
+    monkeypatch.setattr("ead_platform.training.tracking.draw_curves", lambda _, path: path.touch())
+
+
 WEIGHTS = {"a": torch.tensor([1.0, -4.0]), "b": torch.zeros(3)}
 
 

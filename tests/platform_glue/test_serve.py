@@ -309,6 +309,7 @@ def test_a_failed_call_is_a_sentence_for_each_caller_and_the_service_lives_on(ri
     assert rigged.post(num=1, seed=1).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_lost_model_is_told_as_unavailable_and_comes_back(rigged):
     with rigged.holding() as (held,):
         (name,) = [actor for actor in named_actors() if "rigged#Model" in actor]

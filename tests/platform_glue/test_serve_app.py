@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.evaluation.acceptance import Verdict
@@ -22,6 +24,8 @@ from serve.app import ALL_DIVERGED, Api, api
 from serve.model import Sampling
 from serve.reception import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Reception
 from serve.settings import ServeSettings
+
+from ..in_this_process import in_this_process
 
 CPU_SECONDS, ANSWER_BYTES = 0.05, 10_000
 JSON = [(b"content-type", b"application/json")]
@@ -103,6 +107,13 @@ def conditional(conditional_checkpoint):
     return ServeSettings(checkpoint=str(conditional_checkpoint), max_molecules=8, max_network_calls=400)
 
 
+@pytest.fixture
+def judged_here():
+    """For tests that need not start the processes that judge."""
+    with in_this_process():
+        yield
+
+
 # --- answers
 
 
@@ -113,6 +124,17 @@ def test_molecules_are_answered(settings):
     assert answer.json()["diverged"] == []
     assert answer.headers["x-diverged"] == "0"
     assert len(text.body.splitlines()) == 2
+
+
+@pytest.mark.parametrize("error", [RayActorError(), DeploymentUnavailableError(None)])
+def test_a_lost_model_is_told_as_unavailable(settings, error):
+    class Lost(Sampling):
+        async def generate(self, request):
+            raise error
+
+    (answer,) = served(settings, {"num": 1}, sampling=Lost)
+    assert (answer.status, answer.json()) == (503, {"detail": "The model is not available."})
+    assert int(answer.headers["retry-after"]) >= 1
 
 
 # --- molecules that are accepted
@@ -126,10 +148,12 @@ PAIRED = {
 
 
 @pytest.mark.parametrize("repairs", [0, 2])
-def test_deliveries_are_those_of_the_engine_alone_with_their_ledger(settings, tiny_checkpoint, repairs):
+def test_deliveries_are_those_of_the_engine_alone_with_their_ledger(settings, tiny_checkpoint, repairs, request):
+    if not repairs:
+        request.getfixturevalue("judged_here")
     checkpoint = load_checkpoint(tiny_checkpoint)
-    request = Request(1, sampler_config(checkpoint, {"repair_attempts": repairs}), 3, sizes=(4, 5))
-    alone, ledger = deliver(checkpoint, request, Order(Acceptance.parse(PAIRED["accept"]), until=5))
+    wanted = Request(1, sampler_config(checkpoint, {"repair_attempts": repairs}), 3, sizes=(4, 5))
+    alone, ledger = deliver(checkpoint, wanted, Order(Acceptance.parse(PAIRED["accept"]), until=5))
     (answer,) = served(settings, {**PAIRED, "until": 5, "sampler": {"sampler.repair_attempts": repairs}})
     assert answer.status == 200, answer.body
     made, account = answer.json()["molecules"], answer.json()["ledger"]
@@ -142,6 +166,7 @@ def test_deliveries_are_those_of_the_engine_alone_with_their_ledger(settings, ti
     assert account["repaired" if repairs else "refused"]
 
 
+@pytest.mark.usefixtures("judged_here")
 def test_the_ledger_is_part_of_every_format(settings):
     json_answer, *texts = served(
         settings, *({**PAIRED, "num": 6, "format": kind} for kind in ("json", "sdf", "xyz", "smiles"))
@@ -157,6 +182,7 @@ def test_the_ledger_is_part_of_every_format(settings):
     assert len(smiles.splitlines()) == ledger["delivered"]
 
 
+@pytest.mark.usefixtures("judged_here")
 def test_with_a_range_until_needs_no_criteria_and_the_ledger_tells_how_many_are_in_it(conditional):
     body = {"accept": "finite & in_range", "num": 8, "sizes": [4], "targets": {"atoms_C": [1, 2]}}
     answer, bare, none = served(
@@ -181,6 +207,7 @@ def test_without_criteria_there_is_no_ledger(settings):
     assert "x-ledger" not in answer.headers
 
 
+@pytest.mark.usefixtures("judged_here")
 @pytest.mark.parametrize("kind", ["json", "sdf", "xyz", "smiles"])
 def test_too_little_is_no_failure_and_the_ledger_says_so(settings, kind):
     body = {"accept": "strain<1e-9", "until": 2, "max_attempts": 5, "sizes": [4], "format": kind}
@@ -216,6 +243,7 @@ def test_an_order_that_cannot_be_met_is_refused_at_its_place(settings, body, key
     assert sentence in mistake["msg"]
 
 
+@pytest.mark.usefixtures("judged_here")
 def test_attempts_are_no_more_than_a_request_may_cost(settings):
     limited = settings.model_copy(update={"max_request_calls": 1000})
     (answer,) = served(limited, {"accept": "strain<1e-9", "until": 1, "sizes": [6]})

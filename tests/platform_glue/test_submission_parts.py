@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from ead_platform.cluster import submission
 from ead_platform.cluster.submission import Job, follow, submit
 from ray.job_submission import JobStatus
+from typer.testing import CliRunner
 
 from ead_core.errors import EADError
 
@@ -195,8 +197,8 @@ def test_what_is_no_dashboard_is_told_apart_from_one(tmp_path):
 class Ended:
     """A client whose job has ended, or whose connection breaks."""
 
-    def __init__(self, status, message=None, error=None):
-        self.details = SimpleNamespace(status=status, message=message, driver_exit_code=None)
+    def __init__(self, status, message=None, error=None, exit_code=None):
+        self.details = SimpleNamespace(status=status, message=message, driver_exit_code=exit_code)
         self.error = error
 
     async def tail_job_logs(self, _):
@@ -219,6 +221,7 @@ DOWNLOAD = "Traceback:\nOSError: Failed to download runtime_env file package gcs
         (Ended(JobStatus.FAILED, "Traceback:\n  pip\nERROR: no such package\n"), "ran: ERROR: no such package"),
         (Ended(JobStatus.FAILED, DOWNLOAD), "before its command ran: a file changed while it was packed"),
         (Ended(JobStatus.FAILED), "the cluster gives no reason."),
+        (Ended(JobStatus.FAILED, exit_code=7), "job one failed: its command ended with exit code 7."),
     ],
 )
 def test_every_end_of_a_job_has_its_sentence(ended, sentence, capsys):
@@ -233,3 +236,20 @@ def test_every_end_of_a_job_has_its_sentence(ended, sentence, capsys):
 def test_a_broken_connection_is_no_failed_job(broken):
     with pytest.raises(EADError, match=r"the log of job one broke off .* follow it again with: A=b ray job logs"):
         follow(Job(broken, "one", "A=b"))
+
+
+@pytest.mark.parametrize(
+    ("ended", "exit_code", "sentence"),
+    [
+        (Ended(JobStatus.SUCCEEDED), 0, ""),
+        (Ended(JobStatus.FAILED, exit_code=7), 1, "submit: job one failed: its command ended with exit code 7."),
+        (Ended(JobStatus.RUNNING, error=KeyboardInterrupt()), 130, "the job goes on, stop it as shown above."),
+    ],
+)
+def test_a_submission_follows_its_job_and_shows_how_to_stop_it(monkeypatch, ended, exit_code, sentence):
+    script = runpy.run_path(SUBMIT[1])
+    monkeypatch.setitem(script["main"].__globals__, "submit", lambda *_: Job(ended, "one", "A=b"))
+    done = CliRunner().invoke(script["app"], ["--", "true"])
+    assert done.exit_code == exit_code
+    assert "stop with    A=b ray job stop one\n" in done.stderr
+    assert sentence in done.stderr

@@ -25,13 +25,13 @@ def tracked(tmp_path):
     return parents, [run for run in runs if "mlflow.parentRunId" in run.data.tags]
 
 
-def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_checkpoint):
-    done = run_sweep("--trials", "4", "--samples", "6", "--out", "out")
+def assert_complete(done, trials, tmp_path, tiny_checkpoint):
+    """The command has left results, a plot, and tracked runs of so many trials."""
     assert done.returncode == 0, done.stderr
     assert "difference" in done.stdout
     assert "mlflow ui" in done.stdout
     table = pd.read_csv(tmp_path / "out" / "results.csv")
-    assert len(table) == 4
+    assert len(table) == trials
     assert {*KEYS, "molecule_stability", "nfe_per_molecule", "seconds_per_molecule"} <= set(table.columns)
     assert table["molecule_stability"].is_monotonic_decreasing
     baseline = table[table["sampler.async_ratio"] == 0]
@@ -56,6 +56,12 @@ def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_
         assert run.data.params["sampler.pause_mode"] == row["sampler.pause_mode"]
 
 
+@pytest.mark.slow
+def test_a_sweep_leaves_results_plot_and_tracked_runs(run_sweep, tmp_path, tiny_checkpoint):
+    assert_complete(run_sweep("--trials", "4", "--samples", "6", "--out", "out"), 4, tmp_path, tiny_checkpoint)
+
+
+@pytest.mark.slow
 def test_a_finished_sweep_can_be_extended(run_sweep, tmp_path):
     """More trials may have another winner, whose confirmation branches from another level."""
     (tmp_path / "space.yaml").write_text("sampler.async_ratio: [0.1, 0.3, 0.5]\n")
@@ -69,7 +75,7 @@ def test_a_finished_sweep_can_be_extended(run_sweep, tmp_path):
 def start_and_signal(command, results, rows, number):
     """Run a sweep until it has so many rows, then send it a signal; its exit code and output."""
     process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and (not results.exists() or len(pd.read_csv(results)) < rows):
         time.sleep(0.02)
     process.send_signal(number)
@@ -77,6 +83,22 @@ def start_and_signal(command, results, rows, number):
     return process.returncode, output
 
 
+def test_a_killed_sweep_resumes_and_leaves_results_plot_and_tracked_runs(
+    sweep_command, run_sweep, tmp_path, tiny_checkpoint
+):
+    """The second command asks for one trial more."""
+    options, results = ("--samples", "4", "--out", "out"), tmp_path / "out" / "results.csv"
+    code, output = start_and_signal(sweep_command(*options, "--trials", "4"), results, 1, signal.SIGKILL)
+    assert code == -signal.SIGKILL, output
+    before = pd.read_csv(results).set_index("trial")
+    assert 1 <= len(before) < 4
+    assert_complete(run_sweep(*options, "--trials", "5", "--resume"), 5, tmp_path, tiny_checkpoint)
+    after = pd.read_csv(results).set_index("trial")
+    pd.testing.assert_frame_equal(after.loc[before.index], before)
+    assert not after.duplicated(KEYS).any()
+
+
+@pytest.mark.slow
 def test_a_stopped_and_a_killed_sweep_resume_without_repeating_anything(sweep_command, run_sweep, tmp_path):
     options = ("--trials", "9", "--samples", "6", "--out", "out")
     results = tmp_path / "out" / "results.csv"

@@ -7,6 +7,7 @@ import pytest
 from ead_platform.cluster.session import ray_session
 from ead_platform.cluster.settings import Settings
 from ead_platform.sweep.records import SweepFolder
+from ead_platform.sweep.report import SweepConsole
 from ead_platform.sweep.search import DistinctOptunaSearch
 from ead_platform.sweep.study import (
     Campaign,
@@ -197,6 +198,17 @@ def test_a_resumed_folder_must_be_the_same_sweep(tmp_path):
         SweepFolder(tmp_path / "s", {"samples": 5}, resume=False)
     with pytest.raises(EADError, match="holds no sweep to resume"):
         SweepFolder(tmp_path / "nothing", {"samples": 5}, resume=True)
+
+
+def test_a_stopped_sweep_is_tracked_as_such_and_says_how_to_continue(store, settings, tmp_path, capsys):
+    folder, tracker = SweepFolder(tmp_path / "s", {}, resume=False), SweepTracker(settings, None, "sweep", {})
+    with pytest.raises(SystemExit) as ended, SweepConsole(folder, tracker, settings, list(SPACE), 9).closing():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert "--resume" in capsys.readouterr().out
+    client = MlflowClient(store)
+    (run,) = client.search_runs([client.get_experiment_by_name("ead").experiment_id])
+    assert run.info.status == "KILLED"
 
 
 def test_tracking_a_trial_twice_leaves_one_run_and_mends_a_half_written_one(tmp_path):

@@ -1,5 +1,6 @@
 """Training on Ray: two workers equal one, a killed driver costs nothing, and MLflow has one run with everything."""
 
+import errno
 import signal
 import subprocess
 import time
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from ead_platform.cluster.settings import Settings
+from ead_platform.training import worker
 from ead_platform.training.recipe import Recipe
 from ead_platform.training.run import require_same_run, require_storage
-from ead_platform.training.worker import prepared
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
@@ -19,6 +20,7 @@ from ead_core.config import load_config
 from ead_core.data.dataset import file_sha256
 from ead_core.errors import CheckpointError, ConfigError, DataError, EADError, OutputError
 from ead_core.sampling.generation import sample
+from ead_core.training.parallel import Workers
 from ead_core.training.progress import PROGRESS, steps_done
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,7 @@ def assert_equal_state(mine, theirs, tolerance):
         torch.testing.assert_close(tensor, theirs[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(train, alone, folder):
     done = train("platform.card_molecules=3", "training.evaluate_every=15")
@@ -105,19 +108,22 @@ def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(comma
     assert steps_done(after) == 600
     assert_equal_state(alone(*steps), load_file(after / PROGRESS), 1e-6)
     client, [run] = tracked(folder)
-    assert run.info.status == "FINISHED"
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "tiny")
     resumed_at = [m.step for m in client.get_metric_history(run.info.run_id, "loss")]
     assert resumed_at[-1] == 600
+    model = load_checkpoint(folder / "runs" / "tiny" / "model")
+    assert load_checkpoint(client.download_artifacts(run.info.run_id, "checkpoint")).config == model.config
+    assert len(sample(model, 2, policy="synchronous")) == 2
 
 
 def test_what_a_worker_cannot_do_is_told_before_the_training(folder):
     recipe = Recipe.load(folder / "tiny.yaml", [f"data.path={folder}/nowhere.npz"])
     with pytest.raises(DataError, match=f"data file {folder}/nowhere.npz does not exist;"):
-        prepared(recipe)
+        worker.prepared(recipe)
     recipe = recipe.override({"data.path": str(folder / "chains.npz")})
     with pytest.raises(ConfigError, match="so small that one step spans 10 levels"):
-        prepared(recipe.override({"platform.card_molecules": 1, "sampler.steps": 2}))
-    assert len(prepared(recipe).train) == 32
+        worker.prepared(recipe.override({"platform.card_molecules": 1, "sampler.steps": 2}))
+    assert len(worker.prepared(recipe).train) == 32
 
 
 @pytest.mark.ray
@@ -151,6 +157,22 @@ def test_a_storage_that_cannot_be_written_is_one_sentence(folder):
             require_storage(recipe.override({"platform.storage_path": path}))
     require_storage(recipe.override({"platform.storage_path": str(folder / "new" / "runs")}))
     assert (folder / "new" / "runs" / "run").is_dir()
+
+
+def test_a_full_disk_is_one_sentence(folder, monkeypatch):
+    """That of a worker; the driver prints it, and the same command goes on from the last whole checkpoint."""
+
+    def report(metrics, checkpoint=None):
+        if checkpoint:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker.ray.train, "report", report)
+    monkeypatch.setattr(worker.Workers, "joined", lambda: Workers(0, 1, torch.device("cpu")))
+    place = {"platform.name": "run", "platform.storage_path": str(folder / "runs")}
+    recipe = Recipe.load(folder / "tiny.yaml", [f"data.path={folder / 'chains.npz'}"]).override(place)
+    assert worker._train(recipe, folder / "scratch" / "run") == {
+        "refused": f"cannot write a checkpoint to {folder}/runs/run ([Errno 28] No space left on device)."
+    }
 
 
 def test_a_published_model_of_another_recipe_is_refused_in_one_sentence(folder):

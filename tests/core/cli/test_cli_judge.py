@@ -10,6 +10,8 @@ import yaml
 from ead_core.data.store import load_npz, npz_about, save_npz
 from ead_core.sampling.choice import SELECTED_BY
 
+QUICK = ("sampler.policy=synchronous", "sampler.steps=10")
+
 
 @pytest.fixture
 def recipe(make_config, labelled, tmp_path):
@@ -36,10 +38,10 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     assert [line.split()[:2] for line in listing[1:]] == [["judges", "alpha"], ["judges", "gap"]]
     assert "bohr³, 95 % intervals ±" in listing[1]
 
-    wanted = ("--target", "alpha=30", "--target", "gap=7000:8000", "--sizes", "4,6", "sampler.policy=synchronous")
+    wanted = ("--target", "alpha=30", "--target", "gap=7000:8000", "--sizes", "4,6", *QUICK)
     command = ("sample", "generator", "--num", 3, *wanted, "--best-of", 2, "--out", "x.npz", "--overwrite")
     code, _, told = ead(*command, "--selector", "selector")
-    assert (code, "3 molecules → x.npz (42 network calls" in told) == (0, True)
+    assert (code, "3 molecules → x.npz (22 network calls" in told) == (0, True)
     assert "per molecule); a selection, each the best of 2 candidates\n" in told
     kept = load_npz(tmp_path / "x.npz")
     assert kept.num_atoms.tolist() == [4, 6, 4]
@@ -82,7 +84,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
 
     (tmp_path / "wanted.csv").write_text("alpha,gap,num_atoms\n30,7000:8000,4\n25,,\n,6000,6\n")
     match = ("sample", "generator", "--targets", "wanted.csv", "--match", "--accept", "finite", "--wishes", "w.csv")
-    chosen = ("--selector", "selector", "sampler.policy=synchronous", "--overwrite")
+    chosen = ("--selector", "selector", *QUICK, "--overwrite")
     code, _, told = ead(*match, *chosen, "--pool", 6, "--out", "m.npz")
     assert (code, "3 of 3 wishes got a molecule; distance from what was asked, by the selector: " in told) == (0, True)
     assert "12 attempts: 3 delivered" in told
@@ -97,9 +99,9 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     assert (code, "valid and 3 of them predicted to be in range; of those delivered, about 3" in told) == (0, True)
     assert load_npz(tmp_path / "r.npz").properties[SELECTED_BY].tolist() == kept.properties[SELECTED_BY].tolist()
 
-    counted = ("--target", "atoms_C=2", "sampler.policy=synchronous", "--best-of", 3, "--out", "isomers.npz")
+    counted = ("--target", "atoms_C=2", *QUICK, "--best-of", 3, "--out", "isomers.npz")
     code, _, told = ead("sample", "generator", "--num", 2, *counted)
-    assert (code, "2 molecules → isomers.npz (63 network calls" in told) == (0, True)
+    assert (code, "2 molecules → isomers.npz (33 network calls" in told) == (0, True)
     code, shown, _ = ead("evaluate", "isomers.npz", "--conditional", "--judge", "judge", "--parts", "none")
     assert (code, "with the elements asked for: " in shown) == (0, True)
 

@@ -106,7 +106,7 @@ def textbook(solver, process, state):
     ("solver", "steps", "kind"),
     [
         ("ancestral", 40, "even"),
-        ("ddim", 1000, "even"),
+        ("ddim", 100, "even"),
         ("dpmpp_2m", 40, "quadratic"),
         ("dpmpp_2m_sde", 40, "quadratic"),
     ],

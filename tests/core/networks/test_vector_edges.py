@@ -60,7 +60,7 @@ def results(operation, x, mask, tensors, wanted=None):
 def assert_exact(results, exact):
     for result, expected in zip(results, exact, strict=True):
         scale = max(float(expected.abs().max()), 1.0)
-        torch.testing.assert_close(result.double(), expected, atol=1e-5 * scale, rtol=0)
+        assert torch.allclose(result.double(), expected, atol=1e-5 * scale, rtol=0)
 
 
 def doubled(tensors):
@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_left_to_pytorch(compiled_only):
         x, mask, tensors = x[: sizes[0]], mask[: sizes[0]], [t[: sizes[0]] for t in tensors[:2]] + tensors[2:]
         assert not native_suits(x, tensors)
         for rounded, exact in zip(ours(x, mask, tensors), plain(x, mask, tensors), strict=True):
-            torch.testing.assert_close(rounded, exact, atol=1e-5, rtol=1e-5)
+            assert torch.allclose(rounded, exact, atol=1e-5, rtol=1e-5)
 
 
 def under_autocast(*inputs):
@@ -126,8 +126,8 @@ def test_turned_molecules_have_turned_sums(compiled_only):
     rotation = torch.linalg.qr(torch.randn(3, 3))[0]
     turned = [tensors[0], torch.einsum("cd,bndk->bnck", rotation, tensors[1]), *tensors[2:]]
     (gathered, sums), (same, moved) = ours(x, mask, tensors), ours(x @ rotation.T, mask, turned)
-    torch.testing.assert_close(same, gathered, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(moved, torch.einsum("cd,bndk->bnck", rotation, sums), atol=1e-5, rtol=1e-5)
+    assert torch.allclose(same, gathered, atol=1e-5, rtol=1e-5)
+    assert torch.allclose(moved, torch.einsum("cd,bndk->bnck", rotation, sums), atol=1e-5, rtol=1e-5)
 
 
 def test_the_compiled_operation_keeps_no_tensor_of_pairs(kernel):

@@ -166,12 +166,13 @@ def test_guidance_without_targets_changes_nothing(checkpoint, calls):
 
 def test_requests_with_different_targets_made_together_are_those_made_alone(checkpoint):
     adaptive = {"policy": "adaptive", "async_ratio": 0.5, "steps": 10}
+    formula = {"guidance": 2.0, "formula_restarts": 1, **adaptive}
     asked = [
         request(checkpoint, GAP, 2, guidance=2.0, **adaptive),
         request(checkpoint, GAP, 2, seed=2, guidance=1.0, steps=7),
         request(checkpoint, ALPHA, 2, sizes=(5, 9), **adaptive),
         request(checkpoint, None, 2, guidance=2.0, **adaptive),
-        request(checkpoint, Targets.of({"atoms_C": 3, "atoms_O": 2}), 2, guidance=2.0, **adaptive),
+        request(checkpoint, Targets.of({"atoms_C": 3, "atoms_O": 2}), 2, **formula),
     ]
     engine = Engine(checkpoint, 7, 1.0)
     request_ids = []

@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ead_core.checkpoints.checkpoint import load_checkpoint, new_predictor
-from ead_core.data.dataset import compute_statistics
-from ead_core.data.labels import labels_of
 from ead_core.data.targets import TargetError, Targets
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.formula import FormulaGuidance
 from ead_core.diffusion.property_guidance import PropertyGuidance
 from ead_core.errors import ConfigError
-from ead_core.prediction.judge import Judge
 from ead_core.sampling.choice import SELECTED_BY
 from ead_core.sampling.generation import fulfil, sample
 from ead_core.sampling.network_calls import predict_noise
@@ -25,35 +21,6 @@ from ead_core.sampling.state import initial_state
 PULLED = 7  # steps 2 … 8 of the 20 levels
 PLAIN = {"policy": "synchronous", "property_guidance": 3.0}
 OPEN = float("nan")
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory, make_config, labelled):
-    """Untrained, 20 levels, in float64, so that no pull depends on the batch by rounding."""
-    from tests.core.conftest import write_conditional
-
-    folder = tmp_path_factory.mktemp("generator") / "generator"
-    loaded = load_checkpoint(write_conditional(folder, make_config, labelled, {"conditioning.half": "second"}))
-    loaded.denoiser.double()
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def make_selector(make_config, labelled):
-    """Untrained predictors of `alpha` and `gap`, in float64, whose answers differ from molecule to molecule."""
-
-    def make(half="second"):
-        changes = {"conditioning.properties": ["alpha", "gap"], "conditioning.half": half}
-        config = make_config({"training.objective": "predict", **changes})
-        labels = labels_of(labelled, config.conditioning, 0)
-        statistics = compute_statistics(labelled, name="chains", sha256="0" * 64, labels=labels)
-        torch.manual_seed(1)
-        predictor = new_predictor(config, statistics).double().eval().requires_grad_(False)
-        for weights in predictor.parameters():
-            weights.add_(0.2 * torch.randn_like(weights))
-        return Judge("selector", config, statistics, predictor, {})
-
-    return make
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,9 @@ def assert_same_tensors(a, b):
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
-@pytest.mark.parametrize("settings", [{}, MUON], ids=["adamw", "muon"])
-@pytest.mark.parametrize("stop", [4, 6], ids=["within_an_epoch", "between_epochs"])
+@pytest.mark.parametrize(
+    ("settings", "stop"), [({}, 4), (MUON, 6)], ids=["within an epoch, adamw", "between epochs, muon"]
+)
 def test_an_interrupted_run_continues_to_the_bit(run, settings, stop):
     """An epoch has six steps, and the learning rate falls towards the end: both must survive."""
     settings = {
