@@ -159,7 +159,7 @@ def _once_relaxed(study: Study, group: str, predictor: str, name: str) -> Array:
 
 
 def _apart(real: Array, made: Array) -> float:
-    return rank_correlation(made) - rank_correlation(real)
+    return float(rank_correlation(made) - rank_correlation(real))
 
 
 def _ratio(usual: Array, others: Array) -> float:
