@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 from judge_xtb_molecules import chosen, distorted, generated, kept_molecules, measured, real
-from judge_xtb_report import disagreement, draw, factors, moved, ranks, reached, spreads
+from judge_xtb_report import calibrated, disagreement, draw, factors, moved, ranks, reached, spreads
 from judge_xtb_study import Study, rows_of
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
@@ -23,7 +23,10 @@ from ead_core.data.dataset import resolve_data_path
 from ead_core.data.store import load_npz
 from ead_core.errors import report_user_errors
 from ead_core.evaluation.gfn2 import check_gfn2
+from ead_core.prediction.calibration import save_calibration
 from ead_core.prediction.judge import load_judge
+
+RELAXED = ("real", "generated")
 
 
 def main(  # noqa: PLR0913
@@ -35,10 +38,11 @@ def main(  # noqa: PLR0913
     selector: Annotated[str, typer.Option(help="Name or folder.")] = "qm9-selector",
     num: Annotated[int, typer.Option(min=8, help="Molecules of each origin.")] = 200,
     choose: Annotated[int, typer.Option(min=8, help="Molecules to be chosen, a quarter for each property.")] = 200,
-    relaxed: Annotated[int, typer.Option(min=2, help="How many of these are relaxed, real and generated.")] = 200,
+    relaxed: Annotated[int, typer.Option(min=2, help="How many of these are relaxed at most.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise.")] = 0,
     work: Annotated[Path, typer.Option(help="Keeps molecules and rows.")] = Path("runs/judge-xtb"),
     out: Annotated[Path | None, typer.Option(help="A row per molecule: .parquet or .csv.")] = None,
+    calibrate: Annotated[list[Path] | None, typer.Option(help="Folders of the predictors, to store factors.")] = None,
     picture: Annotated[Path | None, typer.Option(help="A panel per property: .png.")] = None,
 ) -> None:
     """Compute what is missing, then print the tables."""
@@ -54,8 +58,7 @@ def main(  # noqa: PLR0913
     origins["distorted"] = distorted(origins["real"], seed)
     origins["generated"] = kept_molecules(folder / "generated.npz", lambda: generated(model, num, seed))
     origins["chosen"] = kept_molecules(folder / "chosen.npz", lambda: chosen(asked, choosing, choose // 4, seed))
-    most = {"real": relaxed, "generated": relaxed}
-    groups = {name: measured(some, name, folder, most.get(name, 0)) for name, some in origins.items()}
+    groups = {name: measured(some, name, folder, relaxed if name in RELAXED else 0) for name, some in origins.items()}
     study = Study(groups, {each.name: each for each in (judging, choosing)})
     typer.echo(", ".join(f"{len(group.molecules):,} {name}" for name, group in groups.items()))
     tables = [ranks(study, judging.name), moved(study, judging.name), spreads(study), factors(study)]
@@ -63,6 +66,10 @@ def main(  # noqa: PLR0913
     typer.echo("\n" + "\n\n".join(tables))
     if out:
         write_table(rows_of(study), out)
+    for into in calibrate or []:
+        weights, origin = load_judge(into).fingerprint, f"GFN2-xTB at its minima, {relaxed} molecules of {model.name}"
+        (name,) = (name for name, each in study.predictors.items() if each.fingerprint == weights)
+        save_calibration(into, calibrated(study, name, origin), weights)
     if picture:
         draw(study, judging.name, picture)
 

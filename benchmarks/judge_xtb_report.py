@@ -1,6 +1,7 @@
 """Tables and a picture of what judge_xtb.py has measured."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from ead_core.common.intervals import Interval, mean_interval, median_interval
 from ead_core.common.markdown import table
 from ead_core.data.properties import unit_of
 from ead_core.pictures.figures import new_figure, write_figure
+from ead_core.prediction.calibration import Errors, Widening
 
 COLOURS = {"real": "#1f77b4", "generated": "#e07b00"}
 RANKS = ["property", "label and xTB, real", "real", "generated", "generated − real", "chosen for it", "shuffled"]
 MOVED = ["mean change", *(f"{who}, {group}" for who in ("judge", "xTB") for group in ("real", "generated"))]
 SPREADS = ["mean of", "real, label", "xTB, label", "real, xTB", "generated, xTB", "chosen, xTB", "distorted, xTB"]
-FACTORS = ["factor of the errors of", "generated", "generated, once relaxed", "chosen", "distorted", "doubled (2)"]
+FACTORS = ["errors of", "generated", "generated, once relaxed", "chosen for it", "distorted", "doubled (2)"]
 REACHED = ["asked for", "molecules", "selector", "judge", "xTB", "xTB if the judge is right", "xTB, ratio"]
 
 
@@ -76,18 +78,27 @@ def factors(study: Study) -> str:
     for predictor, name in _each(study):
         errors = study.given["real"].errors(predictor, name)
         made, chosen, distorted = _differences(study, predictor, name)
-        once = {group: _once_relaxed(study, group, predictor, name) for group in ("real", "generated")}
-        relaxed = study.relaxed["real"].labels[name][:, None] - once["real"]
         doubled = 2 * errors[::2, 0] - errors[::2, 1]
         tried = [
             (errors, made),
-            (relaxed, once["generated"][:, 1] - once["generated"][:, 0]),
+            _once_relaxed(study, predictor, name),
             (errors, chosen),
             (errors, distorted),
             (errors[1::2], doubled),
         ]
         lines.append([f"{predictor}, {name}", *(_told(widening(*each), resampled(widening, *each)) for each in tried)])
     return table(lines)
+
+
+def calibrated(study: Study, predictor: str, origin: str) -> dict[str, Errors]:
+    """The calibration of a predictor with the factors of generated molecules once relaxed; the labels are of such."""
+    found = dict(study.predictors[predictor].calibration)
+    for name in PROPERTIES:
+        pair = _once_relaxed(study, predictor, name)
+        low, high = (float(f"{end:.3g}") for end in resampled(widening, *pair))
+        factor = max(1.0, float(f"{widening(*pair):.3g}"))
+        found[name] = replace(found[name], generated=Widening(factor, (low, high), origin))
+    return found
 
 
 def disagreement(study: Study, selector: str, judge: str) -> str:
@@ -153,9 +164,13 @@ def _differences(study: Study, predictor: str, name: str) -> tuple[Array, Array,
     return made, chosen[study.asked_for(name)], distorted
 
 
-def _once_relaxed(study: Study, group: str, predictor: str, name: str) -> Array:
-    """The predictor at the geometries that molecules had, and the corrected GFN2-xTB at its own minima, [M, 2]."""
-    return np.column_stack([study.before(group).predicted[predictor][name], study.relaxed[group].corrected[name]])
+def _once_relaxed(study: Study, predictor: str, name: str) -> tuple[Array, Array]:
+    """What `widening` takes, of the predictor at the geometries given and the corrected GFN2-xTB at its own minima."""
+    real, made = (
+        np.column_stack([study.before(each).predicted[predictor][name], study.relaxed[each].corrected[name]])
+        for each in ("real", "generated")
+    )
+    return study.relaxed["real"].labels[name][:, None] - real, made[:, 1] - made[:, 0]
 
 
 def _apart(real: Array, made: Array) -> float:

@@ -94,7 +94,7 @@ def widening(errors: Array, differences: Array) -> float:
     return float(brentq(excess, least, MOST)) if excess(MOST) > 0 else MOST
 
 
-def resampled(statistic: Callable[..., float], *samples: Array, draws: int = 1000, seed: int = 0) -> Interval:
+def resampled(statistic: Callable[..., float], *samples: Array, draws: int = 500, seed: int = 0) -> Interval:
     """The 95 % interval of a statistic of samples [M_i, …], whose molecules are drawn anew, those of each by itself."""
     generator = np.random.default_rng(seed)
     found = [

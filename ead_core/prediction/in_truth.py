@@ -4,9 +4,10 @@ The truth of a molecule is taken to be its prediction plus the residual of a hel
 nearly the same is predicted, so that errors may depend on the prediction, and so that molecules may be chosen by it.
 (This is the predictive distribution of split conformal prediction, in bins of the prediction; Vovk et al. 2005, 2020.)
 
-Generated molecules are not those of the calibration. By how much predictors err more on them is told by another
-predictor that has learnt from other labels: where the two disagree more than on held-out molecules, residuals are
-widened by that factor. Both the widened and the plain residuals are within the interval.
+Generated molecules are not those of the calibration. By how much predictors err more on them is told by their
+calibration, if it was measured, and for the molecules at hand by another predictor that has learnt from other labels,
+if the two disagree more than on held-out molecules. Residuals are widened by the larger factor. Both the widened and
+the plain residuals are within the interval.
 
 Legend: M molecules, K residuals.
 """
@@ -72,7 +73,9 @@ def share_in_truth(ranges: Sequence[Range]) -> Share:
 
 
 def widening(selector: Judge, other: Judge, molecules: MoleculeSet, names: Sequence[str]) -> dict[str, float]:
-    """By how much two predictors disagree more on molecules than on held-out ones, at least 1, by property.
+    """By how much two predictors disagree more on molecules than on held-out ones, by property.
+
+    It is at least what the selector's calibration knows of generated molecules.
 
     Args:
         selector: who predicts.
@@ -81,8 +84,11 @@ def widening(selector: Judge, other: Judge, molecules: MoleculeSet, names: Seque
         names: of properties of which the selector's calibration tells the disagreement.
     """
     a, b = (predict(one.predictor, one.config, one.statistics, molecules) for one in (selector, other))
-    usual = {name: selector.calibration[name].disagreement[other.fingerprint] for name in names}
-    return {name: max(1.0, float(np.abs(a[name] - b[name]).mean()) / usual[name]) for name in names}
+    known = {name: selector.calibration[name] for name in names}
+    apart = {name: float(np.abs(a[name] - b[name]).mean()) for name in names}
+    return {
+        name: max(known[name].widening, apart[name] / known[name].disagreement[other.fingerprint]) for name in names
+    }
 
 
 def _chances(asked: Range, widened: float) -> tuple[NDArray[np.float64], float]:

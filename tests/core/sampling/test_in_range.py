@@ -132,4 +132,6 @@ def test_the_bundled_judge_knows_how_far_it_agrees_with_the_bundled_selector(mak
     molecules = make_set("CCO", "CC=O", "CCN")
     apart = np.abs(predict(molecules, selector)["gap"].value - predict(molecules, judge)["gap"].value).mean()
     usual = selector.calibration["gap"].disagreement[judge.fingerprint]
-    assert in_range.widening(selector, judge, molecules, ["gap"])["gap"] == pytest.approx(max(1, apart / usual))
+    assert in_range.widening(selector, judge, molecules, ["gap"])["gap"] == pytest.approx(
+        max(selector.calibration["gap"].widening, apart / usual)
+    )
