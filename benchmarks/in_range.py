@@ -51,6 +51,7 @@ def calibrate(selector: Judge, judge: Judge, valid: MoleculeSet, test: MoleculeS
         name: replace(
             measure_errors(held_out[0][name], held_out[1][name]),
             disagreement={judge.fingerprint: float(np.abs(a[name] - b[name]).mean())},
+            generated=selector.calibration[name].generated,
         )
         for name in selector.statistics.properties
     }

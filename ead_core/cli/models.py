@@ -12,6 +12,7 @@ from ead_core.config.presets import NAMES
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.data.dataset import Statistics
+    from ead_core.prediction.calibration import Errors
 
 
 def models(
@@ -61,5 +62,9 @@ def _list_errors(name: str) -> None:
     for of, errors in load_judge(name).calibration.items():
         typer.echo(
             f"  judges {of:<21} mean error {errors.bound:.3g} {unit_of(of).symbol}, 95 % intervals ± "
-            f"{errors.half_width:.3g} ({errors.tested:,} held-out molecules)"
+            f"{errors.half_width:.3g} ({errors.tested:,} held-out molecules){_widened(errors)}"
         )
+
+
+def _widened(errors: "Errors") -> str:
+    return f", ± {errors.widened:.3g} on generated ones" if errors.generated else ""

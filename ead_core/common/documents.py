@@ -1,6 +1,7 @@
 """JSON from outside, read within limits so that no document can exhaust memory or the stack; versioned documents."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
@@ -10,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from ead_core.common.files import write_aside
 from ead_core.common.limits import DEPTH, DOCUMENT, ITEMS, MiB
 from ead_core.errors import DataError, VersionError
+
+_TEXT_OR_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]{}"]*\]')  # a string in JSON, or an array of numbers
 
 
 def _unpacked(value: Any) -> Any:
@@ -64,7 +67,7 @@ class Document(BaseModel):
     def save(self, path: Path) -> None:
         """Write the document as a JSON file (OutputError if it cannot be written)."""
         with write_aside(path) as aside:
-            aside.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            aside.write_text(_as_text(self.to_json()) + "\n", encoding="utf-8")
 
     def to_texts(self) -> dict[str, str]:
         """The document as a header, whose values are all text; what is no text is JSON (see `Packed`)."""
@@ -82,6 +85,16 @@ class Document(BaseModel):
         if isinstance(stored, Mapping) and key in stored and stored[key] not in readable:
             known = " and ".join(map(str, readable))
             raise VersionError(f"{name} is {cls.kind} of version {stored[key]}; this program reads {known}.")
+
+
+def _as_text(value: Any) -> str:
+    """JSON of a line for each value, but for arrays of numbers, which take one: some have thousands."""
+    return _TEXT_OR_NUMBERS.sub(_in_one_line, json.dumps(value, indent=1))
+
+
+def _in_one_line(found: re.Match[str]) -> str:
+    text = found[0]
+    return text if text.startswith('"') else f"[{' '.join(text[1:-1].split())}]"
 
 
 def _reason(error: ValidationError) -> str:

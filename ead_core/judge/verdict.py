@@ -42,7 +42,7 @@ class Verdict:
         within: share of them whose target lies in the interval of the judge.
         bound: mean absolute error of the judge on real molecules.
         asked, achieved: [M] in border units, NaN in `asked` where it was open.
-        half_width: of the judge's interval around what is achieved.
+        half_width: of the judge's interval around what is achieved, for generated molecules.
     """
 
     name: str
@@ -92,11 +92,11 @@ def _verdict(name: str, asked: NDArray[np.float64], achieved: NDArray[np.float64
         error=error,
         interval=(error - spread, error + spread),
         molecules=len(errors),
-        within=float((errors <= figures.half_width).mean()),
+        within=float((errors <= figures.widened).mean()),
         bound=figures.bound,
         asked=asked,
         achieved=achieved,
-        half_width=figures.half_width,
+        half_width=figures.widened,
     )
 
 

@@ -2,7 +2,8 @@
 
 Half of the width of an interval is the ⌈0.95 (n + 1)⌉-th smallest error on n held-out molecules (split conformal
 prediction, Vovk et al. 2005): 95 % of intervals hold the true value for molecules of the kind that it was measured on.
-For generated molecules that is nominal.
+On generated molecules errors are larger; by which factor, an independent method can tell (`Widening`). Where nobody has
+asked one, the intervals are nominal there.
 
 Where errors depend on what is predicted, a width says too little: so predictions and residuals of some held-out
 molecules are kept, too (in_truth.py).
@@ -34,6 +35,21 @@ class Residuals(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Widening:
+    """By how much a predictor errs more on generated molecules than on held-out ones, and how that is known.
+
+    Attributes:
+        factor: of its errors, at least 1.
+        interval: 95 % of the factor.
+        origin: of which molecules it is, and by which method it was found.
+    """
+
+    factor: float
+    interval: tuple[float, float]
+    origin: str
+
+
+@dataclass(frozen=True)
 class Errors:
     """Of one property, in border units.
 
@@ -46,6 +62,7 @@ class Errors:
         predicted: of some of the calibrated molecules, in ascending order; none if it was calibrated before there were.
         residuals: their labels less the predictions.
         disagreement: mean absolute difference from another predictor on the test part, by its fingerprint.
+        generated: by how much errors are larger on generated molecules; None if nobody has measured it.
     """
 
     bound: float
@@ -56,6 +73,17 @@ class Errors:
     predicted: tuple[float, ...] = ()
     residuals: tuple[float, ...] = ()
     disagreement: Mapping[str, float] = field(default_factory=dict)
+    generated: Widening | None = None
+
+    @property
+    def widening(self) -> float:
+        """The factor of errors on generated molecules, 1 where it is not known."""
+        return self.generated.factor if self.generated else 1.0
+
+    @property
+    def widened(self) -> float:
+        """Half of the width of an interval around a prediction for a generated molecule."""
+        return self.widening * self.half_width
 
 
 Calibration = Mapping[str, Errors]

@@ -4,9 +4,10 @@ The truth of a molecule is taken to be its prediction plus the residual of a hel
 nearly the same is predicted, so that errors may depend on the prediction, and so that molecules may be chosen by it.
 (This is the predictive distribution of split conformal prediction, in bins of the prediction; Vovk et al. 2005, 2020.)
 
-Generated molecules are not those of the calibration. By how much predictors err more on them is told by another
-predictor that has learnt from other labels: where the two disagree more than on held-out molecules, residuals are
-widened by that factor. Both the widened and the plain residuals are within the interval.
+Generated molecules are not those of the calibration. By how much predictors err more on them is told by their
+calibration, if it was measured, and for the molecules at hand by another predictor that has learnt from other labels,
+if the two disagree more than on held-out molecules. Residuals are widened by the larger factor. Both the widened and
+the plain residuals are within the interval.
 
 Legend: M molecules, K residuals.
 """
@@ -71,7 +72,9 @@ def share_in_truth(parts: Iterable[Sequence[Range]]) -> Share:
 
 
 def widening(selector: Judge, other: Judge, apart: Mapping[str, float]) -> dict[str, float]:
-    """By how much two predictors disagree more on molecules than on held-out ones, at least 1, by property.
+    """By how much two predictors disagree more on molecules than on held-out ones, by property.
+
+    It is at least what the selector's calibration knows of generated molecules.
 
     Args:
         selector: who predicts.
@@ -79,8 +82,9 @@ def widening(selector: Judge, other: Judge, apart: Mapping[str, float]) -> dict[
         apart: how far their predictions are from each other on average, by property; the selector's calibration tells
             how far they are on held-out molecules.
     """
-    usual = {name: selector.calibration[name].disagreement[other.fingerprint] for name in apart}
-    return {name: max(1.0, far / usual[name]) for name, far in apart.items()}
+    known = {name: selector.calibration[name] for name in apart}
+    usual = {name: errors.disagreement[other.fingerprint] for name, errors in known.items()}
+    return {name: max(known[name].widening, far / usual[name]) for name, far in apart.items()}
 
 
 class _Found(NamedTuple):

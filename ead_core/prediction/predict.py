@@ -26,8 +26,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         value: [M].
-        low, high: [M] ends of the 95 % interval. It is calibrated on molecules like those of training; for others it
-            is nominal.
+        low, high: [M] ends of the 95 % interval. It is calibrated on molecules like those of training, and widened by
+            what is known of generated ones (`calibration.Widening`); without that it is nominal for these.
     """
 
     value: NDArray[np.float64]
@@ -53,7 +53,7 @@ def predict(molecules: MoleculeSet, predictor: str | Path | Judge = "qm9-judge")
     judge = predictor if isinstance(predictor, Judge) else load_judge(predictor)
     _check_elements(molecules, judge)
     found = predicted_values(judge.predictor, judge.config, judge.statistics, molecules)
-    widths = {name: judge.calibration[name].half_width for name in found}
+    widths = {name: judge.calibration[name].widened for name in found}
     return {name: Prediction(values, values - widths[name], values + widths[name]) for name, values in found.items()}
 
 

@@ -18,7 +18,7 @@ class InRange(BaseModel):
         in_truth: how many of the delivered molecules are estimated to be there; None if that is not known.
         interval: 95 % of that number.
         widening: by how much the selector's errors are taken to be larger than on held-out molecules, by property,
-            since it disagrees so much more with an independent predictor; None if there is none.
+            since it was measured or since it disagrees so much more with an independent predictor; None without one.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -30,6 +30,23 @@ def test_a_header_is_text_and_comes_back():
     assert Header.parse({"count": "3", "later": "x"}, "it").names == ()
 
 
+def test_an_array_of_numbers_takes_one_line_and_texts_stay_what_they_are(tmp_path):
+    class Table(Document):
+        kind: ClassVar[str] = "a table"
+
+        version: Literal[1] = 1
+        numbers: tuple[float, ...]
+        rows: tuple[tuple[int, ...], ...]
+        text: str
+
+    table = Table(numbers=(1.5, -2e-9), rows=((1, 2), ()), text='"[ 1,\n 2 ]" \\')
+    table.save(tmp_path / "table.json")
+    assert Table.load(tmp_path / "table.json") == table
+    lines = (tmp_path / "table.json").read_text().splitlines()
+    assert ' "numbers": [1.5, -2e-09],' in lines
+    assert "  [1, 2]," in lines
+
+
 @pytest.mark.parametrize(
     ("stored", "sentence"),
     [

@@ -1,10 +1,14 @@
 """Properties of any molecules: the predictor's own values, intervals of its calibration, and what it does not know."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ead_core import predict
 from ead_core.errors import DataError
+from ead_core.prediction.calibration import CALIBRATION, Errors, Widening, load_calibration, save_calibration
 from ead_core.prediction.judge import load_judge
 from ead_core.prediction.predict import with_predictions
 
@@ -14,13 +18,38 @@ def judge():
     return load_judge("qm9-judge")
 
 
-def test_intervals_are_those_of_the_calibration_around_the_value(judge, make_set):
+def test_intervals_are_those_of_the_calibration_for_generated_molecules(judge, make_set):
     molecules = make_set("CCO", "c1ccccc1", "C")
     found = predict(molecules, judge)
     assert list(found) == list(judge.statistics.properties)
     for name, (value, low, high) in found.items():
-        assert np.allclose(high - value, judge.calibration[name].half_width)
-        assert np.allclose(value - low, judge.calibration[name].half_width)
+        assert np.allclose(high - value, judge.calibration[name].widened)
+        assert np.allclose(value - low, judge.calibration[name].widened)
+
+
+def test_what_was_measured_on_generated_molecules_widens_and_is_kept(tmp_path):
+    plain = Errors(1, 10, 3, 10, 0.95)
+    wide = replace(plain, generated=Widening(1.5, (1.2, 1.9), "a calculation"))
+    assert (plain.widened, wide.widened) == (3, 4.5)
+    save_calibration(tmp_path, {"gap": plain, "mu": wide}, "w")
+    assert load_calibration(tmp_path, "w") == {"gap": plain, "mu": wide}
+
+
+def test_a_calibration_of_before_is_read(tmp_path):
+    old = {"bound": 1, "tested": 10, "half_width": 3, "calibrated": 10, "covered": 0.95}
+    (tmp_path / CALIBRATION).write_text(json.dumps({"format": 1, "weights": "w", "properties": {"gap": old}}))
+    assert load_calibration(tmp_path, "w") == {"gap": Errors(1, 10, 3, 10, 0.95)}
+
+
+@pytest.mark.parametrize("name", ["qm9-judge", "qm9-selector"])
+def test_the_bundled_predictors_err_more_on_generated_molecules(name):
+    calibration = load_judge(name).calibration
+    for of in ("homo", "lumo", "gap", "mu"):
+        low, high = calibration[of].generated.interval
+        assert 1 < calibration[of].widening < 3
+        assert low < calibration[of].widening < high
+        assert "GFN2-xTB" in calibration[of].generated.origin
+    assert calibration["alpha"].widening == calibration["Cv"].widening == 1, "nobody has measured them"
 
 
 @pytest.mark.parametrize(("smiles", "gap"), [("CCO", 8700), ("c1ccccc1", 6700), ("CC#N", 8900)])

@@ -147,4 +147,5 @@ def test_the_bundled_judge_tells_how_much_the_bundled_selector_errs_on_generated
     assert "disagreement_mu" not in compared, "of which no range is asked"
     ledger = Ledger.model_construct(delivered=3, in_range=InRange(valid=3, predicted=3))
     usual = selector.calibration["gap"].disagreement[judge.fingerprint]
-    assert check.told(ledger, told).in_range.widening == {"gap": pytest.approx(max(1, apart.mean() / usual), rel=1e-4)}
+    wider = max(selector.calibration["gap"].widening, apart.mean() / usual)
+    assert check.told(ledger, told).in_range.widening == {"gap": pytest.approx(wider, rel=1e-4)}
