@@ -65,7 +65,7 @@ def draw_pairs(all_pairs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         axes.plot(ends, ends, color="0.4", linewidth=0.8)
         for colour, (way, each) in zip(COLOURS, ways.items(), strict=True):
             off = float(np.abs(np.subtract(each["asked"], each["achieved"])).mean())
-            axes.scatter(each["asked"], each["achieved"], s=9, color=colour, label=f"{way}: {off:.3g}", linewidths=0)
+            axes.scatter(each["asked"], each["achieved"], s=9, color=colour, label=f"{way}: {off:.4g}", linewidths=0)
         axes.set(title=f"{name}, {unit_of(name).symbol}", xlabel="asked for", ylabel="found by the judge")
         axes.legend(title="mean error", frameon=False, fontsize=7, title_fontsize=7)
     write_figure(figure, path)
