@@ -223,7 +223,7 @@ def test_a_job_takes_all_code_along_and_little_else(packed):
     }
     assert len(code) > 50
     assert code <= set(files)
-    assert sum(files.values()) < 20e6  # Ray takes 100 MiB
+    assert sum(files.values()) < 25e6  # of which the bundled models take 18; Ray takes 100 MiB
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
         (command, "alpha must be predicted, and no bundled selector has learnt from the labels of generator; give a"),
         (
             (*command[:4], "--selector", "selector"),
-            "--selector predicts for --best-of, --match, sampler.branches or --accept",
+            "--selector predicts for --best-of, --match, sampler.branches, sampler.property_guidance or",
         ),
         ((*command[:4], "--best-of", 2), "--best-of keeps what is nearest to its targets; give some with --target"),
         ((*command[:4], "sampler.branches=2"), "sampler.branches keeps what is nearest to its targets; give some with"),
