@@ -26,7 +26,7 @@ from ead_core.sampling.conditions import Conditions, Sizes, decide
 from ead_core.sampling.formulas import check_fragment, compositions, untold
 from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.presets import preset_settings
-from ead_core.sampling.wanted import pulls_to, wanted_of
+from ead_core.sampling.wanted import check_guide, pulls_to, wanted_of
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,8 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
     molecules_per_call(checkpoint.denoiser, int(start.sizes.max()), request.sampler.memory_budget)
     if pulls_to(request.sampler, start.values):
         request = replace(request, selector=selector_of(checkpoint, tuple(start.values), request.selector))
+        if request.selector:
+            check_guide(request.selector, checkpoint)
     prepared = Prepared.of(checkpoint, request, start)
     if BranchPlan.of(request.sampler, prepared.process):
         if request.targets is None:

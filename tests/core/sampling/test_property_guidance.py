@@ -1,6 +1,7 @@
 """Molecules that are pulled to their targets by a predictor: they come nearer, in any company, and say who pulled."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,6 +125,17 @@ def test_who_may_pull_is_who_may_choose(generator, make_selector, make_request):
         prepare(generator, make_request(targets={"mu": 1.0}))
     with pytest.raises(ConfigError, match="selector needs branches, among which it chooses, or property_guidance"):
         sample(generator, 1, targets={"gap": 7000}, selector=make_selector())
+
+
+def test_a_predictor_that_cannot_look_at_unfinished_molecules_is_refused(generator, selector, make_request):
+    other = replace(selector, statistics=replace(selector.statistics, atom_numbers=(6, 7, 8)))
+    with pytest.raises(
+        ConfigError, match=r"selector knows C, N, O and generator C, O; sampler.property_guidance needs"
+    ):
+        prepare(generator, replace(make_request(), selector=other))
+    framed = SimpleNamespace(network=SimpleNamespace(num_draws=4), to=lambda device: None)
+    with pytest.raises(ConfigError, match="selector looks at molecules in random frames"):
+        prepare(generator, replace(make_request(), selector=replace(selector, predictor=framed)))
 
 
 def test_a_refused_molecule_is_not_repaired_unless_it_is_wished(generator):
