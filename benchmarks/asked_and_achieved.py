@@ -2,23 +2,24 @@
 
     python benchmarks/asked_and_achieved.py qm9-cond --num 100
 
-Two ways of making molecules stand side by side, both of the preset `fast`: each molecule on its own, and the best of
-eight branches. Values and sizes of training molecules are asked for, one property at a time.
+Three ways of making molecules stand side by side, all of the preset `fast`: only told what is asked for, pulled to it,
+and the best of eight branches that are pulled. Values and sizes of training molecules are asked for, one property at a
+time.
 """
 
-import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from choice import drawn
+from kept import kept
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.data.properties import unit_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
@@ -101,12 +102,7 @@ def main(
     model, judging = load_checkpoint(checkpoint), load_judge(judge)
     folder, all_pairs = work / f"{model.fingerprint()}-{judging.fingerprint}-{num}-{seed}", {}
     for name in judging.statistics.properties:
-        path = folder / f"{name}.json"
-        if not path.is_file():
-            found = pairs(model, judging, name, num, seed)
-            with write_aside(path) as aside:
-                aside.write_text(json.dumps(found))
-        all_pairs[name] = json.loads(path.read_text())
+        all_pairs[name] = kept(folder / f"{name}.json", partial(pairs, model, judging, name, num, seed))
     draw_pairs(all_pairs, out / "asked-and-achieved.png")
     draw_row(model, judging, out / "gap-row.png", seed)
 

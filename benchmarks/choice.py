@@ -8,20 +8,20 @@ half of the labels, and the judge from the other. Errors are over all delivered 
 is a file in the work folder, so the command goes on where it was.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 import typer
+from kept import kept
 from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.common.markdown import table
 from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.properties import unit_of
@@ -148,11 +148,7 @@ def main(  # noqa: PLR0913, PLR0917
         folder = work / f"{prints}-{num}-{seed}"
         for key, row in rows.items():
             path = folder / f"{name}-{key}.json"
-            if not path.is_file():
-                figures = measure(model, chooser, judging, row, name, num, seed)
-                with write_aside(path) as aside:
-                    aside.write_text(json.dumps(figures, indent=1) + "\n")
-            done.append(json.loads(path.read_text()))
+            done.append(kept(path, partial(measure, model, chooser, judging, row, name, num, seed)))
     typer.echo(as_table(done))
     typer.echo(f"\n{num:,} molecules a row; the judge's own error: {_bounds(done)}")
 

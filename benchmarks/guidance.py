@@ -7,18 +7,18 @@ One property at a time is asked for, with values of training molecules and their
 rows asks for all at once. A finished row is a file in the work folder, so the command goes on where it was.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from kept import kept
 
 from ead_core.checkpoints.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.config.presets import PresetName
 from ead_core.data.properties import unit_of
 from ead_core.errors import ConfigError, report_user_errors
@@ -154,12 +154,7 @@ def main(  # noqa: PLR0913, PLR0917
     folder = work / f"{model.fingerprint()}-{judging.fingerprint}-{num}-{seed}{f'-{preset}' if preset else ''}"
     ways = [*((omega, 0.0) for omega in scale or SCALES), *((0.0, strength) for strength in pull or ())]
     rows = [Row(asked, *way) for asked in (*judging.statistics.properties, ALL) for way in ways]
-    for row in rows:
-        if not (folder / f"{row.name}.json").is_file():
-            figures = measure(model, judging, row, num, seed, preset)
-            with write_aside(folder / f"{row.name}.json") as aside:
-                aside.write_text(json.dumps(figures, indent=1) + "\n")
-    done = [json.loads((folder / f"{row.name}.json").read_text()) for row in rows]
+    done = [kept(folder / f"{row.name}.json", partial(measure, model, judging, row, num, seed, preset)) for row in rows]
     typer.echo(table(done))
     draw(done, picture)
     if quality:

@@ -9,9 +9,9 @@ refused and spare molecules included. "Shuffled": each wish is given the molecul
 file in the work folder, so the command goes on where it was.
 """
 
-import json
 import resource
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 import typer
 from choice import branched
+from kept import kept
 from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.common.intervals import mean_interval
 from ead_core.common.markdown import table
 from ead_core.data.properties import unit_of
@@ -161,11 +161,7 @@ def main(  # noqa: PLR0913, PLR0917
     done: list[dict[str, Any]] = []
     for key in only or ROWS:
         path = folder / f"{'-'.join(asked)}-{key}.json"
-        if not path.is_file():
-            figures = measure(model, chooser, judging, ROWS[key], asked, num, seed)
-            with write_aside(path) as aside:
-                aside.write_text(json.dumps(figures, indent=1) + "\n")
-        done += json.loads(path.read_text())
+        done += kept(path, partial(measure, model, chooser, judging, ROWS[key], asked, num, seed))
     typer.echo(as_table(done))
     bounds = dict.fromkeys(f"{row['asked']} {row['bound']:.3g}" for row in done)
     typer.echo(f"\n{num:,} wishes; the judge's own error: {', '.join(bounds)}")

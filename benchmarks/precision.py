@@ -8,18 +8,18 @@ chunk is a file in the work folder: the command can be stopped at any time and g
 non-inferior if the 95 % intervals of both differences lie above the margin.
 """
 
-import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from kept import kept
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.common.intervals import paired_difference, wilson
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.evaluation.published import evaluate_published
@@ -48,11 +48,7 @@ def make(model: Checkpoint, row: str, precision: str, first: int, seed: int) -> 
 def chunk(folder: Path, model: Checkpoint, row: str, precision: str, first: int, seed: int) -> dict[str, list[Any]]:
     """A chunk from its file, which is made if there is none."""
     path = folder / f"{row}-{precision}-{first}.json"
-    if not path.is_file():
-        made = make(model, row, precision, first, seed)
-        with write_aside(path) as aside:
-            aside.write_text(json.dumps(made))
-    read: dict[str, list[Any]] = json.loads(path.read_text())
+    read: dict[str, list[Any]] = kept(path, partial(make, model, row, precision, first, seed))
     return read
 
 

@@ -8,7 +8,6 @@ buys stability by leaving the distribution of the data is no preset, so each row
 real molecules are the last row. A finished row is a file in the work folder: the command can be stopped at any time.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +17,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from kept import kept
 from presets_report import SETTINGS, Figures, Measured, draw, table
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.config import sampler_settings
 from ead_core.config.presets import NAMES
 from ead_core.data.formats import read_molecules
@@ -106,15 +105,6 @@ def measured(make: Callable[[], MoleculeSet], train: Path | None, plan: Evaluati
     heavy = molecules.charges[molecules.charges > 1]
     figures = {name: (figure.value, figure.interval) for _, name, figure in card.figures()}
     return {**figures, "carbon": (float((heavy == CARBON).mean()), None)}
-
-
-def kept(path: Path, measure: Callable[[], Figures]) -> Figures:
-    """The figures in a file, which is written if there is none."""
-    if not path.is_file():
-        with write_aside(path) as aside:
-            aside.write_text(json.dumps(measure(), indent=1) + "\n")
-    figures: Figures = json.loads(path.read_text())
-    return figures
 
 
 def main(  # noqa: PLR0913 (what a row is of, and what is measured)

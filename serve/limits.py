@@ -11,11 +11,10 @@ from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError, EADError
-from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.conditions import Sizes
 from ead_core.sampling.in_range import RangeCheck
-from ead_core.sampling.order import GOOD_IN_RANGE, Order
+from ead_core.sampling.order import Order, criteria_of
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.schema import AtomRange, MoleculesRequest
 from serve.settings import ServeSettings
@@ -97,9 +96,7 @@ class Border:
     def order(self, wanted: MoleculesRequest) -> Order | None:
         """What is to be delivered; None if all molecules are (RefusalError: fields that do not go together)."""
         ranged = any(isinstance(wish, list | tuple) for wish in (wanted.targets or {}).values())
-        accept = GOOD_IN_RANGE if wanted.until is not None and ranged else None
-        if wanted.accept is not None:
-            accept = Acceptance.parse(wanted.accept)
+        accept = criteria_of(wanted.accept, wanted.until, ranged)
         if accept is None and wanted.until is not None:
             raise RefusalError(("body", "until"), "needs accept, which says what a delivered molecule must be.")
         if wanted.until is None and wanted.max_attempts is not None:

@@ -18,7 +18,7 @@ from ead_core.common.noise import MAX_SEED
 from ead_core.config import Config, SamplerConfig
 from ead_core.config.presets import PresetName
 from ead_core.config.reference import entries
-from ead_core.config.sampler_section import Rate
+from ead_core.config.sampler_section import PAIRS, Rate
 from ead_core.data.targets import TargetError, bounds
 from ead_core.errors import ConfigError
 from ead_core.evaluation.criteria import CRITERIA, NOVEL, Acceptance
@@ -73,9 +73,6 @@ def _at_most(most: int) -> BeforeValidator:
         return value
 
     return BeforeValidator(short)
-
-
-PAIRS = [name for name in SamplerConfig.model_fields if name.endswith("_levels") and name != "pruning_levels"]
 
 
 class SamplerSettings(Body, SamplerConfig):

@@ -17,9 +17,9 @@ from ead_core.config import Config, parse_overrides, read_mapping, sampler_setti
 from ead_core.config.conditions import as_yaml
 from ead_core.config.reference import entries
 from ead_core.errors import ConfigError, EADError
-from ead_core.evaluation.criteria import CHOICES, Acceptance
+from ead_core.evaluation.criteria import CHOICES
 from ead_core.notes import note_all
-from ead_core.sampling.order import GOOD_IN_RANGE, LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order
+from ead_core.sampling.order import LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order, criteria_of
 
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
@@ -174,7 +174,7 @@ def order_of(
     from ead_core.data.targets import parse_targets
 
     wanted = parse_targets(target or []) if until and not accept else None
-    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if wanted and wanted.limited.any() else None
+    criteria = criteria_of(accept, until, wanted is not None and bool(wanted.limited.any()))
     if criteria is None:
         for option, number in (("--until", until), ("--max-attempts", max_attempts)):
             if number is not None:

@@ -27,6 +27,7 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 MOST_PRUNINGS = 20
+PAIRS = tuple(f"{part}_levels" for part in ("guidance", "property", "temperature", "corrector", "parity", "formula"))
 
 
 class SamplerConfig(Section):
@@ -171,14 +172,7 @@ class SamplerConfig(Section):
             return self.repair_attempts
         return 0 if self.predicts else REPAIRS
 
-    @field_validator(
-        "guidance_levels",
-        "temperature_levels",
-        "corrector_levels",
-        "parity_levels",
-        "formula_levels",
-        "property_levels",
-    )
+    @field_validator(*PAIRS)
     @classmethod
     def _from_low_to_high(cls, levels: tuple[float, float]) -> tuple[float, float]:
         if levels[0] >= levels[1]:

@@ -4,6 +4,7 @@ Legend: M molecules, P properties.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ class Judge:
     predictor: Predictor
     calibration: Calibration
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Equal for judges with equal weights."""
         return weights_digest(self.predictor.state_dict())

@@ -14,13 +14,12 @@ from ead_core.data.targets import Targets
 from ead_core.diffusion.policy import Policy
 from ead_core.diffusion.process import Process
 from ead_core.errors import ConfigError
-from ead_core.evaluation.criteria import Acceptance
 from ead_core.notes import note
 from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.engine import Engine, Observer
-from ead_core.sampling.order import GOOD_IN_RANGE, Order
+from ead_core.sampling.order import Order, criteria_of
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.state import SamplerState
@@ -104,8 +103,7 @@ def _order(
     accept: str | Sequence[str] | None, until: int | None, max_attempts: int | None, wanted: Targets | None
 ) -> Order | None:
     """What is to be delivered; None if all attempts are (ConfigError: a number of what nobody has described)."""
-    ranged = until is not None and wanted is not None and bool(wanted.limited.any())
-    criteria = Acceptance.parse(accept) if accept else GOOD_IN_RANGE if ranged else None
+    criteria = criteria_of(accept, until, wanted is not None and bool(wanted.limited.any()))
     if criteria:
         return Order(criteria, until, max_attempts)
     if (until, max_attempts) != (None, None):

@@ -52,7 +52,7 @@ def guided(state: SamplerState, process: Process) -> Tensor:
     return conditioned(state.context) & (inside & state.mask).any(dim=1)
 
 
-def pulled(state: SamplerState, process: Process, pull: Pull) -> Tensor:
+def acted_on(state: SamplerState, process: Process, pull: Pull) -> Tensor:
     """Which molecules [B] a pull acts on at the state, which takes a gradient."""
     levels, free = process.grid[state.grid_index], state.mask & ~state.held
     return pull.pulled(levels, free, getattr(state, pull.wish), process.schedule.steps)
@@ -60,7 +60,7 @@ def pulled(state: SamplerState, process: Process, pull: Pull) -> Tensor:
 
 def calls_after(state: SamplerState, process: Process) -> Tensor:
     """Network calls [B] of each molecule once ε̂ at the state is known."""
-    gradients = sum(pull.calls * pulled(state, process, pull) for pull in process.pulls)
+    gradients = sum(pull.calls * acted_on(state, process, pull) for pull in process.pulls)
     return state.calls + 1 + guided(state, process) + gradients
 
 
@@ -90,10 +90,10 @@ class _Pulled(NamedTuple):
 
 def _pulled(denoiser: DenoiserFunction, state: SamplerState, process: Process) -> _Pulled | None:
     """Which molecules are pulled, and how; None if there are none."""
-    acting = [pull for pull in process.pulls if bool(pulled(state, process, pull).any())]
-    if not acting:
+    found = [(pull, chosen) for pull in process.pulls if bool((chosen := acted_on(state, process, pull)).any())]
+    if not found:
         return None
-    chosen = torch.stack([pulled(state, process, pull) for pull in acting]).any(dim=0)
+    acting, chosen = [pull for pull, _ in found], torch.stack([chosen for _, chosen in found]).any(dim=0)
     rows, others = chosen.nonzero()[:, 0], (~chosen).nonzero()[:, 0]
     at_once = min(pull.at_once for pull in acting)
     made = [_changes(denoiser, state.select(some), process, acting) for some in rows.split(at_once)]

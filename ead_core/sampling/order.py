@@ -1,7 +1,7 @@
 """How many molecules a caller wants, and what they must be; without torch, so that help texts are quick."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,19 @@ GOOD = Acceptance.parse("valid & unique")  # what a delivered molecule must be i
 GOOD_IN_RANGE = Acceptance.parse("valid & unique & in_range")  # … but asks for so many in a range
 PER_WISH, POOL_PER_WISH = 4, 2  # attempts for each wish of a table: in all, and of these before the first look
 PAIRS = 2**24  # of wishes and attempts that are looked at together: 128 MiB
+
+
+def criteria_of(accept: str | Sequence[str] | None, until: int | None, ranged: bool) -> Acceptance | None:
+    """What a delivered molecule must be; None if all attempts are delivered.
+
+    Args:
+        accept: what was said of it.
+        until: how many are to be delivered, if that was said.
+        ranged: whether a range is among the targets, which so many are to be in if nothing else was said.
+    """
+    if accept:
+        return Acceptance.parse(accept)
+    return GOOD_IN_RANGE if until is not None and ranged else None
 
 
 @dataclass(frozen=True)

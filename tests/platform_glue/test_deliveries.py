@@ -31,6 +31,7 @@ from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request
 
+from .. import planted
 from ..in_this_process import in_this_process
 
 SIZE, KINDS = 4, 13
@@ -129,19 +130,12 @@ def ranged(conditional_checkpoint, monkeypatch):
     """A plan with a range, a selector that measures and errs by residuals that are known, and a judge beside it."""
 
     def measured(molecules):
-        right = molecules.positions[molecules.offsets[:-1], 0] - molecules.positions[molecules.offsets[:-1] + 1, 0]
+        right = planted.from_second_to_first(molecules)[:, 0]
         return 6000 + 1000 * np.sin(right).astype(float)
 
     residuals = tuple(np.random.default_rng(0).normal(0, 400, 200))
     errors = Errors(0, 1, 0, 1, 1, tuple(np.linspace(5000, 7000, 200)), residuals, {"j": 50.0})
-    selector = SimpleNamespace(
-        name="stub",
-        statistics=SimpleNamespace(properties={"gap": SimpleNamespace(mad=1.0)}),
-        calibration={"gap": errors},
-        fingerprint="f",
-        predictor=None,
-        config=None,
-    )
+    selector = planted.selector(errors, 1.0)
     judge = SimpleNamespace(predictor=None, config=None, statistics=None, fingerprint="j")
     monkeypatch.setattr(in_range, "selector_of", lambda *_: selector)
     monkeypatch.setattr(planning, "selector_of", lambda *_: selector)

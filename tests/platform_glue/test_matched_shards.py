@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +27,9 @@ from ead_core.sampling import delivery, matching, wishes
 from ead_core.sampling.matching import match
 from ead_core.sampling.order import MatchOrder
 
+from .. import planted
 from ..in_this_process import in_this_process
+from ..planted import gap
 
 QUICK = {"policy": "synchronous", "steps": 3, "repair_attempts": 0}
 WANTED = Targets.of_columns({"gap": [4000, 4500, 5000, (5200, 5800), 6000, 7000]})
@@ -47,12 +48,6 @@ def model(conditional_checkpoint):
     return load_checkpoint(conditional_checkpoint)
 
 
-def gap(molecules):
-    """How far the first atom is from the second, in 1000 Å."""
-    first = molecules.positions[molecules.offsets[:-1]] - molecules.positions[molecules.offsets[:-1] + 1]
-    return 1000.0 * np.linalg.norm(first, axis=1).astype(float)
-
-
 def judged(chunk, acceptance):
     """About half are refused, and no molecule is the same as another."""
     right = chunk.molecules.positions[chunk.molecules.offsets[:-1], 0] > 0
@@ -68,14 +63,7 @@ def repeated(jury, molecules, acceptance):
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch):
     """A selector that measures."""
-    selector = SimpleNamespace(
-        name="stub",
-        statistics=SimpleNamespace(properties={"gap": SimpleNamespace(mad=1000.0)}),
-        calibration={"gap": Errors(1.0, 1, 1, 1, 1)},
-        fingerprint="f",
-        predictor=None,
-        config=None,
-    )
+    selector = planted.selector(Errors(1.0, 1, 1, 1, 1), 1000.0)
     for module in (matching, planning):
         monkeypatch.setattr(module, "selector_of", lambda *_: selector)
     monkeypatch.setattr(wishes, "predict", lambda predictor, config, statistics, some: {"gap": gap(some)})

@@ -1,7 +1,6 @@
 """Deliveries of molecules in a range: by the selector all of them, and an account of how many are so in truth."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,8 @@ from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
 from ead_core.sampling.wishes import Wishes
 
+from ... import planted
+
 pytestmark = pytest.mark.usefixtures("measured_here")
 HIGH = 5.0  # of the range
 RANGE = Targets.of({"gap": (0.0, HIGH)})
@@ -43,7 +44,7 @@ def request_for(model):
 
 def measured(molecules):
     """How far to the right the first atom is of the second, from 0 to 10: half of an untrained model's are below 5."""
-    right = molecules.positions[molecules.offsets[:-1], 0] - molecules.positions[molecules.offsets[:-1] + 1, 0]
+    right = planted.from_second_to_first(molecules)[:, 0]
     return HIGH + HIGH * np.tanh(right).astype(float)
 
 
@@ -51,14 +52,7 @@ def measured(molecules):
 def stub(monkeypatch):
     """A selector that measures, and that has never been wrong."""
     errors = Errors(0, 1, 0, 1, 1, tuple(np.linspace(0, 2 * HIGH, 200)), (0.0,) * 200)
-    selector = SimpleNamespace(
-        name="stub",
-        statistics=SimpleNamespace(properties={"gap": SimpleNamespace(mad=1.0)}),
-        calibration={"gap": errors},
-        fingerprint="f",
-        predictor=None,
-        config=None,
-    )
+    selector = planted.selector(errors, 1.0)
     monkeypatch.setattr(in_range, "selector_of", lambda *_: selector)
     monkeypatch.setattr(in_range, "independent_judge", lambda *_: None)
     monkeypatch.setattr(wishes, "predict", lambda predictor, config, statistics, some: {"gap": measured(some)})

@@ -1,7 +1,6 @@
 """A table of wishes is met from one pool: each molecule once, every attempt accounted for, equal for equal seeds."""
 
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,9 @@ from ead_core.sampling.matches import SPARE
 from ead_core.sampling.matching import TOO_FEW, WRONG_ATOMS, match
 from ead_core.sampling.order import MatchOrder
 
+from ... import planted
+from ...planted import gap
+
 pytestmark = pytest.mark.usefixtures("measured_here")
 
 BAD = "its first atom is on the right"
@@ -26,24 +28,10 @@ def model(conditional):
     return load_checkpoint(conditional)
 
 
-def gap(molecules):
-    """A property that every molecule has: how far its first atom is from the second, in 1000 Å."""
-    first = molecules.positions[molecules.offsets[:-1]] - molecules.positions[molecules.offsets[:-1] + 1]
-    return 1000.0 * np.linalg.norm(first, axis=1).astype(float)
-
-
 @pytest.fixture(autouse=True)
 def stub(monkeypatch):
     """A selector that measures, and a criterion that refuses about half."""
-    known = {"gap": SimpleNamespace(mad=1000.0)}
-    selector = SimpleNamespace(
-        name="stub",
-        statistics=SimpleNamespace(properties=known),
-        calibration={"gap": Errors(1.0, 1, 1, 1, 1)},
-        fingerprint="f",
-        predictor=None,
-        config=None,
-    )
+    selector = planted.selector(Errors(1.0, 1, 1, 1, 1), 1000.0)
 
     def judged(chunk, acceptance):
         right = chunk.molecules.positions[chunk.molecules.offsets[:-1], 0] > 0
