@@ -8,7 +8,7 @@ buys stability by leaving the distribution of the data is no preset, so each row
 real molecules are the last row. A finished row is a file in the work folder: the command can be stopped at any time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from kept import kept
-from presets_report import SETTINGS, Figures, Measured, draw, table
+from presets_report import SETTINGS, Measured, draw, table
+from quality_figures import PARTS, measured
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
@@ -28,7 +29,6 @@ from ead_core.config.presets import NAMES
 from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
 from ead_core.errors import report_user_errors
-from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
@@ -51,8 +51,6 @@ VARIATIONS: tuple[Mapping[str, Any], ...] = (
     {"start": 0.55, "temperature": 0.4, "parity_restarts": 3},
     {"start": 0.55, "temperature": 0.25, "parity_restarts": 3},
 )
-PARTS = ("geometry", "chemistry", "posebusters", "fcd")
-CARBON = 6
 
 
 @dataclass(frozen=True)
@@ -96,15 +94,6 @@ def real(model: Checkpoint, path: Path, num: int) -> MoleculeSet:
     order = np.random.default_rng(0).permutation(len(molecules)).tolist()
     fitting = (place for place in order if known.issuperset(molecules[place].charges.tolist()))
     return molecules.select(list(islice(fitting, num)))
-
-
-def measured(make: Callable[[], MoleculeSet], train: Path | None, plan: EvaluationPlan) -> Figures:
-    """Value and interval of all figures against QM9, by name."""
-    molecules = make()
-    card = evaluate(molecules, "qm9", train, plan=plan)
-    heavy = molecules.charges[molecules.charges > 1]
-    figures = {name: (figure.value, figure.interval) for _, name, figure in card.figures()}
-    return {**figures, "carbon": (float((heavy == CARBON).mean()), None)}
 
 
 def main(  # noqa: PLR0913 (what a row is of, and what is measured)

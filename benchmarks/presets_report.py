@@ -4,29 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ead_core.common.intervals import Interval
+from quality_figures import Figures, cells, line, titles
+
 from ead_core.pictures.figures import new_figure, write_figure
 
-Figures = Mapping[str, tuple[float, Interval | None]]
 SETTINGS = ("steps", "start", "temperature", "corrector", "parity_restarts")
-SHARES = {
-    "molecule_stability": "stable %",
-    "validity": "valid %",
-    "validity_x_uniqueness": "V×U %",
-    "novelty": "novel %",
-    "strict_validity": "strictly valid %",
-    "posebusters": "plausible %",
-}
-VALUES = {
-    "nfe": ("calls", ".0f"),
-    "fcd": ("FCD", ".2f"),
-    "elements": ("elements", ".3f"),
-    "carbon": ("C of heavy", ".3f"),
-    "rings": ("rings", ".2f"),
-    "aromatic_rings": ("aromatic", ".2f"),
-    "w1_bond": ("bonds Å", ".4f"),
-    "w1_angle": ("angles °", ".2f"),
-}
+NOT_SHOWN = ("strain",)
 PANELS = {"molecule_stability": "stable molecules, %", "fcd": "Fréchet ChemNet distance"}
 
 
@@ -40,26 +23,13 @@ class Measured(NamedTuple):
 
 def table(rows: Sequence[Measured]) -> str:
     """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution."""
-    titles = ["preset", *SETTINGS, *SHARES.values(), *(title for title, _ in VALUES.values())]
-    return "\n".join([_line(titles), "|" + "---|" * len(titles), *(_line(_cells(row)) for row in rows)])
+    heads = ["preset", *SETTINGS, *titles(NOT_SHOWN)]
+    rule = "|" + "---|" * len(heads)
+    return "\n".join([line(heads), rule, *(line([*_settings(row), *cells(row.figures, NOT_SHOWN)]) for row in rows)])
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cells(row: Measured) -> list[str]:
-    settings = [f"{row.settings[key]:g}" if key in row.settings else "" for key in SETTINGS]
-    shares = [_percent(row.figures.get(name)) for name in SHARES]
-    values = [f"{row.figures[name][0]:{shape}}" if name in row.figures else "" for name, (_, shape) in VALUES.items()]
-    return [row.name or "", *settings, *shares, *values]
-
-
-def _percent(figure: tuple[float, Interval | None] | None) -> str:
-    if figure is None:
-        return ""
-    value, interval = figure
-    return f"{100 * value:.1f}" + (f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})" if interval else "")
+def _settings(row: Measured) -> list[str]:
+    return [row.name or "", *(f"{row.settings[key]:g}" if key in row.settings else "" for key in SETTINGS)]
 
 
 def draw(rows: Sequence[Measured], title: str, path: Path) -> None:
@@ -105,7 +75,7 @@ def _points(axes: Any, rows: Sequence[Measured], name: str, kind: str, colour: s
     scale = 1 if name == "fcd" else 100
     for place, row in enumerate(rows):
         value, interval = row.figures[name]
-        calls, low, high = row.figures["nfe"][0], *(interval or (value, value))
+        (low, high), calls = interval or (value, value), row.figures["nfe"][0]
         bars = [[scale * (value - low)], [scale * (high - value)]]
         axes.errorbar(
             calls, scale * value, yerr=bars, fmt="o", color=colour, capsize=2, label=kind if place == 0 else None
