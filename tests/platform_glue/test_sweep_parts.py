@@ -1,11 +1,14 @@
 """The pieces of a sweep without a cluster: exactness of branching, proposals, records, tracking."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from ead_platform.cluster.session import ray_session
 from ead_platform.cluster.settings import Settings
+from ead_platform.sweep import study
 from ead_platform.sweep.records import SweepFolder
 from ead_platform.sweep.report import SweepConsole
 from ead_platform.sweep.search import DistinctOptunaSearch
@@ -17,6 +20,7 @@ from ead_platform.sweep.study import (
     identity,
     reference_points,
     run_point,
+    shared_prefix,
 )
 from ead_platform.sweep.tracking import SweepTracker
 from mlflow.tracking import MlflowClient
@@ -48,6 +52,50 @@ def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
         assert np.array_equal(branched.positions, direct.positions)
         assert np.array_equal(branched.properties["nfe"], direct.properties["nfe"])
         assert (branched.properties["seconds"] > 0).all()
+
+
+class _Here:
+    """Tasks of Ray that are done at once, in this process."""
+
+    def __init__(self):
+        self.done = 0
+
+    def remote(self, work):
+        def do(*inputs):
+            self.done += 1
+            return work(*inputs)
+
+        return SimpleNamespace(options=lambda **resources: SimpleNamespace(remote=lambda *inputs: _Done(do(*inputs))))
+
+    def put(self, value):
+        return value
+
+    def wait(self, tasks, num_returns):
+        return tasks[:num_returns], tasks[num_returns:]
+
+    def get(self, task):
+        return task.result
+
+
+class _Done:
+    def __init__(self, result):
+        self.result = result
+
+
+def test_an_extended_sweep_computes_only_the_starts_that_it_lacks(campaign, tmp_path, monkeypatch):
+    """More trials may have another winner, whose confirmation branches from another level."""
+    here, finished = _Here(), []
+    monkeypatch.setattr(study, "ray", here)
+    first = shared_prefix(campaign, {8}, tmp_path, finished.append)
+    assert {index for bucket in first for index in bucket} == {0, 8}
+    again = here.done
+    assert all(set(bucket) == {0, 8} for bucket in shared_prefix(campaign, {8}, tmp_path, finished.append))
+    assert here.done == again > 0
+    extended = shared_prefix(campaign, {8, 20}, tmp_path, finished.append)
+    assert here.done == 2 * again
+    assert {index for bucket in extended for index in bucket} == {0, 8, 20}
+    assert all(torch.equal(old[8].state.z, new[8].state.z) for old, new in zip(first, extended, strict=True))
+    assert sum(finished) == 3 * campaign.samples
 
 
 def test_a_stored_prefix_belongs_to_its_weights_and_molecules(campaign, tiny_checkpoint):
