@@ -7,15 +7,20 @@ the backward pass. PyTorch reduces gradients in buckets, the first of 1 MiB and 
 which they become ready; the collectives follow one another. A reduction takes the faster of a ring,
 2 (W − 1) (latency + bytes / (W bandwidth)), and a tree, 2 ⌈log₂ W⌉ (latency + bytes / bandwidth). Every number in
 CASES that is not a size of a network is an assumption.
+
+The second table is of whole trainings on one GPU: computation in proportion to layers and pairs of atoms, the rest of a
+step in proportion to layers.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from ead_core.common.markdown import table
+from ead_core.config import load_config
 from ead_core.errors import report_user_errors
 from ead_core.pictures.figures import new_figure, write_figure
 from ead_core.pictures.molecules import check_picture
@@ -86,6 +91,21 @@ class Case:
         return self.step(1) * share / (workers * self.step(workers))
 
 
+class Training(NamedTuple):
+    """A recipe of `configs`, and the mean number of pairs of atoms in a molecule of its data."""
+
+    recipe: str
+    pairs: float
+
+    def cells(self) -> list[str]:
+        """Steps, ms per step and hours."""
+        config = load_config(RECIPES / f"{self.recipe}.yaml")
+        layers, batch, steps = config.network.layers, config.training.batch_size, config.training.steps
+        molecule = GPU["molecule_seconds"] * (layers * self.pairs) / (LAYERS * QM9_PAIRS)
+        step = GPU["fixed_seconds"] * layers / LAYERS + batch * molecule
+        return [f"`configs/{self.recipe}.yaml`", f"{steps:,}", f"{1000 * step:.0f}", f"{steps * step / 3600:.1f}"]
+
+
 EDM = 5.3e6 * 4  # bytes of the gradients of configs/qm9.yaml
 GPU: dict[str, Any] = {
     "molecule_seconds": 6e-5,
@@ -94,6 +114,10 @@ GPU: dict[str, Any] = {
 NVLINK: dict[str, Any] = {"latency": 5e-6, "bandwidth": 2e11}  # within a node
 HUNDRED: dict[str, Any] = {"latency": 2e-5, "bandwidth": 1.2e10}  # Gbit/s between nodes
 TEN: dict[str, Any] = {"latency": 5e-5, "bandwidth": 1.2e9}
+LAYERS, QM9_PAIRS = 9, 336.0  # of which these seconds are; 18.1 atoms, squares averaged
+DRUGS_PAIRS = 2200.0  # (44.4 atoms)² and an assumed standard deviation of 15
+TRAININGS = (Training("qm9", QM9_PAIRS), Training("drugs", DRUGS_PAIRS))
+RECIPES = Path(__file__).parents[1] / "configs"
 CASES = (
     Case("batch 64, 100 Gbit/s", EDM, **GPU, **HUNDRED, batch=64),
     Case("batch 4,096, 100 Gbit/s", EDM, **GPU, **HUNDRED, batch=4096),
@@ -130,6 +154,8 @@ def main(out: Annotated[Path, typer.Option(help="Picture.")] = Path("scaling.png
     for case in CASES:
         cells = [cell(case, workers) if workers <= case.most else "" for workers in WORKERS]
         print(f"| {case.name} | {' | '.join(cells)} |")
+    heads = ["recipe", "steps", "ms per step", "hours on one GPU"]
+    print(f"\n{table([heads, *(each.cells() for each in TRAININGS)])}")
     draw(out)
 
 
