@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.common.cpu import tune_cpu
+from ead_core.config import DiffusionConfig
 from ead_core.data.batching import TrainingBatches
 from ead_core.data.dataset import resolve_data_path, split_indices
 from ead_core.data.formats import read_molecules
@@ -31,9 +32,14 @@ BATCH = 64
 
 
 @torch.inference_mode()
-def losses(model: Checkpoint, molecules: MoleculeSet, batches: int) -> tuple[Tensor, Tensor]:
-    """Losses and mean relative levels of `batches` times 64 molecules."""
-    diffusion, generator = model.config.diffusion, torch.Generator().manual_seed(0)
+def losses(
+    model: Checkpoint, molecules: MoleculeSet, batches: int, levels_as: DiffusionConfig | None = None
+) -> tuple[Tensor, Tensor]:
+    """Losses and mean relative levels of `batches` times 64 molecules, whose levels are drawn as the model has learnt.
+
+    Or as other settings say, of which only those of the levels matter.
+    """
+    diffusion, generator = levels_as or model.config.diffusion, torch.Generator().manual_seed(0)
     frames, count = torch.Generator().manual_seed(1), model.denoiser.network.num_draws
     gauge, denoiser = GAUGES[diffusion.gauge](model.schedule), model.noise_predictor("fp32")
     order = TrainingBatches(molecules, model.atom_types, BATCH, seed=0)

@@ -12,10 +12,9 @@ How far a learned frame is decided by the molecule is ‖E Γ‖² / 3 over draw
 every draw gives the same.
 """
 
-import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +22,11 @@ import numpy as np
 import torch
 import typer
 from held_out_loss import by_band, head, losses, row
+from kept import kept
+from trainings import trained
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
 from ead_core.common.intervals import wilson
 from ead_core.common.noise import Stream, uniforms
 from ead_core.config import Config, load_config, parse_overrides
@@ -38,8 +38,6 @@ from ead_core.errors import report_user_errors
 from ead_core.evaluation.stability import stability
 from ead_core.networks.symmetrised import TURN_DRAWS, Symmetrised, haar
 from ead_core.sampling.generation import sample
-from ead_core.training.fit import fit
-from ead_core.training.progress import steps_done
 from ead_core.training.session import Session, prepare
 
 BATCH, DRAWS = 64, 200
@@ -89,24 +87,12 @@ def randomly_turned(molecules: MoleculeSet) -> MoleculeSet:
     return MoleculeSet(molecules.num_atoms, molecules.charges, positions)
 
 
-def trained(config: Config, session: Session, folder: Path) -> float:
-    """CPU seconds of the training that `folder` then holds, up to the last of its sittings."""
-    clock = folder / "cpu_seconds.json"
-    before, start = json.loads(clock.read_text()) if clock.is_file() else 0.0, time.process_time()
-    fit(config, session.train, session.statistics, folder)
-    spent: float = before + time.process_time() - start
-    clock.write_text(json.dumps(spent))
-    if steps_done(folder) < config.training.steps:
-        raise typer.Exit(1)  # it was interrupted
-    return spent
-
-
-def measured(config: Config, session: Session, folder: Path, batches: int, num: int) -> Figures:
-    """Train an arm and measure it."""
+def measured(config: Config, session: Session, folder: Path, batches: int, num: int) -> dict[str, Any]:
+    """Train an arm and measure it: `Figures` by name."""
     spent = trained(config, session, folder)
     model = load_checkpoint(folder)
     made = stability(sample(model, num, seed=1, threads=1))
-    return Figures(
+    figures = Figures(
         parameters=sum(parameter.numel() for parameter in model.denoiser.parameters()),
         cpu_seconds=spent,
         held_out=by_band(*losses(model, session.valid, batches)),
@@ -117,6 +103,7 @@ def measured(config: Config, session: Session, folder: Path, batches: int, num: 
         molecules=num,
         decided=decided(model, session.valid),
     )
+    return vars(figures)
 
 
 @torch.inference_mode()
@@ -182,12 +169,9 @@ def main(
         for arm, changes in ARMS.items():
             folder = work / f"{size}-{steps}" / f"{arm.replace(', ', '-')}-{seed}"
             file = folder / f"figures-{batches}-{num}.json"
-            if not file.is_file():
-                config = recipe.override({**changes, "training.seed": seed})
-                figures = measured(config, session, folder, batches, num)
-                with write_aside(file) as aside:
-                    aside.write_text(json.dumps(vars(figures)) + "\n")
-            rows[f"{arm}, seed {seed}"] = Figures(**json.loads(file.read_text()))
+            config = recipe.override({**changes, "training.seed": seed})
+            found = kept(file, partial(measured, config, session, folder, batches, num))
+            rows[f"{arm}, seed {seed}"] = Figures(**found)
             print(f"{arm}, seed {seed}: done", flush=True)
     print("\n".join(tables(rows)))
 
