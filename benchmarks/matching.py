@@ -2,8 +2,10 @@
 
     python benchmarks/matching.py --asked gap --num 1000
     python benchmarks/matching.py --asked gap --asked mu --asked alpha --num 200
+    python benchmarks/matching.py --asked gap --sized --checkpoint qm9-cond --attempts 8 sampler.steps=25    # one row
 
-Each wish has the values of one training molecule and leaves the size open; the wishes are the same in all rows. Who
+Each wish has the values of one training molecule and leaves the size open, or has its size as well (`--sized`); the
+wishes are the same in all rows. Who
 chooses and who judges is as in choice.py. Errors are over all delivered molecules, and calls over all wishes, those of
 refused and spare molecules included. "Shuffled": each wish is given the molecule of any other one. A finished row is a
 file in the work folder, so the command goes on where it was.
@@ -27,6 +29,7 @@ from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
 from ead_core.common.intervals import mean_interval
 from ead_core.common.markdown import table
+from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.properties import unit_of
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
@@ -66,13 +69,14 @@ ROWS = {
 }
 
 
-def drawn(model: Checkpoint, asked: Sequence[str], num: int, seed: int) -> Targets:
-    """Values of a training molecule for each wish; the same ones for every row."""
+def drawn(model: Checkpoint, asked: Sequence[str], num: int, seed: int, sized: bool) -> Targets:
+    """Values of a training molecule for each wish, and its size if that is wanted; the same ones for every row."""
     known = model.statistics.properties
     anything = Targets.of({name: (known[name].smallest, known[name].largest) for name in asked})
-    values = decide(model, seed, torch.arange(num), None, anything).values
-    columns = np.stack([values[name] for name in asked], axis=1).tolist()
-    return Targets(tuple(asked), tuple(tuple((value, value) for value in row) for row in columns))
+    found = decide(model, seed, torch.arange(num), None, anything)
+    columns = np.stack([found.values[name] for name in asked], axis=1).tolist()
+    sizes = tuple(found.sizes.tolist()) if sized else ()
+    return Targets(tuple(asked), tuple(tuple((value, value) for value in row) for row in columns), sizes)
 
 
 def made(model: Checkpoint, selector: Judge, row: Row, targets: Targets, seed: int) -> tuple[MoleculeSet, int]:
@@ -92,11 +96,11 @@ def made(model: Checkpoint, selector: Judge, row: Row, targets: Targets, seed: i
 
 
 def measure(
-    model: Checkpoint, selector: Judge, judge: Judge, row: Row, asked: Sequence[str], num: int, seed: int
+    model: Checkpoint, selector: Judge, judge: Judge, row: Row, wishes: Targets, seed: int
 ) -> list[dict[str, Any]]:
     """The figures of a row, for each property."""
-    start = cpu_seconds()
-    molecules, calls = made(model, selector, row, drawn(model, asked, num, seed), seed)
+    start, num = cpu_seconds(), len(wishes.rows)
+    molecules, calls = made(model, selector, row, wishes, seed)
     seconds = cpu_seconds() - start
     figures = {
         **measured_setting(row.title, {}, evaluate_published(molecules)).to_json(),
@@ -142,8 +146,12 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(lines)
 
 
-def main(  # noqa: PLR0913, PLR0917
+def main(  # noqa: PLR0913 (wishes, who meets them, and who judges)
+    overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE … of a row of your own.")] = None,
+    *,
     asked: Annotated[list[str], typer.Option(help="Properties of the wishes, all of them of each.")],
+    attempts: Annotated[int, typer.Option(min=1, help="For each wish, in a row of your own.")] = 4,
+    sized: Annotated[bool, typer.Option("--sized", help="Wishes have sizes, too.")] = False,
     checkpoint: Annotated[str, typer.Option(help="A conditional model, name or folder.")] = "qm9-small-cond",
     selector: Annotated[str | None, typer.Option(help="Who chooses; the bundled one if not given.")] = None,
     judge: Annotated[str, typer.Option(help="Name or folder.")] = "qm9-judge",
@@ -158,10 +166,16 @@ def main(  # noqa: PLR0913, PLR0917
     chooser = selector_of(model, tuple(asked), load_judge(selector) if selector else None)
     assert chooser is not None, "wishes for numbers of atoms alone need no judge"
     folder = work / f"{model.fingerprint()}-{chooser.fingerprint}-{judging.fingerprint}-{num}-{seed}"
+    rows = {key: ROWS[key] for key in only or ROWS}
+    if overrides:
+        own = sampler_settings(parse_overrides(overrides))
+        title = f"matched, {attempts} attempts, {', '.join(f'{key}={value}' for key, value in own.items())}"
+        rows = {f"match-{attempts}-{'-'.join(map(str, own.values()))}": Row(title, attempts=attempts, settings=own)}
     done: list[dict[str, Any]] = []
-    for key in only or ROWS:
-        path = folder / f"{'-'.join(asked)}-{key}.json"
-        done += kept(path, partial(measure, model, chooser, judging, ROWS[key], asked, num, seed))
+    wishes = drawn(model, asked, num, seed, sized)
+    for key, row in rows.items():
+        path = folder / f"{'-'.join(asked)}-{'sized-' if sized else ''}{key}.json"
+        done += kept(path, partial(measure, model, chooser, judging, row, wishes, seed))
     typer.echo(as_table(done))
     bounds = dict.fromkeys(f"{row['asked']} {row['bound']:.3g}" for row in done)
     typer.echo(f"\n{num:,} wishes; the judge's own error: {', '.join(bounds)}")
