@@ -29,7 +29,6 @@ from ead_core.data.store import load_npz, save_npz
 from ead_core.errors import report_user_errors
 from ead_core.evaluation.card import Evaluated
 from ead_core.evaluation.compare import differences
-from ead_core.evaluation.difference import Difference
 from ead_core.evaluation.published import evaluate_published
 from ead_core.sampling.generation import sample
 from ead_core.training.session import Session, prepare
@@ -93,12 +92,6 @@ class Arm:
         return evaluate_published(load_npz(file), workers=1)
 
 
-def points(change: Difference) -> str:
-    """A difference of shares in percentage points, with its 95 % interval."""
-    low, high = change.interval
-    return f"{100 * change.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
 def molecules(arms: Mapping[str, Arm], num: int) -> Iterator[str]:
     """The table of sampled molecules; differences are to the first arm, sampled in the same way."""
     titles = ["arm", "sampled", "stable %", "difference to C = 0", "valid %", "V×U %", "network calls"]
@@ -109,7 +102,7 @@ def molecules(arms: Mapping[str, Arm], num: int) -> Iterator[str]:
             found = arm.made(way, num)
             off = ""
             if arm is not first and way in first.ways:
-                off = points(differences(first.made(way, num), found)["molecule_stability"])
+                off = differences(first.made(way, num), found)["molecule_stability"].points()
             figures = found.card.sections["published"]
             shares = [figures[each].percent() for each in ("molecule_stability", "validity", "validity_x_uniqueness")]
             yield line([name, way, shares[0], off, *shares[1:], f"{found.card.figure('nfe').value:.0f}"])

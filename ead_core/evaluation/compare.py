@@ -124,6 +124,5 @@ def lacks_tables(evaluated: Sequence[Evaluated]) -> bool:
 def _shown(change: Difference | None) -> str:
     if change is None:
         return ""
-    low, high = (100 * end for end in change.interval)
     kind = f"{change.pairs:,} pairs" if change.pairs else "independent"
-    return f"{100 * change.difference:+.1f} ({low:+.1f} to {high:+.1f}), p = {change.p_value:.2g}, {kind}"
+    return f"{change.points()}, p = {change.p_value:.2g}, {kind}"

@@ -14,6 +14,11 @@ class Difference:
     p_value: float
     pairs: int
 
+    def points(self) -> str:
+        """In percentage points, with its interval: `+5.2 (+3.1 to +7.3)`."""
+        low, high = self.interval
+        return f"{100 * self.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
     def metrics(self, name: str) -> dict[str, float]:
         """Flat values, by names that begin with that of the figure."""
         low, high = self.interval
