@@ -44,8 +44,8 @@ def process_below(
     process = build_process(checkpoint, config, largest, pinned, formula=formula)
     if process.solver.stays:
         return replace(process, grid=process.grid.clamp_max(level), start=None)
-    below = process.grid[process.grid < level]
-    return replace(process, grid=torch.cat([below, process.grid[-1:].clamp_max(level)]), start=None)
+    top = process.grid[-1:].clamp_max(level)
+    return replace(process, grid=torch.cat([process.grid[process.grid < top], top]), start=None)
 
 
 def noised(

@@ -11,6 +11,7 @@ from ead_core.diffusion.grid import sampling_grid
 from ead_core.errors import ConfigError, DataError
 from ead_core.sampling.generation import sample
 from ead_core.sampling.reentry import process_below
+from ead_core.sampling.requests import sampler_config
 
 WIDTH = 0.5
 SYNCHRONOUS = {"sampler.policy": "synchronous"}
@@ -99,6 +100,14 @@ def test_the_grid_below_a_level_is_the_samplers_own(make_model, few, kind, level
     assert grid == [*(index for index in whole if index < level), level]
     made = reenter(model, few.select([0]), level)
     assert made.properties["nfe"].tolist() == [len(grid)]  # a call for every grid step, and one to decode
+
+
+@pytest.mark.parametrize("level", [10, 15, 20])
+def test_no_molecule_enters_above_where_the_sampler_starts(make_model, level):
+    """A step from a level to itself would be of length zero."""
+    model = make_model()
+    grid = process_below(model, sampler_config(model, {"start": 0.5}), level, 6).grid
+    assert grid.tolist() == list(range(11))
 
 
 def test_noise_has_its_seed(make_model, few):
