@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from schedules_order import CLASSES, order_of_atoms
 from schedules_pictures import Point, draw_calls, draw_rows
 from schedules_rows import QUESTIONS, SYNCHRONOUS, Row
+from schedules_work import load_seen
 
 from ead_core.common.files import write_aside
 from ead_core.data.store import MoleculeSet, load_npz
@@ -38,8 +38,7 @@ def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
     for row in rows:
         if (folder / f"{row.name}.json").is_file():
             molecules = load_npz(folder / f"{row.name}.npz")
-            with np.load(folder / f"{row.name}.seen.npz") as arrays:
-                seen = dict(arrays)
+            seen = load_seen(folder / f"{row.name}.seen.npz")
             about = json.loads((folder / f"{row.name}.json").read_text())
             found[row.name] = Result(row, about, molecules, evaluate_published(molecules), seen)
     return found

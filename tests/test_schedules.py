@@ -1,13 +1,10 @@
 """The controlled experiment of schedules: random pauses at equal calls, plain cooling, and a run in a small form."""
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from ead_platform.sweep import study
 from ead_platform.sweep.study import Campaign
 
 from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser, save_recipe, save_weights
@@ -41,34 +38,6 @@ def model(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def ray_here(monkeypatch):
-    """Tasks of the cluster are done at once, in this process."""
-    import schedules
-
-    class Task:
-        def __init__(self, work):
-            self.remote = work
-
-        def options(self, **_):
-            return self
-
-    class Done:
-        def __init__(self, result):
-            self.result = result
-
-    here = SimpleNamespace(
-        put=lambda value: value,
-        remote=lambda work: Task(lambda *given: Done(work(*given))),
-        wait=lambda tasks, num_returns: (tasks[:1], tasks[1:]),
-        get=lambda done: done.result,
-    )
-    for module in (schedules, study):
-        monkeypatch.setattr(module, "ray", here)
-    monkeypatch.setattr(schedules, "ray_session", lambda settings: nullcontext())
-    return schedules
-
-
 @pytest.mark.parametrize("together", [False, True])
 def test_calls_of_random_pauses_are_known_without_the_network(model, together):
     from schedules_rates import random_calls
@@ -95,7 +64,7 @@ def test_rates_are_solved_with_the_clamp_at_work(model, together):
 
 
 def test_plain_cooling_quietens_the_last_fifth_of_the_levels():
-    from schedules import quieter
+    from schedules_work import quieter
 
     schedule, t = NoiseSchedule(1000), torch.tensor([100, 200, 201, 900])
     plain, cooled = schedule.reverse(t, t - 1), quieter(0.5, schedule, t, t - 1)
@@ -103,25 +72,27 @@ def test_plain_cooling_quietens_the_last_fifth_of_the_levels():
     assert torch.equal(cooled.mean_z, plain.mean_z)
 
 
-def test_in_small_form_all_rows_are_measured_once_and_go_on_where_they_were(model, ray_here, tmp_path):
-    report = tmp_path / "report.md"
+def test_in_small_form_all_rows_are_measured_once_and_go_on_where_they_were(model, tmp_path, monkeypatch):
+    import schedules
+    import schedules_work
 
-    def run():
-        ray_here.main(str(model), [], num=3, cells=2, seed=0, work=tmp_path / "work", report=report)
+    def run(cores=1):
+        schedules.main(str(model), [], num=3, cells=2, seed=0, cores=cores, work=tmp_path / "work", report=report)
 
     def killed(*_):
         raise KeyboardInterrupt
 
-    gathered, ray_here.gathered = ray_here.gathered, killed
-    with pytest.raises(KeyboardInterrupt):
+    report, started, run_bucket = tmp_path / "report.md", [], schedules_work._run_bucket
+    with monkeypatch.context() as patch:
+        patch.setattr(schedules, "save_npz", killed)  # after the buckets of the first row
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    with monkeypatch.context() as patch:
+        patch.setattr(schedules_work, "_run_bucket", lambda *all: started.append(all[2].name) or run_bucket(*all))
+        patch.setattr(schedules_work, "_keep_prefix", killed)
         run()
-    ray_here.gathered, run_bucket = gathered, ray_here.run_bucket
-    started = []
-    ray_here.run_bucket = lambda *given: started.append(given[2].name) or run_bucket(*given)
-    run()
-    assert ray_here.SYNCHRONOUS not in started
-    rows = {row.name: row for make in ray_here.TABLES.values() for row in make()}
-    assert set(started) == set(rows) - {ray_here.SYNCHRONOUS}
+    rows = {row.name: row for make in schedules.TABLES.values() for row in make()}
+    assert sorted(started) == sorted(set(rows) - {schedules.SYNCHRONOUS})
     [folder] = (path.parent for path in tmp_path.rglob("synchronous.json"))
     calls = {name: json.loads((folder / f"{name}.json").read_text())["nfe_per_molecule"] for name in rows}
     assert calls["cooled-0.85"] == calls["synchronous"] == 21
