@@ -114,9 +114,11 @@ def main(  # noqa: PLR0913, PLR0917
         # Of all rows, so that the prefix is the same whatever --only says.
         indices = {0, *(campaign.branch_index(row.settings) for row in every.values())}
         prefix = shared_prefix(campaign, indices, work / "prefix", cores)
-        for key, row in ((key, row) for key, rows in tables.items() for row in rows):
+        planned = [(row, num if key == "main" else cells) for key, rows in tables.items() for row in rows]
+        for number, (row, count) in enumerate(planned, start=1):
             if not (folder / f"{row.name}.json").is_file():
-                measure(campaign, prefix, row, num if key == "main" else cells, folder, cores)
+                measure(campaign, prefix, row, count, folder, cores)
+            typer.echo(f"{row.name} is finished, {number} of {len(planned)} rows", err=True)
     write_report(tables, folder, report, model.name)
 
 
