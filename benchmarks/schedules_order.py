@@ -1,4 +1,4 @@
-"""Which atoms settle first? Relative ranks of the times at which atoms became clean, by what the atoms are."""
+"""Which atoms go first? By how many levels they are below the mean of their molecule, by what the atoms are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,13 +25,6 @@ CLASSES = (
 )
 
 
-def ranks(times: NDArray[Any]) -> NDArray[np.float64]:
-    """Share [N] of the other atoms of a molecule that settled before each; those at the same time count half."""
-    before = (times[None, :] < times[:, None]).sum(axis=1)
-    same = (times[None, :] == times[:, None]).sum(axis=1) - 1
-    return np.asarray((before + same / 2) / max(len(times) - 1, 1), dtype=np.float64)
-
-
 def classes(mol: Chem.Mol) -> NDArray[np.bool_]:
     """[len(CLASSES), N] which atoms belong where; neighbours are heavy ones."""
     Chem.FastFindRings(mol)
@@ -46,22 +39,22 @@ def classes(mol: Chem.Mol) -> NDArray[np.bool_]:
     )
 
 
-def order_of_settling(molecules: MoleculeSet, settled: NDArray[Any]) -> Mapping[str, tuple[float, float, int]]:
-    """Mean rank (0 first, 1 last), its standard error over molecules, and the molecules, per class.
+def order_of_atoms(molecules: MoleculeSet, lead: NDArray[Any]) -> Mapping[str, tuple[float, float, int]]:
+    """Mean lead in levels, its standard error over molecules, and the molecules, per class.
 
     Only stable molecules count: in others bonds, and with them rings and neighbours, are doubtful.
 
     Args:
         molecules: M molecules.
-        settled: times of all their atoms, one molecule after the other.
+        lead: of all their atoms, one molecule after the other.
     """
     offsets = molecules.offsets
     means: dict[str, list[float]] = {name: [] for name in CLASSES}
     for index in np.flatnonzero(stability(molecules).stable):
-        rank = ranks(settled[offsets[index] : offsets[index + 1]])
+        own = lead[offsets[index] : offsets[index + 1]]
         for name, chosen in zip(CLASSES, classes(molecule_by_table(*molecules.molecule(int(index)))), strict=True):
             if chosen.any():
-                means[name].append(float(rank[chosen].mean()))
+                means[name].append(float(own[chosen].mean()))
     return {
         name: (float(np.mean(values)), float(np.std(values) / len(values) ** 0.5), len(values))
         for name, values in means.items()

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedules_rows import (
-    FOLLOWED,
-    PATIENCE,
+    RATIO,
     RATIOS,
     SYNCHRONOUS,
+    WINDOW,
     WINDOWS,
     ratio_name,
     together_name,
@@ -23,22 +23,13 @@ COLOURS = {
     "together": "#1a9850",
     "synchronous": "#444444",
     "manual": "#a05fc0",
+    "cooled": "#c04040",
 }
 # What belongs together when settings grow, each with a label for its points.
 FAMILIES = {
-    f"adaptive, windows, patience {PATIENCE[0]}": (
-        "#1f77b4",
-        {window_name(w, PATIENCE[0]): w for w in WINDOWS},
-    ),
-    f"adaptive, windows, patience {PATIENCE[1]}": (
-        "#7db8da",
-        {window_name(w, PATIENCE[1]): w for w in WINDOWS},
-    ),
-    "adaptive, ratios": ("#a05fc0", {ratio_name(ratio): ratio for ratio in RATIOS}),
-    "molecules that wait as a whole, like a window": (
-        "#1a9850",
-        {"together-repeat": WINDOWS[0]} | {together_name(w): w for w in FOLLOWED},
-    ),
+    "adaptive, windows": ("#1f77b4", {window_name(w): w for w in (WINDOW, *WINDOWS)}),
+    "adaptive, ratios": ("#a05fc0", {ratio_name(ratio): ratio for ratio in (RATIO, *RATIOS)}),
+    "molecules that wait as a whole, like a window": ("#1a9850", {together_name(w): w for w in (WINDOW, *WINDOWS)}),
     "synchronous": ("#444444", {SYNCHRONOUS: ""}),
 }
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from schedules_order import CLASSES, order_of_settling
+from schedules_order import CLASSES, order_of_atoms
 from schedules_pictures import Point, draw_calls, draw_rows
-from schedules_rows import SYNCHRONOUS, Row
+from schedules_rows import QUESTIONS, SYNCHRONOUS, Row
+from schedules_work import load_seen
 
 from ead_core.common.files import write_aside
 from ead_core.data.store import MoleculeSet, load_npz
@@ -38,8 +38,7 @@ def load(rows: Iterable[Row], folder: Path) -> dict[str, Result]:
     for row in rows:
         if (folder / f"{row.name}.json").is_file():
             molecules = load_npz(folder / f"{row.name}.npz")
-            with np.load(folder / f"{row.name}.seen.npz") as arrays:
-                seen = dict(arrays)
+            seen = load_seen(folder / f"{row.name}.seen.npz")
             about = json.loads((folder / f"{row.name}.json").read_text())
             found[row.name] = Result(row, about, molecules, evaluate_published(molecules), seen)
     return found
@@ -74,25 +73,37 @@ def table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def comparison(results: Mapping[str, Result], base: Result | None) -> str:
-    """Schedules side by side, controls also against the row that they follow."""
-    follow = any(result.row.like for result in results.values())
-    titles = ["schedule", "molecules", "atoms stable %", "molecules stable %", "valid %", "V×U %", "to synchronous"]
-    titles += ["to the row it follows"] * follow + ["P(advance)", "spread", "network calls", "s/molecule"]
+def comparison(results: Mapping[str, Result], base: Result | None, followed: Mapping[str, Result]) -> str:
+    """Schedules side by side, controls also against the row that they follow, and the paper's beside ours."""
+    follow, theirs = any(r.row.like for r in results.values()), any(r.row.published for r in results.values())
+    titles = ["schedule", "molecules", "atoms stable %", "molecules stable %", "valid %", "V×U %"]
+    titles += ["paper, stable %"] * theirs + ["to synchronous"] + ["to the row it follows"] * follow
+    titles += ["P(advance)", "spread", "network calls", "s/molecule"]
     lines = []
     for name, result in results.items():
-        lines.append([name, str(len(result.molecules)), *quality(result), difference(base, result)])
-        lines[-1] += [difference(results.get(result.row.like or ""), result)] * follow + cost(result)
+        line = [name, str(len(result.molecules)), *quality(result)]
+        line += [str(result.row.published or "")] * theirs + [difference(base, result)]
+        lines.append([*line, *[difference(followed.get(result.row.like or ""), result)] * follow, *cost(result)])
     return table(titles, lines)
 
 
-def settling(results: Mapping[str, Result]) -> str:
-    """Mean rank of settling by class of atom."""
+def answers(results: Mapping[str, Result]) -> str:
+    """What was asked beforehand, as paired differences; a line per question whose rows are there."""
+    lines = []
+    for question, name, control in QUESTIONS:
+        if name in results and control in results:
+            calls = (f"{results[row].molecules.properties['nfe'].mean():.0f}" for row in (name, control))
+            lines.append([question, name, control, difference(results[control], results[name]), *calls])
+    return table(["question", "row", "beside", "stable molecules, points", "calls", "calls beside"], lines)
+
+
+def order(results: Mapping[str, Result]) -> str:
+    """Mean lead by class of atom."""
     chosen = {name: result for name, result in results.items() if name.startswith(("adaptive", "random"))}
     lines = []
     for name, result in chosen.items():
-        found = order_of_settling(result.molecules, result.seen["settled"])
-        cells = [f"{found[key][0]:.3f} ± {1.96 * found[key][1]:.3f}" if key in found else "" for key in CLASSES]
+        found = order_of_atoms(result.molecules, result.seen["lead"])
+        cells = [f"{found[key][0]:+.2f} ± {1.96 * found[key][1]:.2f}" if key in found else "" for key in CLASSES]
         lines.append([name, *cells])
     return table(["schedule", *CLASSES], lines)
 
@@ -119,24 +130,27 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
     if not text.partition(BEGIN)[2].partition(END)[1]:
         raise DataError(f"{path} lacks the marks {BEGIN} and {END}, between which the tables go.")
     results = {key: load(rows, folder) for key, rows in tables.items()}
-    base = results["main"].get(SYNCHRONOUS)
+    every = {name: result for rows in results.values() for name, result in rows.items()}
+    base = every.get(SYNCHRONOUS)
     parts = [
         f"**Schedules and controls** (`{checkpoint}`).",
-        comparison(results["main"], base),
-        "**Windows and patience** (`max_pauses`), at `async_ratio` 0.2.",
-        comparison(results["window"], base),
+        comparison(results["main"], base, every),
+        "**What was asked beforehand.** Yes where the interval lies above 0.",
+        answers(every),
+        "**Windows**, at `async_ratio` 0.2.",
+        comparison(results["window"], base, every),
         "**Ratios**, at window 2.",
-        comparison(results["ratio"], base),
-        "**Order of settling**: mean share of the other atoms that became clean before (0.5 if the class does not "
-        "matter; 95 % interval over stable molecules).",
-        settling(results["main"]),
+        comparison(results["ratio"], base, every),
+        "**Order of the atoms**: levels by which they were below the mean of their molecule (95 % interval over stable "
+        "molecules).",
+        order(results["main"]),
         f"![Stability and network calls of every schedule]({path.stem}.png)",
-        f"![Stability against network calls, by window, patience and ratio]({path.stem}-calls.png)",
+        f"![Stability against network calls, by window and ratio]({path.stem}-calls.png)",
     ]
     if results["main"]:
         draw_rows(points(results["main"]), path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
-    everything = points({name: result for rows in results.values() for name, result in rows.items()})
-    draw_calls(everything, path.with_name(f"{path.stem}-calls.png"), f"{checkpoint}: more pauses, more network calls")
+    title = f"{checkpoint}: more pauses, more network calls"
+    draw_calls(points(every), path.with_name(f"{path.stem}-calls.png"), title)
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     with write_aside(path) as aside:
         aside.write_text("\n\n".join([before + BEGIN, *parts, END + after]))

@@ -60,8 +60,8 @@ class SamplerConfig(Section):
     """Whether the velocity of the very step that is decided on counts, noise included (`own_noise`, the paper), or only
     those of earlier steps (`previous`)."""
     interval: Annotated[int | None, SPREADING] = Field(None, ge=1, le=100_000)
-    """Largest difference between the levels of two atoms of a molecule, at most twice that of training; null is that of
-    training, `diffusion.interval`."""
+    """Largest difference between the levels of two atoms of a molecule, in levels of training whatever `sampler.steps`
+    is, and at most twice that of training; null is that of training, `diffusion.interval`."""
     max_pauses: Annotated[int, PAUSING] = Field(10, ge=1, le=10_000)
     """Pauses in a row after which an atom advances anyway."""
     group_size: Annotated[int, MANUAL] = Field(5, ge=1, le=10_000)

@@ -26,26 +26,33 @@ class Run:
     largest: int
     top: int | None = None
 
-    def steps_within(self, grid: Tensor) -> int:
-        """How many grid steps apart two atoms may be, wherever they are on `grid`, for their levels to fit the clamp.
+    def steps_within(self) -> int:
+        """How many grid steps apart two atoms may be, wherever they are, for their levels to fit the clamp.
 
         Raises:
             ConfigError: not even one, because a step of the grid is longer.
         """
+        grid = self.grid
         longest = min(self.clamp, len(grid) - 1)
         apart = [k for k in range(1, longest + 1) if int((grid[k:] - grid[:-k]).max()) <= self.clamp]
         if not apart:
-            raise ConfigError(
-                f"sampler.steps is so small that one step spans {int(grid.diff().max())} levels, more than "
-                f"sampler.interval={self.clamp}; use more steps, another sampler.grid or sampler.policy=synchronous."
-            )
+            raise self._too_coarse(int(grid.diff().max()))
         return apart[-1]
 
     def stage(self, async_ratio: float) -> tuple[int, int]:
-        """Grid steps of the asynchronous stage, and how many apart atoms may be in it (ConfigError: not even one)."""
+        """Grid steps of the asynchronous stage, and the clamp (ConfigError: all of these steps are longer)."""
         top = int(self.grid[-1]) if self.top is None else self.top
         steps = int((self.grid <= round(async_ratio * top)).sum()) - 1
-        return steps, self.steps_within(self.grid[: steps + 2])  # with the step into the stage
+        shortest = int(self.grid[: steps + 2].diff().min())  # with the step into the stage
+        if shortest > self.clamp:
+            raise self._too_coarse(shortest)
+        return steps, self.clamp
+
+    def _too_coarse(self, stride: int) -> ConfigError:
+        return ConfigError(
+            f"sampler.steps is so small that one step spans {stride} levels, more than "
+            f"sampler.interval={self.clamp}; use more steps, another sampler.grid or sampler.policy=synchronous."
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class PolicyKind:
 
 
 def _manual(config: SamplerConfig, run: Run) -> Policy:
-    spread, most = config.lag * ((run.largest - 1) // config.group_size), run.steps_within(run.grid)
+    spread, most = config.lag * ((run.largest - 1) // config.group_size), run.steps_within()
     if spread > most:
         raise ConfigError(
             f"sampler.lag={config.lag} with sampler.group_size={config.group_size} spreads "

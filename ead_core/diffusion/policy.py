@@ -1,9 +1,10 @@
 """Who moves next: policies turn the history of each atom's velocity into a mask of advancing atoms.
 
-A policy is a frozen value with one function; all that changes while sampling is passed in. Levels are counted in
-steps of the sampling grid ("grid steps"): with the full grid a grid step is a level.
+A policy is a frozen value with one function; all that changes while sampling is passed in. The place of an atom is
+counted in steps of the sampling grid ("grid steps"), the distance between atoms in levels; with the full grid a grid
+step is a level.
 
-Legend: B molecules, N padded atoms, W remembered velocities (latest last).
+Legend: B molecules, N padded atoms, W remembered velocities (latest last), R steps of the grid.
 """
 
 from abc import ABC, abstractmethod
@@ -29,6 +30,7 @@ class PolicyState:
         remembered: [B, N] how many have been seen so far; `velocities` holds the last W of them.
         pauses: [B, N] consecutive pauses.
         iterations: [B] iterations done before this one.
+        grid: [R + 1] the levels of the sampling grid, ascending from 0; `grid[grid_index]` are those of the atoms.
     """
 
     seeds: Tensor
@@ -39,6 +41,7 @@ class PolicyState:
     remembered: Tensor
     pauses: Tensor
     iterations: Tensor
+    grid: Tensor
 
 
 class Policy(ABC):
@@ -128,9 +131,11 @@ class Manual(Policy):
 class Asynchronous(Policy):
     """Base of policies that let atoms pause in the last `start` grid steps (Algorithm 2).
 
+    The clamp holds on every grid. All atoms take a step that is longer than the clamp together, once one of them goes.
+
     Attributes:
         start: grid steps of the asynchronous stage; above it every atom advances.
-        clamp: largest spread of grid steps within a molecule; who would fall further behind is forced.
+        clamp: levels by which an atom may lag behind the lowest of its molecule; who would lag further is forced.
         max_pauses: K_max, consecutive pauses before an atom advances anyway.
     """
 
@@ -146,10 +151,13 @@ class Asynchronous(Policy):
         """Atoms that wish to, are out of patience, above the stage, or forced by the clamp."""
         moving = now.mask & (now.grid_index > 0)
         patient = now.pauses < self.max_pauses
-        willing = moving & ((now.grid_index > self.start) | self.wants_to_advance(now) | ~patient)
-        after = torch.where(now.mask, now.grid_index - willing.long(), torch.iinfo(torch.long).max)
-        lowest = after.min(dim=1, keepdim=True).values
-        return willing | (moving & (now.grid_index - lowest > self.clamp))
+        willing = (now.grid_index > self.start) | self.wants_to_advance(now) | ~patient
+        levels, below = now.grid[now.grid_index], now.grid[(now.grid_index - 1).clamp_min(0)]
+        # Whoever is forced takes one step, which may be too short to keep up with an atom below: that one waits.
+        reached = below.masked_fill(~now.mask, 0).amax(dim=1, keepdim=True)
+        going = moving & willing & (reached - below <= self.clamp)
+        after = torch.where(going, below, levels).masked_fill(~now.mask, torch.iinfo(torch.long).max)
+        return going | (moving & (levels - after.amin(dim=1, keepdim=True) > self.clamp))
 
     def most_pauses(self, atoms: int) -> int:
         """All that one atom may make; others wait at the same time."""

@@ -238,4 +238,5 @@ def _policy_state(state: SamplerState, velocities: Tensor, process: Process) -> 
         remembered=(earlier + own).expand(state.grid_index.shape),
         pauses=state.pauses,
         iterations=iterations,
+        grid=process.grid,
     )

@@ -96,7 +96,7 @@ def test_a_policy_keeps_to_what_it_says_of_itself(kind, make_process):
             assert (now.grid_index == now.grid_index[0, 0]).all()
     assert policy.label().split(" ")[0] == kind
     clean = torch.zeros(1, 4, dtype=torch.long)
-    done = PolicyState(ids[:1], ids[:1], clean, clean == 0, torch.zeros(1, 4, 5), clean, clean, ids[:1])
+    done = PolicyState(ids[:1], ids[:1], clean, clean == 0, torch.zeros(1, 4, 5), clean, clean, ids[:1], grid)
     assert not policy.advance(done).any()
 
 

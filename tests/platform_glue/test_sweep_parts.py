@@ -14,10 +14,10 @@ from ead_platform.sweep.report import SweepConsole
 from ead_platform.sweep.search import DistinctOptunaSearch
 from ead_platform.sweep.study import (
     Campaign,
-    _prefix_of,
     branch_indices,
     check_space,
     identity,
+    prefix_of,
     reference_points,
     run_point,
     shared_prefix,
@@ -44,7 +44,7 @@ def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
     indices = branch_indices(campaign, SPACE)
     assert indices == {0, 8, 20}
     buckets = [
-        _prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+        prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
     for ratio in SPACE["sampler.async_ratio"]:
         branched = run_point(campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"})
@@ -115,7 +115,7 @@ def test_a_sweep_of_guidance_asks_for_the_same_in_all_trials(conditional_checkpo
     indices = branch_indices(campaign, space)
     assert indices == {0, 8, 20, 40}
     buckets = [
-        _prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+        prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
     for guidance, ratio in ((0.0, 0.5), (2.0, 0.5), (2.0, 0.0)):
         point = {"sampler.guidance": guidance, "sampler.async_ratio": ratio}
@@ -139,7 +139,7 @@ def test_what_acts_on_synchronous_sampling_leaves_the_prefix_at_its_beginning(ca
     space = check_space({"sampler.corrector": [0.0, 0.5], "sampler.temperature": [1.0, 0.5]}, campaign)
     indices = branch_indices(campaign, space)
     buckets = [
-        _prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
+        prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
     for settings in ({"corrector": 0.5}, {"temperature": 0.5}):
         point = {f"sampler.{key}": value for key, value in settings.items()}

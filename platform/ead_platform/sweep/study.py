@@ -157,7 +157,7 @@ def shared_prefix(campaign: Campaign, indices: set[int], folder: Path, progress:
     kept = folder / "-".join([campaign.fingerprint, *map(str, sorted(indices))])
     paths = [kept / f"bucket-{number:03d}.safetensors" for number in range(len(buckets))]
     shared = ray.put(campaign)
-    work = ray.remote(_prefix_of).options(num_cpus=campaign.threads)
+    work = ray.remote(prefix_of).options(num_cpus=campaign.threads)
     tasks = {}
     for rows, path in sorted(zip(buckets, paths, strict=True), key=lambda pair: -_cost(campaign.sizes[pair[0]])):
         if path.is_file():
@@ -172,7 +172,8 @@ def shared_prefix(campaign: Campaign, indices: set[int], folder: Path, progress:
     return [load_branches(path) for path in paths]
 
 
-def _prefix_of(campaign: Campaign, rows: NDArray[np.int64], indices: set[int]) -> Bucket:
+def prefix_of(campaign: Campaign, rows: NDArray[np.int64], indices: set[int]) -> Bucket:
+    """The synchronous way of the molecules `rows` of a campaign, with their states at `indices` of the grid."""
     tune_cpu(campaign.threads)
     process = campaign.process(SYNCHRONOUS)
     mask = size_mask(campaign.sizes[rows])

@@ -105,7 +105,7 @@ def test_at_equal_levels_the_gauges_agree(make_process):
 
 @pytest.mark.parametrize("mode", ["repeat", "renoise", "hold"])
 def test_sampling_keeps_the_constraint(make_process, mode):
-    policy = Adaptive(start=30, clamp=5, max_pauses=4, window=2)
+    policy = Adaptive(start=30, clamp=167, max_pauses=4, window=2)
     process = make_process(policy, pause_mode=mode, frame="y")
     spread = 0
     for now in run(process):

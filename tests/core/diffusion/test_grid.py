@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from ead_core.config import SamplerConfig
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.grid import POWERS, sampling_grid
 from ead_core.diffusion.policies import POLICIES, Run
+from ead_core.diffusion.policy import PolicyState, RandomPauses
 from ead_core.errors import ConfigError
 from ead_core.sampling.sampler import trajectory
 from ead_core.sampling.state import initial_state
@@ -48,17 +50,33 @@ def test_rungs_follow_their_power_and_one_level_is_the_shortest_stride():
 @pytest.mark.parametrize("kind", POWERS)
 @pytest.mark.parametrize("steps", [50, 120, 333, 1000])
 @pytest.mark.parametrize("ratio", [0.0, 0.2, 0.5])
-def test_the_clamp_is_the_widest_that_holds_in_levels(kind, steps, ratio):
+def test_the_clamp_is_the_levels_of_the_settings_on_every_grid(kind, steps, ratio):
     grid, levels = sampling_grid(T, steps, kind), 58
     policy = POLICIES["adaptive"].build(SamplerConfig(async_ratio=ratio), Run(grid, levels, 29))
     assert int(grid[policy.start]) <= ratio * T < int(grid[policy.start + 1])
-    stage = grid[: policy.start + 2]
+    assert policy.clamp == levels
 
-    def widest(grid_index):
-        return int((stage[grid_index:] - stage[:-grid_index]).max())
 
-    assert widest(policy.clamp) <= levels
-    assert policy.clamp in (levels, len(stage) - 1) or widest(policy.clamp + 1) > levels
+@pytest.mark.parametrize("seed", range(20))
+def test_on_any_grid_the_clamp_holds_and_everyone_arrives(seed):
+    """Also where a step is longer than the clamp, and where long steps are below short ones."""
+    random = np.random.default_rng(seed)
+    clamp, patience = int(random.integers(1, 40)), 3
+    grid = torch.from_numpy(np.cumsum([0, *random.choice([1, 2, 7, 20, 33], size=12)]))
+    policy = RandomPauses(start=10, clamp=clamp, max_pauses=patience, rates=(0.3,))
+    mask = size_mask([1, 2, 6, 6])
+    grid_index, pauses, iteration = mask.long() * 12, torch.zeros_like(mask, dtype=torch.long), 0
+    while bool(grid_index.any()):
+        assert iteration < 12 + policy.most_pauses(6)
+        ids = torch.arange(len(mask))
+        iterations = torch.full_like(ids, iteration)
+        now = PolicyState(ids + seed, ids, grid_index, mask, torch.zeros(4, 6, 2), pauses, pauses, iterations, grid)
+        advancing = policy.advance(now)
+        pauses = (pauses + 1) * (mask & (grid_index > 0) & ~advancing)
+        grid_index, iteration = grid_index - advancing.long(), iteration + 1
+        spread = grid[grid_index].amax(dim=1) - grid[grid_index].masked_fill(~mask, T).amin(dim=1)
+        assert int(spread.max()) <= clamp
+    assert iteration > 12
 
 
 def test_levels_stay_within_the_clamp_on_an_uneven_grid(make_process):
@@ -72,10 +90,10 @@ def test_levels_stay_within_the_clamp_on_an_uneven_grid(make_process):
 
 
 @pytest.mark.parametrize(
-    ("policy", "ratio", "stride"), [("adaptive", 0.2, 42), ("adaptive", 0.0, 2), ("manual", 0.2, 98)]
+    ("policy", "ratio", "stride"), [("adaptive", 0.2, 2), ("adaptive", 0.0, 2), ("manual", 0.2, 98)]
 )
-def test_only_strides_where_atoms_may_differ_count(policy, ratio, stride):
-    """A quadratic grid of 20 steps: 160 → 202 is the step into the last fifth of the levels."""
+def test_a_grid_is_refused_where_the_policy_could_do_nothing(policy, ratio, stride):
+    """A quadratic grid of 20 steps: 2, 10, 22 … 902, 1000. A pyramid is to hold everywhere, pauses anywhere."""
     grid, config = sampling_grid(T, 20, "quadratic"), SamplerConfig(policy=policy, async_ratio=ratio)
     POLICIES[policy].build(config, Run(grid, stride, 5))
     with pytest.raises(

@@ -7,7 +7,7 @@ from ead_core.diffusion.convergence import CONVERGENCE
 from ead_core.diffusion.policy import Adaptive, Manual, PolicyState, RandomPauses, Synchronous
 
 
-def situation(grid_index, velocities=None, pauses=0, remembered=10, mask=None, iteration=5):
+def situation(grid_index, velocities=None, pauses=0, remembered=10, mask=None, iteration=5, grid=range(1000)):
     grid_index = torch.tensor([grid_index])
     if velocities is None:
         velocities = [[2.0, 1.0]] * grid_index.shape[1]
@@ -20,6 +20,7 @@ def situation(grid_index, velocities=None, pauses=0, remembered=10, mask=None, i
         remembered=torch.full_like(grid_index, remembered),
         pauses=torch.full_like(grid_index, pauses),
         iterations=torch.tensor([iteration]),
+        grid=torch.tensor(grid),
     )
 
 
@@ -75,6 +76,22 @@ def test_the_clamp_forces_who_falls_behind():
     assert decisions(adaptive(clamp=29), situation([71, 100], [RISING, RISING])) == [False, False]
 
 
+def test_the_clamp_counts_levels():
+    """The first atom goes from 10 to 2, the second would stay at 20 or at 200."""
+    grid = [0, 2, 10, 20, 200]
+    assert decisions(adaptive(clamp=18), situation([2, 3], [FALLING, RISING], grid=grid)) == [True, False]
+    assert decisions(adaptive(clamp=17), situation([2, 3], [FALLING, RISING], grid=grid)) == [True, True]
+    assert decisions(adaptive(clamp=197), situation([2, 4], [FALLING, RISING], grid=grid)) == [True, True]
+
+
+def test_a_step_longer_than_the_clamp_is_taken_together():
+    grid = [0, 50, 51]
+    assert decisions(adaptive(), situation([1, 1], [RISING, FALLING], grid=grid)) == [True, True]
+    assert decisions(adaptive(), situation([1, 1], [RISING, RISING], grid=grid)) == [False, False]
+    assert decisions(adaptive(max_pauses=0), situation([1, 1], [RISING, RISING], grid=grid)) == [True, True]
+    assert decisions(adaptive(), situation([1, 2], [FALLING, RISING], grid=grid)) == [False, False]  # the first waits
+
+
 def test_padding_does_not_hold_the_clamp():
     now = situation([100, 0], [RISING, RISING], mask=[True, False])
     assert decisions(adaptive(), now) == [False, False]
@@ -128,10 +145,9 @@ def test_adaptive_uses_the_named_test(test):
 def random_decisions(policy, grid_index, molecules=4000):
     now = situation(grid_index)
     ids = torch.arange(molecules)
-    many = {
-        name: value.expand(molecules, *value.shape[1:]) for name, value in vars(now).items() if name not in ("ids",)
-    }
-    return policy.advance(PolicyState(ids=ids, **many))
+    alone = {"ids": ids, "grid": now.grid}
+    many = {name: value.expand(molecules, *value.shape[1:]) for name, value in vars(now).items() if name not in alone}
+    return policy.advance(PolicyState(**many, **alone))
 
 
 def test_random_pauses_have_the_rates_of_their_rungs():

@@ -46,7 +46,7 @@ def test_velocities_are_the_lengths_they_are_said_to_be(make_process, velocity):
 
 @pytest.mark.parametrize("velocity", ["z", "mean"])
 def test_on_hold_a_velocity_without_noise_is_kept_at_advances_alone(make_process, velocity):
-    policy = Adaptive(start=60, clamp=20, max_pauses=5, window=2)
+    policy = Adaptive(start=60, clamp=667, max_pauses=5, window=2)
     process = make_process(policy, pause_mode="hold", velocity=velocity)
     state, paused, kept = start(process), 0, 0
     for _ in range(40):
@@ -60,7 +60,7 @@ def test_on_hold_a_velocity_without_noise_is_kept_at_advances_alone(make_process
 
 @pytest.mark.parametrize(("velocity", "differ"), [("z", True), ("mean", False)])
 def test_the_decision_setting_concerns_noisy_velocities_alone(make_process, velocity, differ):
-    policy = Adaptive(start=60, clamp=20, max_pauses=5, window=2)
+    policy = Adaptive(start=60, clamp=667, max_pauses=5, window=2)
     ends = []
     for decision in ("own_noise", "previous"):
         _, end = after(make_process(policy, velocity=velocity, decision=decision), 30)

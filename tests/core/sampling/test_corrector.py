@@ -23,7 +23,7 @@ from ead_core.sampling.sampler import step, trajectory
 from ead_core.sampling.state import initial_state, join
 
 STEPS = 20
-ADAPTIVE = Adaptive(start=10, window=2, clamp=5, max_pauses=10)
+ADAPTIVE = Adaptive(start=10, window=2, clamp=250, max_pauses=10)
 PYRAMID = Manual(STEPS, 2, 3)
 
 

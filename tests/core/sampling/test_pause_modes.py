@@ -106,29 +106,29 @@ def test_repeat_cools_as_predicted(ratio, executions, calls):
 
 
 def test_hold_is_exact_when_only_earlier_velocities_decide(ratio):
-    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
+    policy = Adaptive(start=TOP, window=2, clamp=58, max_pauses=10)
     assert ratio(policy, "hold", "previous") == pytest.approx(1, abs=ERROR)
 
 
 def test_hold_selects_noise_when_the_own_velocity_decides(ratio):
     """The literal reading accepts quiet moves only: the check that the measurement can see a failure."""
-    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
+    policy = Adaptive(start=TOP, window=2, clamp=58, max_pauses=10)
     assert abs(ratio(policy, "hold", "own_noise") - 1) > 0.1
 
 
 @pytest.mark.parametrize("test", ["strict", "ema"])
 def test_hold_is_exact_when_the_velocity_holds_no_noise_of_the_move(ratio_on_arrival, test):
-    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10, test=test)
+    policy = Adaptive(start=TOP, window=2, clamp=58, max_pauses=10, test=test)
     assert ratio_on_arrival(policy, "hold", velocity="mean") == pytest.approx(1, abs=ERROR)
 
 
 def test_the_measure_on_arrival_sees_selected_noise(ratio_on_arrival):
-    policy = Adaptive(start=TOP, window=2, clamp=29, max_pauses=10)
+    policy = Adaptive(start=TOP, window=2, clamp=58, max_pauses=10)
     assert abs(ratio_on_arrival(policy, "hold", velocity="z") - 1) > 0.1
 
 
 @pytest.mark.parametrize("mode", ["renoise", "hold"])
 @pytest.mark.parametrize("together", [True, False])
 def test_random_pauses_are_exact(ratio, mode, together):
-    policy = RandomPauses(start=TOP, clamp=29, max_pauses=10, rates=(0.6,), together=together)
+    policy = RandomPauses(start=TOP, clamp=58, max_pauses=10, rates=(0.6,), together=together)
     assert ratio(policy, mode) == pytest.approx(1, abs=ERROR)

@@ -21,7 +21,7 @@ from ead_core.sampling.state import initial_state, join
 
 STEPS, LOW, HIGH = 30, 2, 9
 LEVELS = (0.07, 0.3)  # steps 2 and 9 of 30 even ones
-ADAPTIVE = Adaptive(start=8, window=2, clamp=3, max_pauses=3)
+ADAPTIVE = Adaptive(start=8, window=2, clamp=100, max_pauses=3)
 POLICIES = [Synchronous(), ADAPTIVE, Manual(STEPS, 2, 3)]
 ALL_ODD = torch.ones(5, dtype=torch.bool)
 

@@ -20,7 +20,7 @@ from ead_core.sampling.state import initial_state
 CHANNELS = 8
 STEPS = 30
 SEED = 7
-ADAPTIVE = Adaptive(start=15, window=2, clamp=5, max_pauses=10)
+ADAPTIVE = Adaptive(start=15, window=2, clamp=167, max_pauses=10)  # five steps of 1000 levels / 30
 
 
 class Stubborn(Adaptive):
@@ -94,37 +94,59 @@ def test_synchronous_sampling_is_edm(make_process, denoiser):
 
 
 def test_async_ratio_zero_is_synchronous_to_the_bit(make_process):
-    plain, adaptive = make_process(), make_process(Adaptive(start=0, window=2, clamp=29, max_pauses=10))
+    plain, adaptive = make_process(), make_process(Adaptive(start=0, window=2, clamp=1000, max_pauses=10))
     for a, b in zip(trajectory(start(plain), plain), trajectory(start(adaptive), adaptive), strict=True):
         assert torch.equal(a.z, b.z)
         assert torch.equal(a.grid_index, b.grid_index)
 
 
+class ClampedBySteps(Adaptive):
+    """The rule for the full grid, whose steps are levels: who would be further behind is forced."""
+
+    def advance(self, now):
+        moving = now.mask & (now.grid_index > 0)
+        willing = (now.grid_index > self.start) | self.wants_to_advance(now) | (now.pauses >= self.max_pauses)
+        after = torch.where(now.mask, now.grid_index - (moving & willing).long(), STEPS)
+        return moving & (willing | (now.grid_index - after.amin(dim=1, keepdim=True) > self.clamp))
+
+
+def test_on_the_full_grid_a_level_of_the_clamp_is_a_step(make_process):
+    settings = {"start": STEPS - 1, "window": 2, "clamp": 2, "max_pauses": 5}
+    by_levels, by_steps = (
+        make_process(policy(**settings), levels=STEPS, steps=STEPS) for policy in (Adaptive, ClampedBySteps)
+    )
+    begin, spread = start(by_levels, (6, 4, 6)), 0
+    for a, b in zip(trajectory(begin, by_levels), trajectory(begin, by_steps), strict=True):
+        assert torch.equal(a.z, b.z)
+        spread = max(spread, int(a.grid_index[0].amax() - a.grid_index[0].amin()))
+    assert spread == 2
+
+
 def test_a_policy_that_always_advances_costs_one_call_per_step(make_process):
-    process = make_process(Content(start=STEPS, window=2, clamp=29, max_pauses=10))
+    process = make_process(Content(start=STEPS, window=2, clamp=1000, max_pauses=10))
     assert int(last(trajectory(start(process), process)).iterations.max()) == STEPS
 
 
 def test_a_policy_that_never_advances_ends_through_patience(make_process):
-    process = make_process(Stubborn(start=20, window=2, clamp=29, max_pauses=3), steps=20)
+    process = make_process(Stubborn(start=20, window=2, clamp=1000, max_pauses=3), steps=20)
     assert int(last(trajectory(start(process), process)).iterations.max()) == 20 * 4
 
 
 @pytest.mark.parametrize("mode", ["repeat", "renoise", "hold"])
-@pytest.mark.parametrize("policy", [ADAPTIVE, Stubborn(10, 2, 5, 7), Manual(STEPS, 2, 3)], ids=type)
+@pytest.mark.parametrize("policy", [ADAPTIVE, Stubborn(10, 167, 7, 2), Manual(STEPS, 2, 3)], ids=type)
 def test_promises_on_the_way(make_process, mode, policy):
     """Centre kept, spread below the clamp, levels never rise, clean atoms move only with their frame."""
     process = make_process(policy, pause_mode=mode)
     before = start(process)
-    clamp = getattr(policy, "clamp", 6)  # the pyramid of 6 atoms is 6 wide
+    clamp = getattr(policy, "clamp", 200)  # the pyramid of 6 atoms is 6 steps wide
     spread = 0
     for now in trajectory(before, process):
         assert float(now.z[..., :3].sum(1).abs().max()) < 1e-9
         moved = before.grid_index - now.grid_index
         assert set(moved.unique().tolist()) <= {0, 1}
         for b in range(len(now.ids)):
-            grid_index = now.grid_index[b][now.mask[b]]
-            spread = max(spread, int(grid_index.max() - grid_index.min()))
+            levels = process.grid[now.grid_index[b][now.mask[b]]]
+            spread = max(spread, int(levels.max() - levels.min()))
             clean = (before.grid_index[b] == 0) & now.mask[b]
             x0, x1 = before.z[b, clean], now.z[b, clean]
             assert torch.allclose(torch.cdist(x0[:, :3], x0[:, :3]), torch.cdist(x1[:, :3], x1[:, :3]))
