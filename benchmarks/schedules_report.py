@@ -135,7 +135,8 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
     parts = [
         f"**Schedules and controls** (`{checkpoint}`).",
         comparison(results["main"], base, every),
-        "**What was asked beforehand.** Yes where the interval lies above 0.",
+        "**What was asked beforehand.** Asynchrony and choice: yes where the interval lies above 0; cooling: where it "
+        "does not hold 0.",
         answers(every),
         "**Windows**, at `async_ratio` 0.2.",
         comparison(results["window"], base, every),
