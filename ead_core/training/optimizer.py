@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ead_core.config import TrainingConfig
 from ead_core.networks.denoiser import Denoiser
@@ -26,6 +26,7 @@ class Optimizer:
     """
 
     def __init__(self, model: Denoiser | Predictor, config: TrainingConfig, workers: Workers) -> None:
+        self._workers, self._clip_norm = workers, config.clip_norm
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices = model.network.hidden_matrices() if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
@@ -37,6 +38,23 @@ class Optimizer:
             rate, decay = config.muon_learning_rate, config.weight_decay
             self._parts.append(Muon(matrices, lr=rate, weight_decay=decay, divide=workers.divide))
         self._peaks = [part.param_groups[0]["lr"] for part in self._parts]
+
+    def minimise(self, loss: Tensor, factor: float) -> Tensor:
+        """One step down the gradient of this worker's loss, averaged over the workers and clipped.
+
+        Args:
+            loss: a single number.
+            factor: see `step`.
+
+        Returns:
+            The norm of the gradient before it was clipped.
+        """
+        loss.backward()
+        parameters = list(self._names)
+        self._workers.average(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self._clip_norm)
+        self.step(factor)
+        return norm
 
     def step(self, factor: float) -> None:
         """Apply and clear the gradients at `factor` times the learning rates of the recipe."""
