@@ -57,11 +57,12 @@ def clean_loss(error: Tensor, mask: Tensor, ratio: Tensor, width: float) -> Tens
 
 
 def matching_gradient(made: Tensor, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """What to move molecules against so that their law becomes the teacher's: (x̂_s − x̂_t) / mean |x − x̂_t|.
+    """What to move molecules against so that their law becomes the teacher's: (x̂_s − x̂_t) / |x − x̂_t|.
 
     The score of noised molecules is (α x̂ − z) / σ², with x̂ the mean of what may be behind them, so that the difference
-    of the two x̂ is the gradient of the divergence between student and teacher, up to a factor of the level. The mean
-    over a molecule makes all levels weigh alike (DMD, Yin et al. 2023, arXiv 2311.18828).
+    of the two x̂ is the gradient of the divergence between student and teacher, up to a factor of the level. The
+    distance makes all levels weigh alike (DMD, Yin et al. 2023, arXiv 2311.18828); it is the root mean square over a
+    molecule, not the mean of absolute values, so that turned molecules are pushed alike.
 
     Args:
         made: the student's molecules x [B, N, 3 + F], which have been noised.
@@ -69,5 +70,5 @@ def matching_gradient(made: Tensor, student: Tensor, teacher: Tensor, mask: Tens
         teacher: x̂_t of the same shape, if they were the teacher's.
         mask: [B, N] real atoms.
     """
-    distance = (made - teacher).abs().sum(dim=(1, 2)) / (made.shape[-1] * mask.sum(dim=1))
-    return (student - teacher) / distance.clamp_min(SMALLEST_DISTANCE)[:, None, None]
+    squared = ((made - teacher) ** 2).sum(dim=(1, 2)) / (made.shape[-1] * mask.sum(dim=1))
+    return (student - teacher) / squared.sqrt().clamp_min(SMALLEST_DISTANCE)[:, None, None]

@@ -35,8 +35,8 @@ class Critic:
         self._schedule = build_schedule(config.diffusion)
         self.denoiser = predicts_noise(model, self._parametrisation, self._schedule)
         self._optimizer = Optimizer(network, config.training, self._workers)
-        if memory:
-            network.load_state_dict(_part(memory, WEIGHTS))
+        if weights := _part(memory, WEIGHTS):
+            network.load_state_dict(weights)
             self._optimizer.load(_part(memory, OPTIMIZER))
         self._keep()
 

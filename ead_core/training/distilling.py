@@ -112,7 +112,9 @@ class Distilling(Denoising):
 
     @cached_property
     def _critic(self) -> Critic:
-        return Critic(self.at_start(), self.config, self.memory)
+        network = self.at_start()
+        assert isinstance(network, Denoiser)
+        return Critic(network, self.config, self.memory)
 
     @cached_property
     def _teacher(self) -> DenoiserFunction:

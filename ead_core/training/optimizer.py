@@ -26,7 +26,7 @@ class Optimizer:
     """
 
     def __init__(self, model: Denoiser | Predictor, config: TrainingConfig, workers: Workers) -> None:
-        self._workers, self._clip_norm = workers, config.clip_norm
+        self._workers, self._clip_norm, self._parameters = workers, config.clip_norm, list(model.parameters())
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices = model.network.hidden_matrices() if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
@@ -50,9 +50,8 @@ class Optimizer:
             The norm of the gradient before it was clipped.
         """
         loss.backward()
-        parameters = list(self._names)
-        self._workers.average(parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, self._clip_norm)
+        self._workers.average(self._parameters)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self.step(factor)
         return norm
 
