@@ -11,6 +11,7 @@ Legend: B molecules, N padded atoms, F features, K calls, S = K B states.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from ead_core.diffusion.corruption import Corrupted, noised
 from ead_core.diffusion.loss import matching_gradient, noise_loss
 from ead_core.diffusion.parametrisation import predicts_noise
 from ead_core.diffusion.process import Process
+from ead_core.diffusion.temperature import ScoreRescaling
 from ead_core.networks.denoiser import Denoiser
 from ead_core.networks.inputs import DenoiserFunction, DenoiserInput
 from ead_core.networks.precision import weight_type
@@ -35,6 +37,7 @@ from ead_core.training.noised import Noised
 from ead_core.training.objective import TrainingStep
 from ead_core.training.parallel import Workers
 
+WIDTH = 0.2  # of what the teacher's temperature acts on, as by default in sampling
 SEEDS = 2**62  # every run of the student, and every noising of what it predicts, draws one
 
 
@@ -61,8 +64,7 @@ class Distilling(Denoising):
 
     def _process(self, step: TrainingStep) -> Process:
         """How the student makes molecules, each of which goes straight down."""
-        assert isinstance(step.network, Denoiser)
-        student = Checkpoint("student", self.config, self.statistics, step.network)
+        student = Checkpoint("student", self.config, self.statistics, cast(Denoiser, step.network))
         process = build_process(student, self.config.sampler, step.batch.mask.shape[1])
         denoiser = predicts_noise(step.model, self.config.diffusion.parametrisation, self._schedule)
         return replace(process, denoiser=denoiser, restarts=None, corrector=None)
@@ -112,12 +114,15 @@ class Distilling(Denoising):
 
     @cached_property
     def _critic(self) -> Critic:
-        network = self.at_start()
-        assert isinstance(network, Denoiser)
-        return Critic(network, self.config, self.memory)
+        return Critic(cast(Denoiser, self.at_start()), self.config, self.memory)
 
     @cached_property
     def _teacher(self) -> DenoiserFunction:
         teacher = load_checkpoint(str(self.config.training.initial))
         teacher.denoiser.to(Workers.joined().device, weight_type(self.config.training.precision))
-        return teacher.noise_predictor(self.config.training.precision)
+        predict = teacher.noise_predictor(self.config.training.precision)
+        if self.config.training.teacher_temperature == 1:
+            return predict
+        levels = torch.arange(self._schedule.steps + 1, device=Workers.joined().device)
+        factors = ScoreRescaling(self.config.training.teacher_temperature, WIDTH).factors(self._schedule, levels)
+        return lambda inputs: factors[inputs.levels][..., None].to(inputs.z.dtype) * predict(inputs)
