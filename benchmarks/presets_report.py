@@ -38,9 +38,9 @@ class Measured(NamedTuple):
     figures: Figures
 
 
-def table(rows: Sequence[Measured]) -> str:
+def table(rows: Sequence[Measured], names: str = "preset") -> str:
     """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution."""
-    titles = ["preset", *SETTINGS, *SHARES.values(), *(title for title, _ in VALUES.values())]
+    titles = [names, *SETTINGS, *SHARES.values(), *(title for title, _ in VALUES.values())]
     return "\n".join([_line(titles), "|" + "---|" * len(titles), *(_line(_cells(row)) for row in rows)])
 
 

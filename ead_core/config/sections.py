@@ -177,8 +177,8 @@ class TrainingConfig(Section):
     critic_rate: Annotated[float, DISTILLED] = Field(2.0, gt=0, le=1000)
     """Learning rates of the critic over those of the model at their peak; they neither rise nor fall."""
     teacher_temperature: Annotated[float, DISTILLED] = Field(1.0, ge=0.01, le=1)
-    """Temperature of the law that a distilled model learns: below 1, that of the teacher is cooled as by
-    `sampler.temperature`, which then costs no further calls and no further steps."""
+    """Temperature of the law that a distilled model learns; below 1, that of the teacher is cooled, as much as
+    `sampler.temperature` would cool it in as many steps as the model is to make."""
     ema_decay: float = Field(0.9995, ge=0, lt=1)
     """Decay per step of the exponential moving average of the weights, which is what is used after training."""
     seed: int = Field(0, ge=0)

@@ -55,7 +55,7 @@ class Distilling(Denoising):
         states, predicted = self._run(step, process)
         start = predicted.detach()
         made = self._plain_gauge.centred(process.moves.predict(states.z, start, states.grid_index), states.mask)
-        gradient = self._gradient(made, self._judged(step, process, states, made))
+        gradient = self._gradient(process, states, made, self._judged(step, process, states, made))
         target = Corrupted(states.z, start + gradient, process.grid[states.grid_index])
         matching = noise_loss(predicted, target, states.mask, torch.ones_like(states.z[..., 0]))
         for _ in range(self.config.training.critic_updates):
@@ -102,11 +102,14 @@ class Distilling(Denoising):
         return Noised(corrupted, inputs, mask, self._plain_gauge, self._critic.denoiser)
 
     @torch.no_grad()
-    def _gradient(self, made: Tensor, judged: Noised) -> Tensor:
-        """Of the divergence between the laws of student and teacher, by what has been made [S, N, 3 + F]."""
+    def _gradient(self, process: Process, states: SamplerState, made: Tensor, judged: Noised) -> Tensor:
+        """Of the divergence between the laws of student and cooled teacher, by what has been made [S, N, 3 + F]."""
+        cooling = ScoreRescaling(self.config.training.teacher_temperature, WIDTH)
+        factors = cooling.factors(self._schedule, process.grid)[states.grid_index][..., None].to(made.dtype)
         taught = replace(judged, denoiser=self._teacher)
-        critic, teacher = (by.clean(by.predict(by.inputs)) for by in (judged, taught))
-        return matching_gradient(made, critic, teacher, judged.learned)
+        student = judged.clean(judged.predict(judged.inputs))
+        teacher = judged.clean(factors * taught.predict(judged.inputs))
+        return matching_gradient(made, student, teacher, judged.learned)
 
     def _seeds(self, step: TrainingStep, ids: Tensor) -> Tensor:
         """A new seed of this step, the same for all molecules [S], whose ids tell them apart."""
@@ -120,9 +123,4 @@ class Distilling(Denoising):
     def _teacher(self) -> DenoiserFunction:
         teacher = load_checkpoint(str(self.config.training.initial))
         teacher.denoiser.to(Workers.joined().device, weight_type(self.config.training.precision))
-        predict = teacher.noise_predictor(self.config.training.precision)
-        if self.config.training.teacher_temperature == 1:
-            return predict
-        levels = torch.arange(self._schedule.steps + 1, device=Workers.joined().device)
-        factors = ScoreRescaling(self.config.training.teacher_temperature, WIDTH).factors(self._schedule, levels)
-        return lambda inputs: factors[inputs.levels][..., None].to(inputs.z.dtype) * predict(inputs)
+        return teacher.noise_predictor(self.config.training.precision)

@@ -13,7 +13,6 @@ from ead_core.data.dataset import compute_statistics
 from ead_core.data.labels import labels_of
 from ead_core.errors import CheckpointError, ConfigError
 from ead_core.networks.denoiser import Denoiser
-from ead_core.networks.inputs import DenoiserInput
 from ead_core.sampling.generation import sample
 from ead_core.training.fit import fit
 from ead_core.training.objective import TrainingStep
@@ -116,17 +115,15 @@ def test_the_critic_learns_what_the_student_makes(make_objective, untrained):
     assert objective.memory.keys() >= {f"critic.{name}" for name, _ in student.named_parameters()}
 
 
-def test_the_teacher_may_be_cooled(make_objective, untrained):
-    """As much as by the temperature of sampling where steps are short."""
-    cooled, batch = make_objective({"training.teacher_temperature": 0.25})
-    plain, _ = make_objective()
+@pytest.mark.parametrize("temperature", [1.0, 0.25])
+def test_a_cooled_teacher_is_a_narrower_one(make_objective, temperature, untrained):
+    objective, batch = make_objective({"training.anchor": 0, "training.teacher_temperature": temperature})
     schedule = load_checkpoint(untrained).schedule
-    levels = torch.tensor([2, 5, 10, 19])[:, None].expand(4, 6)
-    inputs = DenoiserInput(torch.randn(4, 6, 6), levels, batch.mask)
-    with torch.no_grad():
-        factors = (cooled._teacher(inputs) / plain._teacher(inputs))[:, 0, 0]
-    reach = 0.2**2 * (-schedule.gamma(levels[:, 0])).exp()
-    assert torch.allclose(factors.double(), (reach + 1) / (0.25 * reach + 1), rtol=1e-4)
+    vars(objective)["_teacher"] = mean_noise(schedule, WIDTH)
+    vars(objective)["_critic"] = SimpleNamespace(denoiser=mean_noise(schedule, WIDTH), learn=lambda *_: None)
+    student = Gaussian(schedule, WIDTH)
+    objective.losses(step_of(student, batch))[0].sum().backward()
+    assert (float(student.width.grad) > 0) == (temperature < 1)
 
 
 def test_a_worker_computes_its_part_of_the_batch(make_objective, untrained):
