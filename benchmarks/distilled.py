@@ -2,8 +2,9 @@
 
     python benchmarks/distilled.py runs/fast --teacher qm9-deep --train $EAD_DATA/qm9.npz
 
-All rows are of the same sizes and noise (equal seeds and ids) and begin as the student does, on its grid; nothing is
-cooled or restarted. A finished row is a file in the work folder: the command can be stopped at any time.
+All rows are of the same sizes and noise (equal seeds and ids) and begin as the student does, on its grid. Nothing is
+cooled, and molecules are restarted only where the table says so. A finished row is a file in the work folder: the
+command can be stopped at any time.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from ead_core.evaluation.run import EvaluationPlan
 STEPS = (4, 8, 16)
 OF_TEACHER = ("rtk_renoise", "dpmpp_2m_sde")
 PLAIN = {"temperature": 1.0, "corrector": 0, "parity_restarts": 0}
-SHOWN = ("steps", "start")  # of the settings
+RESTARTS = 3
+SHOWN = ("steps", "start", "parity_restarts")  # of the settings, where they are not 0
 PARTS = ("geometry", "chemistry", "fcd")
 
 
@@ -42,7 +44,9 @@ class Made(NamedTuple):
 
     def path(self, work: Path, num: int, seed: int) -> Path:
         """Of its figures."""
-        return work / f"{self.model.fingerprint()}-{num}-{seed}" / f"{self.solver}-{self.settings['steps']}.json"
+        restarts = "-restarts" if self.settings["parity_restarts"] else ""
+        name = f"{self.solver}-{self.settings['steps']}{restarts}.json"
+        return work / f"{self.model.fingerprint()}-{num}-{seed}" / name
 
 
 def planned(student: Checkpoint, teacher: Checkpoint) -> Iterator[Made]:
@@ -52,6 +56,8 @@ def planned(student: Checkpoint, teacher: Checkpoint) -> Iterator[Made]:
     for steps in STEPS:
         for model, solver in (*((teacher, solver) for solver in OF_TEACHER), (student, sampler.solver)):
             yield Made(model, solver, {**common, "solver": solver, "steps": steps})
+        again = {"solver": sampler.solver, "steps": steps, "parity_restarts": RESTARTS}
+        yield Made(student, sampler.solver, {**common, **again})
 
 
 def main(
@@ -72,12 +78,11 @@ def main(
         path.parent.mkdir(parents=True, exist_ok=True)
         molecules = partial(sampled, made.model, Row(made.settings), num, seed, path.with_suffix(".npz"))
         figures = kept(path, partial(measured, molecules, train, plan))
-        rows.append(Measured({key: made.settings[key] for key in SHOWN}, made.title, figures))
+        rows.append(Measured({key: made.settings[key] for key in SHOWN if made.settings[key]}, made.title, figures))
     if data:
         molecules = partial(real, load_checkpoint(teacher), data, num)
-        rows.append(
-            Measured({}, "real molecules", kept(work / f"data-{num}.json", partial(measured, molecules, None, plan)))
-        )
+        figures = kept(work / f"data-{num}.json", partial(measured, molecules, None, plan))
+        rows.append(Measured({}, "real molecules", figures))
     typer.echo(table(rows, "model, solver"))
 
 
