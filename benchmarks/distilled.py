@@ -9,6 +9,7 @@ command can be stopped at any time.
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -24,7 +25,7 @@ from ead_core.evaluation.run import EvaluationPlan
 
 STEPS = (4, 8, 16)
 OF_TEACHER = ("rtk_renoise", "dpmpp_2m_sde")
-PLAIN = {"temperature": 1.0, "corrector": 0, "parity_restarts": 0}
+PLAIN = {"temperature": 1.0, "corrector": 0}
 RESTARTS = 3
 SHOWN = ("steps", "start", "parity_restarts")  # of the settings, where they are not 0
 PARTS = ("geometry", "chemistry", "fcd")
@@ -53,11 +54,9 @@ def planned(student: Checkpoint, teacher: Checkpoint) -> Iterator[Made]:
     """All rows in the order of the table."""
     sampler = student.config.sampler
     common = {"policy": "synchronous", "grid": sampler.grid, "start": sampler.start, **PLAIN}
-    for steps in STEPS:
-        for model, solver in (*((teacher, solver) for solver in OF_TEACHER), (student, sampler.solver)):
-            yield Made(model, solver, {**common, "solver": solver, "steps": steps})
-        again = {"solver": sampler.solver, "steps": steps, "parity_restarts": RESTARTS}
-        yield Made(student, sampler.solver, {**common, **again})
+    solvers = [*((teacher, solver) for solver in OF_TEACHER), (student, sampler.solver)]
+    for steps, restarts, (model, solver) in product(STEPS, (0, RESTARTS), solvers):
+        yield Made(model, solver, {**common, "solver": solver, "steps": steps, "parity_restarts": restarts})
 
 
 def main(
