@@ -39,9 +39,16 @@ class Measured(NamedTuple):
 
 
 def table(rows: Sequence[Measured], names: str = "preset") -> str:
-    """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution."""
+    """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution, as far as known.
+
+    Args:
+        rows: of the table.
+        names: title of the first column, their names.
+    """
     titles = [names, *SETTINGS, *SHARES.values(), *(title for title, _ in VALUES.values())]
-    return "\n".join([_line(titles), "|" + "---|" * len(titles), *(_line(_cells(row)) for row in rows)])
+    columns = [column for column in zip(titles, *map(_cells, rows), strict=True) if any(column[1:])]
+    heading, *lines = map(_line, zip(*columns, strict=True))
+    return "\n".join([heading, "|" + "---|" * len(columns), *lines])
 
 
 def _line(cells: Sequence[str]) -> str:
