@@ -9,7 +9,6 @@ from quality_figures import Figures, cells, line, titles
 from ead_core.pictures.figures import new_figure, write_figure
 
 SETTINGS = ("steps", "start", "temperature", "corrector", "parity_restarts")
-NOT_SHOWN = ("strain",)
 PANELS = {"molecule_stability": "stable molecules, %", "fcd": "Fréchet ChemNet distance"}
 
 
@@ -21,11 +20,18 @@ class Measured(NamedTuple):
     figures: Figures
 
 
-def table(rows: Sequence[Measured]) -> str:
-    """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution."""
-    heads = ["preset", *SETTINGS, *titles(NOT_SHOWN)]
-    rule = "|" + "---|" * len(heads)
-    return "\n".join([line(heads), rule, *(line([*_settings(row), *cells(row.figures, NOT_SHOWN)]) for row in rows)])
+def table(rows: Sequence[Measured], names: str = "preset") -> str:
+    """Markdown: settings, shares in percent with 95 % intervals, and what tells of the distribution, as far as known.
+
+    Args:
+        rows: of the table.
+        names: title of the first column, their names.
+    """
+    lines = [[*_settings(row), *cells(row.figures)] for row in rows]
+    columns = [column for column in zip([names, *SETTINGS, *titles()], *lines, strict=True) if any(column[1:])]
+    heading, *lines = map(list, zip(*columns, strict=True))
+    return "
+".join([line(heading), "|" + "---|" * len(columns), *map(line, lines)])
 
 
 def _settings(row: Measured) -> list[str]:

@@ -41,17 +41,15 @@ def measured(make: Callable[[], MoleculeSet], train: Path | None, plan: Evaluati
     return {**figures, "carbon": (float((heavy == CARBON).mean()), None)}
 
 
-def titles(without: tuple[str, ...] = ()) -> list[str]:
+def titles() -> list[str]:
     """Of the columns, in the order of `cells`."""
-    shares = [title for name, title in SHARES.items() if name not in without]
-    return [*shares, *(title for name, (title, _) in VALUES.items() if name not in without)]
+    return [*SHARES.values(), *(title for title, _ in VALUES.values())]
 
 
-def cells(figures: Figures, without: tuple[str, ...] = ()) -> list[str]:
+def cells(figures: Figures) -> list[str]:
     """Shares in percent with 95 % intervals, then what tells of the distribution; empty where nothing was measured."""
-    shares = [_percent(figures.get(name)) for name in SHARES if name not in without]
-    chosen = {name: shape for name, (_, shape) in VALUES.items() if name not in without}
-    return [*shares, *(f"{figures[name][0]:{shape}}" if name in figures else "" for name, shape in chosen.items())]
+    shares = [_percent(figures.get(name)) for name in SHARES]
+    return [*shares, *(f"{figures[name][0]:{shape}}" if name in figures else "" for name, (_, shape) in VALUES.items())]
 
 
 def line(texts: list[str]) -> str:

@@ -145,6 +145,7 @@ NETWORKS: dict[str, Callable[[Config, Statistics], Denoiser | Predictor]] = {
     "denoise": new_denoiser,
     "predict": new_predictor,
     "direct": new_denoiser,
+    "distil": new_denoiser,
 }
 
 

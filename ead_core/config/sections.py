@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ead_core.config.conditions import only_with, unless
 
-GENERATOR = only_with("training.objective", "denoise", "direct")
+GENERATOR = only_with("training.objective", "denoise", "direct", "distil")
 DIRECT = only_with("training.objective", "direct")
+DISTILLED = only_with("training.objective", "distil")
 CONDITIONAL = unless("conditioning.properties", ())
 TOLD = only_with("network.self_conditioning", True)
 MUON = only_with("training.optimizer", "muon")
@@ -127,12 +128,14 @@ class DiffusionConfig(Section):
 class TrainingConfig(Section):
     """How the network is optimised."""
 
-    objective: Literal["denoise", "predict", "direct"] = "denoise"
+    objective: Literal["denoise", "predict", "direct", "distil"] = "denoise"
     """What is trained: a generator of molecules that learns their noise (`denoise`) or the clean molecules themselves,
-    with its own estimates to start from (`direct`, DDDM), or a judge that predicts the properties of `conditioning`
-    from finished molecules (`predict`)."""
+    with its own estimates to start from (`direct`, DDDM), or that learns to make in the few steps of `sampler` what
+    `training.initial` makes in many (`distil`), or a judge that predicts the properties of `conditioning` from finished
+    molecules (`predict`)."""
     initial: str | None = None
-    """Checkpoint whose weights a new run starts from; null starts from random weights."""
+    """Checkpoint whose weights a new run starts from; null starts from random weights. `distil`
+    has it for its teacher."""
     steps: int = Field(20_000, ge=1)
     """Optimiser steps of the whole training."""
     max_seconds: float | None = Field(None, gt=0)
@@ -167,6 +170,15 @@ class TrainingConfig(Section):
     huber_width: Annotated[float, DIRECT] = Field(0.03, gt=0, le=10)
     """Distance in Å (in the scaled state for types) up to which errors of the clean molecule count by their square, and
     above which by themselves (c of the pseudo-Huber distance)."""
+    anchor: Annotated[float, DISTILLED] = Field(0.1, ge=0, le=100)
+    """Weight of the loss of `denoise` on training molecules, which keeps a distilled model from forgetting some."""
+    critic_updates: Annotated[int, DISTILLED] = Field(2, ge=1, le=100)
+    """How often the critic of a distillation, which follows what the model makes, is updated in each step."""
+    critic_rate: Annotated[float, DISTILLED] = Field(2.0, gt=0, le=1000)
+    """Learning rates of the critic over those of the model at their peak; they neither rise nor fall."""
+    teacher_temperature: Annotated[float, DISTILLED] = Field(1.0, ge=0.01, le=1)
+    """Temperature of the law that a distilled model learns; below 1, that of the teacher is cooled, as much as
+    `sampler.temperature` would cool it in as many steps as the model is to make."""
     ema_decay: float = Field(0.9995, ge=0, lt=1)
     """Decay per step of the exponential moving average of the weights, which is what is used after training."""
     seed: int = Field(0, ge=0)

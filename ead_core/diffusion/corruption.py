@@ -88,11 +88,16 @@ def corrupt(
     gauge: Gauge,
     generator: torch.Generator | None,
 ) -> Corrupted:
-    """Form z = α_t x + σ_t ε atom by atom, and keep what the gauge keeps of z and of ε.
+    """Form z = α_t x + σ_t ε atom by atom, and keep what the gauge keeps of z and of ε."""
+    noise = torch.randn(state.shape, generator=generator, device=state.device, dtype=state.dtype)
+    return noised(state, levels, mask, gauge, noise)
+
+
+def noised(state: Tensor, levels: Tensor, mask: Tensor, gauge: Gauge, noise: Tensor) -> Corrupted:
+    """A batch with given standard normals of the shape of `state` as its noise; else as `corrupt`.
 
     With unequal levels Σ σ_i ε_i ≠ 0 even for centred ε, hence the second projection.
     """
-    noise = torch.randn(state.shape, generator=generator, device=state.device, dtype=state.dtype)
     eps = gauge.project_noise(gauge.noise(noise, mask), levels, mask)
     alpha = gauge.schedule.alpha(levels)[..., None].to(state.dtype)
     sigma = gauge.schedule.sigma(levels)[..., None].to(state.dtype)

@@ -29,6 +29,7 @@ def noise_loss(predicted: Tensor, corrupted: Corrupted, mask: Tensor, level_weig
     return weighted.sum(dim=1) / (predicted.shape[-1] * real.sum(dim=1))
 
 
+SMALLEST_DISTANCE = 1e-8  # of what a student has made from what its teacher predicts, in the scaled state
 SNR_CLIP = 5.0  # largest weight of an error of the clean molecule (min-SNR-γ, Hang et al. 2023, arXiv 2303.09556)
 
 
@@ -53,3 +54,21 @@ def clean_loss(error: Tensor, mask: Tensor, ratio: Tensor, width: float) -> Tens
     real = mask.to(distance.dtype)
     weighted = distance * ratio.clamp_max(SNR_CLIP).to(distance.dtype) * real
     return weighted.sum(dim=1) / (error.shape[-1] * real.sum(dim=1))
+
+
+def matching_gradient(made: Tensor, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """What to move molecules against so that their law becomes the teacher's: (x̂_s − x̂_t) / |x − x̂_t|.
+
+    The score of noised molecules is (α x̂ − z) / σ², with x̂ the mean of what may be behind them, so that the difference
+    of the two x̂ is the gradient of the divergence between student and teacher, up to a factor of the level. The
+    distance makes all levels weigh alike (DMD, Yin et al. 2023, arXiv 2311.18828); it is the root mean square over a
+    molecule, not the mean of absolute values, so that turned molecules are pushed alike.
+
+    Args:
+        made: the student's molecules x [B, N, 3 + F], which have been noised.
+        student: x̂_s of the same shape, if they are the student's.
+        teacher: x̂_t of the same shape, if they were the teacher's.
+        mask: [B, N] real atoms.
+    """
+    squared = ((made - teacher) ** 2).sum(dim=(1, 2)) / (made.shape[-1] * mask.sum(dim=1))
+    return (student - teacher) / squared.sqrt().clamp_min(SMALLEST_DISTANCE)[:, None, None]

@@ -23,6 +23,7 @@ from ead_core.data.tensors import AtomTypes, MoleculeBatch
 from ead_core.networks.denoiser import Denoiser
 from ead_core.networks.inputs import DenoiserFunction
 from ead_core.networks.predictor import Predictor
+from ead_core.training.initial import initial_weights
 
 if TYPE_CHECKING:
     from ead_core.training.session import Session
@@ -82,6 +83,19 @@ class Objective(ABC):
     def network(self) -> Denoiser | Predictor:
         """What is trained, with fresh weights: what a checkpoint of the objective holds."""
         return NETWORKS[self.config.training.objective](self.config, self.statistics)
+
+    def at_start(self) -> Denoiser | Predictor:
+        """The same with the weights of `training.initial`, or with such as depend on `training.seed` alone.
+
+        Raises:
+            CheckpointError: `training.initial` names no checkpoint, or one of another model.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.training.seed)
+            network = self.network()
+        if self.config.training.initial is not None:
+            network.load_state_dict(network.state_dict() | initial_weights(self.config, self.statistics))
+        return network
 
     @abstractmethod
     def examples(self, molecules: MoleculeSet, labels: Labels) -> tuple[TrainingBatches, JointPrior | None]:

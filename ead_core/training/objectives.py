@@ -6,11 +6,17 @@ from ead_core.config import Config
 from ead_core.data.dataset import Statistics
 from ead_core.training.denoising import Denoising
 from ead_core.training.direct import Direct
+from ead_core.training.distilling import Distilling
 from ead_core.training.objective import Evaluate, Objective
 from ead_core.training.predicting import Predicting
 from ead_core.training.session import Session
 
-OBJECTIVES: dict[str, type[Objective]] = {"denoise": Denoising, "predict": Predicting, "direct": Direct}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "denoise": Denoising,
+    "predict": Predicting,
+    "direct": Direct,
+    "distil": Distilling,
+}
 
 
 def build_objective(config: Config, statistics: Statistics) -> Objective:

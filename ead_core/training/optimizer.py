@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ead_core.config import TrainingConfig
 from ead_core.networks.denoiser import Denoiser
@@ -26,6 +26,7 @@ class Optimizer:
     """
 
     def __init__(self, model: Denoiser | Predictor, config: TrainingConfig, workers: Workers) -> None:
+        self._workers, self._clip_norm, self._parameters = workers, config.clip_norm, list(model.parameters())
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices = model.network.hidden_matrices() if config.optimizer == "muon" else []
         chosen = {id(parameter) for parameter in matrices}
@@ -37,6 +38,22 @@ class Optimizer:
             rate, decay = config.muon_learning_rate, config.weight_decay
             self._parts.append(Muon(matrices, lr=rate, weight_decay=decay, divide=workers.divide))
         self._peaks = [part.param_groups[0]["lr"] for part in self._parts]
+
+    def minimise(self, loss: Tensor, factor: float) -> Tensor:
+        """One step down the gradient of this worker's loss, averaged over the workers and clipped.
+
+        Args:
+            loss: a single number.
+            factor: see `step`.
+
+        Returns:
+            The norm of the gradient before it was clipped.
+        """
+        loss.backward()
+        self._workers.average(self._parameters)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        self.step(factor)
+        return norm
 
     def step(self, factor: float) -> None:
         """Apply and clear the gradients at `factor` times the learning rates of the recipe."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
@@ -16,7 +16,6 @@ from ead_core.networks.inputs import DenoiserFunction
 from ead_core.networks.precision import weight_type, with_precision
 from ead_core.networks.predictor import Predictor
 from ead_core.training.ema import Ema
-from ead_core.training.initial import initial_weights
 from ead_core.training.monitor import LossWindow
 from ead_core.training.objective import Objective, TrainingStep
 from ead_core.training.objectives import build_objective
@@ -55,17 +54,9 @@ class Trainer:
 
     @classmethod
     def create(cls, config: Config, statistics: Statistics, workers: Workers) -> "Trainer":
-        """A trainer at step 0; the weights are those of `training.initial`, or depend on `training.seed` alone.
-
-        Raises:
-            CheckpointError: `training.initial` names no checkpoint, or one of another model.
-        """
+        """A trainer at step 0 (CheckpointError as of `Objective.at_start`)."""
         objective = build_objective(config, statistics)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.training.seed)
-            network = objective.network()
-        if config.training.initial is not None:
-            network.load_state_dict(network.state_dict() | initial_weights(config, statistics))
+        network = objective.at_start()
         network.to(workers.device, weight_type(config.training.precision))
         return cls(
             config=config,
@@ -86,11 +77,7 @@ class Trainer:
         """One optimiser step on a batch, of which this worker does its share."""
         rows, factor = self.workers.share(len(batch.mask))
         losses, levels = self.losses(batch, rows)
-        (factor * losses.sum()).backward()
-        parameters = list(self.network.parameters())
-        self.workers.average(parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.training.clip_norm)
-        self.optimizer.step(rate_factor(self.config, self.step))
+        norm = self.optimizer.minimise(factor * losses.sum(), rate_factor(self.config, self.step))
         self.ema.update(self.network, self.step)
         self.window.add(losses.detach(), levels, norm, len(batch.mask))
         self.step += 1

@@ -206,6 +206,12 @@ def test_equal_denoisers_give_equal_molecules(kind, make_process, denoiser):
 NEEDS = {  # what an objective demands of the rest of a recipe
     "predict": {"conditioning.properties": ["atoms_C"]},
     "direct": {"network.self_conditioning": True, "diffusion.parametrisation": "preconditioned"},
+    "distil": {
+        "training.initial": "qm9-small",
+        "sampler.policy": "synchronous",
+        "sampler.solver": "rtk_renoise",
+        "sampler.steps": 4,
+    },
 }
 
 

@@ -64,6 +64,10 @@ IDLE = {
     "network.self_conditioning": f"{JUDGE} network.self_conditioning=true",
     "training.huber_width": "training.huber_width=0.1",
     "training.xbar": "training.xbar=selfcond",
+    "training.anchor": "training.anchor=0.3",
+    "training.critic_updates": "training.critic_updates=5",
+    "training.critic_rate": "training.objective=denoise training.critic_rate=3",
+    "training.teacher_temperature": "training.teacher_temperature=0.5",
 }
 
 
