@@ -30,8 +30,7 @@ def table(rows: Sequence[Measured], names: str = "preset") -> str:
     lines = [[*_settings(row), *cells(row.figures)] for row in rows]
     columns = [column for column in zip([names, *SETTINGS, *titles()], *lines, strict=True) if any(column[1:])]
     heading, *lines = map(list, zip(*columns, strict=True))
-    return "
-".join([line(heading), "|" + "---|" * len(columns), *map(line, lines)])
+    return "\n".join([line(heading), "|" + "---|" * len(columns), *map(line, lines)])
 
 
 def _settings(row: Measured) -> list[str]:
