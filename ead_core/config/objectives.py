@@ -27,12 +27,6 @@ def _of_direct(config: "Config") -> Iterator[str]:
 def _of_distil(config: "Config") -> Iterator[str]:
     if config.training.initial is None:
         yield "training.objective=distil needs training.initial, which is the teacher"
-    sampler = config.sampler
-    if (sampler.policy, sampler.solver) != ("synchronous", "rtk_renoise") or sampler.steps is None:
-        yield (
-            "training.objective=distil needs sampler.policy=synchronous, sampler.solver=rtk_renoise and sampler.steps, "
-            "the calls that the model is trained for"
-        )
 
 
 # A sentence for each demand that is not met; an objective that is not listed has none.

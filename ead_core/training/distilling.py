@@ -24,6 +24,7 @@ from ead_core.diffusion.loss import matching_gradient, noise_loss
 from ead_core.diffusion.parametrisation import predicts_noise
 from ead_core.diffusion.process import Process
 from ead_core.diffusion.temperature import ScoreRescaling
+from ead_core.errors import ConfigError
 from ead_core.networks.denoiser import Denoiser
 from ead_core.networks.inputs import DenoiserFunction, DenoiserInput
 from ead_core.networks.precision import weight_type
@@ -46,7 +47,18 @@ class Distilling(Denoising):
     """The objective of a generator for few calls; its examples, and their loss as an anchor, are those of `Denoising`.
 
     What changes of the critic is in `memory`.
+
+    Raises:
+        ConfigError: the sampler of the recipe is not one that a student can be trained for; a trained one takes any.
     """
+
+    def __post_init__(self) -> None:
+        sampler = self.config.sampler
+        if (sampler.policy, sampler.solver) != ("synchronous", "rtk_renoise") or sampler.steps is None:
+            raise ConfigError(
+                "training.objective=distil needs sampler.policy=synchronous, sampler.solver=rtk_renoise and "
+                "sampler.steps, the calls that the model is trained for."
+            )
 
     def losses(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
         """The losses of a training step (see `Objective`), after which the critic has learnt from its molecules."""

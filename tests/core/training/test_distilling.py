@@ -179,8 +179,8 @@ def test_a_teacher_of_another_network_is_refused(make_objective, make_checkpoint
         ({"sampler.steps": None}, "and sampler.steps, the calls that the model is trained for."),
     ],
 )
-def test_what_it_needs_is_said(changes, sentence, make_config):
+def test_what_it_needs_is_said(changes, sentence, make_config, statistics):
     with pytest.raises(ConfigError) as error:
-        make_config({**DISTIL, "training.initial": "qm9-small", **changes})
+        build_objective(make_config({**DISTIL, "training.initial": "qm9-small", **changes}), statistics)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)

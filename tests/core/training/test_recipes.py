@@ -41,6 +41,8 @@ def small(tmp_path):
         save_npz(MoleculeSet.from_lists(charges, positions, labels), tmp_path / own.data.path)
         generator_s = GENERATOR if own.training.objective != "predict" else ()
         without = [f"{key}=null" for key in ("training.initial", "conditioning.predictor") if own.flat()[key]]
+        if own.training.objective == "distil":
+            without = ["training.initial=teacher"]
         return [*SMALL, *OF_KIND[own.network.kind], *generator_s, *without]
 
     return small
@@ -49,6 +51,8 @@ def small(tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_and_its_model_does_what_it_is_for(recipe, small, ead, tmp_path):
     own = load_config(FOLDER / f"{recipe}.yaml")
+    if own.training.objective == "distil":
+        assert ead("train", FOLDER / "qm9_flagship.yaml", "--out", "teacher", *small("qm9_flagship"))[0] == 0
     code, _, error = ead("train", FOLDER / f"{recipe}.yaml", "--out", "run", *small(recipe))
     assert code == 0, error
     use = ("sample", "run", "--num", "3")
