@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from held_out_loss import by_band, head, losses, row
 from kept import kept
-from quality_figures import line
+from quality_figures import heading, line
 from trainings import trained
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
@@ -95,7 +95,7 @@ class Arm:
 def molecules(arms: Mapping[str, Arm], num: int) -> Iterator[str]:
     """The table of sampled molecules; differences are to the first arm, sampled in the same way."""
     titles = ["arm", "sampled", "stable %", "difference to C = 0", "valid %", "V×U %", "network calls"]
-    yield f"{line(titles)}\n{'|---' * len(titles)}|"
+    yield heading(titles)
     first = next(iter(arms.values()))
     for name, arm in arms.items():
         for way in arm.ways:

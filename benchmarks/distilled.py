@@ -75,7 +75,6 @@ def main(
     plan, rows = EvaluationPlan(PARTS, workers=1), []
     for made in planned(load_checkpoint(checkpoint), load_checkpoint(teacher)):
         path = made.path(work, num, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
         molecules = partial(sampled, made.model, Row(made.settings), num, seed, path.with_suffix(".npz"))
         figures = kept(path, partial(measured, molecules, train, plan))
         rows.append(Measured({key: made.settings[key] for key in SHOWN if made.settings[key]}, made.title, figures))

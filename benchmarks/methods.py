@@ -21,7 +21,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 from kept import kept
-from quality_figures import PARTS, cells, line, measured, titles
+from quality_figures import PARTS, cells, heading, line, measured, titles
 
 from ead_core.checkpoints.checkpoint import Checkpoint, bundled, load_checkpoint
 from ead_core.cli.console import progress_bar
@@ -129,7 +129,6 @@ class Table:
         """What is measured of a row, from its file if there is one."""
         keys = sampler_settings(preset_settings(model, sampler)) if isinstance(sampler, str) else sampler
         folder = self.work / f"{model.fingerprint()}-{self.num}-{self.seed}"
-        folder.mkdir(parents=True, exist_ok=True)
         name = "-".join(str(keys[key]) for key in sorted(keys))
         found: dict[str, Any] = kept(folder / f"{name}.json", partial(self.measured, model, keys))
         return found
@@ -178,7 +177,7 @@ def main(
     """Measure the missing rows, and print the tables."""
     tune_cpu(1)
     rows, heads = Table(runs, work, num, seed, train, checked), [*FACTS, *titles(), *COSTS]
-    typer.echo(f"{line(heads)}\n{'|---' * len(heads)}|")
+    typer.echo(heading(heads))
     for method in METHODS:
         typer.echo(line(rows.row(method)))
     theirs = ["theirs (published)", "stable atoms %", "stable %", "valid %", "V×U %"]

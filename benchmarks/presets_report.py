@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quality_figures import Figures, cells, line, titles
+from quality_figures import Figures, cells, heading, line, titles
 
 from ead_core.pictures.figures import new_figure, write_figure
 
@@ -29,8 +29,8 @@ def table(rows: Sequence[Measured], names: str = "preset") -> str:
     """
     lines = [[*_settings(row), *cells(row.figures)] for row in rows]
     columns = [column for column in zip([names, *SETTINGS, *titles()], *lines, strict=True) if any(column[1:])]
-    heading, *lines = map(list, zip(*columns, strict=True))
-    return "\n".join([line(heading), "|" + "---|" * len(columns), *map(line, lines)])
+    first, *rest = zip(*columns, strict=True)
+    return "\n".join([heading(first), *map(line, rest)])
 
 
 def _settings(row: Measured) -> list[str]:

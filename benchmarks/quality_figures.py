@@ -1,6 +1,6 @@
 """What several programs say of a set of molecules: shares that are good, and how far the set is from QM9."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ead_core.common.intervals import Interval
@@ -48,16 +48,22 @@ def titles() -> list[str]:
 
 def cells(figures: Figures) -> list[str]:
     """Shares in percent with 95 % intervals, then what tells of the distribution; empty where nothing was measured."""
-    shares = [_percent(figures.get(name)) for name in SHARES]
+    shares = [percent(figures.get(name)) for name in SHARES]
     return [*shares, *(f"{figures[name][0]:{shape}}" if name in figures else "" for name, (_, shape) in VALUES.items())]
 
 
-def line(texts: list[str]) -> str:
+def line(texts: Sequence[str]) -> str:
     """A row of a Markdown table."""
     return f"| {' | '.join(texts)} |"
 
 
-def _percent(figure: tuple[float, Interval | None] | None) -> str:
+def heading(names: Sequence[str]) -> str:
+    """The first two rows of a Markdown table, for one that is printed as it comes."""
+    return f"{line(names)}\n{'|---' * len(names)}|"
+
+
+def percent(figure: tuple[float, Interval | None] | None) -> str:
+    """A share with its interval; empty if there is none."""
     if figure is None:
         return ""
     value, interval = figure

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from kept import kept
-from quality_figures import PARTS, cells, line, measured, titles
+from quality_figures import PARTS, cells, heading, line, measured, percent, titles
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
@@ -53,9 +53,10 @@ def settings(extents: list[str], levels: list[float], hops: list[int], rounds: i
     yield {"repair_attempts": rounds, "repair_level": 1.0, "repair_extent": "whole"}
 
 
-def percent(hits: int, total: int) -> str:
-    low, high = wilson(hits, total)
-    return f"{100 * hits / total:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+def share(hits: int, total: int) -> str:
+    """In percent, with its interval."""
+    text: str = percent((hits / total, wilson(hits, total)))
+    return text
 
 
 def mended(given: MoleculeSet, result: Repaired, config: SamplerConfig) -> list[str]:
@@ -69,8 +70,8 @@ def mended(given: MoleculeSet, result: Repaired, config: SamplerConfig) -> list[
         f"local, hops {config.repair_hops}" if local else "drawn anew" if config.repair_level == 1 else "whole",
         f"{config.repair_level:g} T",
         f"{freed:.1f}",
-        percent(int((rounds == 1).sum()), int(tried.sum())),
-        percent(int(result.mended.sum()), int(tried.sum())),
+        share(int((rounds == 1).sum()), int(tried.sum())),
+        share(int(result.mended.sum()), int(tried.sum())),
         f"{extra.sum() / attempts.sum():.1f}",
     ]
 
@@ -135,7 +136,7 @@ def main(  # noqa: PLR0913 (the axes of the front, and what they share)
     folder.mkdir(parents=True, exist_ok=True)
     given, good = begin(model, num, seed, folder / "before.npz"), partial(accepted, acceptance=Acceptance.parse(until))
     front = Front(model, given, good, seed, train, EvaluationPlan((*PARTS, "strain"), checked, workers=1))
-    typer.echo(f"{line(list(COLUMNS))}\n{'|---' * len(COLUMNS)}|")
+    typer.echo(heading(COLUMNS))
     for own in ({}, *settings(extent or ["whole", "local"], level or [0.2, 0.3, 0.4], hops or [1, 2], rounds)):
         name = "-".join(f"{value}" for value in own.values()) or "before"
         typer.echo(line(kept(folder / f"{name}.json", partial(front.row, own))))

@@ -49,8 +49,7 @@ def difference(base: Result | None, result: Result) -> str:
     if base is None or base is result:
         return ""
     pair = differences(base.found, result.found)["molecule_stability"]
-    low, high = pair.interval
-    return f"{100 * pair.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), p = {pair.p_value:.1g}"
+    return f"{pair.points()}, p = {pair.p_value:.1g}"
 
 
 def quality(result: Result) -> list[str]:
