@@ -40,11 +40,11 @@ serve: setup  ## molecules over HTTP on http://127.0.0.1:8000; options through S
 
 test: lint docs  ## every behaviour; long stories in a short form
 	$(WITHOUT_RAY) -m "not ray and not slow" tests/e2e tests/platform_glue tests
-	$(WITH_RAY) -m "ray and not slow" tests
+	$(WITH_RAY) -m "ray and not slow" tests/platform_glue
 
 test-slow: setup  ## the long stories, marked `slow`: what has to fail, wait, and be found whole; see docs/decisions/030
 	$(WITHOUT_RAY) -m "not ray and slow" tests
-	$(WITH_RAY) -m "ray and slow" tests
+	$(WITH_RAY) -m "ray and slow" tests/platform_glue tests/e2e
 
 test-all: test test-slow
 

@@ -23,7 +23,7 @@ from kept import kept
 from schedules_observed import advance_rates
 from schedules_rates import RATE, matched_rates
 from schedules_report import write_report
-from schedules_rows import SYNCHRONOUS, Row, main_rows, ratio_rows, window_rows
+from schedules_rows import SYNCHRONOUS, Row, detail_rows, main_rows, ratio_rows, window_rows
 from schedules_work import Rows, run_row, save_seen, shared_prefix
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
@@ -33,7 +33,7 @@ from ead_core.data.store import save_npz
 from ead_core.errors import ConfigError, report_user_errors
 
 PAPER = {"sampler.steps": None, "sampler.solver": "ancestral"}
-TABLES = {"main": main_rows, "window": window_rows, "ratio": ratio_rows}
+TABLES = {"main": main_rows, "window": window_rows, "ratio": ratio_rows, "detail": detail_rows}
 
 
 def measure(campaign: Campaign, prefix: Mapping[Path, Rows], row: Row, count: int, folder: Path, cores: int) -> None:
@@ -96,7 +96,7 @@ def main(  # noqa: PLR0913, PLR0917
     work: Annotated[Path, typer.Option(help="Keeps prefix and rows.")] = Path("runs/schedules"),
     report: Annotated[Path, typer.Option(help="The document with the marks.")] = Path("docs/results/schedules.md"),
     only: Annotated[
-        list[str] | None, typer.Option(help="A table (main, window, ratio) or a row; may be repeated.")
+        list[str] | None, typer.Option(help="A table (main, window, ratio, detail) or a row; may be repeated.")
     ] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing.")] = False,
 ) -> None:

@@ -141,6 +141,8 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
         comparison(results["window"], base, every),
         "**Ratios**, at window 2.",
         comparison(results["ratio"], base, every),
+        "**Details that the paper leaves open**, at `async_ratio` 0.2 and window 2.",
+        comparison(results["detail"], base, every),
         "**Order of the atoms**: levels by which they were below the mean of their molecule (95 % interval over stable "
         "molecules).",
         order(results["main"]),

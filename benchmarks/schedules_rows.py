@@ -11,6 +11,14 @@ QUIETER = (0.95, 0.85)
 WINDOWS = {3: 90.0, 5: 80.4, 10: 60.2}  # stable molecules in table 5 of the paper, in percent
 RATIOS = {0.4: 64.7, 0.6: 12.5, 0.8: 0.5}
 PUBLISHED = 90.3  # of the ratio and the window above
+DETAILS = (  # of the method, which the paper leaves open
+    ("velocity", "mean"),
+    ("velocity", "x0"),
+    ("convergence", "mean"),
+    ("convergence", "slope"),
+    ("convergence", "ema"),
+    ("decision", "previous"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ def adaptive_name(mode: str) -> str:
     return f"adaptive-{mode}"
 
 
+def detail_name(key: str, value: str) -> str:
+    """Of the row of another velocity, test or decision."""
+    return f"{key}-{value}"
+
+
 def main_rows() -> list[Row]:
     """Schedules side by side, each control behind the row that it follows."""
     rows = [Row(SYNCHRONOUS, adaptive(async_ratio=0.0))]
@@ -93,6 +106,11 @@ def ratio_rows() -> list[Row]:
     return [Row(ratio_name(ratio), adaptive(async_ratio=ratio), published=theirs) for ratio, theirs in RATIOS.items()]
 
 
+def detail_rows() -> list[Row]:
+    """Other velocities and other tests of whether an atom has settled, at the paper's ratio and window."""
+    return [Row(detail_name(key, value), adaptive(**{key: value})) for key, value in DETAILS]
+
+
 # Said before the rows were measured: the question, the row it is asked of, and the one that differs in it alone.
 QUESTIONS = [
     ("asynchrony matters, in repeat", "adaptive-repeat", "together-repeat"),
@@ -103,4 +121,5 @@ QUESTIONS = [
     ("cooling matters, with pauses of whole molecules", "together-repeat", "together-renoise"),
     *((f"cooling matters, without pauses ({factor})", f"cooled-{factor}", SYNCHRONOUS) for factor in QUIETER),
     *((f"asynchrony matters, window {w}", window_name(w), together_name(w)) for w in WINDOWS),
+    *((f"{key} {value}, not the paper's", detail_name(key, value), adaptive_name("repeat")) for key, value in DETAILS),
 ]

@@ -40,7 +40,7 @@ def _one_thread():
 def _seeded():
     import torch
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed looks for five kinds of device each time
 
 
 @pytest.fixture(scope="session")

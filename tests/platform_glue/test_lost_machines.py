@@ -18,7 +18,12 @@ from safetensors.torch import load_file
 from ead_core.training.progress import PROGRESS, steps_done
 
 ELASTIC = ("platform.num_workers=3", "platform.min_workers=2")
-LONG = ("training.steps=700", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
+SHORT, LONG = 350, 700  # steps
+
+
+def lasting(steps):
+    """Settings of a training that stores itself often."""
+    return (f"training.steps={steps}", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
 
 
 @pytest.fixture
@@ -83,13 +88,13 @@ def kill_a_worker(node, run, process):
     await_checkpoint_after(run, known, process)
 
 
-def assert_undisturbed(process, run, alone):
+def assert_undisturbed(process, run, alone, steps):
     """The training ends where one ends that nothing happens to."""
     assert process.wait(timeout=120) == 0, process.stderr.read()
     newest = run / checkpoints(run)[-1]
-    assert steps_done(newest) == 700
+    assert steps_done(newest) == steps
     found = load_file(newest / PROGRESS)
-    for name, tensor in alone(*LONG).items():
+    for name, tensor in alone(*lasting(steps)).items():
         assert (found[name] - tensor).abs().max() < 1e-6, name
 
 
@@ -97,17 +102,17 @@ def assert_undisturbed(process, run, alone):
 def test_a_killed_worker_costs_only_what_no_checkpoint_had(machines, start, alone, folder):
     """Of the three workers asked for, two are started, because there is room for no more."""
     run = folder / "runs" / "tiny"
-    process = start(*LONG, *ELASTIC)
+    process = start(*lasting(SHORT), *ELASTIC)
     await_checkpoint_after(run, [], process)
     kill_a_worker(machines.head_node, run, process)
-    assert_undisturbed(process, run, alone)
+    assert_undisturbed(process, run, alone, SHORT)
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_lost_node_and_a_killed_worker_cost_only_what_no_checkpoint_had(machines, extra, start, alone, folder):
     run = folder / "runs" / "tiny"
-    process = start(*LONG, *ELASTIC)
+    process = start(*lasting(LONG), *ELASTIC)
     await_checkpoint_after(run, [], process)
     assert len(workers_of(extra)) == 1
 
@@ -117,7 +122,7 @@ def test_a_lost_node_and_a_killed_worker_cost_only_what_no_checkpoint_had(machin
     assert process.poll() is None
 
     kill_a_worker(machines.head_node, run, process)
-    assert_undisturbed(process, run, alone)
+    assert_undisturbed(process, run, alone, LONG)
 
 
 @pytest.mark.slow
@@ -125,7 +130,7 @@ def test_a_lost_node_and_a_killed_worker_cost_only_what_no_checkpoint_had(machin
 def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, folder, tiny_disk):
     """The storage has room for a few checkpoints of which two are kept, then somebody fills it."""
     storage = f"platform.storage_path={tiny_disk}"
-    process = start(*LONG, storage)
+    process = start(*lasting(LONG), storage)
     run = tiny_disk / "tiny"
     await_checkpoint_after(run, [], process)
     before = steps_done(run / checkpoints(run)[0])
@@ -137,7 +142,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, 
     assert last.startswith(f"train: cannot write a checkpoint to {run} (")
     assert "No space left" in last
     filler.unlink()
-    done = train(*LONG, storage)
+    done = train(*lasting(LONG), storage)
     assert done.returncode == 0, done.stderr
     (resumed,) = re.findall(r"resuming at step (\d+) of 700", done.stderr)
     assert 0 < before <= int(resumed)

@@ -92,7 +92,7 @@ def test_two_workers_take_the_steps_of_one_and_leave_everything_in_its_place(tra
 
 @pytest.mark.ray
 def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(command, train, alone, folder):
-    steps = ("training.steps=600", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
+    steps = ("training.steps=250", "training.checkpoint_seconds=0.3", "training.evaluate_molecules=0")
     process = subprocess.Popen(**command(*steps), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((folder / "runs").glob(f"tiny/checkpoint_2*/{PROGRESS}")):
@@ -101,16 +101,16 @@ def test_a_killed_driver_is_resumed_and_ends_where_an_undisturbed_run_ends(comma
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=30) == -signal.SIGKILL
     before = steps_done(newest_checkpoint(folder / "runs" / "tiny"))
-    assert 0 < before < 600
+    assert 0 < before < 250
     done = train(*steps)
     assert done.returncode == 0, done.stderr
     after = newest_checkpoint(folder / "runs" / "tiny")
-    assert steps_done(after) == 600
+    assert steps_done(after) == 250
     assert_equal_state(alone(*steps), load_file(after / PROGRESS), 1e-6)
     client, [run] = tracked(folder)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "tiny")
     resumed_at = [m.step for m in client.get_metric_history(run.info.run_id, "loss")]
-    assert resumed_at[-1] == 600
+    assert resumed_at[-1] == 250
     model = load_checkpoint(folder / "runs" / "tiny" / "model")
     assert load_checkpoint(client.download_artifacts(run.info.run_id, "checkpoint")).config == model.config
     assert len(sample(model, 2, policy="synchronous")) == 2
