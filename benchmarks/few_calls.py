@@ -1,33 +1,52 @@
-"""Quality at few network calls: maps of the reverse transition kernel beside solvers, as one table.
+"""Quality at few network calls: every solver and every model made for few calls, in one table and one picture.
 
-    python benchmarks/few_calls.py runs/direct --beside qm9-deep
+    python benchmarks/few_calls.py --direct runs/direct --num 500
 
-The first model is one that is given its own estimates (`configs/qm9_direct.yaml`), the other the one it began from. All
-rows are of the same molecules (equal seeds and ids). A finished row is a file in the work folder, so that the command
-can be stopped at any time and goes on where it was; rows of few calls come first.
+All rows are of the same molecule ids of one seed, from a start at the top unless a row says so; nothing is cooled,
+corrected or restarted. Calls include the one that decodes. A finished row is a file in the work folder, so that the
+command can be stopped at any time and goes on where it was; rows of few calls come first.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from kept import kept
+from quality_figures import Figures, cells, heading, line, measured, titles
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
 from ead_core.common.cpu import tune_cpu
-from ead_core.common.files import write_aside
-from ead_core.common.markdown import as_text, table
+from ead_core.data.store import MoleculeSet
 from ead_core.errors import report_user_errors
-from ead_core.evaluation.published import evaluate_published
+from ead_core.evaluation.run import EvaluationPlan
+from ead_core.pictures.figures import new_figure, write_figure
+from ead_core.pictures.molecules import check_picture
 from ead_core.sampling.generation import sample
 
-STEPS = (4, 8, 16, 32)
-ITERATIONS = (1, 10, 100)  # of `direct`
-TOLD, PLAIN = ("rtk_mean", "rtk_renoise", "dpmpp_2m_sde"), ("ddim", "rtk_renoise", "dpmpp_2m_sde")
-FIGURES = ("atom_stability", "molecule_stability", "validity", "validity_x_uniqueness")
-HEADING = ["model", "solver", "steps", "network calls", "atoms stable %", "molecules stable %", "valid %", "V×U %"]
+CALLS = (4, 8, 16, 32, 64, 128)
+PLAIN = {"policy": "synchronous", "start": 1.0, "temperature": 1.0, "corrector": 0, "parity_restarts": 0}
+PARTS = ("geometry", "chemistry", "fcd")
+GAUSSIAN = {"start": 0.55}
+SOLVERS: Mapping[str, Mapping[str, Any]] = {
+    "ancestral, even grid": {"solver": "ancestral", "grid": "even"},
+    "ancestral": {"solver": "ancestral"},
+    "ddim": {"solver": "ddim"},
+    "dpmpp_2m": {"solver": "dpmpp_2m"},
+    "dpmpp_2m_sde": {"solver": "dpmpp_2m_sde"},
+    "dpmpp_2m_sde from 0.55 T": {"solver": "dpmpp_2m_sde", **GAUSSIAN},
+    "rtk_renoise": {"solver": "rtk_renoise"},
+}
+DISTILLED: Mapping[str, Mapping[str, Any]] = {"rtk_renoise from 0.55 T": {"solver": "rtk_renoise", **GAUSSIAN}}
+TOLD: Mapping[str, Mapping[str, Any]] = {
+    "direct": {"solver": "direct"},
+    "rtk_mean": {"solver": "rtk_mean"},
+    "rtk_renoise": {"solver": "rtk_renoise"},
+    "dpmpp_2m_sde": {"solver": "dpmpp_2m_sde"},
+}
 
 
 class Row(NamedTuple):
@@ -35,65 +54,78 @@ class Row(NamedTuple):
 
     model: Checkpoint
     solver: str
-    steps: int
+    changes: Mapping[str, Any]
+    calls: int
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Of the sampler; a start at the top, and nothing that cools."""
-        grid = {} if self.solver == "direct" else {"grid": "quadratic"}
-        plain = {"policy": "synchronous", "start": 1.0, "temperature": 1.0, "corrector": 0, "parity_restarts": 0}
-        return {**plain, **grid, "solver": self.solver, "steps": self.steps}
+    def title(self) -> str:
+        """Of its line in the picture."""
+        return f"{self.model.name}, {self.solver}"
+
+    def made(self, num: int, seed: int) -> MoleculeSet:
+        """Its molecules."""
+        grid = {} if self.changes["solver"] == "direct" else {"grid": "quadratic"}
+        with progress_bar(f"{self.title}, {self.calls} calls", num) as progress:
+            settings = {**PLAIN, **grid, **self.changes, "steps": self.calls - 1}
+            return sample(self.model, num, seed, progress=progress, **settings)
 
     def file(self, work: Path, num: int, seed: int) -> Path:
         """Of its figures."""
-        return work / f"{self.model.fingerprint()}-{num}-{seed}" / f"{self.solver}-{self.steps}.json"
+        name = f"{self.solver.replace(', ', '-').replace(' ', '-')}-{self.calls}.json"
+        return work / f"{self.model.fingerprint()}-{num}-{seed}" / name
 
 
-def planned(told: Checkpoint, plain: Checkpoint) -> Iterator[Row]:
+def planned(plain: Checkpoint, distilled: Checkpoint, told: Checkpoint | None) -> Iterator[Row]:
     """All rows in the order of the table."""
-    yield from (Row(told, "direct", steps) for steps in ITERATIONS)
-    for model, solvers in ((told, TOLD), (plain, PLAIN)):
-        yield from (Row(model, solver, steps) for solver in solvers for steps in STEPS)
+    for model, solvers in ((plain, SOLVERS), (distilled, DISTILLED), (told, TOLD)):
+        if model:
+            yield from (Row(model, name, solvers[name], calls) for name in solvers for calls in CALLS)
 
 
-def measure(row: Row, num: int, seed: int) -> dict[str, Any]:
-    """The figures of a row."""
-    with progress_bar(f"{row.model.name} {row.solver} {row.steps}", num) as progress:
-        molecules = sample(row.model, num, seed, progress=progress, **row.settings)
-    return evaluate_published(molecules).card.to_json()
+def draw(found: Sequence[tuple[Row, Figures]], path: Path) -> None:
+    """Stable molecules, and the distance to QM9, against network calls: a line per model and solver."""
+    figure = new_figure(11, 5.8)
+    shown = {"molecule_stability": ("stable molecules, %", 100), "fcd": ("Fréchet ChemNet distance to QM9", 1)}
+    for axes, (name, (label, scale)) in zip(figure.subplots(1, 2), shown.items(), strict=True):
+        for number, title in enumerate(dict.fromkeys(row.title for row, _ in found)):
+            points = {row.calls: of[name][0] for row, of in found if row.title == title and name in of}
+            style = {"marker": "osD^v"[number // 10], "color": f"C{number % 10}", "markersize": 4}
+            axes.plot(list(points), [scale * value for value in points.values()], label=title, **style)
+        axes.set(xscale="log", xlabel="network calls per molecule", ylabel=label)
+        axes.set_xticks(CALLS, labels=map(str, CALLS))
+        axes.minorticks_off()
+        axes.grid(alpha=0.25)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    write_figure(figure, path)
 
 
-def cells(row: Row, figures: dict[str, Any]) -> list[str]:
-    """A line of the table, in percent with 95 % intervals."""
-    quality = [
-        f"{100 * figures[name]:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-        for name in FIGURES
-        for low, high in [figures["intervals"][name]]
-    ]
-    return [as_text(row.model.name), row.solver, str(row.steps), f"{figures['nfe_per_molecule']:.0f}", *quality]
-
-
-def main(
-    checkpoint: Annotated[str, typer.Argument(help="A model with network.self_conditioning: its name or folder.")],
+def main(  # noqa: PLR0913
     *,
-    beside: Annotated[str, typer.Option(help="The model without.")] = "qm9-deep",
-    num: Annotated[int, typer.Option(min=1, help="Molecules per row.")] = 300,
+    checkpoint: Annotated[str, typer.Option(help="The model of the solvers.")] = "qm9-deep",
+    distilled: Annotated[str, typer.Option(help="A student of it.")] = "qm9-fast",
+    direct: Annotated[str | None, typer.Option(help="One of configs/qm9_direct.yaml, if there is.")] = None,
+    num: Annotated[int, typer.Option(min=2, help="Molecules per row.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise.")] = 0,
-    max_steps: Annotated[int, typer.Option(min=0, help="Leave rows of more steps for later.")] = max(ITERATIONS),
+    max_calls: Annotated[int, typer.Option(min=0, help="Leave rows of more calls for later.")] = max(CALLS),
     work: Annotated[Path, typer.Option(help="Keeps a file per finished row.")] = Path("runs/few-calls"),
+    picture: Annotated[Path, typer.Option(help="Where to draw.")] = Path("docs/results/few-calls.png"),
 ) -> None:
-    """Measure the missing rows, then print the table of all there are."""
+    """Measure the missing rows, then print the table and draw the picture of all there are."""
+    check_picture(picture)
     tune_cpu(1)
-    rows = list(planned(load_checkpoint(checkpoint), load_checkpoint(beside)))
-    for row in sorted(rows, key=lambda row: row.steps):
-        file = row.file(work, num, seed)
-        if row.steps <= max_steps and not file.is_file():
-            figures = measure(row, num, seed)
-            with write_aside(file) as aside:
-                aside.write_text(json.dumps(figures, indent=1) + "\n")
+    told = load_checkpoint(direct) if direct else None
+    rows = list(planned(load_checkpoint(checkpoint), load_checkpoint(distilled), told))
+    plan = EvaluationPlan(PARTS, num, workers=1)
+    for row in sorted(rows, key=lambda row: row.calls):
+        if row.calls <= max_calls:
+            kept(row.file(work, num, seed), partial(measured, partial(row.made, num, seed), None, plan))
     files = [(row, row.file(work, num, seed)) for row in rows]
-    done = [cells(row, json.loads(file.read_text())) for row, file in files if file.is_file()]
-    typer.echo(table([HEADING, *done]))
+    found = [(row, json.loads(file.read_text())) for row, file in files if file.is_file()]
+    typer.echo(heading(["model", "solver", *titles()]))
+    for row, figures in found:
+        typer.echo(line([row.model.name, row.solver, *cells(figures)]))
+    if found:
+        draw(found, picture)
 
 
 if __name__ == "__main__":
