@@ -34,7 +34,7 @@ from ead_core.sampling.requests import sampler_config
 NUM = 1000  # molecules, if nothing says how many
 NUM_HELP = "Molecules in all, or attempts with --accept; more than there are continues the folder"
 UNTIL = (
-    "Instead of --num, with --accept or a range as --target: make shards until they hold so many; all are kept whole."
+    "Instead of --num, with --accept or a range as --target: make shards until they hold so many; more are left out."
 )
 ESTIMATE = "Make 64 molecules on this machine, say what the whole will cost, and end; nothing is written."
 

@@ -230,12 +230,18 @@ def test_a_lost_index_is_rebuilt_with_its_ledger(planned, tmp_path):
 
 
 @pytest.mark.usefixtures("judged")
-def test_until_makes_whole_shards_until_there_are_enough(planned, tmp_path):
-    folder = work(tmp_path / "out", planned(200, until=5))
-    attempts = folder.ledger.attempts
-    assert ids(folder.path) == first_of_each_kind(attempts)
-    assert folder.ledger.delivered >= 5 > len(first_of_each_kind(attempts - SIZE))
-    assert (folder.ledger.asked, folder.ledger.short, folder.num) == (5, False, attempts)
+@pytest.mark.parametrize("until", range(1, 8))
+def test_until_delivers_exactly_so_many_and_counts_what_was_made_ahead(planned, tmp_path, until):
+    folder = work(tmp_path / "out", planned(200, until=until))
+    ledger, all_there = folder.ledger, first_of_each_kind(folder.num)
+    assert ids(folder.path) == all_there[:until]
+    assert (ledger.asked, ledger.delivered, ledger.short) == (until, until, False)
+    assert ledger.surplus == len(all_there) - until
+    assert ledger.attempts + ledger.surplus == folder.num
+    assert ledger.attempts == ledger.delivered + sum(ledger.refused.values())
+    calls = folder.cost.nfe * folder.num
+    assert ledger.calls + ledger.surplus_calls == pytest.approx(calls)
+    assert ledger.surplus_calls == pytest.approx(calls * ledger.surplus / folder.num)
 
 
 @pytest.mark.usefixtures("judged")
@@ -250,10 +256,32 @@ def test_until_reaches_the_same_folder_after_a_kill(planned, tmp_path, most):
 
 @pytest.mark.usefixtures("judged")
 def test_a_larger_number_continues_and_a_smaller_one_takes_nothing_away(planned, tmp_path):
-    few = contents(work(tmp_path / "out", planned(200, until=2)).path)
+    assert ids(work(tmp_path / "out", planned(200, until=2)).path) == first_of_each_kind(200)[:2]
     more = contents(work(tmp_path / "out", planned(200, until=6)).path)
-    assert few.items() < more.items()
+    assert ids(tmp_path / "out") == first_of_each_kind(200)[:6]
     assert contents(work(tmp_path / "out", planned(200, until=2)).path) == more
+
+
+@pytest.mark.usefixtures("judged")
+def test_what_was_cut_is_there_again_where_all_are_wanted(planned, tmp_path):
+    work(tmp_path / "out", planned(200, until=2))
+    work(tmp_path / "out", planned(18))
+    assert ids(tmp_path / "out") == first_of_each_kind(18)
+    assert contents(tmp_path / "out") == contents(work(tmp_path / "whole", planned(18)).path)
+    before = contents(work(tmp_path / "out", planned(200, until=2)).path)
+    assert ids(tmp_path / "out") == first_of_each_kind(18)
+    assert before == contents(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_lost_index_does_not_bring_back_what_was_cut(planned, tmp_path):
+    plan = planned(200, until=6)
+    before = contents(work(tmp_path / "out", plan).path)
+    (tmp_path / "out" / INDEX).unlink()
+    assert contents(work(tmp_path / "out", plan).path) == before
+    (tmp_path / "out" / INDEX).unlink()
+    work(tmp_path / "out", planned(200, until=7))
+    assert ids(tmp_path / "out") == first_of_each_kind(200)[:7]
 
 
 @pytest.mark.usefixtures("judged")

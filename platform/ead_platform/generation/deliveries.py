@@ -12,6 +12,7 @@ from ead_core.evaluation.novelty import Novelty
 from ead_platform.generation.making import INCHIKEY
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_files import decode_shard
+from ead_platform.generation.shard_index import SURPLUS
 from ead_platform.generation.shards import Shard, ShardFolder, Task, shards_of
 
 
@@ -27,6 +28,7 @@ def rounds(folder: ShardFolder, plan: GenerationPlan, sdf: bool) -> Iterator[lis
         yield folder.left(shards[:wanted], sdf)
         there = shards_of(folder.num, plan.shard_size)  # an earlier run may have wanted more
         delivered += [_settled(folder, shard, novelty) for shard in there[len(delivered) :]]
+    _cut(folder, shards_of(folder.num, plan.shard_size))
     yield folder.left(shards[:wanted], sdf)  # SDF of shards that have lost molecules since
     _tell(folder, plan)
 
@@ -53,6 +55,18 @@ def _settled(folder: ShardFolder, shard: Shard, novelty: Novelty) -> int:
         if any(refusals):
             folder.refuse(shard, refusals)
     return folder.delivered(shard)
+
+
+def _cut(folder: ShardFolder, shards: list[Shard]) -> None:
+    """Leave out what the last shards hold beyond the number asked for, so that it is exactly this number."""
+    if folder.until is None:
+        return
+    left = folder.until
+    for shard in shards:
+        there = folder.delivered(shard)
+        if there > left:
+            folder.refuse(shard, [""] * left + [SURPLUS] * (there - left))
+        left = max(0, left - there)
 
 
 def _tell(folder: ShardFolder, plan: GenerationPlan) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
@@ -26,6 +26,7 @@ VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
 SHARD_ENTRY = "ead.shard"
 ACCEPT, MATCH = "accept", "match"  # keys of a question
+SURPLUS = "more than asked for"  # why an accepted molecule is left out
 SHARD_FILE = re.compile(r"shard-\d{5}(\.parquet|\.sdf\.gz)")
 _CHECKSUM = ',\n "sha256": "'
 
@@ -83,6 +84,7 @@ class IndexDocument(Document):
     version: Literal[2]
     question: dict[str, Any]
     num: int
+    until: int | None = None
     shards: list[Entry]
     sdf: list[Entry]
 
@@ -114,6 +116,7 @@ class Index:
         num: molecules that were wanted last.
         entries: the finished files by name.
         asked: how many were to be delivered last; None if all that are accepted, or without such criteria.
+        until: the most that a run was to deliver; what is more is left out. None if a run kept all that are accepted.
         in_range: how many are in the ranges asked for, once it is known of all.
     """
 
@@ -121,6 +124,7 @@ class Index:
     num: int = 0
     entries: Mapping[str, Entry] = field(default_factory=dict)
     asked: int | None = None
+    until: int | None = None
     in_range: InRange | None = None
 
     @property
@@ -129,8 +133,12 @@ class Index:
         if ACCEPT not in self.question:
             return None
         shards = self.of_kind(PARQUET)
-        attempts = sum(entry.made for entry in shards)
         refused = sum((Counter(entry.refused) for entry in shards), Counter())
+        surplus, beyond = (
+            refused.pop(SURPLUS, 0),
+            sum(entry.refused.get(SURPLUS, 0) * (entry.nfe or 0) for entry in shards),
+        )
+        attempts = sum(entry.made for entry in shards) - surplus
         counted = InRange.counted(self.question[ACCEPT], attempts - refused.total(), refused)
         return Ledger(
             accept=self.question[ACCEPT],
@@ -138,13 +146,27 @@ class Index:
             attempts=attempts,
             delivered=attempts - refused.total(),
             refused=dict(refused.most_common()),
-            calls=round(sum(entry.made * (entry.nfe or 0) for entry in shards)),
-            surplus=0,
-            surplus_calls=0,
+            calls=round(sum(entry.made * (entry.nfe or 0) for entry in shards) - beyond),
+            surplus=surplus,
+            surplus_calls=round(beyond),
             seconds=sum(entry.seconds or 0 for entry in shards),
             stopped=sum(entry.rows for entry in shards) < self.num,
             in_range=None if MATCH in self.question else self.in_range or counted,
         )
+
+    def asked_for(self, asked: int | None) -> "Index":
+        """The index of a run that is to deliver so many, or all that are accepted.
+
+        What an earlier run was to deliver stays. Shards of which it left out what was more are forgotten if that is
+        wanted now, so that they are made again.
+        """
+        if not self.entries:
+            return replace(self, asked=asked, until=asked)
+        until = None if asked is None or self.until is None else max(asked, self.until)
+        cut = {name.partition(".")[0] for name, entry in self.entries.items() if SURPLUS in entry.refused}
+        wanted = cut if until != self.until else set[str]()
+        entries = {name: entry for name, entry in self.entries.items() if name.partition(".")[0] not in wanted}
+        return replace(self, asked=asked, until=until, entries=entries)
 
     def of_kind(self, ending: str) -> list[Entry]:
         """The files with an ending, in their order."""
@@ -153,6 +175,8 @@ class Index:
     def encode(self) -> bytes:
         """One line per file: readable, and fast to write for thousands of them."""
         head: dict[str, Any] = {"version": VERSION, "question": self.question, "num": self.num}
+        if self.until is not None:
+            head["until"] = self.until
         if self.ledger:
             head["ledger"] = self.ledger.to_json()
         texts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
@@ -190,7 +214,7 @@ def decode_index(content: bytes, path: Path) -> Index:
             )
     if not whole or not all(map(SHARD_FILE.fullmatch, entries)):
         raise DamagedIndexError
-    return Index(stored.question, stored.num, entries)
+    return Index(stored.question, stored.num, entries, until=stored.until)
 
 
 def own_entry(
@@ -232,7 +256,9 @@ def rebuild_index(folder: Path) -> Index | None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
         found[path.name] = Entry(path.name, footer.rows, digest, None, *outcome)
-    return None if question is None else Index(question, 0, found)
+    cut = any(SURPLUS in entry.refused for entry in found.values())
+    until = sum(entry.delivered for entry in found.values()) if cut else None
+    return None if question is None else Index(question, 0, found, until=until)
 
 
 def _footer(path: Path) -> ShardFooter | None:

@@ -122,6 +122,11 @@ class ShardFolder:
         return self._index.num
 
     @property
+    def until(self) -> int | None:
+        """Molecules that it is to deliver; None if all that are accepted."""
+        return self._index.until
+
+    @property
     def molecules(self) -> list[Entry]:
         """The finished shards in their order."""
         return self._index.of_kind(PARQUET)
@@ -257,12 +262,12 @@ class ShardFolder:
         names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
         self._refuse_links(names)
         if all(name == LOCK or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
-            return Index(self._question, asked=self._asked)
+            return Index(self._question).asked_for(self._asked)
         found = self._stored() if INDEX in names else None
         if found is None:
             found = self._recover("damaged" if INDEX in names else "missing")
         self._compare(found.question)
-        return replace(found, question=self._question, asked=self._asked)
+        return replace(found, question=self._question).asked_for(self._asked)
 
     def _refuse_links(self, names: list[str]) -> None:
         for name in names:
