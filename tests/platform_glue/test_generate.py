@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -422,15 +423,30 @@ def test_a_cluster_without_a_free_place_is_waited_for_and_said_once(monkeypatch,
     crew, fake, finished, said = crew_with(
         monkeypatch, tiny_checkpoint, lambda task: FinishedShard({}, 1.0, 1.0), count=1
     )
-    at_once = fake.wait
+    at_once, asked = fake.wait, itertools.count()
 
     def wait(promises, num_returns, timeout=None):
-        return ([], promises) if timeout else at_once(promises, num_returns)
+        return ([], promises) if next(asked) < 30 else at_once(promises, num_returns)
 
     monkeypatch.setattr(fake, "wait", wait)
     crew.work(TASKS)
     assert finished == [0, 1, 2, 3, 4]
     assert said == ["waiting until the cluster has 1 CPUs and 0 GPUs free"]
+
+
+def test_a_check_ends_the_work_and_its_actors_while_nothing_finishes(monkeypatch, tiny_checkpoint):
+    crew, fake, finished, _ = crew_with(monkeypatch, tiny_checkpoint, lambda task: FinishedShard({}, 1.0, 1.0), count=2)
+    asked = itertools.count()
+
+    def cancelled_after_three():
+        if next(asked) == 3:
+            raise KeyboardInterrupt
+
+    crew._check = cancelled_after_three
+    monkeypatch.setattr(fake, "wait", lambda promises, num_returns, timeout: ([], promises))
+    with pytest.raises(KeyboardInterrupt):
+        crew.work(TASKS)
+    assert (finished, len(fake.killed)) == ([], 2)
 
 
 def test_durations_are_readable():

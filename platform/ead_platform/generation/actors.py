@@ -1,6 +1,7 @@
 """The actors of a Ray cluster that make the shards of a generation, and what happens when one of them dies."""
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from ead_platform.generation.making import FinishedShard, ShardMaker
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shards import Shard, Task
 
+POLL = 2  # seconds between two looks at whether somebody has cancelled the run
 PATIENCE = 20  # seconds without a free place in the cluster before it is said
 DEATHS = 3  # per actor, in a row without a finished shard: then the work itself must be what kills them
 
@@ -30,6 +32,7 @@ class ActorPool:
         content: reads the parquet file of a finished shard.
         finished: receives each task with what was made of it.
         say: receives news for people.
+        check: called every few seconds; what it raises ends the work.
     """
 
     def __init__(
@@ -39,9 +42,10 @@ class ActorPool:
         content: Callable[[Shard], bytes],
         finished: Callable[[Task, FinishedShard], None],
         say: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan, self._actors = plan, actors
-        self._content, self._finished, self._say = content, finished, say
+        self._content, self._finished, self._say, self._check = content, finished, say, check
         self._maker = ray.remote(num_cpus=plan.threads, num_gpus=plan.gpus)(ShardMaker)
         self._doing: dict[Any, tuple[Any, Task | None]] = {}  # by promised result; no task while an actor starts
         self._waiting: deque[Task] = deque()
@@ -75,12 +79,15 @@ class ActorPool:
 
     def _next(self) -> Any:
         """Wait for a promised result."""
-        if not any(task for _, task in self._doing.values()):
-            ready, _ = ray.wait(list(self._doing), num_returns=1, timeout=PATIENCE)
+        starting = not any(task for _, task in self._doing.values())
+        for waited in itertools.count(POLL, POLL):
+            self._check()
+            ready, _ = ray.wait(list(self._doing), num_returns=1, timeout=POLL)
             if ready:
                 return ready[0]
-            self._say(f"waiting until the cluster has {self._plan.threads} CPUs and {self._plan.gpus:g} GPUs free")
-        return ray.wait(list(self._doing), num_returns=1)[0][0]
+            if starting and waited == PATIENCE:
+                self._say(f"waiting until the cluster has {self._plan.threads} CPUs and {self._plan.gpus:g} GPUs free")
+        raise AssertionError  # unreachable
 
     def _turn(self, result: Any) -> None:
         """Take a result, and give its actor the next task; without one the actor ends and makes room."""

@@ -88,7 +88,13 @@ class GenerationConsole:
     def work(self, tasks: Sequence[Task], actors: int) -> None:
         """Have all tasks done by so many actors (GenerationError if that fails)."""
         with self.working(tasks, actors):
-            ActorPool(self._plan, actors, self._folder.content, self.finished, self.say).work(tasks)
+            pool = ActorPool(self._plan, actors, self._folder.content, self.finished, self.say, self._check_cancelled)
+            pool.work(tasks)
+
+    def _check_cancelled(self) -> None:
+        if self._folder.cancelled:
+            self.say("somebody has cancelled this run")
+            raise KeyboardInterrupt
 
     def finished(self, task: Task, made: FinishedShard) -> None:
         """Store what was made and report it."""

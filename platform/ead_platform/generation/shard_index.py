@@ -132,7 +132,7 @@ class Index:
         """What became of the attempts; None if all are kept."""
         if ACCEPT not in self.question:
             return None
-        shards = self.of_kind(PARQUET)
+        shards = self.molecules
         refused = sum((Counter(entry.refused) for entry in shards), Counter())
         surplus, beyond = (
             refused.pop(SURPLUS, 0),
@@ -167,6 +167,11 @@ class Index:
         wanted = cut if until != self.until else set[str]()
         entries = {name: entry for name, entry in self.entries.items() if name.partition(".")[0] not in wanted}
         return replace(self, asked=asked, until=until, entries=entries)
+
+    @property
+    def molecules(self) -> list[Entry]:
+        """The finished shards in their order."""
+        return self.of_kind(PARQUET)
 
     def of_kind(self, ending: str) -> list[Entry]:
         """The files with an ending, in their order."""

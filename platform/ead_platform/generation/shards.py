@@ -37,6 +37,7 @@ from ead_platform.generation.shard_index import (
 )
 
 LOCK = ".lock"
+CANCEL = ".cancel"  # asks the run that is at work to stop
 MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
 _UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
 
@@ -114,7 +115,16 @@ class ShardFolder:
             self._index = self._read()  # another run may have ended since
             for path in self.path.glob(f"{_UNFINISHED}*") if alone else ():
                 path.unlink(missing_ok=True)
-            yield
+            (self.path / CANCEL).unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                (self.path / CANCEL).unlink(missing_ok=True)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has asked the run that is at work here to stop."""
+        return (self.path / CANCEL).exists()
 
     @property
     def num(self) -> int:
@@ -129,7 +139,7 @@ class ShardFolder:
     @property
     def molecules(self) -> list[Entry]:
         """The finished shards in their order."""
-        return self._index.of_kind(PARQUET)
+        return self._index.molecules
 
     @property
     def rows(self) -> int:
@@ -261,7 +271,7 @@ class ShardFolder:
         self.rebuilt = ""
         names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
         self._refuse_links(names)
-        if all(name == LOCK or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
+        if all(name in (LOCK, CANCEL) or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
             return Index(self._question).asked_for(self._asked)
         found = self._stored() if INDEX in names else None
         if found is None:
