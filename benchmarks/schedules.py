@@ -2,7 +2,7 @@
 
     python benchmarks/schedules.py qm9-deep --num 1000
 
-All levels of training and first-order steps, as in the paper; other settings of the sampler may be given. The
+All levels of training, atoms as far apart as in training, and first-order steps, as in the paper; other settings of the sampler may be given. The
 synchronous prefix is computed once and shared. Finished rows, and finished buckets of the others, are files in the work
 folder, so that the command can be stopped at any time and goes on where it was. At the end the tables are written
 between two marks of the document, whose other text is people's, and the pictures beside it; `--report-only` does that
@@ -32,7 +32,7 @@ from ead_core.config import parse_overrides, sampler_settings
 from ead_core.data.store import save_npz
 from ead_core.errors import ConfigError, report_user_errors
 
-PAPER = {"sampler.steps": None, "sampler.solver": "ancestral"}
+PAPER = {"sampler.steps": None, "sampler.solver": "ancestral", "sampler.interval": None}
 TABLES = {"main": main_rows, "window": window_rows, "ratio": ratio_rows, "detail": detail_rows}
 
 
