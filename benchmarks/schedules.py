@@ -2,11 +2,11 @@
 
     python benchmarks/schedules.py qm9-deep --num 1000
 
-All levels of training, atoms as far apart as in training, and first-order steps, as in the paper; other settings of the sampler may be given. The
-synchronous prefix is computed once and shared. Finished rows, and finished buckets of the others, are files in the work
-folder, so that the command can be stopped at any time and goes on where it was. At the end the tables are written
-between two marks of the document, whose other text is people's, and the pictures beside it; `--report-only` does that
-with the rows there are.
+All levels of training, atoms as far apart as in training, and first-order steps, as in the paper; other settings of the
+sampler may be given. The synchronous prefix is computed once and shared. Finished rows, and finished buckets of the
+others, are files in the work folder, so that the command can be stopped at any time and goes on where it was. At the
+end the tables are written between two marks of the document, whose other text is people's, and the pictures beside it;
+`--report-only` does that with the rows there are.
 """
 
 import hashlib
