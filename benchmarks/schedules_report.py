@@ -139,8 +139,8 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
     parts = [
         f"**Schedules and controls** (`{checkpoint}`).",
         comparison(results["main"], base, every),
-        "**What was asked beforehand.** Asynchrony and choice: yes where the interval lies above 0; cooling and details "
-        "matter where it does not hold 0.",
+        "**What was asked beforehand.** Asynchrony and choice: yes where the interval lies above 0; cooling, details: "
+        "where it does not hold 0.",
         answers(every),
         *(
             text
