@@ -116,7 +116,8 @@ class Arm:
         """Losses by band of levels."""
         model = load_checkpoint(self.folder)
         levels = model.config.diffusion.model_copy(update={"interval": spread, "offset_mode": "uniform"})
-        return by_band(*losses(model, session.valid, batches, levels))
+        bands: list[float] = by_band(*losses(model, session.valid, batches, levels))
+        return bands
 
     def made(self, way: str, num: int) -> MoleculeSet:
         """The molecules of a way; from their file if there is one."""
@@ -139,7 +140,7 @@ class Arm:
         shares = dict(zip(*load_checkpoint(self.folder).statistics.size_distribution(), strict=True))
         sizes, counts = np.unique(self.made(way, num).num_atoms, return_counts=True)
         made = dict(zip(sizes, counts / num, strict=True))
-        return sum(abs(shares.get(size, 0.0) - made.get(size, 0.0)) for size in {*shares, *made}) / 2
+        return float(sum(abs(shares.get(size, 0.0) - made.get(size, 0.0)) for size in {*shares, *made}) / 2)
 
 
 def molecules(arms: Mapping[str, Arm], ways: Sequence[str], num: int) -> Iterator[str]:

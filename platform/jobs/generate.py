@@ -43,7 +43,9 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @app.command()
 def generate(
-    out: Annotated[Path, typer.Option(help="Folder for the shards; one of an earlier run is continued.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the shards, or s3://bucket/folder; one of an earlier run is continued.")
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="sampler.KEY=VALUE …")] = None,
     num: Annotated[int | None, typer.Option(help=f"{NUM_HELP}; {NUM:,} if nothing is said.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
@@ -71,7 +73,7 @@ def generate(
     """Generate molecules with a trained model, in files of equal size."""
     accept_addresses()
     place = Settings.from_environment()
-    path = place.output_folder(out)
+    where = out if "://" in out else place.output_folder(Path(out))
     expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
@@ -90,7 +92,7 @@ def generate(
     if only_estimate:
         print(*estimate(plan).lines(actors or max(1, available_cores() // threads)), sep="\n")
         return
-    folder = ShardFolder(path, plan.question(), plan.asked)
+    folder = ShardFolder(where, plan.question(), plan.asked)
     with ray_session(place):
         require_cpus(threads, "--threads")
         fitting = actors_that_fit(threads, gpus_per_actor)  # at least one, whatever is asked for

@@ -116,11 +116,11 @@ def test_a_folder_delivers_what_a_delivery_of_its_attempts_does(planned, checkpo
     request = Request(6, SYNCHRONOUS, 1, sizes=(4,))
     molecules, ledger = deliver(checkpoint, request, plan.order)
     assert 0 < ledger.delivered < 6
-    assert ids(folder.path) == molecules.properties["id"].tolist()
+    assert ids(folder.place.folder) == molecules.properties["id"].tolist()
     own, alone = folder.ledger.to_json(), ledger.to_json()
-    assert alone.pop("repaired") == sum(repaired(folder.path))
+    assert alone.pop("repaired") == sum(repaired(folder.place.folder))
     assert {**own, "seconds": 0} == {**alone, "seconds": 0}
-    stored = json.loads((folder.path / INDEX).read_text())
+    stored = json.loads((folder.place.folder / INDEX).read_text())
     assert stored["ledger"] == own
     assert sum((Counter(shard.get("refused", {})) for shard in stored["shards"]), Counter()) == ledger.refused
 
@@ -158,7 +158,7 @@ def test_how_many_are_in_range_in_truth_is_what_a_delivery_says(ranged, tmp_path
     assert (own.valid, own.predicted) == (told.valid, told.predicted)
     assert (own.in_truth, *own.interval) == pytest.approx((told.in_truth, *told.interval), rel=1e-6)
     assert own.widening == pytest.approx(told.widening, rel=1e-6)
-    stored = json.loads((folder.path / INDEX).read_text())["ledger"]["in_range"]
+    stored = json.loads((folder.place.folder / INDEX).read_text())["ledger"]["in_range"]
     assert stored == own.model_dump(mode="json")
     assert own.sentence in folder.ledger.sentence
 
@@ -170,7 +170,7 @@ def test_how_many_are_in_range_in_truth_is_said_of_whole_folders_alone(ranged, t
     assert work(tmp_path / "killed", ranged).ledger.in_range == whole.ledger.in_range
     (tmp_path / "killed" / INDEX).unlink()
     assert work(tmp_path / "killed", ranged).ledger.in_range == whole.ledger.in_range
-    assert contents(tmp_path / "killed") == contents(whole.path)
+    assert contents(tmp_path / "killed") == contents(whole.place.folder)
     assert ranged.question()["judge"] == "j"
 
 
@@ -178,7 +178,7 @@ def test_how_many_are_in_range_in_truth_is_said_of_whole_folders_alone(ranged, t
 def test_molecules_are_compared_across_shards_in_their_order(planned, tmp_path):
     folder = work(tmp_path / "out", planned(18))
     wanted = first_of_each_kind(18)
-    assert ids(folder.path) == wanted
+    assert ids(folder.place.folder) == wanted
     unique = 18 - 4 - len(wanted)
     assert unique > 0
     assert folder.ledger.refused == {CRITERIA["unique"].refusal: unique, REFUSED: 4}
@@ -213,11 +213,11 @@ def test_sdf_has_the_molecules_that_are_delivered(planned, tmp_path):
 def test_a_damaged_shard_is_made_and_settled_again(planned, tmp_path):
     plan = planned(18)
     folder = work(tmp_path / "out", plan)
-    before = contents(folder.path)
-    (folder.path / "shard-00002.parquet").write_bytes(b"damaged")
-    (folder.path / "shard-00003.parquet").unlink()
-    work(folder.path, plan)
-    assert contents(folder.path) == before
+    before = contents(folder.place.folder)
+    (folder.place.folder / "shard-00002.parquet").write_bytes(b"damaged")
+    (folder.place.folder / "shard-00003.parquet").unlink()
+    work(folder.place.folder, plan)
+    assert contents(folder.place.folder) == before
 
 
 @pytest.mark.usefixtures("judged")
@@ -234,7 +234,7 @@ def test_a_lost_index_is_rebuilt_with_its_ledger(planned, tmp_path):
 def test_until_delivers_exactly_so_many_and_counts_what_was_made_ahead(planned, tmp_path, until):
     folder = work(tmp_path / "out", planned(200, until=until))
     ledger, all_there = folder.ledger, first_of_each_kind(folder.num)
-    assert ids(folder.path) == all_there[:until]
+    assert ids(folder.place.folder) == all_there[:until]
     assert (ledger.asked, ledger.delivered, ledger.short) == (until, until, False)
     assert ledger.surplus == len(all_there) - until
     assert ledger.attempts + ledger.surplus == folder.num
@@ -256,10 +256,10 @@ def test_until_reaches_the_same_folder_after_a_kill(planned, tmp_path, most):
 
 @pytest.mark.usefixtures("judged")
 def test_a_larger_number_continues_and_a_smaller_one_takes_nothing_away(planned, tmp_path):
-    assert ids(work(tmp_path / "out", planned(200, until=2)).path) == first_of_each_kind(200)[:2]
-    more = contents(work(tmp_path / "out", planned(200, until=6)).path)
+    assert ids(work(tmp_path / "out", planned(200, until=2)).place.folder) == first_of_each_kind(200)[:2]
+    more = contents(work(tmp_path / "out", planned(200, until=6)).place.folder)
     assert ids(tmp_path / "out") == first_of_each_kind(200)[:6]
-    assert contents(work(tmp_path / "out", planned(200, until=2)).path) == more
+    assert contents(work(tmp_path / "out", planned(200, until=2)).place.folder) == more
 
 
 @pytest.mark.usefixtures("judged")
@@ -267,8 +267,8 @@ def test_what_was_cut_is_there_again_where_all_are_wanted(planned, tmp_path):
     work(tmp_path / "out", planned(200, until=2))
     work(tmp_path / "out", planned(18))
     assert ids(tmp_path / "out") == first_of_each_kind(18)
-    assert contents(tmp_path / "out") == contents(work(tmp_path / "whole", planned(18)).path)
-    before = contents(work(tmp_path / "out", planned(200, until=2)).path)
+    assert contents(tmp_path / "out") == contents(work(tmp_path / "whole", planned(18)).place.folder)
+    before = contents(work(tmp_path / "out", planned(200, until=2)).place.folder)
     assert ids(tmp_path / "out") == first_of_each_kind(18)
     assert before == contents(tmp_path / "whole")
 
@@ -276,9 +276,9 @@ def test_what_was_cut_is_there_again_where_all_are_wanted(planned, tmp_path):
 @pytest.mark.usefixtures("judged")
 def test_a_lost_index_does_not_bring_back_what_was_cut(planned, tmp_path):
     plan = planned(200, until=6)
-    before = contents(work(tmp_path / "out", plan).path)
+    before = contents(work(tmp_path / "out", plan).place.folder)
     (tmp_path / "out" / INDEX).unlink()
-    assert contents(work(tmp_path / "out", plan).path) == before
+    assert contents(work(tmp_path / "out", plan).place.folder) == before
     (tmp_path / "out" / INDEX).unlink()
     work(tmp_path / "out", planned(200, until=7))
     assert ids(tmp_path / "out") == first_of_each_kind(200)[:7]
@@ -288,7 +288,7 @@ def test_a_lost_index_does_not_bring_back_what_was_cut(planned, tmp_path):
 def test_attempts_end_where_they_are_limited(planned, tmp_path):
     folder = work(tmp_path / "out", planned(30, until=20))
     assert (folder.ledger.attempts, folder.ledger.short) == (30, True)
-    assert ids(folder.path) == first_of_each_kind(30)
+    assert ids(folder.place.folder) == first_of_each_kind(30)
     assert folder.ledger.shortage == f"only {len(first_of_each_kind(30))} of 20 molecules were accepted in 30 attempts."
 
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from ead_platform.generation.places import LOCK, place_of
 from ead_platform.generation.shard_index import (
     INDEX,
     PARQUET,
@@ -17,7 +18,7 @@ from ead_platform.generation.shard_index import (
     own_entry,
     rebuild_index,
 )
-from ead_platform.generation.shards import LOCK, ShardFolder, shards_of
+from ead_platform.generation.shards import ShardFolder, shards_of
 
 from ead_core.data.parquet import write_parquet
 from ead_core.data.store import MoleculeSet
@@ -185,7 +186,7 @@ def test_shards_of_different_questions_have_no_index(path, tmp_path):
 
 def test_a_shard_under_another_name_is_none(path):
     shutil.copy(path / "shard-00000.parquet", path / "shard-00001.parquet")
-    assert list(rebuild_index(path).entries) == [f"shard-0000{number}.parquet" for number in (0, 2, 3)]
+    assert list(rebuild_index(place_of(path)).entries) == [f"shard-0000{number}.parquet" for number in (0, 2, 3)]
 
 
 def test_a_folder_without_anything_undamaged_is_refused_and_untouched(path):

@@ -58,7 +58,7 @@ def test_shards_cover_all_ids_once():
 def test_a_finished_folder_has_nothing_left_and_says_all_in_its_index(tmp_path):
     folder = finished(tmp_path / "a" / "b", 10, sdf=True)
     assert left(folder, 10) == []
-    index = json.loads((folder.path / INDEX).read_text())
+    index = json.loads((folder.place.folder / INDEX).read_text())
     assert index["version"] == 2
     assert index["question"] == QUESTION
     assert index["num"] == 10
@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(tmp_path, monkey
 def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
     (tmp_path / ".writing-abc.parquet").write_text("half")  # killed before its first index
     folder = finished(tmp_path, 4)
-    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", INDEX, "shard-00000.parquet"]
+    assert sorted(path.name for path in folder.place.folder.iterdir()) == [".lock", INDEX, "shard-00000.parquet"]
 
 
 def test_a_second_run_at_the_same_time_is_refused(tmp_path):

@@ -53,7 +53,7 @@ class GenerationConsole:
             yield
 
     def _state(self) -> str:
-        return f"{self._folder.rows} of {self._folder.num} {self._made} are finished in {self._folder.path}."
+        return f"{self._folder.rows} of {self._folder.num} {self._made} are finished in {self._folder.place}."
 
     def announce(self, tasks: Sequence[Task]) -> None:
         """Say what was found, and why something of it is made again."""
@@ -121,7 +121,7 @@ class GenerationConsole:
         rows = ledger.delivered if ledger else self._folder.rows
         seconds = "" if math.isnan(cost.seconds) else f" and {cost.seconds:.2f} s"
         self.say(
-            f"{rows} molecules in {len(self._folder.molecules)} shards → {self._folder.path} "
+            f"{rows} molecules in {len(self._folder.molecules)} shards → {self._folder.place} "
             f"({cost.nfe:.0f} network calls{seconds} per {'attempt' if ledger else 'molecule'}; "
             f"this run took {duration(time.monotonic() - self._start)})"
         )
@@ -131,7 +131,7 @@ class GenerationConsole:
         if bad:
             self.say(f"{bad} of the {rows} molecules are unusable ({described(faults)}); SDF files leave them out.")
         if bad == rows:
-            raise EADError(f"nothing usable was made in {self._folder.path}; are the weights damaged?")
+            raise EADError(f"nothing usable was made in {self._folder.place}; are the weights damaged?")
 
     def _say_what_became(self, ledger: Ledger) -> None:
         """What became of the attempts, and of the wishes (EADError if no molecule was accepted)."""
@@ -140,7 +140,7 @@ class GenerationConsole:
             self.say(f"{how_near(ledger.delivered, self._folder.num, far / max(1, ledger.delivered))}.")
         self.say(f"{ledger.sentence}.")
         if not ledger.delivered:
-            raise EADError(f"no molecule was accepted in {self._folder.path}.")
+            raise EADError(f"no molecule was accepted in {self._folder.place}.")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ shard carries the same about itself in its footer.
 import hashlib
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +22,7 @@ from ead_core.data.parquet import parquet_entries
 from ead_core.data.shard_folders import INDEX
 from ead_core.errors import DataError, OutputError, VersionError
 from ead_core.sampling.ledger import InRange, Ledger
+from ead_platform.generation.places import Place
 
 VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
@@ -192,7 +194,7 @@ class Index:
         return f'{body}{_CHECKSUM}{_sha256(body)}"\n}}\n'.encode()
 
 
-def decode_index(content: bytes, path: Path) -> Index:
+def decode_index(content: bytes, path: str) -> Index:
     """The index in a file's content.
 
     Raises:
@@ -203,7 +205,7 @@ def decode_index(content: bytes, path: Path) -> Index:
     body, _, checksum = text.rpartition(_CHECKSUM)
     whole = checksum.startswith(_sha256(body))
     try:
-        stored = IndexDocument.parse(parse_json(text, str(path)), str(path))
+        stored = IndexDocument.parse(parse_json(text, path), path)
     except VersionError as error:
         if body and not whole:
             raise DamagedIndexError from error
@@ -243,36 +245,38 @@ def own_entry(
     return {SHARD_ENTRY: json.dumps(footer.to_json())}
 
 
-def rebuild_index(folder: Path) -> Index | None:
-    """The index of the undamaged shards in a folder; None if there are none.
+def rebuild_index(place: Place) -> Index | None:
+    """The index of the undamaged shards in a place; None if there are none.
 
     Raises:
         OutputError: shards of different questions.
     """
     found: dict[str, Entry] = {}
     question: Mapping[str, Any] | None = None
-    for path in sorted(folder.glob(f"shard-*{PARQUET}")):
-        footer = _footer(path)
-        if footer is None:
+    for name in sorted(place.names()):
+        content = place.read(name) if SHARD_FILE.fullmatch(name) and name.endswith(PARQUET) else b""
+        if (footer := _footer(name, content)) is None:
             continue
         if question not in (None, footer.question):
-            raise OutputError(f"{folder} has lost its {INDEX}, and its shards are of different settings.")
+            raise OutputError(f"{place} has lost its {INDEX}, and its shards are of different settings.")
         question = footer.question
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
-        found[path.name] = Entry(path.name, footer.rows, digest, None, *outcome)
-    cut = any(SURPLUS in entry.refused for entry in found.values())
-    until = sum(entry.delivered for entry in found.values()) if cut else None
-    return None if question is None else Index(question, 0, found, until=until)
+        found[name] = Entry(name, footer.rows, digest, None, *outcome)
+    delivered = sum(entry.delivered for entry in found.values())
+    return None if question is None else Index(question, 0, found, until=delivered)  # at least so many were wanted
 
 
-def _footer(path: Path) -> ShardFooter | None:
+def _footer(name: str, content: bytes) -> ShardFooter | None:
     """What a shard says about itself; None if it is damaged, of another version, or no shard of this name."""
     try:
-        footer = ShardFooter.parse(parse_json(parquet_entries(path)[SHARD_ENTRY], str(path)), str(path))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(content)
+            footer = ShardFooter.parse(parse_json(parquet_entries(path)[SHARD_ENTRY], name), name)
     except (DataError, OSError, ValueError, KeyError):
         return None
-    return footer if footer.name == path.name else None
+    return footer if footer.name == name else None
 
 
 def _sha256(text: str) -> str:

@@ -14,15 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ead_core.common.files import write_aside
-from ead_core.common.locks import lock_file, try_lock
-from ead_core.data.formats import check_output
-from ead_core.data.parquet import load_parquet
 from ead_core.data.shard_folders import INDEX, MOST_SHARDS
 from ead_core.data.store import MoleculeSet
 from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, OutputError
 from ead_core.sampling.ledger import InRange, Ledger
+from ead_platform.generation.places import Place, place_of
 from ead_platform.generation.shard_files import decode_shard, encode_shard
 from ead_platform.generation.shard_index import (
     PARQUET,
@@ -36,10 +33,8 @@ from ead_platform.generation.shard_index import (
     rebuild_index,
 )
 
-LOCK = ".lock"
 CANCEL = ".cancel"  # asks the run that is at work to stop
 MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
-_UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
 
 
 @dataclass(frozen=True)
@@ -85,46 +80,44 @@ class ShardFolder:
     """A folder of shards; nothing is written before `opened`.
 
     Args:
-        path: absolute folder, new or of an earlier run.
+        where: a place, absolute folder or address, new or of an earlier run.
         question: everything that the molecules depend on, as JSON values, with `checkpoint` (only a name) and
             `fingerprint` of the model.
         asked: how many molecules are to be delivered; None if all that are accepted.
 
     Attributes:
+        place: where the files lie.
         rebuilt: what happened to the index, for people; '' if nothing did.
 
     Raises:
         OutputError: a place that cannot be written, other people's files, or shards of another question.
     """
 
-    def __init__(self, path: Path, question: Mapping[str, Any], asked: int | None = None) -> None:
-        self.path = path
+    def __init__(self, where: Place | Path | str, question: Mapping[str, Any], asked: int | None = None) -> None:
+        self.place = place_of(where) if isinstance(where, Path | str) else where
         self.rebuilt = ""
         self._question, self._asked = dict(question), asked
-        check_output(path / f"shard{PARQUET}")
         self._index = self._read()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Keep other runs out for the length of a block, and clear away what a killed one left half-written.
+        """Keep other runs out for the length of a block.
 
         Raises:
             OutputError: another run is at work here, or the folder cannot be written.
         """
-        with _locked(self.path / LOCK) as alone:
+        with self.place.alone():
             self._index = self._read()  # another run may have ended since
-            for path in self.path.glob(f"{_UNFINISHED}*") if alone else ():
-                path.unlink(missing_ok=True)
-            (self.path / CANCEL).unlink(missing_ok=True)
+            self.place.remove(CANCEL)
             try:
                 yield
             finally:
-                (self.path / CANCEL).unlink(missing_ok=True)
+                self.place.remove(CANCEL)
 
     @property
     def cancelled(self) -> bool:
         """Whether somebody has asked the run that is at work here to stop."""
-        return (self.path / CANCEL).exists()
+        return self.place.written(CANCEL) is not None
 
     @property
     def num(self) -> int:
@@ -173,7 +166,8 @@ class ShardFolder:
         Raises:
             OutputError: the index cannot be written.
         """
-        sdf, size = sdf or any(self.path.glob(f"shard-*{SDF}")), self._question["shard_size"]
+        names, size = self.place.names(), self._question["shard_size"]
+        sdf = sdf or any(name.startswith("shard-") and name.endswith(SDF) for name in names)
         last = max((_number(entry.name) * size + entry.rows for entry in self.molecules), default=0)
         self._index = replace(self._index, num=max(sum(shard.rows for shard in shards), last))
         self._write_index()
@@ -191,26 +185,25 @@ class ShardFolder:
         """Why a file must be made: '' if it never was finished; None if it is complete."""
         entry = self._index.entries.get(name)
         if entry is None:
-            there = self.rebuilt and name.endswith(PARQUET) and (self.path / name).exists()
+            there = self.rebuilt and name.endswith(PARQUET) and self.place.written(name) is not None
             return f"{name} is damaged" if there else ""
         if entry.rows < rows:
             return f"{name} has {entry.rows} of {rows} molecules"
         try:
-            with (self.path / name).open("rb") as file:
-                damaged = hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256
+            damaged = self.place.sha256(name) != entry.sha256
         except OSError:
             return f"{name} is missing"
         return f"{name} is damaged" if damaged else None
 
     def content(self, shard: Shard) -> bytes:
         """The parquet file of a finished shard."""
-        return (self.path / (shard.name + PARQUET)).read_bytes()
+        return self.place.read(shard.name + PARQUET)
 
     def parts(self) -> Iterator[MoleculeSet]:
         """The molecules of the finished shards, those of one shard at a time."""
         for entry in self.molecules:
             if entry.delivered:
-                yield load_parquet(self.path / entry.name).molecules
+                yield decode_shard(self.place.read(entry.name))
 
     def delivered(self, shard: Shard) -> int:
         """Molecules in a finished shard."""
@@ -250,7 +243,7 @@ class ShardFolder:
             entries.pop(shard.name + SDF, None)  # made of another
         for ending, content in files.items():
             name = shard.name + ending
-            self._write(name, content)
+            self.place.write(name, content)
             entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), seconds and round(seconds, 3))
             measured = replace(entry, nfe=nfe, faults=faults or {}, refused=refused or {}, attempts=attempts)
             entries[name] = measured if ending == PARQUET else entry
@@ -258,20 +251,13 @@ class ShardFolder:
         self._write_index()
 
     def _write_index(self) -> None:
-        self._write(INDEX, self._index.encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        try:
-            with write_aside(self.path / name) as aside:
-                aside.write_bytes(content)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path / name}: {error.strerror or error}.") from error
+        self.place.write(INDEX, self._index.encode())
 
     def _read(self) -> Index:
         self.rebuilt = ""
-        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
-        self._refuse_links(names)
-        if all(name in (LOCK, CANCEL) or name.startswith(_UNFINISHED) for name in names):  # a run may die that early
+        names = self.place.names()
+        self.place.refuse_links(name for name in names if name == INDEX or SHARD_FILE.fullmatch(name))
+        if all(name == CANCEL for name in names):  # a run may die that early
             return Index(self._question).asked_for(self._asked)
         found = self._stored() if INDEX in names else None
         if found is None:
@@ -279,16 +265,12 @@ class ShardFolder:
         self._compare(found.question)
         return replace(found, question=self._question).asked_for(self._asked)
 
-    def _refuse_links(self, names: list[str]) -> None:
-        for name in names:
-            if (name in (INDEX, LOCK) or SHARD_FILE.fullmatch(name)) and (self.path / name).is_symlink():
-                raise OutputError(f"{self.path / name} is a link; the files of a generation must lie in its folder.")
-
     def _stored(self) -> Index | None:
         """The index in its file; None if that is damaged."""
-        file = self.path / INDEX
+        file = f"{self.place}/{INDEX}"
         try:
-            return decode_index(file.read_bytes(), file) if file.stat().st_size < MOST_BYTES else None
+            content = self.place.read(INDEX)
+            return decode_index(content, file) if len(content) < MOST_BYTES else None
         except OSError as error:
             raise OutputError(f"cannot read {file}: {error.strerror or error}.") from error
         except DamagedIndexError:
@@ -296,11 +278,11 @@ class ShardFolder:
 
     def _recover(self, state: str) -> Index:
         """The index from the shards; its file may be missing or damaged."""
-        found = rebuild_index(self.path)
+        found = rebuild_index(self.place)
         if found is None and state == "missing":
-            raise OutputError(f"{self.path} is not empty and holds no {INDEX} of shards; choose another --out.")
+            raise OutputError(f"{self.place} is not empty and holds no {INDEX} of shards; choose another --out.")
         if found is None:
-            raise OutputError(f"{self.path / INDEX} is no index of shards; choose another --out.")
+            raise OutputError(f"{self.place}/{INDEX} is no index of shards; choose another --out.")
         self.rebuilt = f"{INDEX} is {state}; it is rebuilt from the undamaged shards ({len(found.entries)})"
         return found
 
@@ -314,7 +296,7 @@ class ShardFolder:
             if key == "fingerprint":
                 there = f"checkpoint {stored.get('checkpoint')} ({stored.get(key)})"
                 here = f"{self._question.get('checkpoint')} ({value})"
-            raise OutputError(f"{self.path} holds molecules with {there}, not {here}; choose another --out.")
+            raise OutputError(f"{self.place} holds molecules with {there}, not {here}; choose another --out.")
 
 
 def shards_of(num: int, size: int) -> list[Shard]:
@@ -332,20 +314,3 @@ def shards_of(num: int, size: int) -> list[Shard]:
 def _number(name: str) -> int:
     """Of a shard, from the name of a file."""
     return int(name.removeprefix("shard-").partition(".")[0])
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock on a file, or refuse at once if another process has it.
-
-    Yields False on a file system without locks. Two runs could then work side by side: they would do the work twice,
-    but write equal files, and the one that ends last leaves a complete index.
-
-    Raises:
-        OutputError: another process holds the lock, or the file cannot be written.
-    """
-    with lock_file(path) as file:
-        taken = try_lock(file)
-        if taken is False:
-            raise OutputError(f"another run is writing to {path.parent}; wait for it, or choose another --out.")
-        yield bool(taken)

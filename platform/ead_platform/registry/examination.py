@@ -117,7 +117,7 @@ class Examiner:
         with held(folder / "lock", lambda: self._say(waiting)):
             shards = ShardFolder(folder / "molecules", plan.question())
             self._sample(plan, shards)
-            files = [shards.path / entry.name for entry in shards.molecules]
+            files = [folder / "molecules" / entry.name for entry in shards.molecules]
             card = self._measure(files, folder, checkpoint.name)
         return Examined(checkpoint.name, card, outcomes(files, folder, shards.cost.seconds), folder)
 
