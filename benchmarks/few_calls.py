@@ -89,12 +89,16 @@ def draw(found: Sequence[tuple[Row, Figures]], path: Path) -> None:
     for axes, (name, (label, scale)) in zip(figure.subplots(1, 2), shown.items(), strict=True):
         for number, title in enumerate(dict.fromkeys(row.title for row, _ in found)):
             points = {row.calls: of[name][0] for row, of in found if row.title == title and name in of}
-            style = {"marker": "osD^v"[number // 10], "color": f"C{number % 10}", "markersize": 4}
-            axes.plot(list(points), [scale * value for value in points.values()], label=title, **style)
+            again = number // 10  # colours are ten
+            style = {"marker": "os^"[again], "linestyle": ("-", "--", ":")[again], "color": f"C{number % 10}"}
+            axes.plot(list(points), [scale * value for value in points.values()], label=title, markersize=4, **style)
         axes.set(xscale="log", xlabel="network calls per molecule", ylabel=label)
-        axes.set_xticks(CALLS, labels=map(str, CALLS))
+        ticks = sorted({row.calls for row, _ in found})
+        axes.set_xticks(ticks, labels=map(str, ticks))
         axes.minorticks_off()
         axes.grid(alpha=0.25)
+    axes.set(yscale="log", yticks=(2, 5, 10, 20), yticklabels=("2", "5", "10", "20"))
+    axes.minorticks_off()
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     write_figure(figure, path)
 
