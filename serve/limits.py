@@ -20,7 +20,7 @@ from serve.fields import AtomRange
 from serve.refusals import RefusalError, place_of
 from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings
-from serve.wishes import match_order, place_of_target, table_of
+from serve.wishes import match_order, place_of_target, table_of, with_each_size
 
 
 class Border:
@@ -87,6 +87,7 @@ class Border:
         open_sizes = isinstance(order, MatchOrder) or bool(order and order.limit)
         if isinstance(order, MatchOrder):
             Matching(self.checkpoint, request, order)  # says whether properties can be predicted
+            prepare(self.checkpoint, with_each_size(request))
         elif order:
             RangeCheck.of(self.checkpoint, request, order.accept)
         if open_sizes:  # which sizes attempts will have is not known yet

@@ -7,6 +7,7 @@ from ead_core.data.target_tables import SIZE_COLUMN
 from ead_core.data.targets import TargetError, Targets
 from ead_core.errors import ConfigError
 from ead_core.sampling.order import MatchOrder
+from ead_core.sampling.requests import Request
 from serve.fields import MOST_TARGETS, AtomRange
 from serve.refusals import Location, RefusalError
 from serve.schema import MoleculesRequest
@@ -70,6 +71,15 @@ def _size(asked: float | Sequence[float] | None, row: int, sizes: AtomRange | No
         accepted = f"must be a number of atoms between {sizes.smallest} and {sizes.largest}, as in training"
         raise RefusalError(place, f"{accepted}, not {asked}.")
     return int(asked)
+
+
+def with_each_size(request: Request) -> Request:
+    """A request for a molecule of each row in each of the sizes, since later rounds may bring any two together."""
+    if request.targets is None or not isinstance(request.sizes, tuple):
+        return request
+    sizes = tuple(sorted(set(request.sizes)))
+    num = len(request.targets.rows) * len(sizes)
+    return replace(request, num=num, sizes=sizes, targets=request.targets.each(len(sizes)))
 
 
 def place_of_target(error: TargetError, targets: object) -> Location:

@@ -181,6 +181,11 @@ def test_in_range_holds_where_only_some_rows_name_a_range(settings):
         ({"targets": [{"num_atoms": 4.5}]}, ["targets", 0, "num_atoms"], "between 4 and 6, as in training, not 4.5."),
         ({"targets": [{"atoms_C": 30}]}, ["targets"], "must bring at most 6 atoms, as in training, not 30."),
         ({"targets": [{"num_atoms": 4}], "sizes": [4]}, ["targets"], "given twice, as sizes and in the column"),
+        (
+            {"targets": [{"atoms_C": 5}, {"gap": 1}], "sizes": [6, 4]},
+            ["targets"],
+            "ask for 5 atoms by element, but the",
+        ),
         ({"targets": [{"gap": 1}], "accept": "in_range"}, ["accept"], "in_range needs a range among the targets"),
     ],
 )
