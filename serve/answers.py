@@ -6,7 +6,7 @@ place: `null` in JSON, an empty first column in SMILES text.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,13 @@ from ead_core.data.properties import unit_of
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.quality import load_quality
+from ead_core.prediction.predict import PREDICTED
 from ead_core.sampling.conditions import TARGET
 from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.matches import DISTANCE, WISH
+from serve.answer_schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, Unmet
+from serve.fields import SamplerSettings
 from serve.limits import Border
-from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, SamplerSettings
 
 MEDIA_TYPES = {
     "sdf": "chemical/x-mdl-sdfile",
@@ -36,11 +39,27 @@ def diverged(molecules: MoleculeSet) -> NDArray[np.bool_]:
     return ~molecules.finite
 
 
-def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = (), ledger: Ledger | None = None) -> Molecules:
-    """Everything about the molecules; positions to 10⁻⁶ Å. `missing` are the ids of those that have diverged."""
-    ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
-    asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
-    warnings = molecules.properties.get("warning", [""] * len(molecules))
+def as_json(
+    molecules: MoleculeSet,
+    model: str,
+    missing: Sequence[int] = (),
+    ledger: Ledger | None = None,
+    unmet: Mapping[int, str] | None = None,
+) -> Molecules:
+    """Everything about the molecules; positions to 10⁻⁶ Å.
+
+    Args:
+        molecules: those that have not diverged.
+        model: its name.
+        missing: the ids of those that have.
+        ledger: what became of all attempts, if somebody counted.
+        unmet: the wishes without a molecule, from 1, with the reason; None if there are no wishes.
+    """
+    properties = molecules.properties
+    ids, nfe = properties["id"].tolist(), properties["nfe"].tolist()
+    warnings = properties.get("warning", [""] * len(molecules))
+    nobodys = [None] * len(molecules)
+    wishes, distances = (properties.get(name, np.array(nobodys)).tolist() for name in (WISH, DISTANCE))
     made = []
     for index, record in enumerate(sdf_records(molecules)):
         charges, positions = molecules.molecule(index)
@@ -52,11 +71,15 @@ def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = (), led
                 positions=positions.astype(np.float64).round(6).tolist(),
                 sdf=record.text,
                 nfe=nfe[index],
-                targets={name.removeprefix(TARGET): _finite(values[index]) for name, values in asked.items()},
+                targets=_values(properties, TARGET, index),
+                predicted=_values(properties, PREDICTED, index),
                 warning=str(warnings[index]) or None,
+                wish=wishes[index],
+                distance=distances[index],
             )
         )
-    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger)
+    without = None if unmet is None else [Unmet(wish=wish, reason=reason) for wish, reason in unmet.items()]
+    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger, unmet=without)
 
 
 def as_text(
@@ -92,6 +115,15 @@ def describe(border: Border) -> ModelDescription:
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
         card=[row.to_json() for row in quality.rows] if quality else [],
     )
+
+
+def _values(properties: Mapping[str, NDArray[Any]], prefix: str, index: int) -> dict[str, float | None]:
+    """What a molecule has of the properties that begin so, by what follows."""
+    return {
+        name.removeprefix(prefix): _finite(column[index])
+        for name, column in properties.items()
+        if name.startswith(prefix)
+    }
 
 
 def _finite(value: float) -> float | None:

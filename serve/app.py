@@ -16,14 +16,18 @@ from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from ead_core.sampling.order import MatchOrder, Order
+from ead_core.sampling.requests import Request as Attempts
+from serve.answer_schema import Health, Mistakes, ModelDescription, Molecules, Problem
 from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
 from serve.document import tailored
+from serve.fields import Format
 from serve.limits import Border
 from serve.model import Answer, Sampling
 from serve.problems import explain_problems
 from serve.reception import LARGEST_BODY, READ_SECONDS, Reception
 from serve.replies import busy, failed, problem
-from serve.schema import Format, Health, Mistakes, ModelDescription, Molecules, MoleculesRequest, Problem
+from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings, command_line_errors
 
 logger = logging.getLogger("ray.serve")
@@ -45,8 +49,8 @@ GENERATED: dict[int | str, dict[str, Any]] = {
                 "schema": {"type": "integer"},
             },
             "X-Ledger": {
-                "description": "With `accept`: what became of all attempts, as `ledger` of the JSON answer; in an SDF "
-                "and an XYZ also in the first record.",
+                "description": "With `accept` or `match`: what became of all attempts, as `ledger` of the JSON "
+                "answer; in an SDF and an XYZ also in the first record.",
                 "schema": {"type": "string", "contentMediaType": "application/json"},
             },
             "X-Diverged": {
@@ -112,7 +116,7 @@ class Api:
         request, order = self._border.admit(wanted), self._border.order(wanted)
         patience = wanted.timeout or self._settings.max_seconds
         start = time.monotonic()
-        answer = self._model.deliver.remote(request, order) if order else self._model.generate.remote(request)
+        answer = self._ask(request, order)
         try:
             made: Answer | None = await asyncio.wait_for(answer, patience)
         except BackPressureError:
@@ -120,12 +124,19 @@ class Api:
         except (DeploymentUnavailableError, RayActorError):
             return busy(UNAVAILABLE, math.ceil(self._pause))
         except TimeoutError:
-            answer.cancel()  # type: ignore[no-untyped-call]
+            answer.cancel()
             return problem(504, LATE.format(patience))
         if made is None:
             return failed()
         self._pause = time.monotonic() - start
         return await asyncio.to_thread(self._respond, made, wanted.format)
+
+    def _ask(self, request: Attempts, order: Order | MatchOrder | None) -> Any:
+        """The answer of the model, once it comes."""
+        if order is None:
+            return self._model.generate.remote(request)
+        asked = self._model.match if isinstance(order, MatchOrder) else self._model.deliver
+        return asked.remote(request, order)
 
     def _respond(self, made: Answer, kind: Format) -> Response:
         """The answer with the molecules that have not diverged."""
@@ -139,8 +150,8 @@ class Api:
         about = {"ledger": json.dumps(made.ledger.to_json())} if made.ledger else {}
         headers |= {f"X-{name.title()}": text for name, text in about.items()}
         if kind == "json":
-            body = as_json(molecules, self._description.name, missing, made.ledger).model_dump_json(by_alias=True)
-            media_type, content = "application/json", body.encode()
+            body = as_json(molecules, self._description.name, missing, made.ledger, made.unmet)
+            media_type, content = "application/json", body.model_dump_json(by_alias=True).encode()
         else:
             media_type, content = MEDIA_TYPES[kind], as_text(molecules, kind, about)
         return Response(content, media_type=media_type, headers=headers)

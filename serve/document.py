@@ -7,10 +7,11 @@ from typing import Any
 from ead_core.config import Config
 from ead_core.config.reference import entries
 from ead_core.data.properties import count_name, counted_element
+from ead_core.data.target_tables import SIZE_COLUMN
 from ead_core.data.targets import LARGEST
 from ead_core.diffusion.posterior import SOLVERS
+from serve.fields import MOST_SIZES, MOST_WISHES
 from serve.limits import Border
-from serve.schema import MOST_SIZES
 
 JsonSchema = dict[str, Any]
 SYNCHRONOUS = "synchronous"  # the one policy of a model that was trained with equal levels
@@ -38,8 +39,7 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
     _not_null(fields["until"])["maximum"] = settings.max_molecules
     _not_null(fields["max_attempts"])["maximum"] = settings.max_request_calls
     _not_null(fields["timeout"])["maximum"] = settings.max_seconds
-    if not border.checkpoint.config.diffusion.interval:
-        schema["examples"] = [example for example in schema["examples"] if "sampler" not in example]
+    schema["examples"] = [example for example in schema["examples"] if _fits(example, border)]
     if border.checkpoint.atom_types.has_dummies:
         del fields["sizes"], fields["size_range"]
     else:
@@ -48,17 +48,38 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
         _not_null(fields["sizes"]).update(minItems=1, maxItems=most, items=size)
         kinds = {"sizes": {"type": "array"}, "size_range": {"type": "object"}}
         schema["not"] = {"properties": kinds, "required": list(kinds)}
-    properties = border.checkpoint.statistics.properties
-    if not properties and border.checkpoint.atom_types.has_dummies:
-        del fields["targets"]
+    _tailor_targets(fields, border)
+
+
+def _tailor_targets(fields: JsonSchema, border: Border) -> None:
+    """Targets of all molecules, and those of a row, which may be open and have a size."""
+    known, decides = border.checkpoint.statistics.properties, border.checkpoint.atom_types.has_dummies
+    most = border.sizes.largest
+    if not known and decides:
+        for key in ("targets", "match", "pool"):
+            del fields[key]
         return
-    targets = _not_null(fields["targets"])
-    targets.pop("propertyNames", None)
-    accepted = {name: _target(name, sizes.largest) for name in properties}
-    if not properties:  # it takes whole formulas
-        accepted = {name: _atoms(sizes.largest) for name in map(count_name, border.checkpoint.atom_types.numbers)}
-        targets["required"] = list(accepted)
-    targets |= {"additionalProperties": False, "properties": accepted}
+    _not_null(fields["pool"])["maximum"] = border.settings.max_request_calls
+    shared, rows = fields["targets"]["anyOf"][:2]
+    accepted, required = {name: _target(name, most) for name in known}, {}
+    if not known:  # it takes whole formulas
+        accepted = {name: _atoms(most) for name in map(count_name, border.checkpoint.atom_types.numbers)}
+        required = {"required": list(accepted)}
+    size = {} if decides else {SIZE_COLUMN: _atoms(most) | {"minimum": border.sizes.smallest}}
+    cells = {
+        name: {"anyOf": [*each.get("anyOf", [each]), {"type": "null"}]} for name, each in (accepted | size).items()
+    }
+    for kind, properties in ((shared, accepted), (rows["items"], cells)):
+        kind.pop("propertyNames", None)
+        kind |= {"additionalProperties": False, "properties": properties, **required}
+    rows |= {"minItems": 1, "maxItems": min(MOST_WISHES, border.settings.max_molecules)}
+
+
+def _fits(example: Mapping[str, Any], border: Border) -> bool:
+    """Whether an example may be sent to this model."""
+    names = {name for row in example.get("targets", ()) for name in row}
+    policies = border.checkpoint.config.diffusion.interval or "sampler" not in example
+    return bool(policies) and names <= set(border.checkpoint.statistics.properties)
 
 
 def _tailor_sampler(fields: JsonSchema, border: Border) -> None:

@@ -3,31 +3,24 @@
 Everything is checked here, before the engine, so that no client can break the work of others.
 """
 
-import re
 from dataclasses import replace
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.data import priors
 from ead_core.data.targets import TargetError, Targets
 from ead_core.diffusion.process import Process
-from ead_core.errors import ConfigError, EADError
+from ead_core.errors import ConfigError
 from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.conditions import Sizes
 from ead_core.sampling.in_range import RangeCheck
-from ead_core.sampling.order import Order, criteria_of
+from ead_core.sampling.matching import Matching
+from ead_core.sampling.order import MatchOrder, Order, criteria_of
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
-from serve.schema import AtomRange, MoleculesRequest
+from serve.fields import AtomRange
+from serve.refusals import RefusalError, place_of
+from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings
-
-Location = tuple[str | int, ...]
-
-
-class RefusalError(EADError):
-    """A request outside what is accepted; `location` names the field, as in FastAPI's own errors."""
-
-    def __init__(self, location: Location, sentence: str) -> None:
-        super().__init__(sentence)
-        self.location = location
+from serve.wishes import match_order, place_of_target, table_of, with_each_size
 
 
 class Border:
@@ -56,34 +49,48 @@ class Border:
                 )
 
     def admit(self, wanted: MoleculesRequest) -> Request:
-        """The engine's request for a client's body; with an order, its `num` is the most attempts.
+        """The engine's request for a client's body; its `num` is the most attempts of an order, or how many wishes.
 
         Raises:
             RefusalError: a value outside its range.
         """
-        self._check_number("num", wanted.num)
+        order = self.order(wanted)
+        if not isinstance(order, MatchOrder):
+            self._check_number("num", wanted.num)
         self._check_timeout(wanted.timeout)
-        sizes, order = self._sizes(wanted), self.order(wanted)
+        sizes = self._sizes(wanted)
         try:
             request = self._request(wanted, sizes)
             return replace(request, num=self._most(wanted, request, order))
         except TargetError as error:
-            raise RefusalError(("body", "targets", *filter(None, [error.property])), str(error)) from error
+            raise RefusalError(place_of_target(error, wanted.targets), str(error)) from error
         except ConfigError as error:
-            raise RefusalError(_location(str(error)), str(error)) from error
+            raise RefusalError(place_of(str(error)), str(error)) from error
 
     def _request(self, wanted: MoleculesRequest, sizes: Sizes) -> Request:
         settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
         sampler = sampler_config(self.checkpoint, settings, wanted.preset)
-        targets = Targets.of(wanted.targets) if wanted.targets else None
-        return Request(wanted.num, sampler, wanted.seed, sizes=sizes, targets=targets)
+        targets, num = self._targets(wanted), wanted.num
+        if targets and wanted.match:
+            num = len(targets.rows)
+        return Request(num, sampler, wanted.seed, sizes=sizes, targets=targets)
 
-    def _most(self, wanted: MoleculesRequest, request: Request, order: Order | None) -> int:
+    def _targets(self, wanted: MoleculesRequest) -> Targets | None:
+        if isinstance(wanted.targets, list):
+            sizes = None if self.checkpoint.atom_types.has_dummies else self.sizes
+            return table_of(wanted.targets, sizes, self.settings.max_molecules)
+        return Targets.of(wanted.targets) if wanted.targets else None
+
+    def _most(self, wanted: MoleculesRequest, request: Request, order: Order | MatchOrder | None) -> int:
         """How many molecules of a request are made at most, if they can be."""
         prepared = possible = prepare(self.checkpoint, request)
-        if order:
+        open_sizes = isinstance(order, MatchOrder) or bool(order and order.limit)
+        if isinstance(order, MatchOrder):
+            Matching(self.checkpoint, request, order)  # says whether properties can be predicted
+            prepare(self.checkpoint, with_each_size(request))
+        elif order:
             RangeCheck.of(self.checkpoint, request, order.accept)
-        if order and order.limit:  # which sizes attempts will have is not known yet
+        if open_sizes:  # which sizes attempts will have is not known yet
             possible = prepare(self.checkpoint, of_largest(self.checkpoint, request))
         largest, process = int(possible.start.sizes.max()), prepared.process
         self._check_atoms(largest)
@@ -91,11 +98,19 @@ class Border:
         rounds, plan = request.sampler.repairs if order else 0, BranchPlan.of(request.sampler, process)
         repairs = rounds * worst_calls(process, largest, guided=guided)
         calls = worst_calls(process, largest, plan, guided) + repairs
-        return self._attempts(wanted, order, calls, _knobs(guided, process, rounds, plan))
+        attempts = _attempts(wanted, request, order)
+        self._check_calls(attempts, calls, _knobs(guided, process, rounds, plan))
+        limit = order.limit if isinstance(order, Order) else None
+        return min(limit, self.settings.max_request_calls // calls) if limit else request.num
 
-    def order(self, wanted: MoleculesRequest) -> Order | None:
+    def order(self, wanted: MoleculesRequest) -> Order | MatchOrder | None:
         """What is to be delivered; None if all molecules are (RefusalError: fields that do not go together)."""
-        ranged = any(isinstance(wish, list | tuple) for wish in (wanted.targets or {}).values())
+        return match_order(wanted) or self._delivery(wanted)
+
+    def _delivery(self, wanted: MoleculesRequest) -> Order | None:
+        ranged = isinstance(wanted.targets, dict) and any(
+            isinstance(wish, list | tuple) for wish in wanted.targets.values()
+        )
         accept = criteria_of(wanted.accept, wanted.until, ranged)
         if accept is None and wanted.until is not None:
             raise RefusalError(("body", "until"), "needs accept, which says what a delivered molecule must be.")
@@ -157,8 +172,8 @@ class Border:
                 ("body", "targets"), f"must bring at most {self.sizes.largest} atoms, as in training, not {largest}."
             )
 
-    def _attempts(self, wanted: MoleculesRequest, order: Order | None, calls: int, knobs: str) -> int:
-        """How many molecules are made at most, each of which may need so many `calls`."""
+    def _check_calls(self, attempts: dict[str, int], calls: int, knobs: str) -> None:
+        """Refuse too many attempts, by the field that asks for them, each of which may need so many `calls`."""
         most, budget = self.settings.max_network_calls, self.settings.max_request_calls
         if calls > most:
             raise RefusalError(
@@ -166,16 +181,21 @@ class Border:
                 f"a molecule may need {calls} network calls with these settings, and at most {most} are served; "
                 f"lower {knobs}.",
             )
-        limit = order.limit if order else None
-        for key in ("until", "max_attempts") if limit else ("num",):
-            asked = getattr(wanted, key) or 0
+        for key, asked in attempts.items():
             if asked * calls > budget:
                 raise RefusalError(
                     ("body", key),
                     f"{asked} molecules that may need {calls} network calls each are more than the {budget} calls "
                     f"of one request; ask for at most {budget // calls} with these settings, or lower {knobs}.",
                 )
-        return min(limit, budget // calls) if limit else wanted.num
+
+
+def _attempts(wanted: MoleculesRequest, request: Request, order: Order | MatchOrder | None) -> dict[str, int]:
+    """How many molecules a body asks the engine for, by the field that says it."""
+    if isinstance(order, MatchOrder):
+        return {"max_attempts": order.attempts(request.num)[1]}
+    fields = ("until", "max_attempts") if order and order.limit else ("num",)
+    return {key: getattr(wanted, key) or 0 for key in fields}
 
 
 def _knobs(guided: bool, process: Process, rounds: int, plan: BranchPlan | None) -> str:
@@ -199,9 +219,3 @@ def worst_calls(process: Process, largest: int, plan: BranchPlan | None = None, 
         return calls
     beyond = int((process.scale(process.grid) == 0).sum())
     return 2 * calls - beyond if beyond < len(process.grid) else calls
-
-
-def _location(sentence: str) -> Location:
-    """The place of the key that a sentence of the core is about, which is the first it names."""
-    key = re.search(r"sampler\.\w+", sentence)
-    return ("body", "sampler", key.group()) if key else ("body", "sampler")

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ead_core.common.cpu import tune_cpu
 from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.novelty import Novelty
-from ead_core.sampling.account import Account
+from ead_core.sampling.account import Account, Delivery
 from ead_core.sampling.engine import Engine
 from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.ledger import Ledger
-from ead_core.sampling.order import Order
+from ead_core.sampling.matching import Matching
+from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.pieces import Entered
 from ead_core.sampling.repairs import Repairs
 from ead_core.sampling.requests import Request
@@ -31,11 +33,13 @@ class Answer:
         molecules: with all properties but times, since these differ between equal requests.
         companions: most requests that shared a network call, this one included.
         ledger: what became of the attempts, if only those that are accepted are delivered.
+        unmet: why wishes have no molecule, by their number from 1; None if there are no wishes.
     """
 
     molecules: MoleculeSet
     companions: int
     ledger: Ledger | None = None
+    unmet: Mapping[int, str] | None = None
 
 
 @dataclass
@@ -95,9 +99,32 @@ class Sampling:
 
     async def deliver(self, request: Request, order: Order) -> Answer | None:
         """What is accepted of the attempts of a request, which are made until that is enough; else as `generate`."""
+        check = RangeCheck.of(self._checkpoint, request, order.accept)
+        found = await self._delivered(Novelty(order.accept), request, order, check)
+        if found is None:
+            return None
+        (molecules, ledger), companions = found
+        return Answer(molecules, companions, ledger)
+
+    async def match(self, request: Request, order: MatchOrder) -> Answer | None:
+        """The molecules that the wishes of a request's targets get, as the core matches them; else as `generate`."""
+        matching, novelty, companions = Matching(self._checkpoint, request, order), Novelty(order.accept), 1
+        for each in matching.rounds():
+            found = await self._delivered(novelty, *each)
+            if found is None:
+                return None
+            delivery, shared = found
+            companions = max(companions, shared)
+            await asyncio.to_thread(matching.add, delivery)
+        matches = matching.matches()
+        return Answer(matches.molecules, companions, matches.ledger, matches.unmet)
+
+    async def _delivered(
+        self, novelty: Novelty, request: Request, order: Order, check: RangeCheck | None
+    ) -> tuple[Delivery, int] | None:
+        """What is accepted of the attempts of a request and most requests that shared a call; None after a failure."""
         start, companions = time.perf_counter(), 1
-        account = Account(order, request.first, request.num, Novelty(order.accept))
-        repairs, check = Repairs(self._checkpoint, request), RangeCheck.of(self._checkpoint, request, order.accept)
+        account, repairs = Account(order, request.first, request.num, novelty), Repairs(self._checkpoint, request)
         while part := account.begin(request, self._settings.batch_molecules):
             coming = [self.generate(part)]
             while coming:
@@ -114,7 +141,7 @@ class Sampling:
         molecules, ledger = account.delivery(time.perf_counter() - start)
         if check:
             ledger = await asyncio.to_thread(check.told, ledger, molecules)
-        return Answer(molecules, companions, ledger)
+        return Delivery(molecules, ledger), companions
 
     async def _drive(self) -> None:
         """Step the engine until it has nothing left to do."""

@@ -13,9 +13,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from serve.limits import RefusalError
+from serve.fields import MOST_PROBLEMS, SamplerSettings
+from serve.refusals import RefusalError
 from serve.replies import failed
-from serve.schema import MOST_PROBLEMS, MoleculesRequest, SamplerSettings
+from serve.schema import MoleculesRequest
 
 LONGEST_SENTENCE, LONGEST_KEY = 600, 60  # characters
 LARGEST_ANSWER = 9_000  # bytes

@@ -9,8 +9,7 @@ import typer
 
 from ead_core.cli.tables import check_table, write_table
 from ead_core.errors import ConfigError
-from ead_core.evaluation.criteria import Acceptance
-from ead_core.sampling.order import GOOD, MatchOrder
+from ead_core.sampling.order import MatchOrder
 
 if TYPE_CHECKING:
     from ead_core.sampling.matches import Table
@@ -49,7 +48,7 @@ def match_order_of(
         if other:
             raise ConfigError(f"{option} cannot be combined with --match.")
     check_table(wishes, "wishes")
-    return MatchOrder(Acceptance.parse(accept) if accept else GOOD, *attempts)
+    return MatchOrder.of(accept, *attempts)
 
 
 def report_wishes(table: "Table", out: Path | None) -> None:

@@ -21,11 +21,16 @@ LARGEST = 1e12  # beyond any property, and far below what float32 holds
 
 
 class TargetError(ConfigError):
-    """A target that cannot be met; `property` is whose it is, '' if it is about several."""
+    """A target that cannot be met.
 
-    def __init__(self, sentence: str, name: str = "") -> None:
+    Attributes:
+        property: whose it is, '' if it is about several.
+        row: of a table, from 0, which it is about; None if it is about all.
+    """
+
+    def __init__(self, sentence: str, name: str = "", row: int | None = None) -> None:
         super().__init__(sentence)
-        self.property = name
+        self.property, self.row = name, row
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def check_targets(checkpoint: Checkpoint, targets: Targets, sizes: Sizes) -> Non
     low, high = targets.arrays
     for row, index in np.argwhere(targets.counted() & ((np.ceil(low) > np.floor(high)) | (low < 0)))[:1]:
         name, asked = targets.names[index], " to ".join(f"{e:g}" for e in dict.fromkeys(targets.rows[row][index]))
-        raise TargetError(f"target {name} must be a number of atoms, not {asked}.", name)
+        raise TargetError(f"target {name} must be a number of atoms, not {asked}.", name, int(row))
     fixed = targets.fixed_sizes[targets.fixed_sizes > 0]
     if len(fixed):
         if sizes is not None:

@@ -44,6 +44,12 @@ class Matches(NamedTuple):
     wishes: Table
     ledger: Ledger
 
+    @property
+    def unmet(self) -> dict[int, str]:
+        """Why there is no molecule, by wish, for those that got none."""
+        numbers, reasons = self.wishes[WISH].tolist(), self.wishes[REASON].tolist()
+        return {number: reason for number, reason in zip(numbers, reasons, strict=True) if reason}
+
 
 class Outcome(NamedTuple):
     """What became of some wishes [R].

@@ -9,9 +9,10 @@ Legend: R wishes.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,15 @@ from ead_core.config.presets import PresetName
 from ead_core.data.store import MoleculeSet
 from ead_core.data.target_tables import read_targets
 from ead_core.data.targets import TargetError, Targets
-from ead_core.evaluation.criteria import Acceptance
 from ead_core.prediction.judge import Judge, load_judge
-from ead_core.sampling.account import NOTHING
+from ead_core.sampling.account import NOTHING, Delivery
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
-from ead_core.sampling.delivery import Workshop, workshop
+from ead_core.sampling.delivery import workshop
 from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import Matches, Outcome, matches_of
-from ead_core.sampling.order import GOOD, MatchOrder, Order, Part
+from ead_core.sampling.order import MatchOrder, Order, Part
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.wishes import Wishes, match_molecules
 
@@ -81,7 +81,7 @@ def match(  # noqa: PLR0913 (everything that a caller may ask for)
     """
     wishes = Targets.of_columns(targets) if isinstance(targets, Mapping) else targets
     wishes = wishes if isinstance(wishes, Targets) else read_targets(Path(wishes))
-    order = MatchOrder(Acceptance.parse(accept) if accept else GOOD, pool, max_attempts)
+    order = MatchOrder.of(accept, pool, max_attempts)
     chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
     config = sampler_config(checkpoint, settings, preset)
     with torch_threads(1):
@@ -112,62 +112,90 @@ def match_wishes(
         ConfigError: no targets, or no selector that may choose.
         DataError: the file of known molecules cannot be read.
     """
-    table = prepared.request.targets
-    if table is None:
-        raise TargetError("there are no wishes to be matched; give targets, a row for each.")
-    start, rows = time.perf_counter(), len(table.rows)
-    selector = selector_of(checkpoint, table.names, prepared.request.selector)
-    Wishes(table, selector)  # what is wrong with it is said before anything else
+    matching = Matching(checkpoint, prepared.request, order)  # what is wrong is said before anything else
     with workshop(checkpoint, prepared, order.accept, threads) as shop:
-        work = _Work(checkpoint, shop, replace(prepared.request, selector=selector), Order(order.accept), progress)
-        outcomes = [
-            work.match(Wishes(table.select(range(part.first, part.first + part.wishes)), selector), part)
-            for part in order.parts(rows)
-        ]
-    candidates = math.ceil(order.attempts(rows)[1] / rows)
-    return matches_of(table, outcomes, selector, candidates, time.perf_counter() - start)
+        for each in matching.rounds():
+            matching.add(shop.deliver(*each, progress))
+    return matching.matches()
 
 
-@dataclass
-class _Work:
-    """The attempts for a table, part after part.
+class Round(NamedTuple):
+    """Attempts that a matching needs next.
 
     Attributes:
-        checkpoint: the model.
-        shop: where they are made.
-        request: whose attempts they are.
-        order: what a molecule must be.
-        progress: receives the number of attempts since its last call.
+        request: for them.
+        order: what is accepted of them.
+        check: who says which of them are in the ranges asked for; None if that is no criterion.
     """
 
-    checkpoint: Checkpoint
-    shop: Workshop
     request: Request
     order: Order
-    progress: Progress
-    _begun: int = 0
-    _stopped: bool = False
+    check: RangeCheck | None
 
-    def match(self, wishes: Wishes, part: Part) -> Outcome:
-        """Match one part of the table."""
-        pool, left = _Pool(wishes), part.attempts - part.pool
-        self._attempt(pool, wishes.targets, part.pool)
+
+class Matching:
+    """The matching of a table, whoever makes the attempts: `rounds` asks for them, `add` takes in what comes of each.
+
+    Args:
+        checkpoint: the model.
+        request: whose targets are the wishes; the ids of the attempts begin at its `first`.
+        order: what a molecule must be, and how many are made.
+
+    Raises:
+        ConfigError: no targets, or no selector that may choose.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, request: Request, order: MatchOrder) -> None:
+        if request.targets is None:
+            raise TargetError("there are no wishes to be matched; give targets, a row for each.")
+        self._start = time.perf_counter()
+        self._table, self._order = request.targets, order
+        self._selector = selector_of(checkpoint, self._table.names, request.selector)
+        self._request = replace(request, selector=self._selector)
+        self._ranged = RangeCheck.of(checkpoint, self._request, order.accept) is not None
+        Wishes(self._table, self._selector)  # what is wrong with it is said before any attempt
+        self._pool = _Pool(Wishes(self._table.select(()), self._selector))  # until the first part
+        self._outcomes: list[Outcome] = []
+        self._begun, self._stopped = 0, False
+
+    def rounds(self) -> Iterator[Round]:
+        """What to attempt, round after round; `add` must have had each before the next is asked for."""
+        for part in self._order.parts(len(self._table.rows)):
+            rows = range(part.first, part.first + part.wishes)
+            self._pool = _Pool(Wishes(self._table.select(rows), self._selector))
+            yield from self._rounds_of(part)
+            self._outcomes.append(self._pool.outcome(STOPPED if self._stopped else TOO_FEW))
+
+    def _rounds_of(self, part: Part) -> Iterator[Round]:
+        """Those of consecutive wishes: a pool for all, then more for those that are badly met."""
+        targets, left = self._pool.wishes.targets, part.attempts - part.pool
+        yield from self._round(targets, part.pool)
         for number in range(ROUNDS):
-            badly_met, count = pool.badly_met(), math.ceil(left / (ROUNDS - number))
+            badly_met, count = self._pool.badly_met(), math.ceil(left / (ROUNDS - number))
             if len(badly_met):
-                self._attempt(pool, wishes.targets.select(badly_met[:count]), count)
+                yield from self._round(targets.select(badly_met[:count]), count)
                 left -= count
-        return pool.outcome(STOPPED if self._stopped else TOO_FEW)
 
-    def _attempt(self, pool: "_Pool", targets: Targets, count: int) -> None:
-        """Make so many molecules for some wishes."""
+    def _round(self, targets: Targets, count: int) -> Iterator[Round]:
+        """So many attempts for some wishes, unless there are none to be made."""
         if count == 0 or self._stopped:
             return
-        request = replace(self.request, num=count, first=self.request.first + self._begun, targets=targets)
-        check = RangeCheck.of(self.checkpoint, request, self.order.accept)
-        molecules, ledger = self.shop.deliver(request, self.order, check, self.progress)
-        self._begun, self._stopped = self._begun + count, ledger.stopped
-        pool.add(molecules, ledger)
+        request = replace(self._request, num=count, first=self._request.first + self._begun, targets=targets)
+        self._begun += count
+        check = RangeCheck(Wishes(targets, self._selector)) if self._ranged else None
+        yield Round(request, Order(self._order.accept), check)
+
+    def add(self, delivery: Delivery) -> None:
+        """Take in what was accepted of a round, and match anew; after an interrupted one there are no more."""
+        self._stopped = delivery.ledger.stopped
+        self._pool.add(*delivery)
+
+    def matches(self) -> Matches:
+        """What became of the table, after the last round."""
+        rows = len(self._table.rows)
+        candidates = math.ceil(self._order.attempts(rows)[1] / rows)
+        seconds = time.perf_counter() - self._start
+        return matches_of(self._table, self._outcomes, self._selector, candidates, seconds)
 
 
 @dataclass

@@ -91,6 +91,11 @@ class MatchOrder:
         if self.pool and self.max_attempts and self.pool > self.max_attempts:
             raise ConfigError(f"pool must be at most max_attempts, {self.max_attempts}, not {self.pool}.")
 
+    @classmethod
+    def of(cls, accept: str | Sequence[str] | None, pool: int | None, max_attempts: int | None) -> "MatchOrder":
+        """An order as a user gives it (ConfigError: a value out of range, or criteria that are none)."""
+        return cls(Acceptance.parse(accept) if accept else GOOD, pool, max_attempts)
+
     @property
     def predicts(self) -> bool:
         """Whether properties are predicted, as of every molecule that is matched."""

@@ -4,12 +4,9 @@ import asyncio
 import json
 import threading
 import time
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 
@@ -20,81 +17,15 @@ from ead_core.evaluation.jury import Jury
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
 from ead_core.sampling.requests import Request, sampler_config
-from serve.app import ALL_DIVERGED, Api, api
+from serve.app import ALL_DIVERGED
 from serve.model import Sampling
 from serve.reception import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Reception
 from serve.settings import ServeSettings
 
 from ..in_this_process import in_this_process
+from .served_here import ask, served, service
 
 CPU_SECONDS, ANSWER_BYTES = 0.05, 10_000
-JSON = [(b"content-type", b"application/json")]
-
-
-class Handle:
-    """What Ray Serve gives the interface of its model, without Ray."""
-
-    def __init__(self, sampling):
-        self.generate, self.deliver = Method(sampling.generate), Method(sampling.deliver)
-
-
-class Method:
-    def __init__(self, call):
-        self._call = call
-
-    def remote(self, *given):
-        return asyncio.ensure_future(self._call(*given))
-
-
-class Answer:
-    def __init__(self, sent):
-        self.status = sent[0]["status"]
-        self.headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        self.body = b"".join(message.get("body", b"") for message in sent[1:])
-
-    def json(self):
-        return json.loads(self.body, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-
-
-async def ask(app, path, body=None, parts=None, method="POST", client="192.0.2.1"):
-    """An answer of an ASGI application; `parts` are awaitables or bytes that arrive one after the other."""
-    arriving = list(parts if parts is not None else [body] if body is not None else [])
-    headers = [*JSON, (b"content-length", str(len(body)).encode())] if body is not None else JSON
-    headers = [*headers, (b"transfer-encoding", b"chunked")] if parts is not None else headers
-    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b"", "root_path": ""}
-    sent = []
-
-    async def receive():
-        if not arriving:
-            await asyncio.Event().wait()
-        part = arriving.pop(0)
-        part = part if isinstance(part, bytes) else await part
-        return {"type": "http.request", "body": part, "more_body": bool(arriving)}
-
-    async def send(message):
-        sent.append(message)
-
-    await app({**scope, "client": (client, 1)}, receive, send)
-    return Answer(sent)
-
-
-@asynccontextmanager
-async def service(settings, sampling=Sampling):
-    interface = Api.__base__(Handle(sampling(settings)), settings)  # the class without what Ray Serve adds to it
-    with pytest.MonkeyPatch.context() as patch:  # by this the routes find their instance in a replica
-        patch.setattr(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=interface))
-        yield api
-
-
-def served(settings, *bodies, sampling=Sampling):
-    """Answers to molecules asked for at once."""
-
-    async def run():
-        async with service(settings, sampling) as app:
-            encoded = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
-            return await asyncio.gather(*(ask(app, "/v1/molecules", body) for body in encoded))
-
-    return asyncio.run(run())
 
 
 @pytest.fixture
@@ -375,6 +306,13 @@ ROUGH = {
     "no timeout": b'{"timeout": 0}',
     "a long timeout": b'{"timeout": 1e308}',
     "a timeout beyond numbers": b'{"timeout": 1e999}',
+    "rows that are none": b'{"match": true, "targets": [' + b",".join([b"[]"] * 30_000) + b"]}",
+    "rows of wrong targets": b'{"match": true, "targets": [' + b",".join([b'{"a": [], "b": []}'] * 1000) + b"]}",
+    "rows of too many targets": b'{"match": true, "targets": [' + b",".join([b'{"a":1,"b":1,"c":1}'] * 1000) + b"]}",
+    "rows of many names": b'{"match": true, "targets": ['
+    + b",".join(b"{%s}" % keys(50, name=f"k{row}-{{}}").encode() for row in range(8))
+    + b"]}",
+    "rows of any size": b'{"match": true, "targets": [' + b",".join([b'{"num_atoms": 1e11}'] * 8) + b"]}",
     "criteria of text": b'{"accept": "' + b"valid & " * 10_000 + b'"}',
     "criteria that are none": b'{"accept": [' + b",".join([b'"' + b"x" * 90 + b'"'] * 800) + b"]}",
     "a long criterion": b'{"accept": "' + b"x" * 4900 + b'"}',
