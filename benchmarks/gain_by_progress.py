@@ -52,7 +52,9 @@ POINTS = (500, 1000, 2000, 4000, 8000)
 COMMON = {
     "training.decay_fraction": 0,
     "training.evaluate_molecules": 0,
-    **{"sampler.steps": 100, "sampler.grid": "quadratic", "sampler.solver": "ancestral"},
+    "sampler.steps": 100,
+    "sampler.grid": "quadratic",
+    "sampler.solver": "ancestral",
 }
 PAUSING = ("adaptive-repeat", "together-repeat")
 PAIRS = (*((SYNCHRONOUS, name) for name in PAUSING), PAUSING[::-1])
@@ -112,7 +114,8 @@ def measured(folder: Path, held_out: MoleculeSet, batches: int, num: int) -> Poi
 def mended(stable: Mapping[str, Flags], name: str) -> NDArray[np.float64]:
     """Share of the failures of the synchronous row that a row mends, less what it breaks [1 + draws]."""
     before = stable[SYNCHRONOUS]
-    return ratios(stable[name] * 1.0 - before, 1.0 - before)
+    found: NDArray[np.float64] = ratios(stable[name] * 1.0 - before, 1.0 - before)
+    return found
 
 
 def share(values: NDArray[np.float64], sign: str = "") -> str:

@@ -31,7 +31,8 @@ BELOW = sum(edge < RATIO for edge in EDGES)  # bands in which rows differ
 def temperatures(found: Found) -> NDArray[np.float64]:
     """[1 + draws, bands, 2] of a row (resampled.py)."""
     sums = np.array(found["sums"])
-    return ratios(sums[:, 0], sums[:, 1])
+    values: NDArray[np.float64] = ratios(sums[:, 0], sums[:, 1])
+    return values
 
 
 def shown(values: NDArray[np.float64], shape: str) -> Iterator[str]:
@@ -59,6 +60,7 @@ def tables(rows: Mapping[str, Found]) -> Iterator[str]:
         yield f"\n**Differences of the temperature of {part}**, and of stable molecules in points\n"
         yield heading(["row", "minus", "stable, points", *bands[:BELOW]])
         for name, other in PAIRS:
-            pair = paired_difference(*(np.array(rows[each]["stable"]) for each in (other, name)))
-            points = Difference(pair.difference, pair.interval, pair.p_value, len(rows[name]["stable"])).points()
+            before, after = np.array(rows[other]["stable"]), np.array(rows[name]["stable"])
+            pair = paired_difference(before, after)
+            points = Difference(pair.difference, pair.interval, pair.p_value, len(after)).points()
             yield line([name, other, points, *shown((heat[name] - heat[other])[:, :BELOW, number], "+.2f")])
