@@ -35,6 +35,13 @@ def temperatures(found: Found) -> NDArray[np.float64]:
     return values
 
 
+def visits(found: Found, base: Found) -> list[str]:
+    """How often atoms are visited in each band below `RATIO`, times those of another row: ε̂² of partners adds up so."""
+    mine, theirs = (np.array(each["sums"])[:, 1, :BELOW].sum(axis=(0, 2)) for each in (found, base))
+    with np.errstate(invalid="ignore"):  # where nothing was measured
+        return [f"{share:.2f}" for share in mine / theirs]
+
+
 def shown(values: NDArray[np.float64], shape: str) -> Iterator[str]:
     """A cell per band of values [1 + draws, bands]; empty where there is none."""
     for band in values.T:
@@ -46,7 +53,7 @@ def shown(values: NDArray[np.float64], shape: str) -> Iterator[str]:
 
 
 def tables(rows: Mapping[str, Found]) -> Iterator[str]:
-    """Temperatures by row, then the differences of rows that are compared."""
+    """Temperatures by row, the differences of rows that are compared, and where rows pause."""
     bands = [f"{low:g}–{high:g} T" for low, high in pairwise(EDGES)]
     heat = {name: temperatures(found) for name, found in rows.items()}
     for number, part in enumerate(PARTS):
@@ -64,3 +71,7 @@ def tables(rows: Mapping[str, Found]) -> Iterator[str]:
             pair = paired_difference(before, after)
             points = Difference(pair.difference, pair.interval, pair.p_value, len(after)).points()
             yield line([name, other, points, *shown((heat[name] - heat[other])[:, :BELOW, number], "+.2f")])
+    yield f"\n**Visits** below {RATIO:g} T, times those of the synchronous sampler\n"
+    yield heading(["row", *bands[:BELOW]])
+    for name, found in rows.items():
+        yield line([name, *visits(found, rows[SYNCHRONOUS])])
