@@ -100,7 +100,7 @@ def _run_bucket(
     """Keep the molecules of a bucket, and before them what was seen."""
     tune_cpu(campaign.threads)
     branch = _first(load_branches(bucket), count)[campaign.branch_index(settings)]
-    process = _process(campaign, row, settings)
+    process = row_process(campaign, row, settings)
     observed = Observed(process.grid)
     made = complete(campaign.checkpoint, branch.state, process, observed)
     seconds = made.properties["seconds"] + branch.seconds
@@ -116,7 +116,7 @@ def _first(branches: Bucket, count: int) -> Bucket:
     }
 
 
-def _process(campaign: Campaign, row: Row, settings: Mapping[str, Any]) -> Process:
+def row_process(campaign: Campaign, row: Row, settings: Mapping[str, Any]) -> Process:
     """How the molecules of a row move."""
     process = campaign.process(settings)
     return process if row.noise == 1 else replace(process, solver=Solver(partial(quieter, row.noise)))
