@@ -21,6 +21,7 @@ from ead_core.data.store import MoleculeSet
 from ead_core.evaluation.quality import load_quality
 from ead_core.sampling.conditions import TARGET
 from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.passport import Passport
 from serve.limits import Border
 from serve.schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, SamplerSettings
 
@@ -36,7 +37,13 @@ def diverged(molecules: MoleculeSet) -> NDArray[np.bool_]:
     return ~molecules.finite
 
 
-def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = (), ledger: Ledger | None = None) -> Molecules:
+def as_json(
+    molecules: MoleculeSet,
+    model: str,
+    missing: Sequence[int] = (),
+    ledger: Ledger | None = None,
+    passport: Passport | None = None,
+) -> Molecules:
     """Everything about the molecules; positions to 10⁻⁶ Å. `missing` are the ids of those that have diverged."""
     ids, nfe = molecules.properties["id"].tolist(), molecules.properties["nfe"].tolist()
     asked = {name: values for name, values in molecules.properties.items() if name.startswith(TARGET)}
@@ -56,7 +63,8 @@ def as_json(molecules: MoleculeSet, model: str, missing: Sequence[int] = (), led
                 warning=str(warnings[index]) or None,
             )
         )
-    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger)
+    own = passport and passport.to_json()
+    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger, passport=own)
 
 
 def as_text(

@@ -16,6 +16,8 @@ from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from ead_core.data.records import PASSPORT
+from ead_core.sampling.passport import Passport
 from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
 from serve.document import tailored
 from serve.limits import Border
@@ -103,6 +105,8 @@ class Api:
         self._settings = settings
         self._border = Border(settings.load(), settings)
         self._description = describe(self._border)
+        self._fingerprint = self._border.checkpoint.fingerprint()
+        self._device = "cuda" if settings.num_gpus else "cpu"
         self._document = tailored(api.openapi(), self._border)
         self._pause = FIRST_PAUSE
 
@@ -125,9 +129,10 @@ class Api:
         if made is None:
             return failed()
         self._pause = time.monotonic() - start
-        return await asyncio.to_thread(self._respond, made, wanted.format)
+        passport = Passport.of(self._description.name, self._fingerprint, request, self._device)
+        return await asyncio.to_thread(self._respond, made, passport, wanted.format)
 
-    def _respond(self, made: Answer, kind: Format) -> Response:
+    def _respond(self, made: Answer, passport: Passport, kind: Format) -> Response:
         """The answer with the molecules that have not diverged."""
         lost = diverged(made.molecules)
         if lost.all() and len(lost):
@@ -136,11 +141,12 @@ class Api:
         if missing:
             logger.warning("%d of %d molecules diverged.", len(missing), len(lost))
         headers = {"X-Batch-Requests": str(made.companions), "X-Diverged": str(len(missing))}
-        about = {"ledger": json.dumps(made.ledger.to_json())} if made.ledger else {}
-        headers |= {f"X-{name.title()}": text for name, text in about.items()}
+        about = {PASSPORT: passport.to_text()}
+        if made.ledger:
+            about["ledger"] = headers["X-Ledger"] = json.dumps(made.ledger.to_json())
         if kind == "json":
-            body = as_json(molecules, self._description.name, missing, made.ledger).model_dump_json(by_alias=True)
-            media_type, content = "application/json", body.encode()
+            body = as_json(molecules, self._description.name, missing, made.ledger, passport)
+            media_type, content = "application/json", body.model_dump_json(by_alias=True).encode()
         else:
             media_type, content = MEDIA_TYPES[kind], as_text(molecules, kind, about)
         return Response(content, media_type=media_type, headers=headers)

@@ -264,6 +264,9 @@ class Molecules(BaseModel):
         description="Ids of molecules that are left out because the network has diverged: they have no positions."
     )
     ledger: Ledger | None = Field(None, description="What became of all attempts; null without `accept`.")
+    passport: dict[str, Any] | None = Field(
+        None, description="How the molecules were made; with it, `ead reproduce` makes any of them again."
+    )
 
 
 class Limits(BaseModel):
