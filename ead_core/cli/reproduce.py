@@ -32,8 +32,7 @@ def reproduce(
     device = next(model.denoiser.parameters()).device.type
     other = "" if device == passport.device else f"; the file is of {passport.device}, which rounds otherwise"
     typer.echo(f"{'same' if same else 'different'}: molecule {number} of {file}, {made.formula}; {told}")
-    typer.echo(
-        f"made again by {model.name}, seed {passport.seed}, on {device} in {made.properties['nfe']} calls{other}"
-    )
+    calls = made.properties["nfe"]
+    typer.echo(f"made again by {model.name} with seed {passport.seed} in {calls} network calls on {device}{other}")
     if not same:
         raise typer.Exit(DIFFERENT)
