@@ -90,7 +90,7 @@ def _make(checkpoint: Checkpoint, stored: Stored, selector: Judge | None, *, in_
     molecule, passport = stored
     known = molecule.known
     sizes = None if checkpoint.atom_types.has_dummies else (len(molecule),)
-    fragment = passport.fragment and passport.fragment.fragment()
+    fragment = passport.fragment.fragment() if passport.fragment else None
     request = Request(
         1, passport.sampler, passport.seed, int(known["id"]), sizes, _asked(stored), fragment, selector=selector
     )
