@@ -56,6 +56,9 @@ class Molecules(BaseModel):
     )
     ledger: Ledger | None = Field(None, description="What became of all attempts; null without `accept` or `match`.")
     unmet: list[Unmet] | None = Field(None, description="With `match`: the rows that got no molecule, and why.")
+    passport: dict[str, Any] | None = Field(
+        None, description="How the molecules were made; with it, `ead reproduce` makes any of them again."
+    )
 
 
 class Limits(BaseModel):

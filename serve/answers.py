@@ -23,6 +23,7 @@ from ead_core.prediction.predict import PREDICTED
 from ead_core.sampling.conditions import TARGET
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import DISTANCE, WISH
+from ead_core.sampling.passport import Passport
 from serve.answer_schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, Unmet
 from serve.fields import SamplerSettings
 from serve.limits import Border
@@ -45,6 +46,7 @@ def as_json(
     missing: Sequence[int] = (),
     ledger: Ledger | None = None,
     unmet: Mapping[int, str] | None = None,
+    passport: Passport | None = None,
 ) -> Molecules:
     """Everything about the molecules; positions to 10⁻⁶ Å.
 
@@ -54,6 +56,7 @@ def as_json(
         missing: the ids of those that have.
         ledger: what became of all attempts, if somebody counted.
         unmet: the wishes without a molecule, from 1, with the reason; None if there are no wishes.
+        passport: how they were made.
     """
     properties = molecules.properties
     ids, nfe = properties["id"].tolist(), properties["nfe"].tolist()
@@ -79,7 +82,8 @@ def as_json(
             )
         )
     without = None if unmet is None else [Unmet(wish=wish, reason=reason) for wish, reason in unmet.items()]
-    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger, unmet=without)
+    own = passport and passport.to_json()
+    return Molecules(molecules=made, model=model, diverged=list(missing), ledger=ledger, unmet=without, passport=own)
 
 
 def as_text(

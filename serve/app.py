@@ -16,7 +16,9 @@ from ray.serve import Application
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from ead_core.data.records import PASSPORT
 from ead_core.sampling.order import MatchOrder, Order
+from ead_core.sampling.passport import Passport
 from ead_core.sampling.requests import Request as Attempts
 from serve.answer_schema import Health, Mistakes, ModelDescription, Molecules, Problem
 from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
@@ -107,6 +109,8 @@ class Api:
         self._settings = settings
         self._border = Border(settings.load(), settings)
         self._description = describe(self._border)
+        self._fingerprint = self._border.checkpoint.fingerprint()
+        self._device = "cuda" if settings.num_gpus else "cpu"
         self._document = tailored(api.openapi(), self._border)
         self._pause = FIRST_PAUSE
 
@@ -129,7 +133,9 @@ class Api:
         if made is None:
             return failed()
         self._pause = time.monotonic() - start
-        return await asyncio.to_thread(self._respond, made, wanted.format)
+        matched = isinstance(order, MatchOrder)
+        passport = Passport.of(self._description.name, self._fingerprint, request, self._device, matched=matched)
+        return await asyncio.to_thread(self._respond, made, passport, wanted.format)
 
     def _ask(self, request: Attempts, order: Order | MatchOrder | None) -> Any:
         """The answer of the model, once it comes."""
@@ -138,7 +144,7 @@ class Api:
         asked = self._model.match if isinstance(order, MatchOrder) else self._model.deliver
         return asked.remote(request, order)
 
-    def _respond(self, made: Answer, kind: Format) -> Response:
+    def _respond(self, made: Answer, passport: Passport, kind: Format) -> Response:
         """The answer with the molecules that have not diverged."""
         lost = diverged(made.molecules)
         if lost.all() and len(lost):
@@ -147,10 +153,11 @@ class Api:
         if missing:
             logger.warning("%d of %d molecules diverged.", len(missing), len(lost))
         headers = {"X-Batch-Requests": str(made.companions), "X-Diverged": str(len(missing))}
-        about = {"ledger": json.dumps(made.ledger.to_json())} if made.ledger else {}
-        headers |= {f"X-{name.title()}": text for name, text in about.items()}
+        about = {PASSPORT: passport.to_text()}
+        if made.ledger:
+            about["ledger"] = headers["X-Ledger"] = json.dumps(made.ledger.to_json())
         if kind == "json":
-            body = as_json(molecules, self._description.name, missing, made.ledger, made.unmet)
+            body = as_json(molecules, self._description.name, missing, made.ledger, made.unmet, passport)
             media_type, content = "application/json", body.model_dump_json(by_alias=True).encode()
         else:
             media_type, content = MEDIA_TYPES[kind], as_text(molecules, kind, about)

@@ -17,6 +17,7 @@ from ead_core.cli.models import models
 from ead_core.cli.moments import moments
 from ead_core.cli.predict import predict
 from ead_core.cli.repair import repair
+from ead_core.cli.reproduce import reproduce
 from ead_core.cli.sample import SAMPLER_KEYS, sample
 from ead_core.cli.trace import trace
 from ead_core.cli.train import train
@@ -44,6 +45,7 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command(epilog=SAMPLER_KEYS)(sample)
 app.command(epilog=SAMPLER_KEYS)(repair)
+app.command()(reproduce)
 app.command()(trace)
 app.command()(evaluate)
 app.command()(compare)

@@ -141,7 +141,8 @@ def _attempt(
     if best_of:
         molecules = choose(molecules, best_of, request.selector)
     candidates = (best_of or 1) * request.sampler.branches
-    _write(molecules, out, f"; a selection, each the best of {candidates} candidates" if candidates > 1 else "")
+    selection = f"; a selection, each the best of {candidates} candidates" if candidates > 1 else ""
+    _write(molecules, out, selection, _passport(model, request))
     if record and recorder:
         keep_recording(recorder, molecules, record, model.name, prepared)
 
@@ -205,16 +206,16 @@ def _deliver(
             matches = match_wishes(model, prepared, order, progress, threads)
             report_wishes(matches.wishes, wishes)
             delivery = Delivery(matches.molecules, matches.ledger)
-    _write_delivery(delivery, out)
+    _write_delivery(delivery, out, _passport(model, request, matched=isinstance(order, MatchOrder)))
 
 
-def _write_delivery(delivery: "Delivery", out: Path) -> None:
+def _write_delivery(delivery: "Delivery", out: Path, passport: Mapping[str, str]) -> None:
     """Write what was accepted, and say what became of the attempts; ends the program if there is too little of it."""
     molecules, ledger = delivery
     typer.echo(ledger.sentence, err=True)
     if not len(molecules):
         raise EADError("no molecule was accepted, so nothing is written.")
-    _write(molecules, out, "; a selection", {"ledger": json.dumps(ledger.to_json())})
+    _write(molecules, out, "; a selection", {"ledger": json.dumps(ledger.to_json()), **passport})
     if ledger.stopped:
         raise typer.Exit(INTERRUPTED)
     if ledger.short:
@@ -222,7 +223,15 @@ def _write_delivery(delivery: "Delivery", out: Path) -> None:
         raise typer.Exit(TOO_FEW)
 
 
-def _write(molecules: "MoleculeSet", out: Path, selection: str, about: Mapping[str, str] | None = None) -> None:
+def _passport(model: "Checkpoint", request: "Request", *, matched: bool = False) -> dict[str, str]:
+    """What the file says of how its molecules were made, for `ead reproduce`."""
+    from ead_core.data.records import PASSPORT
+    from ead_core.sampling.passport import Passport
+
+    return {PASSPORT: Passport.of(model.name, model.fingerprint(), request, matched=matched).to_text()}
+
+
+def _write(molecules: "MoleculeSet", out: Path, selection: str, about: Mapping[str, str]) -> None:
     """Write the usable ones, and say what they cost and what became of the others (EADError if none is usable)."""
     import numpy as np
 

@@ -16,6 +16,7 @@ from ead_core.errors import DataError
 
 Property = float | int | str
 
+PASSPORT = "passport"  # what the first record of a text says of all: no property of one molecule, so of no set
 RESERVED = (*CORE_ARRAYS, "elements", "file", "allow_pickle")  # names that the stores use themselves
 
 
@@ -127,6 +128,6 @@ def property_name(name: str, others: Container[str] = ()) -> str:
 
 def _columns(records: list[Record]) -> tuple[dict[str, NDArray[Any]], tuple[Misfit, ...]]:
     """The union of what is known of them, and what did not fit."""
-    names = dict.fromkeys(name for record in records for name in record.properties)
+    names = dict.fromkeys(name for record in records for name in record.properties if name != PASSPORT)
     arrays, misfits = make_columns({name: [record.properties.get(name) for record in records] for name in names})
     return {property_name(name, arrays): values for name, values in arrays.items()}, misfits

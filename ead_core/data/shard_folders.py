@@ -1,7 +1,7 @@
-"""Folders of shards, as generations write them: which shards are missing."""
+"""Folders of shards, as generations write them: which shards are missing, and what was asked of one."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -9,6 +9,7 @@ from ead_core.common.documents import Document, read_json
 from ead_core.errors import DataError
 
 INDEX = "index.json"
+SHARD_ENTRY = "ead.shard"  # of the footer of a shard's parquet file
 MOST_SHARDS = 100_000  # numbers have five digits, so that the order of the names is the order of the molecules
 
 
@@ -40,6 +41,15 @@ class ShardList(Document):
         """Of the files that the folder is to have, and of those that it once had."""
         count = min(-(-self.num // self.question.shard_size), MOST_SHARDS)
         return {shard.name for shard in self.shards} | {f"shard-{number:05d}.parquet" for number in range(count)}
+
+
+class ShardQuestion(Document):
+    """What the footer of a shard says of how its molecules are made: everything that they depend on, by name."""
+
+    kind: ClassVar[str] = "the footer of a shard"
+
+    version: Literal[2]
+    question: dict[str, Any]
 
 
 def missing_shards(folder: Path) -> str:

@@ -23,6 +23,7 @@ from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.wishes import Values
 
 WISH, DISTANCE, REASON = "wish", "distance", "reason"  # columns
+MADE_FOR = "made_for_"  # before the name of a property: what the attempt was asked for, perhaps by another wish
 SPARE = "matched with no wish"  # what becomes of accepted molecules that are not delivered
 Table = Mapping[str, NDArray[Any]]  # [R] by column
 
@@ -34,7 +35,8 @@ class Matches(NamedTuple):
         molecules: of the wishes that got one, in the order of the table. Their properties: `wish` (its row, from 1),
             what it asks for (`target_gap`; if some wish names a range, `target_gap_low` and `target_gap_high`), what
             the selector predicts (`predicted_gap`), and `distance`: by how much that misses what is asked, in spreads
-            of the property (its mean absolute deviation in training), as a mean over the properties asked for.
+            of the property (its mean absolute deviation in training), as a mean over the properties asked for. What
+            its attempt was asked for, perhaps by another wish, is `made_for_gap`.
         wishes: a row for each wish with the same columns, the `id` of its molecule, −1 for none, and the `reason` why
             there is none.
         ledger: what became of all attempts.
@@ -95,7 +97,11 @@ def matches_of(
     }
     chosen = MoleculeSet.concatenate([outcome.chosen for outcome in outcomes])
     got = ids != NO_MOLECULE
-    own = {name: values for name, values in chosen.properties.items() if not name.startswith((TARGET, "warning"))}
+    own = {
+        name.replace(TARGET, MADE_FOR, 1) if name.startswith(TARGET) else name: values
+        for name, values in chosen.properties.items()
+        if name != "warning"
+    }
     selected: dict[str, NDArray[Any]] = {BEST_OF: candidates * np.asarray(own.get(BEST_OF, np.ones(len(chosen), int)))}
     if selector:
         selected[SELECTED_BY] = np.full(len(chosen), selector.fingerprint)

@@ -25,6 +25,8 @@ from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.generation import sample
 from ead_core.sampling.ledger import InRange
 from ead_core.sampling.order import Order
+from ead_core.sampling.passport_files import stored_molecule
+from ead_core.sampling.reproduction import model_of, reproduce
 
 SYNCHRONOUS = SamplerConfig(policy="synchronous")
 TARGETS = Targets.of({"gap": (5000, 7000), "atoms_C": 2})
@@ -115,6 +117,17 @@ def test_shards_hold_what_is_in_the_ranges_and_count_the_others(plan, tmp_path):
         assert folder.ledger.in_range == InRange(valid=12, predicted=sum(right))
     with pytest.raises(ConfigError, match="in_range needs a range among the targets"):
         replace(plan, targets=Targets.of({"gap": 5000})).check()
+
+
+@pytest.mark.parametrize("targets", [None, TARGETS])
+def test_a_molecule_of_a_shard_is_made_again_from_its_file(plan, conditional_checkpoint, tmp_path, targets):
+    asked = replace(plan, targets=targets, sampler=SYNCHRONOUS.model_copy(update={"steps": 6}))
+    path = tmp_path / "shard-00001.parquet"
+    path.write_bytes(ShardMaker(asked).make(Task(asked.shards()[1], True, False, ""), None).files[PARQUET])
+    stored = stored_molecule(path, 4)
+    model = model_of(stored.passport, str(conditional_checkpoint))
+    assert reproduce(model, stored).same
+    assert not reproduce(model, stored._replace(passport=stored.passport.model_copy(update={"seed": 2}))).same
 
 
 def test_the_plan_refuses_targets_that_some_row_cannot_have(plan):

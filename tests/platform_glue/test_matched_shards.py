@@ -19,13 +19,15 @@ from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.frames import read_frame
 from ead_core.data.targets import Targets
-from ead_core.errors import ConfigError, OutputError
+from ead_core.errors import ConfigError, DataError, OutputError
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import CRITERIA, Acceptance
 from ead_core.prediction.calibration import Errors
 from ead_core.sampling import delivery, matching, wishes
 from ead_core.sampling.matching import match
 from ead_core.sampling.order import MatchOrder
+from ead_core.sampling.passport_files import stored_molecule
+from ead_core.sampling.reproduction import reproduce
 
 from .. import planted
 from ..in_this_process import in_this_process
@@ -100,13 +102,20 @@ def test_one_shard_is_the_match_of_its_table(plan, model, tmp_path):
     molecules, _, ledger = match(model, WANTED, 3, accept="valid", **QUICK)
     (part,) = folder.parts()
     assert np.array_equal(part.positions, molecules.positions)
-    assert set(part.properties) == {*molecules.properties, "smiles", "inchikey"} - {"seconds"}
+    assert set(part.properties) == {*molecules.properties, "smiles", "inchikey"} - {"seconds", "made_for_gap"}
     for name in ("id", "wish", "nfe", "predicted_gap", "distance", "target_gap_low", "best_of"):
         assert np.array_equal(part.properties[name], molecules.properties[name], equal_nan=name != "id")
     own, alone = ({**one.to_json(), "seconds": 0} for one in (folder.ledger, ledger))
     assert own.pop("in_range") is None
     assert alone.pop("repaired") == 0
     assert own == alone
+
+
+def test_that_a_matched_shard_does_not_say_how_to_make_its_molecules_again_is_told(plan, model, tmp_path):
+    folder = work(tmp_path / "out", plan)
+    shard, number = folder.path / "shard-00001.parquet", int(read_frame(folder.path)["id"].iloc[-1])
+    with pytest.raises(DataError, match="the file does not say for which it was made, as shards of a match do not"):
+        reproduce(model, stored_molecule(shard, number))
 
 
 def test_every_shard_has_its_wishes_and_its_attempts(plan, tmp_path, capsys):

@@ -16,6 +16,8 @@ from ead_core.evaluation.criteria import CRITERIA, NOVEL, Acceptance
 from ead_core.evaluation.jury import Jury
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.order import Order
+from ead_core.sampling.passport_files import stored_molecule
+from ead_core.sampling.reproduction import model_of, reproduce
 from ead_core.sampling.requests import Request, sampler_config
 from serve.app import ALL_DIVERGED
 from serve.model import Sampling
@@ -66,6 +68,17 @@ def test_a_lost_model_is_told_as_unavailable(settings, error):
     (answer,) = served(settings, {"num": 1}, sampling=Lost)
     assert (answer.status, answer.json()) == (503, {"detail": "The model is not available."})
     assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("kind", ["json", "sdf", "xyz"])
+def test_a_molecule_of_an_answer_is_made_again_from_it(conditional, kind, tmp_path):
+    path = tmp_path / f"answer.{kind}"
+    (answer,) = served(conditional, {"num": 3, "seed": 4, "targets": {"gap": [5000, 7000]}, "format": kind})
+    assert "x-passport" not in answer.headers
+    path.write_bytes(answer.body)
+    stored = stored_molecule(path, 2)
+    assert (stored.passport.seed, stored.passport.device) == (4, "cpu")
+    assert reproduce(model_of(stored.passport, conditional.checkpoint), stored).same
 
 
 # --- molecules that are accepted

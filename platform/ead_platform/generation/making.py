@@ -21,7 +21,7 @@ from ead_core.data.usable import usable
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.jury import Jury
 from ead_core.sampling.generation import fulfil
-from ead_core.sampling.matches import WISH
+from ead_core.sampling.matches import MADE_FOR, WISH
 from ead_core.sampling.matching import match_wishes
 from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.repairs import settle
@@ -142,8 +142,9 @@ def shard_molecules(plan: GenerationPlan, shard: Shard) -> MoleculeSet:
 
 
 def _lasting(molecules: MoleculeSet) -> dict[str, NDArray[Any]]:
-    """What does not differ between equal runs."""
-    return {name: values for name, values in molecules.properties.items() if name != "seconds"}
+    """What does not differ between equal runs; nor what older folders, which may be continued, do not have."""
+    own = molecules.properties.items()
+    return {name: values for name, values in own if name != "seconds" and not name.startswith(MADE_FOR)}
 
 
 def _mean_calls(molecules: MoleculeSet) -> float:

@@ -19,14 +19,13 @@ from pydantic import Field
 
 from ead_core.common.documents import Document, parse_json
 from ead_core.data.parquet import parquet_entries
-from ead_core.data.shard_folders import INDEX
+from ead_core.data.shard_folders import INDEX, SHARD_ENTRY, ShardQuestion
 from ead_core.errors import DataError, OutputError, VersionError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place
 
 VERSION: Final = 2
 PARQUET, SDF = ".parquet", ".sdf.gz"
-SHARD_ENTRY = "ead.shard"
 ACCEPT, MATCH = "accept", "match"  # keys of a question
 SURPLUS = "more than asked for"  # why an accepted molecule is left out
 SHARD_FILE = re.compile(r"shard-\d{5}(\.parquet|\.sdf\.gz)")
@@ -91,16 +90,12 @@ class IndexDocument(Document):
     sdf: list[Entry]
 
 
-class ShardFooter(Document):
+class ShardFooter(ShardQuestion):
     """What a shard's parquet file says about itself in its footer, for when the index is lost (see `Entry`).
 
     Nothing that varies is in it, so that equal shards have equal bytes.
     """
 
-    kind: ClassVar[str] = "the footer of a shard"
-
-    version: Literal[2]
-    question: dict[str, Any]
     name: str
     rows: int
     nfe: float

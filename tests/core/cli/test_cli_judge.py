@@ -92,7 +92,7 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
     assert rows["id"].tolist() == matched.properties["id"].tolist()
     assert matched.num_atoms[[0, 2]].tolist() == [4, 6]
     assert rows[["target_alpha", "target_gap_low"]].fillna(0).values.tolist() == [[30, 7000], [25, 0], [0, 6000]]
-    assert npz_about(tmp_path / "m.npz").keys() == {"ledger"}
+    assert npz_about(tmp_path / "m.npz").keys() == {"ledger", "passport"}
 
     ranged = ("sample", "generator", "--target", "gap=-1e9:1e9", "--out", "r.npz", *chosen)
     code, _, told = ead(*ranged, "--accept", "finite & in_range", "--until", 3)
