@@ -43,6 +43,7 @@ def evaluate(
 ) -> None:
     """Measure molecules of any origin: published and strict protocol, plausibility, geometry, chemistry, cost."""
     from ead_core.cli.judge import judge_file
+    from ead_core.cli.tables import check_table
     from ead_core.common.files import check_writable, write_aside
     from ead_core.data.formats import read_molecules
     from ead_core.evaluation.evaluate import check_parts, evaluate_files
@@ -54,6 +55,9 @@ def evaluate(
         check_writable(json_out)
     if conditional and len(files) > 1:
         raise ConfigError("--conditional judges one file at a time.")
+    if verdicts and not conditional:
+        raise ConfigError("--verdicts needs --conditional, which judges the molecules.")
+    check_table(verdicts, "molecules")
     plan = EvaluationPlan(_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
     check_parts(plan.parts)
     with progress_bar("measuring the reference") as progress:

@@ -12,7 +12,7 @@ from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, PRESET, THREADS, pr
 from ead_core.cli.judge import selector_for
 from ead_core.cli.match import MATCH, POOL, WISHES, match_order_of, report_wishes
 from ead_core.cli.trace import check_recording, keep_recording
-from ead_core.common.files import check_not_lost
+from ead_core.common.files import check_beside, check_not_lost
 from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
 from ead_core.config.conditions import as_yaml
 from ead_core.config.reference import entries
@@ -80,7 +80,9 @@ def sample(
     check_output(out)
     check_not_lost(out, overwrite)
     if record:
-        check_recording(record, out)
+        check_recording(record, out, overwrite)
+    if wishes:
+        check_beside("--wishes", wishes, out, overwrite)
     alone = {"--num": num and (until or match), "--best-of": best_of, "--trace": record}
     table = match_order_of(
         match, targets, accept, (pool, max_attempts), wishes, {**alone, "--until": until, "--fragment": fragment}

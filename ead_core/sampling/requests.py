@@ -28,6 +28,8 @@ from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.presets import preset_settings
 from ead_core.sampling.wanted import check_guide, pulls_to, wanted_of
 
+MOST = 10_000_000  # molecules of one request, which are in memory together
+
 
 @dataclass(frozen=True)
 class Request:
@@ -153,6 +155,10 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
         raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
     if request.num < 1:
         raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
+    if request.num > MOST:
+        raise ConfigError(
+            f"the number of molecules must be at most {MOST:,} at once, not {request.num:,}; batch generation makes more."
+        )
     if not 0 <= request.first <= MAX_SEED - request.num:
         raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
     if request.fragment is not None:

@@ -141,6 +141,8 @@ def test_a_recorded_run_is_shown_as_pictures_and_pages(ead, make_checkpoint, tmp
         few = ("--num", 2, "--sizes", 4, "sampler.steps=10")
         code, _, told = ead("sample", model, *few, "--out", f"{name}.npz", *wanted)
         assert code == 0
+    code, _, kept = ead("sample", model, "--out", "c.npz", "--trace", "t.npz")
+    assert (code, "t.npz exists and is kept; --overwrite replaces it" in kept) == (2, True)
     assert "trace → t.npz; `ead trace t.npz --out FOLDER` shows it" in told
     a, b = (load_npz(tmp_path / f"{name}.npz") for name in "ab")
     assert (a.positions == b.positions).all()
@@ -304,6 +306,7 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
             "PLAIN --target gap=1",
             "plain was trained without properties (conditioning.properties), so",
         ),
+        ("--num 1000000000000", "the number of molecules must be at most 10,000,000 at once, not 1,000,000,000,000"),
         ("PLAIN sampler.guidance=1", "sampler.guidance=1 needs a model that was trained with properties"),
         (
             "PLAIN sampler.property_guidance=1",
