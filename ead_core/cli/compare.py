@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.cli.console import OVERWRITE, progress_bar
+from ead_core.cli.console import DAY, OVERWRITE, TIME_LIMIT, progress_bar
 from ead_core.common.files import check_not_lost
 from ead_core.errors import ConfigError, DataError
 from ead_core.notes import note, note_all
@@ -114,7 +114,7 @@ def relax(
     method: Annotated[str, typer.Option(help="mmff (UFF where it lacks parameters) or gfn2.")] = "mmff",
     card: Annotated[Path | None, typer.Option(help="Folder for the cards before and after.")] = None,
     reference: Annotated[str | None, typer.Option(help="With --card: as for `ead evaluate`.")] = None,
-    seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
+    seconds: Annotated[float, typer.Option("--time-limit", min=1, max=DAY, help=TIME_LIMIT)] = 60,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
 ) -> None:

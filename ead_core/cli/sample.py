@@ -19,7 +19,7 @@ from ead_core.config.reference import entries
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import CHOICES
 from ead_core.notes import note_all
-from ead_core.sampling.order import LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order, criteria_of
+from ead_core.sampling.order import LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order, check_repairs, criteria_of
 
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
@@ -81,14 +81,15 @@ def sample(
     check_not_lost(out, overwrite)
     if record:
         check_recording(record, out, overwrite)
-    if wishes:
-        check_beside("--wishes", wishes, out, overwrite)
     alone = {"--num": num and (until or match), "--best-of": best_of, "--trace": record}
     table = match_order_of(
         match, targets, accept, (pool, max_attempts), wishes, {**alone, "--until": until, "--fragment": fragment}
     )
     order = table or order_of(accept, until, max_attempts, alone, target)  # before the model is loaded
+    if wishes:
+        check_beside("--wishes", wishes, out, overwrite)
     chosen = _settings(settings, overrides or [])
+    check_repairs(chosen, order is not None)
     kept = read_fragment(fragment) if fragment else None
     atoms = parse_sizes(sizes)
     tune_cpu(1)

@@ -218,6 +218,7 @@ def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, ru
             ["--num", "1", "--sizes", "4,60", "--beyond-training", "sampler.policy=manual"],
             "spreads the 60 atoms over 11 steps",
         ),
+        (["sampler.repair_attempts=2"], "sampler.repair_attempts is of repairs of what is not accepted, and here all"),
         (["--target", "gap=wide"], "target gap must be a number or low:high, not 'wide'."),
         (
             ["--target", "gap=6500"],

@@ -147,5 +147,5 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
         ((*ranged[:2], "--accept", "in_range", "--num", 3), "in_range needs a range among the targets, e.g. gap=6000"),
     ):
         code, _, told = ead(*arguments)
-        assert (code, sentence in told) == (2, True)
+        assert (code, sentence in told) == (2, True), told
         assert told.count("\n") == 1
