@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ead_core.evaluation.card import Evaluated
     from ead_core.evaluation.chunk import Row
 
+MARKDOWN = ".md"
 WIDTH = 120  # characters of a line
 COMPARED = "card.json or its folder (`ead evaluate --out`), checkpoints, or molecules."
 MOLECULES = "relaxed molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet"
@@ -33,6 +34,8 @@ def compare(
     from ead_core.evaluation.compare import lacks_tables, side_by_side
 
     if out:
+        if out.suffix.lower() != MARKDOWN:  # which no file of molecules and no card has
+            raise ConfigError(f"cannot write {out}: the table must end in {MARKDOWN}.")
         check_writable(out)
     kept = [_kept_cards(path) for path in cards]
     if len(cards) < 2 and not kept[0]:

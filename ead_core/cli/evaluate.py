@@ -52,6 +52,8 @@ def evaluate(
     from ead_core.evaluation.run import EvaluationPlan, count_records
 
     if json_out:
+        if json_out.resolve() in [file.resolve() for file in files]:
+            raise ConfigError(f"cannot write {json_out}: --json must name another file than the molecules.")
         check_writable(json_out)
     if conditional and len(files) > 1:
         raise ConfigError("--conditional judges one file at a time.")

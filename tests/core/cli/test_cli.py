@@ -441,6 +441,9 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
         ("evaluate chains.npz --train nowhere", "nowhere does not exist"),
         ("evaluate chains.npz --out file", "cannot write file"),
         ("evaluate chains.npz recipe.yaml", "recipe.yaml is of an unknown kind"),
+        ("evaluate chains.npz --json ./chains.npz", "--json must name another file than the molecules."),
+        ("measure MODEL sampler.repair_attempts=2", "sampler.repair_attempts is of repairs of what is not accepted"),
+        ("compare chains.npz chains.npz --out chains.npz", "cannot write chains.npz: the table must end in .md."),
         ("compare chains.npz", "at least two cards"),
         (
             "compare file.json other.json",
