@@ -183,7 +183,7 @@ def check_not_lost(path: Path | str, overwrite: bool = False) -> None:
 
 
 def check_beside(option: str, path: Path, out: Path, overwrite: bool = False) -> None:
-    """Raise the OutputError of a program that would lose a file by writing `path`, which `option` names, beside `out`."""
+    """Raise the OutputError of a program that would lose a file by writing what `option` names beside `out`."""
     if path.resolve() == out.resolve():
         raise OutputError(f"cannot write {path}: {option} and --out must name different files.")
     check_not_lost(path, overwrite)

@@ -147,7 +147,12 @@ def encode_molecules(molecules: MoleculeSet, extension: str, about: About | None
 
 
 def check_output(path: Path | str, *others: str) -> None:
-    """Raise, before any long work, the OutputError that writing molecules, or what has `others` as ending, would end in."""
+    """Raise, before any long work, the OutputError that writing molecules to `path` would end in.
+
+    Args:
+        path: of the file.
+        others: endings that the caller writes by itself.
+    """
     path, endings = Path(path), (*others, *_WRITERS)
     if not extension_of(path, endings):
         raise OutputError(f"cannot write {path}: the name must end in one of {', '.join(endings)}.")

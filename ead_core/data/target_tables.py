@@ -111,7 +111,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
 
 
 def _trimmed(rows: list[list[str]]) -> list[list[str]]:
-    """Rows without the empty ones before the first and after the last that hold anything, as spreadsheets write them."""
+    """Rows without the empty ones at both ends, as spreadsheets write them."""
     filled = [number for number, row in enumerate(rows) if any(map(str.strip, row))]
     return rows[filled[0] : filled[-1] + 1] if filled else []
 

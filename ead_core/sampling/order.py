@@ -38,8 +38,8 @@ def check_repairs(settings: Mapping[str, object], accepts: bool) -> None:
     given = [key for key in settings if key.startswith("repair_")]
     if given and not accepts and settings.get("repair_attempts") != 0:
         raise ConfigError(
-            f"sampler.{given[0]} is of repairs of what is not accepted, and here all molecules are; say what a molecule "
-            "must be (accept), or leave it out."
+            f"sampler.{given[0]} is of repairs of what is not accepted, and here all molecules are; say what a "
+            "molecule must be (accept), or leave it out."
         )
 
 
