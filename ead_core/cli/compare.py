@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ead_core.cli.console import OVERWRITE, progress_bar
+from ead_core.cli.console import DAY, OVERWRITE, TIME_LIMIT, progress_bar
 from ead_core.common.files import check_not_lost
 from ead_core.errors import ConfigError, DataError
 from ead_core.notes import note, note_all
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ead_core.evaluation.card import Evaluated
     from ead_core.evaluation.chunk import Row
 
+MARKDOWN = ".md"
 WIDTH = 120  # characters of a line
 COMPARED = "card.json or its folder (`ead evaluate --out`), checkpoints, or molecules."
 MOLECULES = "relaxed molecules: .sdf, .sdf.gz, .xyz, .npz or .parquet"
@@ -33,6 +34,8 @@ def compare(
     from ead_core.evaluation.compare import lacks_tables, side_by_side
 
     if out:
+        if out.suffix.lower() != MARKDOWN:  # which no file of molecules and no card has
+            raise ConfigError(f"cannot write {out}: the table must end in {MARKDOWN}.")
         check_writable(out)
     kept = [_kept_cards(path) for path in cards]
     if len(cards) < 2 and not kept[0]:
@@ -114,7 +117,7 @@ def relax(
     method: Annotated[str, typer.Option(help="mmff (UFF where it lacks parameters) or gfn2.")] = "mmff",
     card: Annotated[Path | None, typer.Option(help="Folder for the cards before and after.")] = None,
     reference: Annotated[str | None, typer.Option(help="With --card: as for `ead evaluate`.")] = None,
-    seconds: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a molecule may take.")] = 60,
+    seconds: Annotated[float, typer.Option("--time-limit", min=1, max=DAY, help=TIME_LIMIT)] = 60,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help=OVERWRITE)] = False,
 ) -> None:

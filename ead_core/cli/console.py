@@ -22,6 +22,8 @@ OVERWRITE = "Replace the output file if it exists."
 BEYOND_TRAINING = "Allow sizes that no training molecule has."
 THREADS = "Cores to use, each by a process of its own; it starts within seconds."
 PRESET = f"Settings under a name, from few network calls to many: {CHOICES}. sampler.* keys beside it win."
+TIME_LIMIT = "Seconds that a molecule may take."
+DAY = 86_400  # in seconds; processes cannot wait without an end
 LINE_SECONDS = 60  # between lines of a log file, where no bar is drawn
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ead_core.cli.tables import check_table, write_table
+from ead_core.cli.tables import write_table
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError
 
@@ -59,16 +59,14 @@ def judge_file(molecules: MoleculeSet, name: str, out: Path | None) -> tuple[str
     Args:
         molecules: with their targets.
         name: of the judge.
-        out: `.parquet` or `.csv`; None for none.
+        out: `.parquet` or `.csv` (`check_table`); None for none.
 
     Raises:
-        ConfigError: another extension.
         DataError: see `judged`.
     """
     from ead_core.judge.verdict import judged, per_molecule, table, to_json
     from ead_core.prediction.judge import load_judge
 
-    check_table(out, "molecules")
     judge = load_judge(name)
     verdicts = judged(molecules, judge)
     if out is not None:

@@ -46,12 +46,14 @@ def measure(
     from ead_core.evaluation.published import evaluate_published
     from ead_core.evaluation.quality import Quality
     from ead_core.evaluation.quality_cards import measured_setting
+    from ead_core.sampling.order import check_repairs
     from ead_core.sampling.requests import sampler_config
 
     target = out or _beside_weights(checkpoint)
     check_not_lost(target, overwrite)
     check_writable(target)
     own = parse_overrides(overrides or [])
+    check_repairs(sampler_settings(own), accepts=False)
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
     points = _points(model, own, presets)

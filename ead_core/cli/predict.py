@@ -26,7 +26,7 @@ def predict(
 ) -> None:
     """Predict properties of molecules, each with its 95 % interval."""
     from ead_core.common.cpu import tune_cpu
-    from ead_core.common.files import check_not_lost, check_writable
+    from ead_core.common.files import check_not_lost
     from ead_core.data.formats import check_output, read_molecules
     from ead_core.data.losses import Losses
     from ead_core.prediction.judge import load_judge
@@ -34,7 +34,7 @@ def predict(
     from ead_core.prediction.predict import with_predictions
 
     if out is not None:
-        check_writable(out) if out.suffix.lower() == CSV else check_output(out)
+        check_output(out, CSV)
         check_not_lost(out, overwrite)
     tune_cpu(1)
     judge = load_judge(predictor)

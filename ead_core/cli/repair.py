@@ -1,6 +1,7 @@
 """`ead repair`: broken molecules of a file, mended by a model."""
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ead_core.config import SamplerConfig
     from ead_core.data.store import MoleculeSet
     from ead_core.sampling.repair_rounds import Repaired
 
@@ -67,6 +69,7 @@ def repair(
     tune_cpu(threads)
     checkpoint = load_checkpoint(model)
     config = sampler_config(checkpoint, chosen)
+    _check_plain(config, chosen)
     check_extent(checkpoint, config)
     report = read_molecules(file)
     Losses([report]).tell()
@@ -92,6 +95,13 @@ def _criteria(text: str) -> Acceptance:
     if IN_RANGE in criteria.limits:
         raise ConfigError(f"{IN_RANGE} needs targets, with which molecules are made; it is no criterion of repair.")
     return criteria
+
+
+def _check_plain(config: "SamplerConfig", asked: Mapping[str, object]) -> None:
+    """Refuse what serves targets, which molecules are not repaired for (ConfigError)."""
+    for key in ("branches", "property_guidance"):
+        if key in asked and asked[key] != type(config).model_fields[key].default:
+            raise ConfigError(f"sampler.{key} brings molecules nearer to targets; it has no effect on a repair.")
 
 
 def _tell_passed_over(reasons: list[str], total: int) -> None:

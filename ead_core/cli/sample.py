@@ -12,14 +12,14 @@ from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, PRESET, THREADS, pr
 from ead_core.cli.judge import selector_for
 from ead_core.cli.match import MATCH, POOL, WISHES, match_order_of, report_wishes
 from ead_core.cli.trace import check_recording, keep_recording
-from ead_core.common.files import check_not_lost
+from ead_core.common.files import check_beside, check_not_lost
 from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
 from ead_core.config.conditions import as_yaml
 from ead_core.config.reference import entries
 from ead_core.errors import ConfigError, EADError
 from ead_core.evaluation.criteria import CHOICES
 from ead_core.notes import note_all
-from ead_core.sampling.order import LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order, criteria_of
+from ead_core.sampling.order import LEAST_TRIES, PER_WISH, TRIES, MatchOrder, Order, check_repairs, criteria_of
 
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
@@ -80,13 +80,16 @@ def sample(
     check_output(out)
     check_not_lost(out, overwrite)
     if record:
-        check_recording(record, out)
+        check_recording(record, out, overwrite)
     alone = {"--num": num and (until or match), "--best-of": best_of, "--trace": record}
     table = match_order_of(
         match, targets, accept, (pool, max_attempts), wishes, {**alone, "--until": until, "--fragment": fragment}
     )
     order = table or order_of(accept, until, max_attempts, alone, target)  # before the model is loaded
+    if wishes:
+        check_beside("--wishes", wishes, out, overwrite)
     chosen = _settings(settings, overrides or [])
+    check_repairs(chosen, order is not None)
     kept = read_fragment(fragment) if fragment else None
     atoms = parse_sizes(sizes)
     tune_cpu(1)

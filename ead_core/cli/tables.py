@@ -6,20 +6,28 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ead_core.common.files import check_writable
 from ead_core.errors import ConfigError
 
 CSV, PARQUET = ".csv", ".parquet"
 
 
 def check_table(path: Path | None, of: str) -> None:
-    """Refuse, before any work, a file that is to hold a table and has another extension (ConfigError).
+    """Refuse, before any work, a file that cannot hold a table.
 
     Args:
         path: of the file; None for none.
         of: what its rows are, e.g. "molecules".
+
+    Raises:
+        ConfigError: another extension.
+        OutputError: it cannot be written.
     """
-    if path is not None and path.suffix.lower() not in (CSV, PARQUET):
+    if path is None:
+        return
+    if path.suffix.lower() not in (CSV, PARQUET):
         raise ConfigError(f"cannot write {path}: the table of {of} must end in {CSV} or {PARQUET}.")
+    check_writable(path)
 
 
 def write_table(columns: Mapping[str, NDArray[Any]], path: Path) -> None:

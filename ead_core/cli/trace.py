@@ -36,22 +36,22 @@ def trace(
         typer.echo(f"{picture}  {page}", err=True)
 
 
-def check_recording(path: Path, out: Path) -> None:
+def check_recording(path: Path, out: Path, overwrite: bool = False) -> None:
     """Raise, before any work, the sentence about a trace that cannot be recorded.
 
     Args:
         path: of the trace.
         out: where the molecules go.
+        overwrite: whether a file that exists may be replaced.
 
     Raises:
-        OutputError: a name or place where it cannot be written.
+        OutputError: a name or place where it cannot be written, or a file that would be lost.
     """
-    from ead_core.errors import OutputError
+    from ead_core.common.files import check_beside
     from ead_core.traces.trace import check_trace_file
 
     check_trace_file(path)
-    if path.resolve() == out.resolve():
-        raise OutputError(f"cannot write {path}: --trace and --out must name different files.")
+    check_beside("--trace", path, out, overwrite)
 
 
 def keep_recording(

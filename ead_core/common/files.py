@@ -179,7 +179,14 @@ def _refusal(path: Path, error: OSError) -> OutputError:
 def check_not_lost(path: Path | str, overwrite: bool = False) -> None:
     """Raise the OutputError of a program that would replace a file that it was not asked to replace."""
     if Path(path).is_file() and not overwrite:
-        raise OutputError(f"{path} exists and is kept; --overwrite replaces it, or give --out another name.")
+        raise OutputError(f"{path} exists and is kept; --overwrite replaces it, or give another name.")
+
+
+def check_beside(option: str, path: Path, out: Path, overwrite: bool = False) -> None:
+    """Raise the OutputError of a program that would lose a file by writing what `option` names beside `out`."""
+    if path.resolve() == out.resolve():
+        raise OutputError(f"cannot write {path}: {option} and --out must name different files.")
+    check_not_lost(path, overwrite)
 
 
 def user_cache() -> Path:

@@ -146,11 +146,16 @@ def encode_molecules(molecules: MoleculeSet, extension: str, about: About | None
         return path.read_bytes()
 
 
-def check_output(path: Path | str) -> None:
-    """Raise, before any long work, the OutputError that writing molecules to `path` would end in."""
-    path = Path(path)
-    if not extension_of(path, _WRITERS):
-        raise OutputError(f"cannot write {path}: the name must end in one of {', '.join(_WRITERS)}.")
+def check_output(path: Path | str, *others: str) -> None:
+    """Raise, before any long work, the OutputError that writing molecules to `path` would end in.
+
+    Args:
+        path: of the file.
+        others: endings that the caller writes by itself.
+    """
+    path, endings = Path(path), (*others, *_WRITERS)
+    if not extension_of(path, endings):
+        raise OutputError(f"cannot write {path}: the name must end in one of {', '.join(endings)}.")
     check_writable(path)
 
 

@@ -15,7 +15,7 @@ from ead_core.data.numerals import parse_number
 from ead_core.data.parquet import is_row_label, values_of
 from ead_core.data.properties import count_name, parse_formula
 from ead_core.data.tables import listed
-from ead_core.data.targets import OPEN, Bounds, TargetError, Targets, parse_targets
+from ead_core.data.targets import LARGEST, OPEN, Bounds, TargetError, Targets, parse_targets
 from ead_core.data.texts import at_most, open_text
 from ead_core.errors import DataError, one_line
 
@@ -92,11 +92,11 @@ def read_targets(path: Path) -> Targets:
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows, each as wide as the header; lines without anything are passed over."""
+    """Header and rows, each as wide as the header; a line of commas alone is an open row, unless none follows it."""
     try:
         with open_text(path) as lines:
             cells = csv.reader(at_most(DOCUMENT, lines, str(path)), skipinitialspace=True, strict=True)
-            header, *rows = [row for row in cells if any(map(str.strip, row))] or [[]]
+            header, *rows = _trimmed([row for row in cells if len(row) > 1 or any(map(str.strip, row))]) or [[]]
     except csv.Error as error:
         raise DataError(f"table {path} cannot be read ({one_line(error)}).") from error
     if not header:
@@ -108,6 +108,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
     if any(len(row) > len(names) for row in rows):
         raise DataError(f"table {path} cannot be read (a row has more cells than the header).")
     return names, [row + [""] * (len(names) - len(row)) for row in rows]
+
+
+def _trimmed(rows: list[list[str]]) -> list[list[str]]:
+    """Rows without the empty ones at both ends, as spreadsheets write them."""
+    filled = [number for number, row in enumerate(rows) if any(map(str.strip, row))]
+    return rows[filled[0] : filled[-1] + 1] if filled else []
 
 
 def _read_parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
@@ -150,9 +156,11 @@ def _number(cell: object, name: str, row: int, path: Path) -> float:
         value = parse_number(cell.strip())
     if isinstance(value, Decimal | np.generic):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or abs(value) >= LARGEST:
         shown = f"'{listed([str(cell)])}' (row {row})"
-        raise DataError(f"column '{listed([name])}' of {path} must hold numbers, not {shown}.")
+        numbers = f"numbers below {LARGEST:g}" if is_number and not math.isinf(value) else "numbers"
+        raise DataError(f"column '{listed([name])}' of {path} must hold {numbers}, not {shown}.")
     return float(value)
 
 

@@ -92,7 +92,7 @@ class Acceptance:
 
     @classmethod
     def parse(cls, text: str | Sequence[str]) -> "Acceptance":
-        """Criteria separated by `&` or commas (ConfigError: one that does not exist, or is not written so)."""
+        """Criteria separated by `&` or commas (ConfigError: one unknown, ill-written or with two values)."""
         written = [text] if isinstance(text, str) else list(text)
         found: dict[str, Limits] = {}
         known = None
@@ -104,6 +104,8 @@ class Acceptance:
             takes = CRITERIA[name].takes
             if (sign or "") != takes[:1]:
                 raise ConfigError(f"the criterion '{part.strip()}' must be written as {name}{takes}.")
+            if takes and name in found:
+                raise ConfigError(f"the criterion {name} is given twice; give it once.")
             found[name] = Limits(_number(name, value)) if sign == "<" else Limits()
             known = Path(value) if name == NOVEL else known
         if not found:

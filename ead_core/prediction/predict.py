@@ -3,7 +3,7 @@
 Legend: M molecules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import vocabulary
+from ead_core.chemistry.electrons import TOTAL_CHARGE
 from ead_core.chemistry.elements import element_symbol
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError
+from ead_core.notes import note_all
 from ead_core.prediction.judge import Judge, load_judge
 from ead_core.prediction.judge import predict as predicted_values
 
@@ -43,7 +45,8 @@ def predict(molecules: MoleculeSet, predictor: str | Path | Judge = "qm9-judge")
         predictor: name of a bundled one, folder of one trained with `training.objective=predict`, or a loaded one.
 
     Returns:
-        By property, in the order of training; e.g. `predict(molecules)["gap"].value`.
+        By property, in the order of training; e.g. `predict(molecules)["gap"].value`. A note tells of molecules for
+        which the intervals do not hold.
 
     Raises:
         CheckpointError: no such predictor, or one that is not calibrated.
@@ -52,6 +55,7 @@ def predict(molecules: MoleculeSet, predictor: str | Path | Judge = "qm9-judge")
     """
     judge = predictor if isinstance(predictor, Judge) else load_judge(predictor)
     _check_elements(molecules, judge)
+    note_all(unlike_training(molecules, judge))
     found = predicted_values(judge.predictor, judge.config, judge.statistics, molecules)
     widths = {name: judge.calibration[name].widened for name in found}
     return {name: Prediction(values, values - widths[name], values + widths[name]) for name, values in found.items()}
@@ -63,6 +67,21 @@ def with_predictions(molecules: MoleculeSet, predictions: Mapping[str, Predictio
     for name, (value, low, high) in predictions.items():
         columns |= {f"{PREDICTED}{name}": value, f"{PREDICTED}{name}_low": low, f"{PREDICTED}{name}_high": high}
     return replace(molecules, properties={**molecules.properties, **columns})
+
+
+def unlike_training(molecules: MoleculeSet, judge: Judge) -> Iterator[str]:
+    """A sentence for each kind of molecules that the predictor cannot have learnt: charged ones, and other sizes."""
+    least, most = min(judge.statistics.sizes), max(judge.statistics.sizes)
+    charges = (molecule.total_charge for molecule in molecules) if TOTAL_CHARGE in molecules.properties else ()
+    for count, what in (
+        (sum(charge != 0 for charge in charges), f"have a charge, of which {judge.name} is not told"),
+        (
+            int(((molecules.num_atoms < least) | (molecules.num_atoms > most)).sum()),
+            f"do not have {least} to {most} atoms like all that {judge.name} has learnt from",
+        ),
+    ):
+        if count:
+            yield f"{count:,} of {len(molecules):,} molecules {what}; for these the 95 % intervals do not hold."
 
 
 def _check_elements(molecules: MoleculeSet, judge: Judge) -> None:

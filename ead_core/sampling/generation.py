@@ -19,7 +19,7 @@ from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.conditions import Sizes, check_sizes_seen
 from ead_core.sampling.delivery import deliver
 from ead_core.sampling.engine import Engine, Observer
-from ead_core.sampling.order import Order, criteria_of
+from ead_core.sampling.order import Order, check_repairs, criteria_of
 from ead_core.sampling.pieces import cut
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
 from ead_core.sampling.state import SamplerState
@@ -86,6 +86,7 @@ def sample(  # noqa: PLR0913 (everything that a caller may ask for)
     if (num is None) == (until is None):
         raise ConfigError("give either num, the attempts, or until, the molecules to be delivered.")
     order = _order(accept, until, max_attempts, wanted)
+    check_repairs(settings, order is not None)
     chooser = _chooser(selector, config, order)
     request = Request(1 if num is None else num, config, seed, first, given, wanted, policy=own, selector=chooser)
     with torch_threads(1):

@@ -97,12 +97,12 @@ class Ledger(Document):
     def sentence(self) -> str:
         """What became of the attempts, in words."""
         refused = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.items())
-        calls = (self.calls + self.surplus_calls) / max(1, self.delivered)
+        calls, per = self.calls + self.surplus_calls, " per delivered molecule" if self.delivered else ""
         return (
             f"{self.attempts:,} attempts: {self.delivered:,} delivered"
             + (f", {self.repaired:,} of them repaired" if self.repaired else "")
             + (f"; refused: {refused}" if refused else "")
             + (f"; {self.surplus:,} made ahead and not needed" if self.surplus else "")
-            + f"; {calls:.0f} network calls per delivered molecule"
+            + f"; {calls / max(1, self.delivered):.0f} network calls{per}"
             + (f". {self.in_range.sentence}" if self.in_range else "")
         )

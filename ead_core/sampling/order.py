@@ -1,7 +1,7 @@
 """How many molecules a caller wants, and what they must be; without torch, so that help texts are quick."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +26,21 @@ def criteria_of(accept: str | Sequence[str] | None, until: int | None, ranged: b
     if accept:
         return Acceptance.parse(accept)
     return GOOD_IN_RANGE if until is not None and ranged else None
+
+
+def check_repairs(settings: Mapping[str, object], accepts: bool) -> None:
+    """Refuse settings of repairs where nothing is refused, so that there is nothing to repair (ConfigError).
+
+    Args:
+        settings: of the sampler, as given, without prefix.
+        accepts: whether it is said what a delivered molecule must be.
+    """
+    given = [key for key in settings if key.startswith("repair_")]
+    if given and not accepts and settings.get("repair_attempts") != 0:
+        raise ConfigError(
+            f"sampler.{given[0]} is of repairs of what is not accepted, and here all molecules are; say what a "
+            "molecule must be (accept), or leave it out."
+        )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ from ead_core.sampling.fragments import Fragment
 from ead_core.sampling.presets import preset_settings
 from ead_core.sampling.wanted import check_guide, pulls_to, wanted_of
 
+MOST = 10_000_000  # molecules of one request, which are in memory together
+
 
 @dataclass(frozen=True)
 class Request:
@@ -149,12 +151,7 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
         TargetError: targets that the model does not know, or that contradict each other or the sizes.
         DataError: a fragment with an element that the model does not know, or with atoms too close to each other.
     """
-    if not 0 <= request.seed <= MAX_SEED:
-        raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
-    if request.num < 1:
-        raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
-    if not 0 <= request.first <= MAX_SEED - request.num:
-        raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
+    _check_numbers(request)
     if request.fragment is not None:
         sizes = around(checkpoint, request.fragment, request.sizes)
         request.fragment.check()
@@ -176,6 +173,20 @@ def prepare(checkpoint: Checkpoint, request: Request) -> Prepared:
             raise TargetError("sampler.branches keeps what is nearest to its targets, but none are given.")
         request = replace(request, selector=selector_of(checkpoint, request.targets.names, request.selector))
     return replace(prepared, request=request)
+
+
+def _check_numbers(request: Request) -> None:
+    if not 0 <= request.seed <= MAX_SEED:
+        raise ConfigError(f"seed must be between 0 and {MAX_SEED}, not {request.seed}.")
+    if request.num < 1:
+        raise ConfigError(f"the number of molecules must be at least 1, not {request.num}.")
+    if request.num > MOST:
+        raise ConfigError(
+            f"the number of molecules must be at most {MOST:,} at once, not {request.num:,}; batch generation makes "
+            "more."
+        )
+    if not 0 <= request.first <= MAX_SEED - request.num:
+        raise ConfigError(f"molecule ids must be between 0 and {MAX_SEED}, but the first is {request.first}.")
 
 
 def branching_of(request: Request, process: Process, start: Conditions) -> Branching | None:

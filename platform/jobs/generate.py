@@ -28,7 +28,7 @@ from ead_core.data.target_tables import gather_targets
 from ead_core.data.targets import Targets
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.sampling.conditions import warnings_before
-from ead_core.sampling.order import MatchOrder, Order
+from ead_core.sampling.order import MatchOrder, Order, check_repairs
 from ead_core.sampling.requests import sampler_config
 
 NUM = 1000  # molecules, if nothing says how many
@@ -81,6 +81,7 @@ def generate(
     order = table or order_of(accept, until, max_attempts, {"--num": until and num}, target)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
+    check_repairs(chosen, order is not None)
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen, preset)
     wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)

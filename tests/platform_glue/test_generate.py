@@ -204,6 +204,8 @@ def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, ru
     [
         (["--num", "0"], "--num must be at least 1, not 0."),
         (["--shard-size", "0"], "--shard-size must be at least 1, not 0."),
+        (["--shard-size", "20000000"], "--shard-size must be at most 10,000,000, not 20,000,000."),
+        (["--accept", "novel=nothing.sdf"], "novel=nothing.sdf names no file; it needs one of molecules."),
         (["--threads", "-1"], "--threads must be at least 1, not -1."),
         (["--actors", "0"], "--actors must be at least 1, not 0."),
         (["--gpus-per-actor", "2"], "--gpus-per-actor must be between 0 and 1"),
@@ -218,6 +220,7 @@ def test_damage_is_mended_more_molecules_are_added_and_sdf_comes_later(whole, ru
             ["--num", "1", "--sizes", "4,60", "--beyond-training", "sampler.policy=manual"],
             "spreads the 60 atoms over 11 steps",
         ),
+        (["sampler.repair_attempts=2"], "sampler.repair_attempts is of repairs of what is not accepted, and here all"),
         (["--target", "gap=wide"], "target gap must be a number or low:high, not 'wide'."),
         (
             ["--target", "gap=6500"],

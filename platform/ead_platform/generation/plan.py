@@ -16,7 +16,7 @@ from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.order import MatchOrder, Order
-from ead_core.sampling.requests import Request, of_largest, prepare
+from ead_core.sampling.requests import MOST, Request, of_largest, prepare
 from ead_core.sampling.wishes import Wishes
 from ead_platform.generation.shard_index import ACCEPT, MATCH
 from ead_platform.generation.shards import Shard, shards_of
@@ -98,6 +98,10 @@ class GenerationPlan:
         for option, count in (("--num", self.num), ("--shard-size", self.shard_size), ("--threads", self.threads)):
             if count < 1:
                 raise ConfigError(f"{option} must be at least 1, not {count}.")
+        if self.shard_size > MOST:
+            raise ConfigError(f"--shard-size must be at most {MOST:,}, not {self.shard_size:,}.")
+        if self.order and self.order.accept.known and not self.order.accept.known.exists():
+            raise ConfigError(f"{NOVEL}={self.order.accept.known} names no file; it needs one of molecules.")
         if not 0 <= self.gpus <= 1:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes, self.targets)

@@ -141,6 +141,8 @@ def test_a_recorded_run_is_shown_as_pictures_and_pages(ead, make_checkpoint, tmp
         few = ("--num", 2, "--sizes", 4, "sampler.steps=10")
         code, _, told = ead("sample", model, *few, "--out", f"{name}.npz", *wanted)
         assert code == 0
+    code, _, kept = ead("sample", model, "--out", "c.npz", "--trace", "t.npz")
+    assert (code, "t.npz exists and is kept; --overwrite replaces it" in kept) == (2, True)
     assert "trace → t.npz; `ead trace t.npz --out FOLDER` shows it" in told
     a, b = (load_npz(tmp_path / f"{name}.npz") for name in "ab")
     assert (a.positions == b.positions).all()
@@ -304,6 +306,9 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
             "PLAIN --target gap=1",
             "plain was trained without properties (conditioning.properties), so",
         ),
+        ("sampler.repair_attempts=2", "sampler.repair_attempts is of repairs of what is not accepted, and here all"),
+        ("sampler.repair_level=0.2", "sampler.repair_level is of repairs of what is not accepted, and here all"),
+        ("--num 1000000000000", "the number of molecules must be at most 10,000,000 at once, not 1,000,000,000,000"),
         ("PLAIN sampler.guidance=1", "sampler.guidance=1 needs a model that was trained with properties"),
         (
             "PLAIN sampler.property_guidance=1",
@@ -353,6 +358,13 @@ def test_fewer_than_asked_for_are_written_with_a_sentence(ead, make_checkpoint, 
         code, _, told = ead("sample", "model", "--accept", "valid", "--until", 30, "--out", "x.npz", "--overwrite")
         assert (code, "24 molecules → x.npz" in told) == (exit_code, True)
         assert ("only 24 of 30 molecules were accepted in 99 attempts." in told) != stopped
+
+
+@pytest.mark.parametrize("command", ["evaluate", "relax --out x.sdf"])
+@pytest.mark.parametrize("seconds", ["inf", "nan", "86401"])
+def test_a_molecule_has_no_endless_time(ead, command, seconds):
+    code, told, errors = ead(*command.split(), "given.npz", "--time-limit", seconds)
+    assert (code, told, "--time-limit" in errors) == (2, "", True)
 
 
 def test_sampling_has_one_thread_for_each_core(ead):
@@ -429,6 +441,9 @@ def test_the_help_of_sample_names_every_sampler_key(ead):
         ("evaluate chains.npz --train nowhere", "nowhere does not exist"),
         ("evaluate chains.npz --out file", "cannot write file"),
         ("evaluate chains.npz recipe.yaml", "recipe.yaml is of an unknown kind"),
+        ("evaluate chains.npz --json ./chains.npz", "--json must name another file than the molecules."),
+        ("measure MODEL sampler.repair_attempts=2", "sampler.repair_attempts is of repairs of what is not accepted"),
+        ("compare chains.npz chains.npz --out chains.npz", "cannot write chains.npz: the table must end in .md."),
         ("compare chains.npz", "at least two cards"),
         (
             "compare file.json other.json",

@@ -126,6 +126,14 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
             (*match[:2], "--wishes", "w.csv"),
             "--wishes needs --match, which matches molecules with",
         ),
+        ((*match, "--out", "n.npz"), "w.csv exists and is kept; --overwrite replaces it"),
+        ((*match[:5], "--wishes", "n.parquet", "--out", "n.parquet"), "--wishes and --out must name different files."),
+        ((*match[:5], "--wishes", "m.npz/w.csv", "--out", "n.npz"), "m.npz is not a folder that you may write to."),
+        (("evaluate", "x.npz", "--verdicts", "n.csv"), "--verdicts needs --conditional, which judges the molecules."),
+        (
+            ("evaluate", "gone.npz", "--conditional", "--verdicts", "n.txt"),  # before anything is read
+            "the table of molecules must end in .csv or .parquet.",
+        ),
         ((*match[:5], "--wishes", "w.txt"), "the table of wishes must end in .csv or .parquet."),
         ((*match[:5], "--pool", 5, "--max-attempts", 4), "pool must be at most max_attempts, 4, not 5."),
         (
@@ -139,5 +147,5 @@ def test_train_choose_and_judge(ead, recipe, make_conditional, tmp_path):
         ((*ranged[:2], "--accept", "in_range", "--num", 3), "in_range needs a range among the targets, e.g. gap=6000"),
     ):
         code, _, told = ead(*arguments)
-        assert (code, sentence in told) == (2, True)
+        assert (code, sentence in told) == (2, True), told
         assert told.count("\n") == 1

@@ -45,7 +45,7 @@ def test_a_long_table_is_cut_on_the_screen_alone(ead, make_set, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("some.sdf", "--out", "p.doc"), "the name must end in one of"),
+        (("some.sdf", "--out", "p.doc"), "the name must end in one of .csv, .npz,"),
         (("none.sdf",), "none.sdf"),
         (("some.sdf", "--predictor", "qm9-small"), "generates molecules; a judge is trained with"),
         (("some.sdf", "--predictor", "qm9-jugde"), "did you mean qm9-judge?"),

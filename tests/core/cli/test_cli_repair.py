@@ -91,6 +91,8 @@ def test_the_option_counts_before_the_key_and_the_key_before_the_default(ead, mo
     ("arguments", "sentence"),
     [
         (["--level", 2], "sampler.repair_level: must be less than or equal to 1, not 2.0."),
+        (["sampler.branches=2"], "sampler.branches brings molecules nearer to targets; it has no effect on a repair."),
+        (["sampler.property_guidance=1"], "sampler.property_guidance brings molecules nearer to targets;"),
         (["--hops", 2], "sampler.repair_hops has no effect with sampler.repair_extent=whole"),
         (["--extent", "some"], "sampler.repair_extent: must be 'whole' or 'local', not 'some'."),
         (["--until", "unique"], "a molecule is repaired for what it is by itself; unique and novel depend on others."),

@@ -82,6 +82,13 @@ def test_a_cell_may_be_a_range(tmp_path, ending):
     assert np.array_equal(high[:, 0], [6500, 7000, np.nan, 2000], equal_nan=True)
 
 
+def test_lines_of_commas_are_open_rows_but_not_at_the_ends_where_spreadsheets_add_them(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(",\ngap,mu\n,\n6500,1\n,\n\n7000,2\n,\n,\n")
+    low, _ = read_targets(path).arrays
+    assert np.array_equal(low, [[np.nan] * 2, [6500, 1], [np.nan] * 2, [7000, 2]], equal_nan=True)
+
+
 def test_columns_are_numbers_ranges_and_what_is_open():
     targets = Targets.of_columns({"gap": [6500, (6000, 7000), None], "mu": np.array([np.nan, 1.0, 2.0])})
     low, high = targets.arrays
@@ -102,6 +109,8 @@ def test_columns_are_numbers_ranges_and_what_is_open():
         ("gap\n1:x\n", "column 'gap' of FILE must hold numbers, not 'x' (row 1)."),
         ("gap,num_atoms\n1,4:5\n", "column 'num_atoms' of FILE must hold numbers of atoms, not 4:5 (row 1)."),
         ("gap\n6500\nhigh\n", "column 'gap' of FILE must hold numbers, not 'high' (row 2)."),
+        ("gap\n1e300\n", "column 'gap' of FILE must hold numbers below 1e+12, not '1e300' (row 1)."),
+        ("gap\n0:-2e12\n", "column 'gap' of FILE must hold numbers below 1e+12, not '-2e12' (row 1)."),
         ("gap\ninf\n", "column 'gap' of FILE must hold numbers, not 'inf' (row 1)."),
         ("gap\nTrue\n", "column 'gap' of FILE must hold numbers, not 'True' (row 1)."),
         ("gap,num_atoms\n1,2.5\n", "column 'num_atoms' of FILE must hold numbers of atoms, not 2.5 (row 1)."),

@@ -98,6 +98,8 @@ def test_criteria_are_read_as_they_are_written():
         ("strain<-1", "strain<KCAL takes a number above 0, not '-1'"),
         ("strain<nan", "strain<KCAL takes a number above 0, not 'nan'"),
         ("valid<3", "'valid<3' must be written as valid"),
+        ("strain<5 & strain<50", "the criterion strain is given twice; give it once."),
+        ("novel=a & valid & novel=b", "the criterion novel is given twice; give it once."),
         ("novel", "'novel' must be written as novel=FILE"),
         (" & ", "there is no criterion of acceptance"),
     ],

@@ -8,9 +8,10 @@ import pytest
 
 from ead_core import predict
 from ead_core.errors import DataError
+from ead_core.notes import Note
 from ead_core.prediction.calibration import CALIBRATION, Errors, Widening, load_calibration, save_calibration
 from ead_core.prediction.judge import load_judge
-from ead_core.prediction.predict import with_predictions
+from ead_core.prediction.predict import unlike_training, with_predictions
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,22 @@ def test_intervals_are_those_of_the_calibration_for_generated_molecules(judge, m
     for name, (value, low, high) in found.items():
         assert np.allclose(high - value, judge.calibration[name].widened)
         assert np.allclose(value - low, judge.calibration[name].widened)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "charges", "told"),
+    [
+        (["CCO", "CC", "CO"], [0, 1, -1], "2 of 3 molecules have a charge, of which qm9-judge is not told; for these"),
+        (["[H][H]", "CCCCCCCCCCCC", "CCO"], [0, 0, 0], "2 of 3 molecules do not have 3 to 29 atoms like all that"),
+    ],
+)
+def test_a_note_tells_for_how_many_molecules_the_intervals_do_not_hold(judge, make_set, smiles, charges, told):
+    molecules = make_set(*smiles, formal_charge=charges)
+    with pytest.warns(Note) as notes:
+        predict(molecules, judge)
+    (note,) = [str(one.message) for one in notes]
+    assert note.startswith(told)
+    assert list(unlike_training(molecules.select(np.array([2])), judge)) == [] or charges[2]
 
 
 def test_what_was_measured_on_generated_molecules_widens_and_is_kept(tmp_path):

@@ -73,3 +73,11 @@ def test_a_molecule_whose_bonds_cannot_be_perceived_is_not_unique():
     assert [novelty.refusal(key) for key in ("A", None, "B", "A")] == ["", "not unique", "", "not unique"]
     assert not Novelty(Acceptance.parse("valid")).compares
     assert Novelty(Acceptance.parse("valid")).refusal(None) == ""
+
+
+def test_calls_are_told_per_molecule_only_if_there_is_one():
+    for ids, told in (((0,), "; 10 network calls"), ((1, 2), "; 10 network calls per delivered molecule")):
+        kept = account(until=None, most=len(ids), first=ids[0])
+        kept.begin(Request(len(ids), SamplerConfig(), seed=3, first=ids[0]), 8)
+        kept.add(made(list(ids)), verdicts(ids))
+        assert kept.delivery(1.0)[1].sentence.endswith(told)
