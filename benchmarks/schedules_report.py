@@ -152,12 +152,13 @@ def write_report(tables: Mapping[str, Sequence[Row]], folder: Path, path: Path, 
         "molecules).",
         order(results["main"]),
         f"![Stability and network calls of every schedule]({path.stem}.png)",
-        f"![Stability against network calls, by window and ratio]({path.stem}-calls.png)",
     ]
     if results["main"]:
         draw_rows(points(results["main"]), path.with_suffix(".png"), f"{checkpoint}: schedules on the same molecules")
-    title = f"{checkpoint}: more pauses, more network calls"
-    draw_calls(points(every), path.with_name(f"{path.stem}-calls.png"), title)
+    if results["window"] or results["ratio"]:
+        title, file = f"{checkpoint}: more pauses, more network calls", path.with_name(f"{path.stem}-calls.png")
+        draw_calls(points(every), file, title)
+        parts.append(f"![Stability against network calls, by window and ratio]({file.name})")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     with write_aside(path) as aside:
         aside.write_text("\n\n".join([before + BEGIN, *parts, END + after]))
