@@ -113,14 +113,14 @@ def test_one_shard_is_the_match_of_its_table(plan, model, tmp_path):
 
 def test_that_a_matched_shard_does_not_say_how_to_make_its_molecules_again_is_told(plan, model, tmp_path):
     folder = work(tmp_path / "out", plan)
-    shard, number = folder.path / "shard-00001.parquet", int(read_frame(folder.path)["id"].iloc[-1])
+    shard, number = folder.place.folder / "shard-00001.parquet", int(read_frame(folder.place.folder)["id"].iloc[-1])
     with pytest.raises(DataError, match="the file does not say for which it was made, as shards of a match do not"):
         reproduce(model, stored_molecule(shard, number))
 
 
 def test_every_shard_has_its_wishes_and_its_attempts(plan, tmp_path, capsys):
     folder = work(tmp_path / "out", plan)
-    table, ledger = read_frame(folder.path), folder.ledger
+    table, ledger = read_frame(folder.place.folder), folder.ledger
     assert set(table["wish"]) <= set(range(1, 7))
     assert table["wish"].is_unique
     assert table["id"].is_unique
@@ -149,11 +149,11 @@ def test_neither_the_order_of_actors_nor_a_kill_changes_a_byte(plan, tmp_path):
 def test_a_wish_goes_without_if_its_molecule_is_one_of_an_earlier_shard(plan, tmp_path):
     free = work(tmp_path / "free", plan)
     unique = work(tmp_path / "unique", replace(plan, order=MatchOrder(Acceptance.parse("valid & unique"))))
-    keys = read_frame(free.path)["inchikey"]
+    keys = read_frame(free.place.folder)["inchikey"]
     twice = int(keys.duplicated().sum())
     assert twice > 0
     assert unique.ledger.refused[CRITERIA["unique"].refusal] == twice
-    assert unique.ledger.delivered == len(keys) - twice == len(read_frame(unique.path))
+    assert unique.ledger.delivered == len(keys) - twice == len(read_frame(unique.place.folder))
     assert unique.ledger.attempts == unique.ledger.delivered + sum(unique.ledger.refused.values())
 
 

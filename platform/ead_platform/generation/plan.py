@@ -100,8 +100,6 @@ class GenerationPlan:
                 raise ConfigError(f"{option} must be at least 1, not {count}.")
         if self.shard_size > MOST:
             raise ConfigError(f"--shard-size must be at most {MOST:,}, not {self.shard_size:,}.")
-        if self.order and self.order.accept.known and not self.order.accept.known.exists():
-            raise ConfigError(f"{NOVEL}={self.order.accept.known} names no file; it needs one of molecules.")
         if not 0 <= self.gpus <= 1:
             raise ConfigError(f"--gpus-per-actor must be between 0 and 1, as an actor uses one, not {self.gpus:g}.")
         last = Request(1, self.sampler, self.seed, self.num - 1, self.sizes, self.targets)
@@ -109,6 +107,8 @@ class GenerationPlan:
         self.ranges()
         if isinstance(self.order, MatchOrder):
             self._check_match(self.order)
+        if self.order and self.order.accept.known and not self.order.accept.known.exists():
+            raise ConfigError(f"{NOVEL}={self.order.accept.known} names no file; it needs one of molecules.")
         start = prepare(self.checkpoint, of_largest(self.checkpoint, last)).start  # may occur in some shard
         if not beyond_training:
             asked = self.sizes if isinstance(self.sizes, tuple) else ()
