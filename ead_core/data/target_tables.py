@@ -156,12 +156,12 @@ def _number(cell: object, name: str, row: int, path: Path) -> float:
         value = parse_number(cell.strip())
     if isinstance(value, Decimal | np.generic):
         value = float(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or abs(value) >= LARGEST:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.inf
+    if abs(number) >= LARGEST:
+        numbers = "numbers" if abs(number) == math.inf else f"numbers below {LARGEST:g}"
         shown = f"'{listed([str(cell)])}' (row {row})"
-        numbers = f"numbers below {LARGEST:g}" if is_number and not math.isinf(value) else "numbers"
         raise DataError(f"column '{listed([name])}' of {path} must hold {numbers}, not {shown}.")
-    return float(value)
+    return float(number)
 
 
 def _whole(sizes: list[Bounds], path: Path) -> tuple[int | None, ...]:
