@@ -31,6 +31,9 @@ _UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is 
 class Place(Protocol):
     """A folder of files without subfolders; its text is its address."""
 
+    def check_writable(self) -> None:
+        """Raise, before any long work, the OutputError that writing would end in, as far as it can be known."""
+
     def names(self) -> list[str]:
         """Of the files, but for those that keep other runs out."""
 
@@ -63,7 +66,7 @@ def place_of(address: Path | str) -> Place:
     """The place at a path, or at an address with a scheme such as `s3://bucket/molecules`.
 
     Raises:
-        OutputError: an unknown scheme, or a place that cannot be written.
+        OutputError: an unknown scheme, or a store that does not answer.
     """
     return _Store(str(address)) if "://" in str(address) else _Local(Path(address))
 
@@ -73,10 +76,12 @@ class _Local(Place):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        check_output(folder / "shard.parquet")
 
     def __str__(self) -> str:
         return str(self.folder)
+
+    def check_writable(self) -> None:
+        check_output(self.folder / "shard.parquet")
 
     def names(self) -> list[str]:
         found = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
@@ -150,6 +155,9 @@ class _Store(Place):
 
     def __str__(self) -> str:
         return hide_credentials(self._address.partition("?")[0])
+
+    def check_writable(self) -> None:
+        """Only writing shows it."""
 
     def _at(self, name: str) -> str:
         return f"{self._base}/{name}"

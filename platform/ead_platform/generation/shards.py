@@ -95,6 +95,7 @@ class ShardFolder:
 
     def __init__(self, where: Place | Path | str, question: Mapping[str, Any], asked: int | None = None) -> None:
         self.place = place_of(where) if isinstance(where, Path | str) else where
+        self.place.check_writable()
         self.rebuilt = ""
         self._question, self._asked = dict(question), asked
         self._index = self._read()
