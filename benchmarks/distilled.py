@@ -17,7 +17,7 @@ import typer
 from kept import kept
 from presets import Row, real, sampled
 from presets_report import Measured, table
-from quality_figures import measured
+from quality_figures import QUICK_PARTS, measured
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.common.cpu import tune_cpu
@@ -29,7 +29,6 @@ OF_TEACHER = ("rtk_renoise", "dpmpp_2m_sde")
 PLAIN = {"temperature": 1.0, "corrector": 0}
 RESTARTS = 3
 SHOWN = ("steps", "start", "parity_restarts")  # of the settings, where they are not 0
-PARTS = ("geometry", "chemistry", "fcd")
 
 
 class Made(NamedTuple):
@@ -72,7 +71,7 @@ def main(
 ) -> None:
     """Measure the missing rows, then print the table."""
     tune_cpu(1)
-    plan, rows = EvaluationPlan(PARTS, workers=1), []
+    plan, rows = EvaluationPlan(QUICK_PARTS, workers=1), []
     for made in planned(load_checkpoint(checkpoint), load_checkpoint(teacher)):
         path = made.path(work, num, seed)
         molecules = partial(sampled, made.model, Row(made.settings), num, seed, path.with_suffix(".npz"))

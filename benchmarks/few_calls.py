@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 from kept import kept
-from quality_figures import Figures, cells, heading, line, measured, titles
+from quality_figures import QUICK_PARTS, Figures, cells, heading, line, measured, titles
 
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ead_core.cli.console import progress_bar
@@ -29,7 +29,6 @@ from ead_core.sampling.generation import sample
 
 CALLS = (4, 8, 16, 32, 64, 128)
 PLAIN = {"policy": "synchronous", "start": 1.0, "temperature": 1.0, "corrector": 0, "parity_restarts": 0}
-PARTS = ("geometry", "chemistry", "fcd")
 GAUSSIAN = {"start": 0.55}
 SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "ancestral, even grid": {"solver": "ancestral", "grid": "even"},
@@ -119,7 +118,7 @@ def main(  # noqa: PLR0913
     tune_cpu(1)
     told = load_checkpoint(direct) if direct else None
     rows = list(planned(load_checkpoint(checkpoint), load_checkpoint(distilled), told))
-    plan = EvaluationPlan(PARTS, num, workers=1)
+    plan = EvaluationPlan(QUICK_PARTS, num, workers=1)
     for row in sorted(rows, key=lambda row: row.calls):
         if row.calls <= max_calls:
             kept(row.file(work, num, seed), partial(measured, partial(row.made, num, seed), None, plan))

@@ -10,6 +10,7 @@ from ead_core.evaluation.run import EvaluationPlan
 
 Figures = Mapping[str, tuple[float, Interval | None]]
 PARTS = ("geometry", "chemistry", "posebusters", "fcd")
+QUICK_PARTS = tuple(part for part in PARTS if part != "posebusters")
 SHARES = {
     "molecule_stability": "stable %",
     "validity": "valid %",

@@ -22,7 +22,7 @@ import numpy as np
 import typer
 from held_out_loss import by_band, head, losses, row
 from kept import kept
-from quality_figures import cells, heading, line, measured, titles
+from quality_figures import QUICK_PARTS, cells, heading, line, measured, titles
 from trainings import trained
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
@@ -52,7 +52,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "adaptive": {"policy": "adaptive"},
 }
 SPREADS = (0, 29)
-PARTS = ("geometry", "chemistry", "fcd")
 
 
 class Question(NamedTuple):
@@ -130,7 +129,7 @@ class Arm:
 
     def figures(self, way: str, num: int) -> dict[str, Any]:
         """What is measured of the molecules of a way; from its file if there is one."""
-        plan = EvaluationPlan(PARTS, sample=num, workers=1)
+        plan = EvaluationPlan(QUICK_PARTS, sample=num, workers=1)
         make = partial(measured, partial(self.made, way, num), None, plan)
         found: dict[str, Any] = kept(self.folder / f"{way}-{num}.json", make)
         return found

@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from ead_core.checkpoints.checkpoint import new_denoiser, save_recipe, save_weights
-from ead_core.config import Config
-from ead_core.data.dataset import Statistics
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.pauses import PAUSES
 from ead_core.diffusion.policy import RandomPauses, Synchronous
@@ -23,16 +20,13 @@ from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.sampling.sampler import predict
 from ead_core.sampling.state import initial_state
 
+from .benchmark_model import untrained
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCHEDULE = NoiseSchedule(1000)
 GRID = torch.tensor([0, 5, 10, 30, 40, 60, 80, 120, 160, 250, 400, 1000])
 BELOW = slice(0, 4)  # bands below 0.2 T
 CHANNELS = 5
-TINY = {
-    "data": {"path": "none.npz"},
-    "network": {"hidden_features": 8, "layers": 1, "edge_features": 8, "vectors": 2},
-    "diffusion": {"steps": 20, "interval": 5},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +37,7 @@ def programs(monkeypatch):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """An untrained model of three atoms with 20 levels."""
-    folder, config = tmp_path_factory.mktemp("model"), Config(**TINY)
-    statistics = Statistics(atom_numbers=(1, 8), sizes={3: 3}, num_molecules=3, name="tiny", sha256="0")
-    torch.manual_seed(0)
-    save_recipe(folder, config, statistics)
-    save_weights(folder, new_denoiser(config, statistics).state_dict())
-    return folder
+    return untrained(tmp_path_factory.mktemp("model"), (1, 8), 3)
 
 
 def all_noise(inputs):

@@ -7,19 +7,14 @@ import pytest
 import torch
 from ead_platform.sweep.study import Campaign
 
-from ead_core.checkpoints.checkpoint import load_checkpoint, new_denoiser, save_recipe, save_weights
-from ead_core.config import Config
-from ead_core.data.dataset import Statistics
+from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.store import load_npz
 from ead_core.diffusion.schedule import NoiseSchedule
 from ead_core.sampling.generation import sample
 
+from .benchmark_model import untrained
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-RECIPE = {
-    "data": {"path": "none.npz"},
-    "network": {"hidden_features": 8, "layers": 1, "edge_features": 8, "vectors": 2},
-    "diffusion": {"steps": 20, "interval": 5},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +25,7 @@ def programs(monkeypatch):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """An untrained model of six atoms with 20 levels."""
-    folder, config = tmp_path_factory.mktemp("model"), Config(**RECIPE)
-    statistics = Statistics(atom_numbers=(1, 6, 8), sizes={6: 3}, num_molecules=3, name="tiny", sha256="0")
-    torch.manual_seed(0)
-    save_recipe(folder, config, statistics)
-    save_weights(folder, new_denoiser(config, statistics).state_dict())
-    return folder
+    return untrained(tmp_path_factory.mktemp("model"), (1, 6, 8), 6)
 
 
 @pytest.mark.parametrize("together", [False, True])

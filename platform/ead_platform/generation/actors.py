@@ -1,7 +1,6 @@
 """The actors of a Ray cluster that make the shards of a generation, and what happens when one of them dies."""
 
 import contextlib
-import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -79,15 +78,17 @@ class ActorPool:
 
     def _next(self) -> Any:
         """Wait for a promised result."""
-        starting = not any(task for _, task in self._doing.values())
-        for waited in itertools.count(POLL, POLL):
-            self._check()
-            ready, _ = ray.wait(list(self._doing), num_returns=1, timeout=POLL)
-            if ready:
-                return ready[0]
+        starting, waited = not any(task for _, task in self._doing.values()), 0
+        while not (ready := self._ready()):
+            waited += POLL
             if starting and waited == PATIENCE:
                 self._say(f"waiting until the cluster has {self._plan.threads} CPUs and {self._plan.gpus:g} GPUs free")
-        raise AssertionError  # unreachable
+        return ready[0]
+
+    def _ready(self) -> list[Any]:
+        """The next promised result if it comes within `POLL` seconds."""
+        self._check()
+        return ray.wait(list(self._doing), num_returns=1, timeout=POLL)[0]
 
     def _turn(self, result: Any) -> None:
         """Take a result, and give its actor the next task; without one the actor ends and makes room."""
