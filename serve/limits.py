@@ -14,7 +14,7 @@ from ead_core.sampling.branching import BranchPlan
 from ead_core.sampling.conditions import Sizes
 from ead_core.sampling.in_range import RangeCheck
 from ead_core.sampling.matching import Matching
-from ead_core.sampling.order import MatchOrder, Order, criteria_of
+from ead_core.sampling.order import MatchOrder, Order, check_repairs, criteria_of
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.fields import AtomRange
 from serve.refusals import RefusalError, place_of
@@ -60,16 +60,19 @@ class Border:
         self._check_timeout(wanted.timeout)
         sizes = self._sizes(wanted)
         try:
-            request = self._request(wanted, sizes)
+            request = self._request(wanted, sizes, accepts=order is not None)
             return replace(request, num=self._most(wanted, request, order))
         except TargetError as error:
             raise RefusalError(place_of_target(error, wanted.targets), str(error)) from error
         except ConfigError as error:
             raise RefusalError(place_of(str(error)), str(error)) from error
 
-    def _request(self, wanted: MoleculesRequest, sizes: Sizes) -> Request:
-        settings = wanted.sampler.changes() | {"batch_size": self.settings.batch_molecules}
-        sampler = sampler_config(self.checkpoint, settings, wanted.preset)
+    def _request(self, wanted: MoleculesRequest, sizes: Sizes, accepts: bool) -> Request:
+        changes = wanted.sampler.changes()
+        check_repairs(changes, accepts)
+        sampler = sampler_config(
+            self.checkpoint, changes | {"batch_size": self.settings.batch_molecules}, wanted.preset
+        )
         targets, num = self._targets(wanted), wanted.num
         if targets and wanted.match:
             num = len(targets.rows)

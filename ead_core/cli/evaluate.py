@@ -93,9 +93,11 @@ def _parts(text: str) -> tuple[str, ...]:
     """Names from a comma-separated list (ConfigError for an unknown one)."""
     from ead_core.evaluation.chunk import PUBLISHED
 
-    if text == PUBLISHED:
+    names = [name.strip() for name in text.split(",")]
+    if names == [PUBLISHED]:
         return (PUBLISHED,)
-    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    if names == ["none"]:
+        return ()
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         raise ConfigError(

@@ -174,6 +174,9 @@ def _is_numeric(values: NDArray) -> bool:
     return np.ndim(values) == 1 and np.asarray(values).dtype.kind in "biuf"
 
 
+_DIGITS = 3  # of a number of atoms in a formula
+
+
 def parse_formula(formula: str) -> dict[int, int]:
     """Atoms per atomic number of a formula such as C7H10O2; an element may occur more than once.
 
@@ -186,6 +189,8 @@ def parse_formula(formula: str) -> dict[int, int]:
         number = counted_element(f"atoms_{symbol}")
         if number is None:
             raise DataError(f"'{formula}' is no formula such as C7H10O2, since {symbol} is no element.")
+        if len(count) > _DIGITS:
+            raise DataError(f"'{formula}' asks for more atoms of {symbol} than any molecule here has.")
         counts[number] = counts.get(number, 0) + int(count or 1)
     if not parts or "".join(symbol + count for symbol, count in parts) != formula:
         raise DataError(f"'{formula}' is no formula such as C7H10O2.")

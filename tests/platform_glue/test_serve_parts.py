@@ -177,6 +177,11 @@ def test_an_admitted_range_is_the_engines(border):
             ("sampler", "sampler.max_pauses"),
             "has no effect with sampler.policy=synchronous; it needs sampler.policy=adaptive or random.",
         ),
+        (
+            {"sampler": {"sampler.repair_attempts": 2}},
+            ("sampler", "sampler.repair_attempts"),
+            "is of repairs of what is not accepted, and here all molecules are",
+        ),
         ({"sampler": {"sampler.policy": "manual", "sampler.lag": 99}}, ("sampler", "sampler.lag"), "at most 8"),
         (
             {"sampler": {"sampler.max_pauses": 50}},

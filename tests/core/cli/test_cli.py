@@ -186,7 +186,7 @@ def test_a_checkpoint_that_holds_an_evaluation_card_is_listed_measured_and_compa
     """One name once had two formats: the card of an evaluation made `ead models` end in a KeyError."""
     folder = make_checkpoint()
     assert ead("sample", folder, "--num", 3, "--sizes", 4, "--out", "x.npz")[0] == 0
-    assert ead("evaluate", "x.npz", "--out", folder, "--parts", "published", "--workers", 1)[0] == 0
+    assert ead("evaluate", "x.npz", "--out", folder, "--parts", " published ", "--workers", 1)[0] == 0
     assert ead("models", folder)[:2] == (0, f"{folder}\n{PRESETS_AS_LISTED}")
     code, told, _ = ead("measure", folder, "--num", 3)
     assert code == 0

@@ -68,6 +68,8 @@ def test_formulas():
     for text in ("", "7C", "C7h10", "C-2", "Zz3", "C 2"):
         with pytest.raises(DataError, match=f"'{text}' is no formula such as C7H10O2"):
             parse_formula(text)
+    with pytest.raises(DataError, match="'C1000H4' asks for more atoms of C than any molecule here has"):
+        parse_formula("C1000H4")
 
 
 def test_values_for_people_have_their_unit():
