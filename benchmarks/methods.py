@@ -29,7 +29,6 @@ from ead_core.common import markdown
 from ead_core.common.cpu import tune_cpu
 from ead_core.config import sampler_settings
 from ead_core.data.batching import TrainingBatches
-from ead_core.data.store import MoleculeSet
 from ead_core.errors import CheckpointError, report_user_errors
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.sampling.generation import sample
@@ -39,6 +38,7 @@ from ead_core.training.progress import steps_done
 from ead_core.training.trainer import Trainer
 
 STEPS = 5  # of training, which are timed
+QUICK = {"policy": "synchronous", "steps": 20}  # of the molecules for these
 
 
 class Method(NamedTuple):
@@ -58,6 +58,7 @@ class Method(NamedTuple):
 
 
 PLAIN = {"policy": "synchronous", "solver": "dpmpp_2m_sde", "grid": "quadratic", "steps": 100}
+ITERATED = {"policy": "synchronous", "solver": "direct", "steps": 10}
 CORRECTED = {**PLAIN, "corrector": 0.5, "corrector_channels": "coordinates"}
 FRESH = {**PLAIN, "solver": "rtk_renoise", "steps": 16}
 EDM = "ead train configs/qm9.yaml --out {runs}/edm diffusion.interval=0"
@@ -74,7 +75,8 @@ METHODS = (
     Method("EAD, synchronous with corrector", "qm9-deep", CORRECTED),
     Method("EAD, preset `fast`", "qm9-deep", "fast"),
     Method("EAD, fresh noise (`rtk_renoise`)", "qm9-deep", {**FRESH, "start": 0.55}),
-    Method("DDDM (`direct`)", "direct", {**PLAIN, "solver": "direct", "steps": 10}, DIRECT),
+    Method("EAD, distilled (`qm9-fast`)", "qm9-fast", {**FRESH, "start": 0.55, "steps": 8}),
+    Method("DDDM (`direct`)", "direct", ITERATED, DIRECT),
     Method("DDDM by levels (`rtk_mean`)", "direct", {**FRESH, "solver": "rtk_mean"}, DIRECT),
     Method("DDDM by levels, fresh noise", "direct", FRESH, DIRECT),
 )
@@ -123,46 +125,52 @@ class Table:
         found = self.found(model, method.sampler)
         shares = [found["figures"].get(name, [0.0])[0] for name in ("validity_x_uniqueness", "novelty")]
         costs = [f"{100 * shares[0] * shares[1]:.1f}", f"{found['seconds']:.2f}"]
-        return [method.title, *self.facts(model, method, found["step"]), *cells(found["figures"]), *costs]
+        return [method.title, *self.facts(model, method), *cells(found["figures"]), *costs]
 
     def found(self, model: Checkpoint, sampler: Mapping[str, Any] | str) -> dict[str, Any]:
         """What is measured of a row, from its file if there is one."""
         keys = sampler_settings(preset_settings(model, sampler)) if isinstance(sampler, str) else sampler
-        folder = self.work / f"{model.fingerprint()}-{self.num}-{self.seed}"
+        folder = self.folder(model)
         name = "-".join(str(keys[key]) for key in sorted(keys))
         found: dict[str, Any] = kept(folder / f"{name}.json", partial(self.measured, model, keys))
         return found
 
+    def folder(self, model: Checkpoint) -> Path:
+        """Where what is measured of a checkpoint is kept."""
+        return self.work / f"{model.fingerprint()}-{self.num}-{self.seed}"
+
     def measured(self, model: Checkpoint, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """Figures of a row's molecules, CPU seconds of one, and of one in a training step."""
+        """Figures of a row's molecules, and CPU seconds of one."""
         start = time.process_time()
         with progress_bar(f"{model.name} {keys}", self.num) as progress:
             molecules = sample(model, self.num, self.seed, progress=progress, **keys)
         seconds = (time.process_time() - start) / self.num
         figures = measured(lambda: molecules, self.train, EvaluationPlan(PARTS, self.checked, workers=1))
-        return {"figures": figures, "seconds": seconds, "step": training_seconds(model, molecules)}
+        return {"figures": figures, "seconds": seconds}
 
-    def facts(self, model: Checkpoint, method: Method, step: float) -> Iterator[str]:
-        """What the model is, and what its training took; `step` are CPU seconds of a molecule in it."""
+    def facts(self, model: Checkpoint, method: Method) -> Iterator[str]:
+        """What the model is, and what its training took."""
         training = model.config.training
         done = steps_done(self.runs / method.model) if method.training else training.steps
         seen, start = done * training.batch_size, f" + {training.initial}" if training.initial else ""
         yield model.name if done >= training.steps else f"{model.name} ({done:,} of {training.steps:,} steps)"
         yield f"{sum(weights.numel() for weights in model.denoiser.parameters()):,}"
         yield f"{seen / 1e6:.1f} M{start}"
+        step = kept(self.folder(model) / "training-step.json", partial(training_seconds, model))
         yield f"{seen * step / 3600:.1f}{start}"
 
 
-def training_seconds(model: Checkpoint, molecules: MoleculeSet) -> float:
+def training_seconds(model: Checkpoint) -> float:
     """CPU seconds of a molecule in a training step of the model's recipe, on molecules of its own."""
-    config = model.config.override({"training.initial": None})
+    config = model.config
+    batch = config.training.batch_size
     trainer = Trainer.create(config, model.statistics, Workers(0, 1, torch.device("cpu")))
-    batches = TrainingBatches(molecules, model.atom_types, config.training.batch_size, seed=0)
+    batches = TrainingBatches(sample(model, 2 * batch, 0, **QUICK), model.atom_types, batch, seed=0)
     trainer.advance(batches.batch(0))
     start = time.process_time()
     for step in range(1, 1 + STEPS):
         trainer.advance(batches.batch(step))
-    return (time.process_time() - start) / (STEPS * config.training.batch_size)
+    return (time.process_time() - start) / (STEPS * batch)
 
 
 def main(
