@@ -27,6 +27,7 @@ TEXT_PROPERTIES = (
     "warning",
     "hardware",
     "selected_by",
+    "key",
 )  # text even where it looks like numbers
 NUMERIC_PROPERTIES = (  # numbers even where most cells are none
     *("rotA", "rotB", "rotC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv"),
