@@ -6,10 +6,11 @@ come one after the other.
 Legend: R rows, M molecules.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,8 @@ class WishTable:
         """The keys of rows."""
         return np.array(self.keys, dtype=str)[rows]
 
-    def to_json(self) -> dict[str, Any]:
-        """What tells it from others beside its targets; empty if each row asks for one molecule and has no name."""
-        return {name: list(column) for name in ("counts", "keys") if (column := getattr(self, name))}
+    @property
+    def digest(self) -> str:
+        """What tells it from others beside its targets, as SHA-256; '' if each row asks for one and has no name."""
+        content = json.dumps([self.counts, self.keys])
+        return hashlib.sha256(content.encode()).hexdigest() if self.counts or self.keys else ""

@@ -24,7 +24,7 @@ from ead_core.errors import DataError, OutputError, VersionError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place
 
-VERSION: Final = 2
+VERSION: Final = 3
 PARQUET, SDF = ".parquet", ".sdf.gz"
 ACCEPT, MATCH = "accept", "match"  # keys of a question
 SURPLUS = "more than asked for"  # why an accepted molecule is left out
@@ -82,7 +82,7 @@ class IndexDocument(Document):
 
     kind: ClassVar[str] = "an index of shards"
 
-    version: Literal[2]
+    version: Literal[3]
     question: dict[str, Any]
     num: int
     until: int | None = None
@@ -115,6 +115,7 @@ class Index:
         asked: how many were to be delivered last; None if all that are accepted, or without such criteria.
         until: the most that a run was to deliver; what is more is left out. None if a run kept all that are accepted.
         in_range: how many are in the ranges asked for, once it is known of all.
+        met: wishes of a table whose molecules are in all of their ranges, once it is known of all.
     """
 
     question: Mapping[str, Any]
@@ -123,6 +124,7 @@ class Index:
     asked: int | None = None
     until: int | None = None
     in_range: InRange | None = None
+    met: int | None = None
 
     @property
     def ledger(self) -> Ledger | None:
@@ -149,6 +151,7 @@ class Index:
             seconds=sum(entry.seconds or 0 for entry in shards),
             stopped=sum(entry.rows for entry in shards) < self.num,
             in_range=None if MATCH in self.question else self.in_range or counted,
+            **({} if self.met is None else {"met": self.met}),
         )
 
     def asked_for(self, asked: int | None) -> "Index":

@@ -32,6 +32,7 @@ from ead_platform.generation.shard_index import (
     own_entry,
     rebuild_index,
 )
+from ead_platform.generation.shard_unmet import unmet_after
 
 CANCEL = ".cancel"  # asks the run that is at work to stop
 MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
@@ -216,12 +217,12 @@ class ShardFolder:
         kept = decode_shard(self.content(shard)).select([not refusal for refusal in refusals])
         refused, faults = Counter(filter(None, refusals)) + Counter(entry.refused), usable(kept)[1]
         about = own_entry(self._question, entry.name, entry.rows, entry.nfe or 0, faults, refused, entry.attempts)
-        files = {PARQUET: encode_shard(kept, about)}
+        files = {PARQUET: encode_shard(kept, {**about, **unmet_after(self.content(shard), refusals)})}
         self.add(shard, files, entry.seconds, entry.nfe, faults, refused, entry.attempts)
 
-    def tell(self, in_range: InRange | None) -> None:
-        """Have the ledger say how many molecules are in the ranges asked for, until there are others."""
-        self._index = replace(self._index, in_range=in_range)
+    def tell(self, in_range: InRange | None, met: int | None = None) -> None:
+        """Have the ledger say how many molecules are in the ranges asked for, or wishes met, until there are others."""
+        self._index = replace(self._index, in_range=in_range, met=met)
         self._write_index()
 
     def add(
@@ -248,7 +249,7 @@ class ShardFolder:
             entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), seconds and round(seconds, 3))
             measured = replace(entry, nfe=nfe, faults=faults or {}, refused=refused or {}, attempts=attempts)
             entries[name] = measured if ending == PARQUET else entry
-        self._index = replace(self._index, entries=entries, in_range=None)
+        self._index = replace(self._index, entries=entries, in_range=None, met=None)
         self._write_index()
 
     def _write_index(self) -> None:

@@ -14,6 +14,7 @@ from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.common.cpu import hardware
 from ead_core.config import SamplerConfig
 from ead_core.config.presets import NAMES
+from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, load_npz, npz_about, save_npz
 from ead_core.evaluation.quality import load_quality
 from ead_core.sampling import delivery
