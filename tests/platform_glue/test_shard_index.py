@@ -230,6 +230,7 @@ def test_a_gap_that_a_stopped_run_left_is_filled(path, finish):
     index = decode_index((path / INDEX).read_bytes(), path)
     entries = {name: entry for name, entry in index.entries.items() if "00001" not in name}
     (path / INDEX).write_bytes(Index(QUESTION, 1000, entries).encode())
+    (path / "shard-00001.parquet").unlink()
     assert [task.shard.number for task in finish(path, 4)] == [1]
 
 

@@ -253,16 +253,21 @@ def rebuild_index(place: Place) -> Index | None:
     question: Mapping[str, Any] | None = None
     for name in sorted(place.names()):
         content = place.read(name) if SHARD_FILE.fullmatch(name) and name.endswith(PARQUET) else b""
-        if (footer := _footer(name, content)) is None:
+        if (own := entry_of(name, content)) is None:
             continue
-        if question not in (None, footer.question):
+        if question not in (None, own[0]):
             raise OutputError(f"{place} has lost its {INDEX}, and its shards are of different settings.")
-        question = footer.question
-        digest = hashlib.sha256(content).hexdigest()
-        outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
-        found[name] = Entry(name, footer.rows, digest, None, *outcome)
+        question, found[name] = own
     delivered = sum(entry.delivered for entry in found.values())
     return None if question is None else Index(question, 0, found, until=delivered)  # at least so many were wanted
+
+
+def entry_of(name: str, content: bytes) -> tuple[Mapping[str, Any], Entry] | None:
+    """The question of a shard and its entry, from its own content; None if it is damaged, or no shard of this name."""
+    if (footer := _footer(name, content)) is None:
+        return None
+    outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
+    return footer.question, Entry(name, footer.rows, hashlib.sha256(content).hexdigest(), None, *outcome)
 
 
 def _footer(name: str, content: bytes) -> ShardFooter | None:
