@@ -10,7 +10,7 @@ import typer
 
 from ead_core.cli.console import BEYOND_TRAINING, OVERWRITE, PRESET, THREADS, progress_bar
 from ead_core.cli.judge import selector_for
-from ead_core.cli.match import MATCH, POOL, WISHES, match_order_of, report_wishes
+from ead_core.cli.match import MATCH, POOL, WISHES, check_counts, match_order_of, report_wishes
 from ead_core.cli.trace import check_recording, keep_recording
 from ead_core.common.files import check_beside, check_not_lost
 from ead_core.config import Config, parse_overrides, read_mapping, sampler_settings
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.data.store import MoleculeSet
     from ead_core.data.targets import Targets
+    from ead_core.data.wish_tables import WishTable
     from ead_core.sampling.account import Delivery
     from ead_core.sampling.requests import Prepared, Request
 
@@ -39,6 +40,7 @@ MAX_ATTEMPTS = (
     f"With --until: at most so many, else {TRIES} per molecule and at least {LEAST_TRIES:,}. "
     f"With --match: so many, else {PER_WISH} per row."
 )
+TARGETS = ".csv or .parquet of targets, a row per molecule, or per `count` of them; `key` names a row."
 TOO_FEW, INTERRUPTED = 1, 130  # exit codes
 
 
@@ -50,7 +52,7 @@ def sample(
     out: Annotated[Path, typer.Option(help="Output file: .sdf, .sdf.gz, .xyz, .npz or .parquet.")] = Path("out.sdf"),
     sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
-    targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets, a row per molecule.")] = None,
+    targets: Annotated[Path | None, typer.Option(help=TARGETS)] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     fragment: Annotated[Path | None, typer.Option(help="A molecule to keep and complete, e.g. an .sdf.")] = None,
     best_of: Annotated[int | None, typer.Option(min=2, help="Make so many of each, and keep the best.")] = None,
@@ -73,7 +75,7 @@ def sample(
     from ead_core.common.cpu import tune_cpu
     from ead_core.data.formats import check_output
     from ead_core.data.priors import parse_sizes
-    from ead_core.data.target_tables import gather_targets
+    from ead_core.data.target_tables import gather_wishes
     from ead_core.sampling.fragment_file import read_fragment
     from ead_core.sampling.requests import Request, prepare, sampler_config
 
@@ -94,9 +96,11 @@ def sample(
     atoms = parse_sizes(sizes)
     tune_cpu(1)
     model = load_checkpoint(checkpoint)
-    wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
+    rows = gather_wishes(target or [], targets, composition, model.statistics.atom_numbers)
+    check_counts(rows, {"--num": num, "--until": until, "--accept": accept and not match})
+    wanted = rows.wishes(range(rows.total)) if rows else None
     if num is None:
-        num = len(wanted.rows) if wanted and targets else NUM
+        num = rows.total if rows and targets else NUM
     config = sampler_config(model, chosen, preset, around_fragment=kept is not None)
     names, predicts = wanted.names if wanted else (), order is not None and order.predicts
     chooser = selector_for(best_of, config, selector, model, names, predicts)
@@ -106,9 +110,9 @@ def sample(
     prepared = prepare(model, request)  # what is wrong is said before anything else
     _warn(model, prepared, wanted, beyond_training)
     if order:
-        _deliver(model, prepared, order, out, wishes, threads)
+        _deliver(model, prepared, order, out, threads, rows, wishes)
     else:
-        _attempt(model, prepared, best_of, out, record, threads)
+        _attempt(model, prepared, best_of, out, record, threads, rows)
 
 
 def _settings(path: Path | None, overrides: list[str]) -> dict[str, Any]:
@@ -130,7 +134,13 @@ def _warn(model: "Checkpoint", prepared: "Prepared", wanted: "Targets | None", b
 
 
 def _attempt(
-    model: "Checkpoint", prepared: "Prepared", best_of: int | None, out: Path, record: Path | None, threads: int
+    model: "Checkpoint",
+    prepared: "Prepared",
+    best_of: int | None,
+    out: Path,
+    record: Path | None,
+    threads: int,
+    rows: "WishTable | None",
 ) -> None:
     """Make all molecules of a request, or keep the best of each, and write them and their trace."""
     from ead_core.judge.selection import best_of as choose
@@ -145,9 +155,14 @@ def _attempt(
         molecules = choose(molecules, best_of, request.selector)
     candidates = (best_of or 1) * request.sampler.branches
     selection = f"; a selection, each the best of {candidates} candidates" if candidates > 1 else ""
-    _write(molecules, out, selection, _passport(model, request))
+    _write(_named(molecules, rows, best_of or 1), out, selection, _passport(model, request))
     if record and recorder:
         keep_recording(recorder, molecules, record, model.name, prepared)
+
+
+def _named(molecules: "MoleculeSet", rows: "WishTable | None", candidates: int = 1) -> "MoleculeSet":
+    """Molecules with the keys of the rows that they were made for, by their ids, of which each has some candidates."""
+    return rows.named(molecules, rows.rows_of(molecules.properties["id"] // candidates)) if rows else molecules
 
 
 def _check_recordable(request: "Request") -> None:
@@ -193,7 +208,13 @@ def order_of(
 
 
 def _deliver(
-    model: "Checkpoint", prepared: "Prepared", order: Order | MatchOrder, out: Path, wishes: Path | None, threads: int
+    model: "Checkpoint",
+    prepared: "Prepared",
+    order: Order | MatchOrder,
+    out: Path,
+    threads: int,
+    rows: "WishTable | None",
+    wishes: Path | None,
 ) -> None:
     """Make what is accepted, or what the wishes of a table get, and write it."""
     from ead_core.sampling.account import Delivery
@@ -204,10 +225,12 @@ def _deliver(
     total = order.attempts(request.num)[1] if isinstance(order, MatchOrder) else order.until or request.num
     with progress_bar(f"sampling with {model.name}", total) as progress:
         if isinstance(order, Order):
-            delivery = deliver(model, request, order, progress, threads)
+            molecules, ledger = deliver(model, request, order, progress, threads)
+            delivery = Delivery(_named(molecules, rows), ledger)
         else:
-            matches = match_wishes(model, prepared, order, progress, threads)
-            report_wishes(matches.wishes, wishes)
+            assert rows is not None  # since they are matched
+            matches = match_wishes(model, prepared, order, progress, threads).by_row(rows)
+            report_wishes(matches, rows, wishes)
             delivery = Delivery(matches.molecules, matches.ledger)
     _write_delivery(delivery, out, _passport(model, request, matched=isinstance(order, MatchOrder)))
 

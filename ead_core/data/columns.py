@@ -27,6 +27,8 @@ TEXT_PROPERTIES = (
     "warning",
     "hardware",
     "selected_by",
+    "key",
+    *("molblock", "model", "fingerprint", "checks", "predicted_by"),
 )  # text even where it looks like numbers
 NUMERIC_PROPERTIES = (  # numbers even where most cells are none
     *("rotA", "rotB", "rotC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv"),

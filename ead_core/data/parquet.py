@@ -1,7 +1,7 @@
 """Parquet: one row per molecule with lists `elements` (atomic numbers) and `positions`, and properties."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -207,13 +207,21 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def write_parquet(molecules: MoleculeSet, path: Path, entries: Mapping[str, str] | None = None) -> None:
+def write_parquet(
+    molecules: MoleculeSet,
+    path: Path,
+    entries: Mapping[str, str] | None = None,
+    nulls: Collection[str] = (),
+    compression: str = "snappy",
+) -> None:
     """Write `elements`, flat `positions` and every property, as lists where it has several values, sealed (seal.py).
 
     Args:
         molecules: M molecules, a row each.
         path: of the file.
         entries: what else its footer shall hold (see `parquet_entries`).
+        nulls: properties that are texts, of which '' is written as null.
+        compression: of its columns.
 
     Raises:
         OutputError: the file cannot be written.
@@ -225,10 +233,12 @@ def write_parquet(molecules: MoleculeSet, path: Path, entries: Mapping[str, str]
     }
     arrays = {name: np.asarray(values) for name, values in molecules.properties.items()}
     properties = {name: pa.array(v if v.ndim == 1 else v.tolist()) for name, v in arrays.items()}
-    table = pa.table({**columns, **properties})
+    known = {name: pa.array([text or None for text in arrays[name].tolist()], pa.string()) for name in nulls}
+    table = pa.table({**columns, **properties, **known})
     with write_aside(path) as aside:
         # A file of our own: Arrow opens none whose name is not UTF-8.
-        with aside.open("wb") as file, pq.ParquetWriter(file, table.schema, write_page_checksum=True) as writer:
+        options: dict[str, Any] = {"write_page_checksum": True, "compression": compression}
+        with aside.open("wb") as file, pq.ParquetWriter(file, table.schema, **options) as writer:
             writer.write_table(table)
             writer.add_key_value_metadata({**(entries or {}), KEY: BLANK})
         seal(aside)

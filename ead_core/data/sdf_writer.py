@@ -61,7 +61,7 @@ def sdf_records(molecules: MoleculeSet) -> Iterator[SdfRecord]:
         values = {names.get(name, name): value for name, value in _values(molecule, identity).items()}
         fields = "".join(f">  <{name}>\n{text}\n\n" for name, value in values.items() if (text := field_text(value)))
         title = title_of(str(molecule.known.get("name", "")))
-        yield SdfRecord(f"{_molblock(identity.mol, title)}{fields}{_END}\n", identity)
+        yield SdfRecord(f"{molblock(identity.mol, title)}{fields}{_END}\n", identity)
 
 
 def _values(molecule: Molecule, identity: Identity) -> dict[str, str]:
@@ -78,8 +78,8 @@ def _values(molecule: Molecule, identity: Identity) -> dict[str, str]:
     return {**values, "warning": "; ".join(filter(None, doubts))}
 
 
-def _molblock(mol: Chem.Mol, title: str) -> str:
-    """A Kekulé structure; what has none is written with aromatic bonds."""
+def molblock(mol: Chem.Mol, title: str = "") -> str:
+    """A molecule with a conformer as a Kekulé structure; what has none is written with aromatic bonds."""
     mol = kekulised(mol)
     mol.SetProp("_Name", title)
     wide = bool(np.abs(mol.GetConformer().GetPositions()).max() > _WIDEST)

@@ -32,7 +32,7 @@ class ShardList(Document):
 
     kind: ClassVar[str] = "an index of shards"
 
-    version: Literal[2]
+    version: Literal[2, 3]
     question: _Question
     num: int
     shards: list[_Shard]
@@ -48,7 +48,7 @@ class ShardQuestion(Document):
 
     kind: ClassVar[str] = "the footer of a shard"
 
-    version: Literal[2]
+    version: Literal[2, 3]
     question: dict[str, Any]
 
 

@@ -1,38 +1,43 @@
-"""Targets as a user writes them: on the command line, as a composition, and in a table with a row per molecule."""
+"""Targets as a user writes them: on the command line, as a composition, and in a table of wishes."""
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ead_core.common.limits import DOCUMENT
+from ead_core.common.limits import DOCUMENT, NAME
 from ead_core.common.parquet_files import open_table
+from ead_core.data.columns import fit_cell
 from ead_core.data.numerals import parse_number
 from ead_core.data.parquet import is_row_label, values_of
 from ead_core.data.properties import count_name, parse_formula
 from ead_core.data.tables import listed
 from ead_core.data.targets import LARGEST, OPEN, Bounds, TargetError, Targets, parse_targets
 from ead_core.data.texts import at_most, open_text
+from ead_core.data.wish_tables import KEY, WishTable
 from ead_core.errors import DataError, one_line
 
-SIZE_COLUMN = "num_atoms"
+SIZE_COLUMN, COUNT_COLUMN, FORMULA_COLUMN = "num_atoms", "count", "composition"
+MOST_WISHES = 10**9  # molecules of a row
 EXTENSIONS = (".parquet", ".csv")
+_COUNTS = f"numbers of molecules up to {MOST_WISHES:,}"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _EMPTY = ("", "nan", "na", "n/a", "#n/a", "null", "none")  # as pandas reads them
 
 
-def gather_targets(
+def gather_wishes(
     items: Sequence[str], table: Path | None, composition: str | None, elements: Sequence[int]
-) -> Targets | None:
+) -> WishTable | None:
     """All targets of a command; None if there are none.
 
     Args:
         items: `property=value` or `property=low:high`, for all molecules.
-        table: see `read_targets`.
+        table: see `read_wishes`.
         composition: a formula, for all molecules; elements that it does not name are to be absent.
         elements: atomic numbers of the model.
 
@@ -43,15 +48,15 @@ def gather_targets(
     parts = {"--target": parse_targets(items)}
     if composition is not None:
         parts["--composition"] = _composition(composition, elements)
-    gathered = None if table is None else read_targets(table)
-    given = dict.fromkeys(gathered.names, str(table)) if gathered else {}
+    gathered = None if table is None else read_wishes(table, elements)
+    given = dict.fromkeys(gathered.targets.names, str(table)) if gathered else {}
     for source, part in parts.items():
         for name in part.names if part else ():
             if name in given:
                 raise TargetError(f"target {name} is given by {source} and by {given[name]}; give it once.", name)
             given[name] = source
         if part:
-            gathered = gathered.with_same(part) if gathered else part
+            gathered = replace(gathered, targets=gathered.targets.with_same(part)) if gathered else WishTable(part)
     return gathered
 
 
@@ -63,16 +68,20 @@ def _composition(formula: str, elements: Sequence[int]) -> Targets:
     return Targets.of({count_name(number): counts.get(number, 0) for number in sorted({*elements, *counts})})
 
 
-def read_targets(path: Path) -> Targets:
-    """A table of targets: a row per molecule, a column per property, and perhaps `num_atoms`; empty or NaN is open.
+def read_wishes(path: Path, elements: Sequence[int] = ()) -> WishTable:
+    """A table of wishes: a row per molecule or per group of molecules, a column per property; empty or NaN is open.
 
-    A cell is a number, or a range as text: `6000:7000`.
+    A cell is a number, or a range as text: `6000:7000`. Four columns are no properties: `num_atoms`; `composition`, a
+    formula such as C7H10O2; `count`, how many molecules the row asks for, one if it is empty; and `key`, what the row
+    is called, different for each.
 
     Args:
         path: `.parquet`, or `.csv` with a header, commas between cells and decimal points.
+        elements: atomic numbers of the model, which a formula that does not name them wants to be absent.
 
     Raises:
-        DataError: the file cannot be read, has no row, a column without a name or twice, or a cell that is neither.
+        DataError: the file cannot be read, has no row, a column without a name or twice, or a cell that is none of
+            these.
     """
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path} is of an unknown kind; a table of targets must end in {' or '.join(EXTENSIONS)}.")
@@ -82,13 +91,21 @@ def read_targets(path: Path) -> Targets:
     if not rows:
         raise DataError(f"{path} has no rows; a table of targets has one per molecule.")
     _check_names(names, path)
-    columns = {
-        name: [_ends(cell, name, number, path) for number, cell in enumerate(cells, start=1)]
-        for name, cells in zip(names, zip(*rows, strict=True), strict=True)
-    }
-    sizes = columns.pop(SIZE_COLUMN, None)
+    cells = dict(zip(names, zip(*rows, strict=True), strict=True))
+    keys, formulas = (cells.pop(name, None) for name in (KEY, FORMULA_COLUMN))
+    columns = {name: [_ends(cell, name, row, path) for row, cell in _numbered(each)] for name, each in cells.items()}
+    sizes, counts = (columns.pop(name, None) for name in (SIZE_COLUMN, COUNT_COLUMN))
+    if formulas:
+        columns |= _formulas(formulas, elements, columns, path)
     targets = tuple(zip(*columns.values(), strict=True)) if columns else ((),) * len(rows)
-    return Targets(tuple(columns), targets, () if sizes is None else _whole(sizes, path))
+    atoms = () if sizes is None else _whole(sizes, SIZE_COLUMN, "numbers of atoms", path)
+    asked = () if counts is None else tuple(count or 1 for count in _whole(counts, COUNT_COLUMN, _COUNTS, path))
+    return WishTable(Targets(tuple(columns), targets, atoms), asked, _keys(keys, path) if keys else ())
+
+
+def _numbered(column: Sequence[object]) -> Iterator[tuple[int, object]]:
+    """The cells of a column with the numbers of their rows, from 1."""
+    return enumerate(column, start=1)
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
@@ -150,7 +167,7 @@ def _ends(cell: object, name: str, row: int, path: Path) -> Bounds:
 def _number(cell: object, name: str, row: int, path: Path) -> float:
     """A cell as a number, NaN if it is empty."""
     value: object = cell
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in _EMPTY):
+    if _is_empty(cell):
         return math.nan
     if isinstance(cell, str):
         value = parse_number(cell.strip())
@@ -164,9 +181,51 @@ def _number(cell: object, name: str, row: int, path: Path) -> float:
     return float(number)
 
 
-def _whole(sizes: list[Bounds], path: Path) -> tuple[int | None, ...]:
-    for row, (size, end) in enumerate(sizes, start=1):
-        if not np.isnan(size) and (size < 1 or size != int(size) or size != end):
-            shown = f"{size:g}" if size == end else f"{size:g}:{end:g}"
-            raise DataError(f"column '{SIZE_COLUMN}' of {path} must hold numbers of atoms, not {shown} (row {row}).")
-    return tuple(None if np.isnan(size) else int(size) for size, _ in sizes)
+def _whole(column: list[Bounds], name: str, what: str, path: Path) -> tuple[int | None, ...]:
+    """Whole numbers from 1 on, None where the column is open."""
+    for row, (number, end) in enumerate(column, start=1):
+        if not np.isnan(number) and not (1 <= number <= MOST_WISHES and number == int(number) == end):
+            shown = f"{number:.12g}" if number == end else f"{number:g}:{end:g}"
+            raise DataError(f"column '{name}' of {path} must hold {what}, not {shown} (row {row}).")
+    return tuple(None if np.isnan(number) else int(number) for number, _ in column)
+
+
+def _formulas(
+    cells: Sequence[object], elements: Sequence[int], others: Collection[str], path: Path
+) -> dict[str, list[Bounds]]:
+    """Formulas as a column for each element."""
+    counts: list[Mapping[int, int] | None] = []
+    for row, cell in _numbered(cells):
+        try:
+            counts.append(None if _is_empty(cell) else parse_formula(str(cell).strip()))
+        except DataError as error:
+            shown = f"'{listed([str(cell)])}' (row {row})"
+            raise DataError(
+                f"column '{FORMULA_COLUMN}' of {path} must hold formulas such as C7H10O2, not {shown}."
+            ) from error
+    known = sorted({*elements, *(number for each in counts for number in each or ())})
+    names = {count_name(number): number for number in known}
+    if twice := [name for name in names if name in others]:
+        raise DataError(f"{path} asks for atoms in two ways, in '{FORMULA_COLUMN}' and in '{twice[0]}'; give one.")
+    ends = ([OPEN if each is None else (each.get(number, 0),) * 2 for each in counts] for number in known)
+    return {name: [(float(low), float(high)) for low, high in column] for name, column in zip(names, ends, strict=True)}
+
+
+def _keys(cells: Sequence[object], path: Path) -> tuple[str, ...]:
+    """What the rows are called, different for each; whole numbers are texts without decimals."""
+    rows: dict[str, int] = {}
+    for row, cell in _numbered(cells):
+        key = "" if _is_empty(cell) else str(fit_cell(cell, str)).strip()
+        if not key or len(key) > NAME:
+            raise DataError(f"column '{KEY}' of {path} must have a text of 1 to {NAME} characters in row {row}.")
+        if key in rows:
+            both = f"rows {rows[key]} and {row} are both '{key}'"
+            raise DataError(f"column '{KEY}' of {path} must tell the rows apart, but {both}.")
+        rows[key] = row
+    return tuple(rows)
+
+
+def _is_empty(cell: object) -> bool:
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in _EMPTY)

@@ -56,6 +56,7 @@ class Ledger(Document):
         asked: how many were to be delivered; None if a number of attempts was asked for.
         attempts: molecules made, up to the last that was needed.
         delivered: of these.
+        met: wishes of a table whose molecule is in all of their ranges; None if there was no table.
         repaired: of the delivered, those that were refused at first and mended (repairs.py); None if nobody counted.
         refused: the others, by reason.
         calls: network calls of the attempts.
@@ -73,6 +74,7 @@ class Ledger(Document):
     asked: int | None
     attempts: int
     delivered: int
+    met: int | None = None
     repaired: int | None = None
     refused: Mapping[str, int]
     calls: int

@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from ead_core.common.assignment import NOTHING as NO_MOLECULE
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import Targets
+from ead_core.data.wish_tables import KEY, WishTable
 from ead_core.prediction.judge import Judge
 from ead_core.prediction.predict import PREDICTED
 from ead_core.sampling.account import REPAIRED
 from ead_core.sampling.choice import BEST_OF, SELECTED_BY
 from ead_core.sampling.conditions import TARGET
 from ead_core.sampling.ledger import Ledger
+from ead_core.sampling.unmet import Unmet, best_columns, unmet_of
 from ead_core.sampling.wishes import Values
 
 WISH, DISTANCE, REASON = "wish", "distance", "reason"  # columns
+MET = "met"  # column: 1 where a molecule is in all ranges of its wish, else 0
 MADE_FOR = "made_for_"  # before the name of a property: what the attempt was asked for, perhaps by another wish
 SPARE = "matched with no wish"  # what becomes of accepted molecules that are not delivered
 Table = Mapping[str, NDArray[Any]]  # [R] by column
@@ -33,12 +36,13 @@ class Matches(NamedTuple):
 
     Attributes:
         molecules: of the wishes that got one, in the order of the table. Their properties: `wish` (its row, from 1),
+            `key` (what the row is called, if rows have names), `met` (1 if it is in all ranges of its wish, else 0),
             what it asks for (`target_gap`; if some wish names a range, `target_gap_low` and `target_gap_high`), what
             the selector predicts (`predicted_gap`), and `distance`: by how much that misses what is asked, in spreads
             of the property (its mean absolute deviation in training), as a mean over the properties asked for. What
             its attempt was asked for, perhaps by another wish, is `made_for_gap`.
         wishes: a row for each wish with the same columns, the `id` of its molecule, −1 for none, and the `reason` why
-            there is none.
+            there is none. Where a wish is not met, `best_…` tell of the accepted molecule that came nearest to it.
         ledger: what became of all attempts.
     """
 
@@ -52,6 +56,26 @@ class Matches(NamedTuple):
         numbers, reasons = self.wishes[WISH].tolist(), self.wishes[REASON].tolist()
         return {number: reason for number, reason in zip(numbers, reasons, strict=True) if reason}
 
+    @property
+    def not_met(self) -> list[Unmet]:
+        """Those without a molecule, and those whose molecule misses a range, with the best that was found."""
+        return unmet_of(self.wishes[MET], self.wishes[WISH], self.wishes[REASON], self.wishes)
+
+    def by_row(self, table: WishTable, first: int = 0) -> "Matches":
+        """The same with `wish` as the row of a table, each of which may have several wishes, and with its `key`.
+
+        Args:
+            table: whose wishes these are, from the number `first` on.
+        """
+        numbers = first + np.arange(len(self.wishes[WISH]))
+        rows = table.rows_of(numbers)
+        told = {**self.wishes, WISH: 1 + rows}
+        own = rows[self.molecules.properties[WISH] - 1]
+        molecules = replace(self.molecules, properties={**self.molecules.properties, WISH: 1 + own})
+        if table.keys:
+            told = {WISH: told[WISH], KEY: table.keys_of(rows), **told}
+        return Matches(table.named(molecules, own), told, self.ledger)
+
 
 class Outcome(NamedTuple):
     """What became of some wishes [R].
@@ -62,6 +86,7 @@ class Outcome(NamedTuple):
         reasons: [R] why there is none, '' if there is one.
         predicted: what the selector says of them, [R] by property, NaN for none.
         distances: [R], NaN for none.
+        unmet: those that are not met.
         ledgers: of the deliveries that made the molecules.
     """
 
@@ -70,6 +95,7 @@ class Outcome(NamedTuple):
     reasons: NDArray[np.str_]
     predicted: Values
     distances: NDArray[np.float64]
+    unmet: Sequence[Unmet]
     ledgers: Sequence[Ledger]
 
 
@@ -86,6 +112,8 @@ def matches_of(
         seconds: wall clock in all.
     """
     ids = np.concatenate([outcome.ids for outcome in outcomes])
+    not_met, met = _numbered(outcomes), np.ones(len(ids), dtype=np.int64)
+    met[[each.wish - 1 for each in not_met]] = 0
     told: Table = {
         WISH: 1 + np.arange(len(ids)),
         **_asked(targets),
@@ -94,6 +122,7 @@ def matches_of(
             for name in outcomes[0].predicted
         },
         DISTANCE: np.concatenate([outcome.distances for outcome in outcomes]),
+        MET: met,
     }
     chosen = MoleculeSet.concatenate([outcome.chosen for outcome in outcomes])
     got = ids != NO_MOLECULE
@@ -108,7 +137,18 @@ def matches_of(
     molecules = replace(chosen, properties={**own, **{name: values[got] for name, values in told.items()}, **selected})
     reasons = np.concatenate([outcome.reasons for outcome in outcomes])
     ledgers = [ledger for outcome in outcomes for ledger in outcome.ledgers]
-    return Matches(molecules, {**told, "id": ids, REASON: reasons}, _ledger(ledgers, len(ids), molecules, seconds))
+    wishes = {**told, "id": ids, REASON: reasons, **best_columns(not_met, len(ids), list(outcomes[0].predicted))}
+    return Matches(molecules, wishes, _ledger(ledgers, met, molecules, seconds))
+
+
+def _numbered(outcomes: Sequence[Outcome]) -> list[Unmet]:
+    """The wishes of all parts that are not met, numbered through the table from 1."""
+    firsts = np.cumsum([0, *(len(outcome.ids) for outcome in outcomes)]).tolist()
+    return [
+        each._replace(wish=1 + first + each.wish)
+        for first, outcome in zip(firsts, outcomes, strict=False)
+        for each in outcome.unmet
+    ]
 
 
 def _asked(targets: Targets) -> Table:
@@ -122,13 +162,14 @@ def _asked(targets: Targets) -> Table:
     return columns
 
 
-def _ledger(ledgers: Sequence[Ledger], wishes: int, molecules: MoleculeSet, seconds: float) -> Ledger:
+def _ledger(ledgers: Sequence[Ledger], met: NDArray[np.int64], molecules: MoleculeSet, seconds: float) -> Ledger:
     """The sum of several, where accepted molecules that no wish got count as refused."""
     refused = sum((Counter(ledger.refused) for ledger in ledgers), Counter[str]())
     refused[SPARE] = sum(ledger.delivered for ledger in ledgers) - len(molecules)
     return Ledger(
         accept=ledgers[0].accept,
-        asked=wishes,
+        asked=len(met),
+        met=int(met.sum()),
         attempts=sum(ledger.attempts for ledger in ledgers),
         delivered=len(molecules),
         repaired=int((np.asarray(molecules.properties.get(REPAIRED, ())) > 0).sum()),

@@ -22,8 +22,9 @@ from ead_core.common.assignment import NOTHING as NO_MOLECULE
 from ead_core.common.cpu import torch_threads
 from ead_core.config.presets import PresetName
 from ead_core.data.store import MoleculeSet
-from ead_core.data.target_tables import read_targets
+from ead_core.data.target_tables import read_wishes
 from ead_core.data.targets import TargetError, Targets
+from ead_core.data.wish_tables import WishTable
 from ead_core.prediction.judge import Judge, load_judge
 from ead_core.sampling.account import NOTHING, Delivery
 from ead_core.sampling.choice import selector_of
@@ -34,6 +35,7 @@ from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import Matches, Outcome, matches_of
 from ead_core.sampling.order import MatchOrder, Order, Part
 from ead_core.sampling.requests import Prepared, Request, prepare, sampler_config
+from ead_core.sampling.unmet import unmet_wishes
 from ead_core.sampling.wishes import Wishes, match_molecules
 
 ROUNDS = 3  # in which the attempts after those of the pool are made
@@ -65,7 +67,7 @@ def match(  # noqa: PLR0913 (everything that a caller may ask for)
     Args:
         checkpoint: from `load_checkpoint`.
         targets: a row per wish: columns by property of numbers, (low, high), or None where a wish is open; or the file
-            of such a table (data/target_tables.py).
+            of such a table (data/target_tables.py), whose rows may ask for several molecules and have names.
         seed: equal seeds give equal molecules.
         progress: receives the number of attempts since its last call.
         accept: what a molecule must be, "valid & unique" if nothing is said (evaluation/criteria.py).
@@ -79,16 +81,18 @@ def match(  # noqa: PLR0913 (everything that a caller may ask for)
         ConfigError: an unknown preset, setting or property, a value out of range, or no selector that may choose.
         DataError: the table cannot be read.
     """
-    wishes = Targets.of_columns(targets) if isinstance(targets, Mapping) else targets
-    wishes = wishes if isinstance(wishes, Targets) else read_targets(Path(wishes))
+    rows = Targets.of_columns(targets) if isinstance(targets, Mapping) else targets
+    elements = checkpoint.statistics.atom_numbers
+    table = WishTable(rows) if isinstance(rows, Targets) else read_wishes(Path(rows), elements)
     order = MatchOrder.of(accept, pool, max_attempts)
     chooser = load_judge(selector) if isinstance(selector, str | Path) else selector
     config = sampler_config(checkpoint, settings, preset)
     with torch_threads(1):
-        prepared = prepare(checkpoint, Request(len(wishes.rows), config, seed, targets=wishes, selector=chooser))
+        wishes = table.wishes(range(table.total))
+        prepared = prepare(checkpoint, Request(table.total, config, seed, targets=wishes, selector=chooser))
         if not beyond_training:
             check_sizes_seen(checkpoint, prepared.start.sizes)
-        return match_wishes(checkpoint, prepared, order, progress, threads)
+        return match_wishes(checkpoint, prepared, order, progress, threads).by_row(table)
 
 
 def match_wishes(
@@ -219,7 +223,7 @@ class _Pool:
     def _match(self) -> None:
         values = self.wishes.values_of(self.molecules)
         self._places, self._impossible = match_molecules(self.wishes, values, self.molecules)
-        self._got = np.flatnonzero(self._places != NO_MOLECULE)
+        self._got, self._known = np.flatnonzero(self._places != NO_MOLECULE), values
         self._values = {name: column[self._places[self._got]] for name, column in values.items()}
         self._distances = np.full(len(self._places), np.inf)
         self._distances[self._got] = self.wishes.distances(self._got, self._values)
@@ -232,12 +236,14 @@ class _Pool:
     def outcome(self, why: str) -> Outcome:
         """Who gets what; `why` others get nothing, if not for the atoms they ask for."""
         reasons = np.where(self._impossible & (len(self.molecules) > 0), WRONG_ATOMS, why)
+        unmet = list(unmet_wishes(self.wishes, self._known, self.molecules, self._places, reasons))
         return Outcome(
             self.molecules.select(self._places[self._got]),
             self._over_all(self.molecules.properties["id"][self._places[self._got]], NO_MOLECULE),
             np.where(self._places == NO_MOLECULE, reasons, ""),
             {name: self._over_all(self._values[name], np.nan) for name in self.wishes.predicted},
             self._over_all(self._distances[self._got], np.nan),
+            unmet,
             self.ledgers,
         )
 

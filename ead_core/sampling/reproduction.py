@@ -144,8 +144,8 @@ def _asked(stored: Stored) -> Targets | None:
     }
     if passport.matched and not values:
         raise DataError(
-            "the molecule was matched with a wish, and the file does not say for which it was made, as shards of a "
-            "match do not; `ead sample --match` writes it down."
+            "the molecule was matched with a wish, and the file does not say for which it was made, as shards of "
+            "earlier versions do not."
         )
     return Targets.of_columns(values) if values else None
 

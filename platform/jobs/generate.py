@@ -19,13 +19,13 @@ from ead_platform.registry.addresses import accept_addresses
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.cli.console import BEYOND_TRAINING, PRESET
-from ead_core.cli.match import MATCH, match_order_of
-from ead_core.cli.sample import ACCEPT, MAX_ATTEMPTS, TOO_FEW, order_of
+from ead_core.cli.match import MATCH, check_counts, match_order_of
+from ead_core.cli.sample import ACCEPT, MAX_ATTEMPTS, TARGETS, TOO_FEW, order_of
 from ead_core.common.cpu import available_cores
 from ead_core.config import parse_overrides, read_mapping, sampler_settings
 from ead_core.data.priors import parse_sizes
-from ead_core.data.target_tables import gather_targets
-from ead_core.data.targets import Targets
+from ead_core.data.target_tables import gather_wishes
+from ead_core.data.wish_tables import WishTable
 from ead_core.errors import ConfigError, report_user_errors
 from ead_core.sampling.conditions import warnings_before
 from ead_core.sampling.order import MatchOrder, Order, check_repairs
@@ -56,7 +56,7 @@ def generate(
     sdf: Annotated[bool, typer.Option("--sdf", help="Write .sdf.gz too; the folder then always gets both.")] = False,
     sizes: Annotated[str | None, typer.Option(help="Atoms per molecule: 18, 15,18,21 (cycled) or 15-20.")] = None,
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
-    targets: Annotated[Path | None, typer.Option(help=".csv or .parquet of targets; rows are cycled.")] = None,
+    targets: Annotated[Path | None, typer.Option(help=f"{TARGETS} Rows are cycled.")] = None,
     composition: Annotated[str | None, typer.Option(help="A formula such as C7H10O2 for all molecules.")] = None,
     preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
     accept: Annotated[list[str] | None, typer.Option(help=f"{ACCEPT} Only such are kept.")] = None,
@@ -77,16 +77,17 @@ def generate(
     expect_cluster(place)
     if actors is not None and actors < 1:
         raise ConfigError(f"--actors must be at least 1, not {actors}.")
-    table = match_order_of(match, targets, accept, (None, max_attempts), None, {"--num": num, "--until": until})
-    order = table or order_of(accept, until, max_attempts, {"--num": until and num}, target)
+    matched = match_order_of(match, targets, accept, (None, max_attempts), None, {"--num": num, "--until": until})
+    order = matched or order_of(accept, until, max_attempts, {"--num": until and num}, target)
     stored = read_mapping(settings, "keys such as `sampler.async_ratio: 0.2`") if settings else {}
     chosen, atoms = sampler_settings({**stored, **parse_overrides(overrides or [])}), parse_sizes(sizes)
     check_repairs(chosen, order is not None)
     model = load_checkpoint(checkpoint)
     config = sampler_config(model, chosen, preset)
-    wanted = gather_targets(target or [], targets, composition, model.statistics.atom_numbers)
-    rows = _rows(num, order, wanted)
-    plan = GenerationPlan(model, rows, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted, order)
+    table = gather_wishes(target or [], targets, composition, model.statistics.atom_numbers)
+    check_counts(table, {"--num": num, "--until": until, "--accept": accept and not match})
+    rows, wanted = _rows(num, order, table), table.targets if table else None
+    plan = GenerationPlan(model, rows, shard_size, seed, atoms, config, threads, gpus_per_actor, wanted, order, table)
     plan.check(beyond_training)
     for warning in warnings_before(model, wanted):
         typer.echo(f"warning: {warning}", err=True)
@@ -103,10 +104,10 @@ def generate(
         raise typer.Exit(TOO_FEW)
 
 
-def _rows(num: int | None, order: Order | MatchOrder | None, wanted: Targets | None) -> int:
+def _rows(num: int | None, order: Order | MatchOrder | None, table: WishTable | None) -> int:
     """How many molecules, attempts or wishes the shards are cut from."""
-    if isinstance(order, MatchOrder) and wanted:
-        return len(wanted.rows)
+    if table and (isinstance(order, MatchOrder) or table.counts):
+        return table.total
     most = order.limit if isinstance(order, Order) else None
     return most or (NUM if num is None else num)
 

@@ -88,7 +88,7 @@ def test_shards_are_the_molecules_of_sample_with_what_was_asked(plan, tmp_path):
     for shard in shards_of(5, 3):
         made = shard_molecules(plan, shard)
         rows = slice(shard.first, shard.first + shard.rows)
-        assert list(made.properties) == ["id", "nfe", "target_gap", "target_atoms_C", "warning", "smiles"]
+        assert list(made.properties) == ["id", "nfe", "target_gap", "target_atoms_C", "warning"]
         assert np.array_equal(made.num_atoms, whole.num_atoms[rows])
         assert np.array_equal(made.properties["target_gap"], whole.properties["target_gap"][rows])
     files = ShardMaker(plan).make(Task(shards_of(5, 3)[0], True, True, ""), None).files

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from ead_platform.generation import making
 from ead_platform.generation import plan as planning
@@ -14,11 +15,13 @@ from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
 from ead_platform.generation.shard_index import INDEX
 from ead_platform.generation.shards import ShardFolder
+from ead_platform.generation.unmet_rows import UNMET_FILE
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.frames import read_frame
 from ead_core.data.targets import Targets
+from ead_core.data.wish_tables import WishTable
 from ead_core.errors import ConfigError, DataError, OutputError
 from ead_core.evaluation.acceptance import Verdict
 from ead_core.evaluation.criteria import CRITERIA, Acceptance
@@ -102,7 +105,9 @@ def test_one_shard_is_the_match_of_its_table(plan, model, tmp_path):
     molecules, _, ledger = match(model, WANTED, 3, accept="valid", **QUICK)
     (part,) = folder.parts()
     assert np.array_equal(part.positions, molecules.positions)
-    assert set(part.properties) == {*molecules.properties, "smiles", "inchikey"} - {"seconds", "made_for_gap"}
+    passport = {"smiles", "inchikey", "molblock", "repaired", "checks", "seed", "model", "fingerprint"}
+    predicted = {"predicted_gap_low", "predicted_gap_high", "predicted_by"}
+    assert set(part.properties) == {*molecules.properties, *passport, *predicted} - {"seconds"}
     for name in ("id", "wish", "nfe", "predicted_gap", "distance", "target_gap_low", "best_of"):
         assert np.array_equal(part.properties[name], molecules.properties[name], equal_nan=name != "id")
     own, alone = ({**one.to_json(), "seconds": 0} for one in (folder.ledger, ledger))
@@ -111,11 +116,73 @@ def test_one_shard_is_the_match_of_its_table(plan, model, tmp_path):
     assert own == alone
 
 
-def test_that_a_matched_shard_does_not_say_how_to_make_its_molecules_again_is_told(plan, model, tmp_path):
+def test_a_molecule_of_a_matched_shard_is_made_again_from_its_shard(plan, model, tmp_path):
+    """By what it was made for, which need not be what it was matched with."""
     folder = work(tmp_path / "out", plan)
-    shard, number = folder.place.folder / "shard-00001.parquet", int(read_frame(folder.place.folder)["id"].iloc[-1])
-    with pytest.raises(DataError, match="the file does not say for which it was made, as shards of a match do not"):
-        reproduce(model, stored_molecule(shard, number))
+    table = read_frame(folder.place.folder)
+    other = table[table["made_for_gap"] != table["target_gap_low"]].iloc[-1]
+    shard = folder.place.folder / f"shard-{(other['wish'] - 1) // SIZE:05d}.parquet"
+    stored = stored_molecule(shard, int(other["id"]))
+    assert reproduce(model, stored).same
+    assert not reproduce(model, stored._replace(passport=stored.passport.model_copy(update={"seed": 4}))).same
+    untold = {name: values for name, values in stored.molecule.properties.items() if not name.startswith("made_for")}
+    early = stored._replace(molecule=replace(stored.molecule, properties=untold))
+    with pytest.raises(DataError, match="the file does not say for which it was made, as shards of earlier"):
+        reproduce(model, early)
+
+
+KEYED = WishTable(Targets.of_columns({"gap": [(0.0, 1e9), 4500.0, (-2.0, -1.0)]}), (3, 1, 2), ("any", "near", "never"))
+
+
+@pytest.fixture
+def keyed(plan):
+    """Three rows with six wishes, of which the last two nobody can meet, in two shards."""
+    return replace(plan, targets=KEYED.targets, table=KEYED)
+
+
+def rows_of(path):
+    return pd.read_csv(path / UNMET_FILE)
+
+
+def test_answers_carry_the_keys_of_their_rows_and_what_is_not_met_is_listed(keyed, tmp_path, capsys):
+    folder = work(tmp_path / "out", keyed)
+    table, unmet = read_frame(tmp_path / "out"), rows_of(tmp_path / "out")
+    assert table["key"].tolist() == [("any", "near", "never")[wish - 1] for wish in table["wish"]]
+    asked = dict(zip(KEYED.keys, KEYED.counts, strict=True))
+    met = {key: int(table[table["key"] == key]["met"].sum()) for key in asked}
+    told = dict(zip(unmet["key"], unmet[["asked", "met", "unmet"]].to_numpy().tolist(), strict=True))
+    assert told["never"] == [2, 0, 2]
+    assert told == {key: [asked[key], met[key], asked[key] - met[key]] for key in asked if met[key] < asked[key]}
+    assert (folder.ledger.asked, folder.ledger.met) == (6, sum(met.values()))
+    assert ShardFolder(tmp_path / "out", keyed.question(), 6).ledger.delivered == len(table)
+    never, own = unmet[unmet["key"] == "never"].iloc[0], table[table["key"] == "never"]
+    assert never["best_distance"] == pytest.approx(own["distance"].min())
+    assert never["best_id"] == own.loc[own["distance"].idxmin(), "id"]
+    GenerationConsole(folder, keyed).summary()
+    assert "row 3 ('never'): 0 of 2 met, because the molecule that came nearest is outside" in capsys.readouterr().out
+
+
+def test_what_is_not_met_is_the_same_after_a_kill_and_in_any_order(keyed, tmp_path):
+    unique = replace(keyed, order=MatchOrder(Acceptance.parse("valid & unique")))
+    work(tmp_path / "whole", unique)
+    work(tmp_path / "killed", unique, most=1, order=lambda tasks: tasks[::-1])
+    work(tmp_path / "killed", unique)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    unmet = rows_of(tmp_path / "whole")
+    assert unmet.equals(rows_of(tmp_path / "killed"))
+    table = read_frame(tmp_path / "whole")
+    for _, row in unmet.iterrows():
+        assert row["met"] == table[table["wish"] == row["row"]]["met"].sum()
+    lost = ShardFolder(tmp_path / "whole", unique.question(), 6).ledger.refused[CRITERIA["unique"].refusal]
+    assert lost > 0, "a wish goes without since an earlier shard has its molecule"
+    assert table["met"].sum() == 6 - unmet["unmet"].sum()
+
+
+def test_a_folder_belongs_to_the_counts_and_keys_of_its_table(keyed, tmp_path):
+    work(tmp_path / "out", keyed)
+    for table in (replace(KEYED, counts=(1, 3, 2)), replace(KEYED, keys=("a", "b", "c"))):
+        with pytest.raises(OutputError, match=r"holds molecules with rows=.*; choose another"):
+            ShardFolder(tmp_path / "out", replace(keyed, table=table).question())
 
 
 def test_every_shard_has_its_wishes_and_its_attempts(plan, tmp_path, capsys):

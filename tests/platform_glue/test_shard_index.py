@@ -101,18 +101,18 @@ def test_an_index_comes_back_as_it_was_written(tmp_path):
     assert decode_index(Index(QUESTION).encode(), tmp_path / INDEX) == Index(QUESTION)
 
 
-def test_what_a_shard_says_of_itself_is_the_same_to_the_byte_in_every_version():
+def test_what_a_shard_says_of_itself_is_the_same_to_the_byte_from_this_version_on():
     assert own_entry({"seed": 0, "sizes": [3, 4]}, "shard-00001.parquet", 4, 40.0, {"a reason": 1}) == {
-        "ead.shard": '{"version": 2, "question": {"seed": 0, "sizes": [3, 4]}, "name": "shard-00001.parquet", '
+        "ead.shard": '{"version": 3, "question": {"seed": 0, "sizes": [3, 4]}, "name": "shard-00001.parquet", '
         '"rows": 4, "nfe": 40.0, "faults": {"a reason": 1}}'
     }
 
 
 def test_an_index_of_a_later_version_is_refused_but_not_where_it_is_damaged(path):
-    body = (path / INDEX).read_text().replace('"version": 2', '"version": 3').partition(',\n "sha256"')[0]
+    body = (path / INDEX).read_text().replace('"version": 3', '"version": 4').partition(',\n "sha256"')[0]
     seal = f',\n "sha256": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
     (path / INDEX).write_text(body + seal)
-    with pytest.raises(OutputError, match=r"is an index of shards of version 3; this program reads 2\.$"):
+    with pytest.raises(OutputError, match=r"is an index of shards of version 4; this program reads 3\.$"):
         ShardFolder(path, QUESTION)
     (path / INDEX).write_text(body.replace('"num": 14', '"num": 15') + seal)
     assert left(path)[0].startswith("index.json is damaged")
@@ -130,7 +130,7 @@ def test_a_lost_index_is_rebuilt_after_saying_so(path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"null", b"[]", b'{"version": 2}', b"[" * 100_000, b"\xff\xfe\x00", b"a: b"]
+    "damage", [b"", b"{", b"null", b"[]", b'{"version": 3}', b"[" * 100_000, b"\xff\xfe\x00", b"a: b"]
 )
 def test_a_damaged_index_is_rebuilt_after_saying_so(path, damage):
     (path / INDEX).write_bytes(damage)
@@ -230,6 +230,7 @@ def test_a_gap_that_a_stopped_run_left_is_filled(path, finish):
     index = decode_index((path / INDEX).read_bytes(), path)
     entries = {name: entry for name, entry in index.entries.items() if "00001" not in name}
     (path / INDEX).write_bytes(Index(QUESTION, 1000, entries).encode())
+    (path / "shard-00001.parquet").unlink()
     assert [task.shard.number for task in finish(path, 4)] == [1]
 
 

@@ -59,7 +59,7 @@ def test_a_finished_folder_has_nothing_left_and_says_all_in_its_index(tmp_path):
     folder = finished(tmp_path / "a" / "b", 10, sdf=True)
     assert left(folder, 10) == []
     index = json.loads((folder.place.folder / INDEX).read_text())
-    assert index["version"] == 2
+    assert index["version"] == 3
     assert index["question"] == QUESTION
     assert index["num"] == 10
     assert [(row["name"], row["rows"]) for row in index["shards"]] == [
@@ -162,7 +162,8 @@ def test_a_renamed_checkpoint_is_the_same_question(tmp_path):
         ("shard-00000.parquet", "x", "is not empty and holds no index.json of shards"),
         (INDEX, "not JSON", "is no index of shards"),
         (INDEX, '["of something else"]', "is no index of shards"),
-        (INDEX, '{"version": 1, "question": {}, "shards": [], "sdf": []}', "of version 1; this program reads 2"),
+        (INDEX, '{"version": 1, "question": {}, "shards": [], "sdf": []}', "of version 1; this program reads 3"),
+        (INDEX, '{"version": 2, "question": {}, "shards": [], "sdf": []}', "of version 2; this program reads 3"),
     ],
 )
 def test_other_peoples_files_are_refused_and_untouched(tmp_path, name, text, sentence):

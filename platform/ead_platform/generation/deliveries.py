@@ -9,11 +9,13 @@ import math
 from collections.abc import Iterator
 
 from ead_core.evaluation.novelty import Novelty
-from ead_platform.generation.making import INCHIKEY
+from ead_core.sampling.order import MatchOrder
+from ead_platform.generation.passports import INCHIKEY
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_files import decode_shard
 from ead_platform.generation.shard_index import SURPLUS
 from ead_platform.generation.shards import Shard, ShardFolder, Task, shards_of
+from ead_platform.generation.unmet_rows import write_unmet
 
 
 def rounds(folder: ShardFolder, plan: GenerationPlan, sdf: bool) -> Iterator[list[Task]]:
@@ -70,6 +72,8 @@ def _cut(folder: ShardFolder, shards: list[Shard]) -> None:
 
 
 def _tell(folder: ShardFolder, plan: GenerationPlan) -> None:
-    """Have the ledger say how many of the delivered molecules are in their ranges in truth, if they are to be."""
+    """Have the ledger say how many of the delivered molecules are in their ranges in truth, or meet their wishes."""
+    if isinstance(plan.order, MatchOrder) and plan.wishes:
+        folder.tell(None, write_unmet(folder, plan.wishes))
     if (ranges := plan.ranges()) and folder.ledger:
         folder.tell(ranges.told_of_parts(folder.ledger, folder.parts).in_range)

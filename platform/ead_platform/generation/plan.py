@@ -10,8 +10,10 @@ from ead_core.config import SamplerConfig
 from ead_core.data.priors import SizeRange
 from ead_core.data.properties import count_name
 from ead_core.data.targets import Targets
+from ead_core.data.wish_tables import WishTable
 from ead_core.errors import ConfigError
 from ead_core.evaluation.criteria import NOVEL
+from ead_core.prediction.judge import Judge
 from ead_core.sampling.choice import selector_of
 from ead_core.sampling.conditions import check_sizes_seen
 from ead_core.sampling.in_range import RangeCheck
@@ -48,6 +50,8 @@ class GenerationPlan:
         targets: see `Request`.
         order: what is to be delivered; None keeps all molecules. Every shard has a share of a match's attempts, half of
             which are its pool.
+        table: the targets again, with how many molecules each row asks for and what it is called; None if each asks for
+            one and has no name.
     """
 
     checkpoint: Checkpoint
@@ -60,6 +64,12 @@ class GenerationPlan:
     gpus: float
     targets: Targets | None = None
     order: Order | MatchOrder | None = None
+    table: WishTable | None = None
+
+    @property
+    def wishes(self) -> WishTable | None:
+        """The rows of the targets with their counts and keys; None without targets."""
+        return self.table or (WishTable(self.targets) if self.targets else None)
 
     @property
     def attempts(self) -> int:
@@ -85,6 +95,13 @@ class GenerationPlan:
         if not isinstance(self.order, Order):
             return None
         return RangeCheck.of(self.checkpoint, Request(1, self.sampler, targets=self.targets), self.order.accept)
+
+    def predictor(self) -> Judge | None:
+        """Who predicts the properties asked for: the selector; None if none are, or if nobody may."""
+        try:
+            return selector_of(self.checkpoint, self.targets.names) if self.targets else None
+        except ConfigError:  # where it is needed, somebody has said so before
+            return None
 
     def check(self, beyond_training: bool = False) -> None:
         """Find before any work what would fail in the midst of it.
@@ -156,15 +173,14 @@ class GenerationPlan:
             "device": "cuda" if self.gpus else "cpu",
             **{f"sampler.{key}": value for key, value in sampler.items()},
             **({"targets": self.targets.to_json()} if self.targets else {}),
+            **({"rows": self.table.digest} if self.table and self.table.digest else {}),
             **({ACCEPT: str(self.order.accept)} if self.order else {}),
             **({MATCH: self.attempts} if isinstance(self.order, MatchOrder) else {}),
             **self._predictors(),
         }
 
     def _predictors(self) -> dict[str, Any]:
-        """Who chooses among branches or matches, or says what is in range, and who is compared with, if anybody."""
-        predicts = self.sampler.predicts or (self.order is not None and self.order.predicts)
-        chosen = selector_of(self.checkpoint, self.targets.names) if self.targets and predicts else None
+        """Who predicts what is asked for, and who is compared with, if anybody."""
         ranges = self.ranges()
-        found = {"selector": chosen, "judge": ranges and ranges.judge}
+        found = {"selector": self.predictor(), "judge": ranges and ranges.judge}
         return {name: judge.fingerprint for name, judge in found.items() if judge}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ead_core.cli.console import progress_bar
-from ead_core.cli.match import how_near
+from ead_core.cli.match import how_near, not_met_lines
 from ead_core.data.usable import described
 from ead_core.errors import EADError
 from ead_core.sampling.ledger import Ledger
@@ -20,6 +20,7 @@ from ead_platform.generation.actors import ActorPool, GenerationError
 from ead_platform.generation.making import FinishedShard
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shards import ShardFolder, Task
+from ead_platform.generation.unmet_rows import accounts_of
 
 MOST_REASONS = 5  # one line each
 
@@ -135,9 +136,11 @@ class GenerationConsole:
 
     def _say_what_became(self, ledger: Ledger) -> None:
         """What became of the attempts, and of the wishes (EADError if no molecule was accepted)."""
-        if self._matched:
+        if self._plan.wishes and self._matched:
             far = sum(float(part.properties[DISTANCE].sum()) for part in self._folder.parts())
-            self.say(f"{how_near(ledger.delivered, self._folder.num, far / max(1, ledger.delivered))}.")
+            self.say(f"{how_near(ledger.delivered, ledger, far / max(1, ledger.delivered))}.")
+            for line in not_met_lines(accounts_of(self._folder, self._plan.wishes)):
+                self.say(line)
         self.say(f"{ledger.sentence}.")
         if not ledger.delivered:
             raise EADError(f"no molecule was accepted in {self._folder.place}.")

@@ -10,12 +10,15 @@ from ead_core.data.store import MoleculeSet
 from ead_core.data.usable import usable
 from ead_platform.generation.shard_index import PARQUET, SDF
 
+NULLS = ("smiles", "inchikey", "molblock", "checks")  # null where there is none
+
 
 def encode_shard(molecules: MoleculeSet, about: Mapping[str, str]) -> bytes:
     """A parquet file with what it says `about` itself (see `own_entry`)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"shard{PARQUET}")
-        write_parquet(molecules, path, about)
+        nulls = [name for name in NULLS if name in molecules.properties]
+        write_parquet(molecules, path, about, nulls, compression="zstd")
         return path.read_bytes()
 
 

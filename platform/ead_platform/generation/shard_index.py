@@ -24,7 +24,7 @@ from ead_core.errors import DataError, OutputError, VersionError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place
 
-VERSION: Final = 2
+VERSION: Final = 3
 PARQUET, SDF = ".parquet", ".sdf.gz"
 ACCEPT, MATCH = "accept", "match"  # keys of a question
 SURPLUS = "more than asked for"  # why an accepted molecule is left out
@@ -82,7 +82,7 @@ class IndexDocument(Document):
 
     kind: ClassVar[str] = "an index of shards"
 
-    version: Literal[2]
+    version: Literal[3]
     question: dict[str, Any]
     num: int
     until: int | None = None
@@ -115,6 +115,7 @@ class Index:
         asked: how many were to be delivered last; None if all that are accepted, or without such criteria.
         until: the most that a run was to deliver; what is more is left out. None if a run kept all that are accepted.
         in_range: how many are in the ranges asked for, once it is known of all.
+        met: wishes of a table whose molecules are in all of their ranges, once it is known of all.
     """
 
     question: Mapping[str, Any]
@@ -123,6 +124,7 @@ class Index:
     asked: int | None = None
     until: int | None = None
     in_range: InRange | None = None
+    met: int | None = None
 
     @property
     def ledger(self) -> Ledger | None:
@@ -149,6 +151,7 @@ class Index:
             seconds=sum(entry.seconds or 0 for entry in shards),
             stopped=sum(entry.rows for entry in shards) < self.num,
             in_range=None if MATCH in self.question else self.in_range or counted,
+            **({} if self.met is None else {"met": self.met}),
         )
 
     def asked_for(self, asked: int | None) -> "Index":
@@ -250,16 +253,21 @@ def rebuild_index(place: Place) -> Index | None:
     question: Mapping[str, Any] | None = None
     for name in sorted(place.names()):
         content = place.read(name) if SHARD_FILE.fullmatch(name) and name.endswith(PARQUET) else b""
-        if (footer := _footer(name, content)) is None:
+        if (own := entry_of(name, content)) is None:
             continue
-        if question not in (None, footer.question):
+        if question not in (None, own[0]):
             raise OutputError(f"{place} has lost its {INDEX}, and its shards are of different settings.")
-        question = footer.question
-        digest = hashlib.sha256(content).hexdigest()
-        outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
-        found[name] = Entry(name, footer.rows, digest, None, *outcome)
+        question, found[name] = own
     delivered = sum(entry.delivered for entry in found.values())
     return None if question is None else Index(question, 0, found, until=delivered)  # at least so many were wanted
+
+
+def entry_of(name: str, content: bytes) -> tuple[Mapping[str, Any], Entry] | None:
+    """The question of a shard and its entry, from its own content; None if it is damaged, or no shard of this name."""
+    if (footer := _footer(name, content)) is None:
+        return None
+    outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
+    return footer.question, Entry(name, footer.rows, hashlib.sha256(content).hexdigest(), None, *outcome)
 
 
 def _footer(name: str, content: bytes) -> ShardFooter | None:

@@ -1,8 +1,8 @@
 """The folder of a generation: numbered shards, and `index.json`, which says what was asked and what is finished.
 
 Shard k holds the molecules with the ids k·S … (k+1)·S − 1. A shard counts as finished when the index lists it and the
-file still has the listed SHA-256; everything else is made again, which gives the same bytes. An index that is lost or
-damaged is rebuilt from the shards.
+file still has the listed SHA-256, or when it was written after the index and is whole (shard_adoption.py); everything
+else is made again, which gives the same bytes. An index that is lost or damaged is rebuilt from the shards.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, OutputError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place, place_of
+from ead_platform.generation.shard_adoption import changed_since, is_worth_writing, with_entries, with_unlisted
 from ead_platform.generation.shard_files import decode_shard, encode_shard
 from ead_platform.generation.shard_index import (
     PARQUET,
@@ -32,6 +33,7 @@ from ead_platform.generation.shard_index import (
     own_entry,
     rebuild_index,
 )
+from ead_platform.generation.shard_unmet import unmet_after
 
 CANCEL = ".cancel"  # asks the run that is at work to stop
 MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
@@ -98,6 +100,7 @@ class ShardFolder:
         self.place.check_writable()
         self.rebuilt = ""
         self._question, self._asked = dict(question), asked
+        self._unwritten = 0  # shards that its file does not list yet
         self._index = self._read()
 
     @contextlib.contextmanager
@@ -112,6 +115,12 @@ class ShardFolder:
             self.place.remove(CANCEL)
             try:
                 yield
+            except BaseException:
+                with contextlib.suppress(OutputError):  # why the block ended matters more
+                    self._write_rest()
+                raise
+            else:
+                self._write_rest()
             finally:
                 self.place.remove(CANCEL)
 
@@ -191,10 +200,14 @@ class ShardFolder:
         if entry.rows < rows:
             return f"{name} has {entry.rows} of {rows} molecules"
         try:
-            damaged = self.place.sha256(name) != entry.sha256
+            if self.place.sha256(name) == entry.sha256:
+                return None
         except OSError:
             return f"{name} is missing"
-        return f"{name} is damaged" if damaged else None
+        if again := changed_since(self.place, name, self._index):
+            self._index, self._unwritten = with_entries(self._index, {name: again}), self._unwritten + 1
+            return self._fault(name, rows)
+        return f"{name} is damaged"
 
     def content(self, shard: Shard) -> bytes:
         """The parquet file of a finished shard."""
@@ -216,12 +229,12 @@ class ShardFolder:
         kept = decode_shard(self.content(shard)).select([not refusal for refusal in refusals])
         refused, faults = Counter(filter(None, refusals)) + Counter(entry.refused), usable(kept)[1]
         about = own_entry(self._question, entry.name, entry.rows, entry.nfe or 0, faults, refused, entry.attempts)
-        files = {PARQUET: encode_shard(kept, about)}
+        files = {PARQUET: encode_shard(kept, {**about, **unmet_after(self.content(shard), refusals)})}
         self.add(shard, files, entry.seconds, entry.nfe, faults, refused, entry.attempts)
 
-    def tell(self, in_range: InRange | None) -> None:
-        """Have the ledger say how many molecules are in the ranges asked for, until there are others."""
-        self._index = replace(self._index, in_range=in_range)
+    def tell(self, in_range: InRange | None, met: int | None = None) -> None:
+        """Have the ledger say how many molecules are in the ranges asked for, or wishes met, until there are others."""
+        self._index = replace(self._index, in_range=in_range, met=met)
         self._write_index()
 
     def add(
@@ -234,7 +247,7 @@ class ShardFolder:
         refused: Mapping[str, int] | None = None,
         attempts: int | None = None,
     ) -> None:
-        """Write the files of a shard by their endings, then the index that lists them (see `Entry`).
+        """Write the files of a shard by their endings, then the index that lists them (see `Entry`) if it is time to.
 
         Raises:
             OutputError: a file cannot be written, for example because the disk is full.
@@ -248,11 +261,19 @@ class ShardFolder:
             entry = Entry(name, shard.rows, hashlib.sha256(content).hexdigest(), seconds and round(seconds, 3))
             measured = replace(entry, nfe=nfe, faults=faults or {}, refused=refused or {}, attempts=attempts)
             entries[name] = measured if ending == PARQUET else entry
-        self._index = replace(self._index, entries=entries, in_range=None)
-        self._write_index()
+        self._index = replace(self._index, entries=entries, in_range=None, met=None)
+        self._unwritten += 1
+        if is_worth_writing(len(entries), self._unwritten):
+            self._write_index()
 
     def _write_index(self) -> None:
         self.place.write(INDEX, self._index.encode())
+        self._unwritten = 0
+
+    def _write_rest(self) -> None:
+        """Have the index list all that is finished."""
+        if self._unwritten:
+            self._write_index()
 
     def _read(self) -> Index:
         self.rebuilt = ""
@@ -261,6 +282,7 @@ class ShardFolder:
         if all(name == CANCEL for name in names):  # a run may die that early
             return Index(self._question).asked_for(self._asked)
         found = self._stored() if INDEX in names else None
+        found = found and with_unlisted(self.place, found)
         if found is None:
             found = self._recover("damaged" if INDEX in names else "missing")
         self._compare(found.question)

@@ -14,6 +14,7 @@ from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.common.cpu import hardware
 from ead_core.config import SamplerConfig
 from ead_core.config.presets import NAMES
+from ead_core.data.formats import read_molecules
 from ead_core.data.store import MoleculeSet, load_npz, npz_about, save_npz
 from ead_core.evaluation.quality import load_quality
 from ead_core.sampling import delivery
@@ -284,9 +285,25 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
     assert load_npz(tmp_path / "m.npz").properties["target_alpha"][4] == 30  # rows are cycled
 
 
+def test_a_table_says_how_many_molecules_each_row_gets_and_these_carry_its_key(ead, conditional, tmp_path):
+    (tmp_path / "t.csv").write_text("alpha,count,key\n30,2,007\n40,,b\n")
+    fast = ("sampler.policy=synchronous", "sampler.steps=4")
+    for file in ("m.npz", "m.sdf"):
+        code, _, told = ead("sample", conditional, "--targets", "t.csv", "--out", file, *fast)
+        assert code == 0, told
+        made = read_molecules(tmp_path / file).molecules.properties
+        assert made["target_alpha"].tolist() == [30, 30, 40]
+        assert made["key"].tolist() == ["007", "007", "b"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (
+            "--targets counted.csv --num 3",
+            "--num cannot be combined with a table that has a column 'count', which says",
+        ),
+        ("--targets counted.csv --accept valid", "--accept cannot be combined with a table that has a column 'count',"),
         ("--target gpa=1", "conditional is not conditioned on 'gpa'; accepted are alpha, gap, mu, atoms_C, atoms_O."),
         ("--target gap=wide", "target gap must be a number or low:high, not 'wide'."),
         ("--target gap=2:1", "target gap must go from a low to a high number, not from 2 to 1."),
@@ -318,6 +335,7 @@ def test_targets_are_asked_for_carried_and_warned_of(ead, conditional, tmp_path)
 )
 def test_a_mistake_about_targets_is_one_line(ead, make_checkpoint, conditional, tmp_path, arguments, sentence):
     (tmp_path / "t.csv").write_text("gap\n5500\n")
+    (tmp_path / "counted.csv").write_text("gap,count\n5500,2\n")
     (tmp_path / "sized.csv").write_text("num_atoms\n5\n")
     words = arguments.split()
     model = make_checkpoint(name="plain") if words[0] == "PLAIN" else conditional

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ead_core.data.target_tables import gather_targets, read_targets
+from ead_core.data.target_tables import gather_wishes, read_wishes
 from ead_core.data.targets import TargetError, Targets, parse_targets
 from ead_core.errors import DataError, EADError
 
@@ -64,7 +64,7 @@ def test_a_table_has_a_row_per_molecule_and_empty_cells_are_open(tmp_path, endin
     frame = pd.DataFrame({"gap": [6500.0, np.nan, 7000], "num_atoms": [np.nan, 15, 18], "mu": [1, 2, 3]})
     path = tmp_path / f"targets{ending}"
     frame.to_csv(path, index=False) if ending == ".csv" else frame.to_parquet(path)
-    targets = read_targets(path)
+    targets = read_wishes(path).targets
     low, high = targets.arrays
     assert targets.names == ("gap", "mu")
     assert np.array_equal(low, [[6500, 1], [np.nan, 2], [7000, 3]], equal_nan=True)
@@ -77,7 +77,7 @@ def test_a_cell_may_be_a_range(tmp_path, ending):
     frame = pd.DataFrame({"gap": ["6500", "6000:7000", None, " 1e3 : 2e3"], "mu": [1.0, 2.0, 3.0, 4.0]})
     path = tmp_path / f"targets{ending}"
     frame.to_csv(path, index=False) if ending == ".csv" else frame.to_parquet(path)
-    low, high = read_targets(path).arrays
+    low, high = read_wishes(path).targets.arrays
     assert np.array_equal(low[:, 0], [6500, 6000, np.nan, 1000], equal_nan=True)
     assert np.array_equal(high[:, 0], [6500, 7000, np.nan, 2000], equal_nan=True)
 
@@ -85,7 +85,7 @@ def test_a_cell_may_be_a_range(tmp_path, ending):
 def test_lines_of_commas_are_open_rows_but_not_at_the_ends_where_spreadsheets_add_them(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(",\ngap,mu\n,\n6500,1\n,\n\n7000,2\n,\n,\n")
-    low, _ = read_targets(path).arrays
+    low, _ = read_wishes(path).targets.arrays
     assert np.array_equal(low, [[np.nan] * 2, [6500, 1], [np.nan] * 2, [7000, 2]], equal_nan=True)
 
 
@@ -115,6 +115,33 @@ def test_columns_are_numbers_ranges_and_what_is_open():
         ("gap\nTrue\n", "column 'gap' of FILE must hold numbers, not 'True' (row 1)."),
         ("gap,num_atoms\n1,2.5\n", "column 'num_atoms' of FILE must hold numbers of atoms, not 2.5 (row 1)."),
         ("gap,num_atoms\n1,0\n", "column 'num_atoms' of FILE must hold numbers of atoms, not 0 (row 1)."),
+        (
+            "gap,count\n1,2\n2,0\n",
+            "column 'count' of FILE must hold numbers of molecules up to 1,000,000,000, not 0 (",
+        ),
+        (
+            "gap,count\n1,1.5\n",
+            "column 'count' of FILE must hold numbers of molecules up to 1,000,000,000, not 1.5 (",
+        ),
+        (
+            "gap,count\n1,1:2\n",
+            "column 'count' of FILE must hold numbers of molecules up to 1,000,000,000, not 1:2 (",
+        ),
+        (
+            "gap,count\n1,2e9\n",
+            "column 'count' of FILE must hold numbers of molecules up to 1,000,000,000, not 200000",
+        ),
+        ("gap,key\n1,a\n2,\n", "column 'key' of FILE must have a text of 1 to 255 characters in row 2."),
+        (f"gap,key\n1,{'a' * 256}\n", "column 'key' of FILE must have a text of 1 to 255 characters in row 1."),
+        ("gap,key\n1,a\n2,b\n3,a\n", "column 'key' of FILE must tell the rows apart, but rows 1 and 3 are both 'a'."),
+        (
+            "composition\nC7H10O2\nwater\n",
+            "column 'composition' of FILE must hold formulas such as C7H10O2, not 'wate",
+        ),
+        (
+            "composition,atoms_C\nCH4,2\n",
+            "FILE asks for atoms in two ways, in 'composition' and in 'atoms_C'; give",
+        ),
         ("gap\n", "FILE has no rows; a table of targets has one per molecule."),
         ("gap, gap \n1,2\n", "FILE has two columns 'gap'."),
         ("", "table FILE cannot be read (No columns to parse from file)."),
@@ -136,29 +163,29 @@ def test_a_wrong_table_is_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "targets.csv"
     path.write_text(content)
     with pytest.raises(DataError) as error:
-        read_targets(path)
+        read_wishes(path)
     assert str(error.value).startswith(sentence.replace("FILE", str(path)))
     assert "\n" not in str(error.value)
 
 
 def test_a_table_that_is_not_there_or_of_another_kind_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match=r"t\.csv cannot be read \(No such file or directory\)\."):
-        read_targets(tmp_path / "t.csv")
+        read_wishes(tmp_path / "t.csv")
     with pytest.raises(DataError, match=r"t\.xlsx is of an unknown kind; a table of targets must end in \.parquet or"):
-        read_targets(tmp_path / "t.xlsx")
+        read_wishes(tmp_path / "t.xlsx")
     (tmp_path / "t.parquet").write_text("no parquet")
     with pytest.raises(DataError, match=r"t\.parquet is not a readable parquet file \("):
-        read_targets(tmp_path / "t.parquet")
+        read_wishes(tmp_path / "t.parquet")
 
 
 def test_items_and_composition_are_added_to_every_row_of_a_table(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("gap\n1\n2\n")
-    targets = gather_targets(["mu=1:3"], path, "C7H10O2", ELEMENTS)
+    targets = gather_wishes(["mu=1:3"], path, "C7H10O2", ELEMENTS).targets
     assert targets.names == ("gap", "mu", "atoms_H", "atoms_C", "atoms_N", "atoms_O")
     assert targets.rows[1] == ((2, 2), (1, 3), (10, 10), (7, 7), (0, 0), (2, 2))
-    assert gather_targets([], None, "C7F2", ELEMENTS).names[-1] == "atoms_F"  # for the model to refuse
-    assert gather_targets([], None, None, ELEMENTS) is None
+    assert gather_wishes([], None, "C7F2", ELEMENTS).targets.names[-1] == "atoms_F"  # for the model to refuse
+    assert gather_wishes([], None, None, ELEMENTS) is None
 
 
 @pytest.mark.parametrize(
@@ -175,7 +202,7 @@ def test_what_is_given_in_two_ways_or_is_no_formula_is_refused(tmp_path, argumen
         table = tmp_path / "t.csv"
         table.write_text("gap\n1\n")
     with pytest.raises(EADError) as error:
-        gather_targets(items, table, composition, ELEMENTS)
+        gather_wishes(items, table, composition, ELEMENTS)
     assert str(error.value) == sentence.replace("TABLE", str(table))
 
 
@@ -190,6 +217,6 @@ def test_targets_as_plain_values():
 
 def test_tables_in_any_encoding_with_quotes_and_blanks(tmp_path):
     (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"gap", mu\r\n"6500", 1.5D0\r\n\r\nNaN\r\n')
-    targets = read_targets(tmp_path / "t.csv")
+    targets = read_wishes(tmp_path / "t.csv").targets
     assert targets.names == ("gap", "mu")
     assert np.array_equal(targets.arrays[0], [[6500, 1.5], [np.nan, np.nan]], equal_nan=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.data.target_tables import read_wishes
 from ead_core.data.targets import TargetError, Targets
 from ead_core.errors import ConfigError
 from ead_core.evaluation.acceptance import Verdict
@@ -14,6 +15,7 @@ from ead_core.sampling import delivery, matching, wishes
 from ead_core.sampling.matches import SPARE
 from ead_core.sampling.matching import TOO_FEW, WRONG_ATOMS, match
 from ead_core.sampling.order import MatchOrder
+from ead_core.sampling.unmet import OUTSIDE, row_accounts
 
 from ... import planted
 from ...planted import gap
@@ -133,6 +135,22 @@ def test_long_tables_are_matched_in_parts_of_their_own(model, monkeypatch):
     assert sum(part.pool for part in parts) == 16
     assert len(parts) == 2
     assert max(part.wishes * part.attempts for part in parts) <= 64
+
+
+def test_rows_may_ask_for_several_molecules_and_answers_carry_their_names(model, tmp_path):
+    (tmp_path / "t.csv").write_text("gap,count,key\n0:1e9,2,any\n1000,1,near\n-2:-1,2,never\n")
+    molecules, rows, ledger = found = met(model, tmp_path / "t.csv", max_attempts=24)
+    assert rows["key"].tolist() == ["any", "any", "near", "never", "never"]
+    assert rows["wish"].tolist() == [1, 1, 2, 3, 3]
+    assert molecules.properties["key"].tolist() == rows["key"][rows["id"] >= 0].tolist()
+    assert rows["met"].tolist() == [1, 1, 1, 0, 0]
+    assert (ledger.asked, ledger.met) == (5, 3)
+    (account,) = row_accounts(found.not_met, read_wishes(tmp_path / "t.csv"))
+    assert (account.row, account.key, account.asked, account.met, account.unmet) == (3, "never", 2, 0, 2)
+    assert account.best.reason == OUTSIDE
+    own = rows["distance"][rows["wish"] == 3]
+    assert account.best.distance == own.min() > 0, "the nearer one of its two molecules"
+    assert account.told.startswith("row 3 ('never'): 0 of 2 met, because the molecule that came nearest is outside of")
 
 
 def test_a_table_needs_a_row_and_the_pool_its_place_in_all_attempts(model):

@@ -1,6 +1,7 @@
 """Which molecule which wish gets: atoms first, then ranges, then nearness, whatever the order of the molecules."""
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import OPEN, TargetError, Targets
+from ead_core.data.wish_tables import WishTable
 from ead_core.prediction.calibration import Errors
+from ead_core.sampling.unmet import OUTSIDE, Unmet, row_accounts, unmet_wishes
 from ead_core.sampling.wishes import MISSED, Wishes, match_molecules, outside
 
 SPREAD = {"gap": 1000.0, "mu": 2.0}
@@ -88,6 +91,33 @@ def test_the_distance_is_the_mean_over_what_is_asked_in_spreads(selector):
     assert wishes.costs(values, np.array([3] * 3))[:, 0].tolist() == [MISSED + 0.5, 0.5, 0]
     assert wishes.tolerances.tolist() == pytest.approx([0.1, 0.1, 0])
     assert wishes.missed(np.arange(3), values).tolist() == [True, False, False]
+
+
+def test_of_what_is_not_met_the_best_that_was_found_is_told(selector):
+    """Of four molecules one goes to the first wish and one misses the range of the second; nobody has nine atoms."""
+    rows = (*exactly(5000), ((1000.0, 2000.0),), *exactly(5000), *exactly(7000))
+    wishes = Wishes(Targets(("gap",), rows, (None, None, 9, None)), selector)
+    values, pool = {"gap": np.array([5000.0, 4000, 5100, 9000])}, molecules([3, 3, 8, 8])
+    reasons = np.array(["", "", "nine", "few"])
+    found = list(unmet_wishes(wishes, values, pool, np.array([0, 1, -1, -1]), reasons))
+    assert [(each.wish, each.reason, each.id) for each in found] == [(1, OUTSIDE, 1), (2, "nine", 2), (3, "few", 2)]
+    assert [each.distance for each in found] == pytest.approx([2, 0.1, 1.9])
+    assert [each.predicted for each in found] == [{"gap": 4000}, {"gap": 5100}, {"gap": 5100}]
+    nothing = list(unmet_wishes(wishes, {"gap": np.zeros(0)}, molecules([]), np.array([-1] * 4), reasons))
+    assert [each.wish for each in nothing] == [0, 1, 2, 3]
+    assert {(each.id, each.distance) for each in nothing} == {(-1, math.inf)}
+
+
+def test_the_account_of_a_row_adds_up_and_tells_its_best_and_its_commonest_reason():
+    table = WishTable(Targets(("gap",), exactly(1, 2)), (5, 2), ("a", "b"))
+    found = (Unmet(1, "x", 7, "C", 3.0, {"gap": 4.0}), Unmet(1, "y", 8, "", 2.0, {"gap": 5.0}))
+    unmet = [*found, Unmet(1, "x"), Unmet(2, "z")]
+    first, second = row_accounts(unmet, table)
+    assert (first.asked, first.met, first.unmet, first.best.id, first.best.reason) == (5, 2, 3, 8, "x")
+    assert first.told == "row 1 ('a'): 2 of 5 met, because x; best found: id 8, gap 5, distance 2"
+    assert second.told == "row 2 ('b'): 1 of 2 met, because z; nothing was found"
+    assert first.cells["best_predicted_gap"] == "5"
+    assert (second.cells["best_id"], second.cells["best_distance"]) == ("", "")
 
 
 def test_what_is_no_number_is_far_from_everything_but_an_open_wish():
