@@ -5,7 +5,7 @@ import time
 import boto3
 import pyarrow.dataset as ds
 import pytest
-from ead_platform.generation import places
+from ead_platform.generation import object_store
 from ead_platform.generation.deliveries import rounds
 from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.places import place_of
@@ -131,13 +131,13 @@ def test_damage_in_a_store_is_mended(address, plan):
 
 def test_a_run_that_was_killed_is_forgotten_and_one_that_lives_is_not(address, monkeypatch):
     first, second = place_of(address), place_of(address)
-    first.write(f"{places.LEASE}killed", b"")
+    first.write(f"{object_store.LEASE}killed", b"")
     with pytest.raises(OutputError, match=r"One that was killed is forgotten after 120 seconds\."), second.alone():
         pass
-    monkeypatch.setattr(places, "EXPIRY", 1)
+    monkeypatch.setattr(object_store, "EXPIRY", 1)
     time.sleep(2.1)  # the store counts whole seconds
     assert not first.at_work()
-    monkeypatch.setattr(places, "RENEWAL", 0.2)
+    monkeypatch.setattr(object_store, "RENEWAL", 0.2)
     with first.alone():
         time.sleep(2.1)
         assert second.at_work()

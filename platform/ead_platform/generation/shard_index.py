@@ -249,29 +249,29 @@ def rebuild_index(place: Place) -> Index | None:
     found: dict[str, Entry] = {}
     question: Mapping[str, Any] | None = None
     for name in sorted(place.names()):
-        content = place.read(name) if SHARD_FILE.fullmatch(name) and name.endswith(PARQUET) else b""
-        if (footer := _footer(name, content)) is None:
+        if not (SHARD_FILE.fullmatch(name) and name.endswith(PARQUET)) or (own := read_footer(place, name)) is None:
             continue
+        footer, digest = own
         if question not in (None, footer.question):
             raise OutputError(f"{place} has lost its {INDEX}, and its shards are of different settings.")
         question = footer.question
-        digest = hashlib.sha256(content).hexdigest()
         outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
         found[name] = Entry(name, footer.rows, digest, None, *outcome)
     delivered = sum(entry.delivered for entry in found.values())
     return None if question is None else Index(question, 0, found, until=delivered)  # at least so many were wanted
 
 
-def _footer(name: str, content: bytes) -> ShardFooter | None:
-    """What a shard says about itself; None if it is damaged, of another version, or no shard of this name."""
+def read_footer(place: Place, name: str) -> tuple[ShardFooter, str] | None:
+    """What a shard says about itself, and its SHA-256; None if damaged, of another version, or of another name."""
     try:
+        content = place.read(name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
             path.write_bytes(content)
             footer = ShardFooter.parse(parse_json(parquet_entries(path)[SHARD_ENTRY], name), name)
     except (DataError, OSError, ValueError, KeyError):
         return None
-    return footer if footer.name == name else None
+    return (footer, hashlib.sha256(content).hexdigest()) if footer.name == name else None
 
 
 def _sha256(text: str) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from ead_platform.generation.shard_index import (
     PARQUET,
     SDF,
     SHARD_FILE,
+    SURPLUS,
     DamagedIndexError,
     Entry,
     Index,
     decode_index,
     own_entry,
+    read_footer,
     rebuild_index,
 )
 
@@ -113,7 +115,8 @@ class ShardFolder:
             try:
                 yield
             finally:
-                self.place.remove(CANCEL)
+                with contextlib.suppress(OutputError):  # why the block ended matters more
+                    self.place.remove(CANCEL)
 
     @property
     def cancelled(self) -> bool:
@@ -172,13 +175,14 @@ class ShardFolder:
         last = max((_number(entry.name) * size + entry.rows for entry in self.molecules), default=0)
         self._index = replace(self._index, num=max(sum(shard.rows for shard in shards), last))
         self._write_index()
-        tasks = (self._task(shard, sdf) for shard in shards_of(self.num, size))
+        tasks = (self._task(shard, sdf, names) for shard in shards_of(self.num, size))
         return [task for task in tasks if task is not None]
 
-    def _task(self, shard: Shard, sdf: bool) -> Task | None:
-        fault = self._fault(shard.name + PARQUET, shard.rows)
+    def _task(self, shard: Shard, sdf: bool, names: Collection[str]) -> Task | None:
+        name = shard.name + PARQUET
+        fault = self._fault(name, shard.rows)
         if fault is not None:
-            return Task(shard, True, sdf, fault)
+            return Task(shard, True, sdf, fault or (self._unlisted(name) if name in names else ""))
         fault = self._fault(shard.name + SDF, shard.rows) if sdf else None
         return None if fault is None else Task(shard, False, True, fault)
 
@@ -186,25 +190,56 @@ class ShardFolder:
         """Why a file must be made: '' if it never was finished; None if it is complete."""
         entry = self._index.entries.get(name)
         if entry is None:
-            there = self.rebuilt and name.endswith(PARQUET) and self.place.written(name) is not None
-            return f"{name} is damaged" if there else ""
+            return ""
         if entry.rows < rows:
             return f"{name} has {entry.rows} of {rows} molecules"
         try:
             damaged = self.place.sha256(name) != entry.sha256
-        except OSError:
+        except FileNotFoundError:
             return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror or error})"
         return f"{name} is damaged" if damaged else None
 
+    def _unlisted(self, name: str) -> str:
+        """Why a parquet file that is there without being finished is made again.
+
+        Raises:
+            OutputError: it is a shard of somebody else's, which would be lost.
+        """
+        found = read_footer(self.place, name)
+        if found is None:
+            return f"{name} is damaged"
+        if self._difference(found[0].question):
+            raise OutputError(
+                f"{self.place} holds a {name} of other settings, which its {INDEX} does not list and which would be "
+                "replaced; move it away, or choose another --out."
+            )
+        return f"{name} {'was cut short' if SURPLUS in found[0].refused else f'is not listed in {INDEX}'}"
+
     def content(self, shard: Shard) -> bytes:
-        """The parquet file of a finished shard."""
-        return self.place.read(shard.name + PARQUET)
+        """The parquet file of a finished shard.
+
+        Raises:
+            OutputError: it is not any more what was written.
+        """
+        return self._content(self._index.entries[shard.name + PARQUET])
+
+    def _content(self, entry: Entry) -> bytes:
+        file = f"{self.place}/{entry.name}"
+        try:
+            content = self.place.read(entry.name)
+        except OSError as error:
+            raise OutputError(f"cannot read {file}: {error.strerror or error}.") from error
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise OutputError(f"{file} has been changed while a run was at work.")
+        return content
 
     def parts(self) -> Iterator[MoleculeSet]:
         """The molecules of the finished shards, those of one shard at a time."""
         for entry in self.molecules:
             if entry.delivered:
-                yield decode_shard(self.place.read(entry.name))
+                yield decode_shard(self._content(entry))
 
     def delivered(self, shard: Shard) -> int:
         """Molecules in a finished shard."""
@@ -288,16 +323,18 @@ class ShardFolder:
         return found
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
-        """OutputError that names the first difference; the name of a checkpoint is none."""
-        for key in {**self._question, **stored}:
-            value = self._question.get(key)
-            if key == "checkpoint" or stored.get(key) == value:
-                continue
-            there, here = f"{key}={stored.get(key)}", str(value)
+        """OutputError that names the first difference."""
+        if key := self._difference(stored):
+            there, here = f"{key}={stored.get(key)}", str(self._question.get(key))
             if key == "fingerprint":
                 there = f"checkpoint {stored.get('checkpoint')} ({stored.get(key)})"
-                here = f"{self._question.get('checkpoint')} ({value})"
+                here = f"{self._question.get('checkpoint')} ({self._question.get(key)})"
             raise OutputError(f"{self.place} holds molecules with {there}, not {here}; choose another --out.")
+
+    def _difference(self, stored: Mapping[str, Any]) -> str | None:
+        """The first key of a question that differs from this one's; the name of a checkpoint does not count."""
+        keys = (key for key in {**self._question, **stored} if key != "checkpoint")
+        return next((key for key in keys if stored.get(key) != self._question.get(key)), None)
 
 
 def shards_of(num: int, size: int) -> list[Shard]:
