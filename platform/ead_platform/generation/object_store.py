@@ -36,6 +36,7 @@ class _Store(Place):
     def __init__(self, address: str) -> None:
         self._address = address
         self._lease: _Lease | None = None  # while this run is at work
+        self._silence = ""  # why the store did not answer when it was asked last, which may take a minute or two
         try:
             self._store, base = FileSystem.from_uri(address)
             if not base.strip("/"):
@@ -68,6 +69,8 @@ class _Store(Place):
         self.put(name, content)
 
     def remove(self, name: str) -> None:
+        if self._silence:  # a run that ends for that need not wait again to clear away
+            raise OutputError(self._silence)
         with contextlib.suppress(FileNotFoundError), self._answering(f"remove {name} from"):
             self._store.delete_file(self._at(name))
 
@@ -115,7 +118,9 @@ class _Store(Place):
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise OutputError(f"cannot {doing} {self}: {one_line(error)[:300]}.") from error
+            self._silence = f"cannot {doing} {self}: {one_line(error)[:300]}."
+            raise OutputError(self._silence) from error
+        self._silence = ""
 
     def _files(self) -> list[FileInfo]:
         with self._answering("list what is in"):

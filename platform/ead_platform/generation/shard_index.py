@@ -257,8 +257,13 @@ def rebuild_index(place: Place) -> Index | None:
         question = footer.question
         outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
         found[name] = Entry(name, footer.rows, digest, None, *outcome)
-    delivered = sum(entry.delivered for entry in found.values())
-    return None if question is None else Index(question, 0, found, until=delivered)  # at least so many were wanted
+    return None if question is None else Index(question, 0, found, until=_cut_at(list(found.values())))
+
+
+def _cut_at(shards: list[Entry]) -> int:
+    """After how many molecules a run has left out the others; 0 if none has, as where it was killed before."""
+    first = next((number for number, entry in enumerate(shards) if SURPLUS in entry.refused), -1)
+    return sum(entry.delivered for entry in shards[: first + 1])
 
 
 def read_footer(place: Place, name: str) -> tuple[ShardFooter, str] | None:
