@@ -112,6 +112,15 @@ def machines():
     started.shutdown()
 
 
+@pytest.fixture
+def extra(machines):
+    """A second node, with one CPU."""
+    node = machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+    yield node
+    if node in machines.worker_nodes:
+        machines.remove_node(node, allow_graceful=False)
+
+
 @pytest.fixture(scope="session")
 def cluster(machines):
     """The address of the cluster."""

@@ -72,15 +72,6 @@ def workers_of(node):
     return [process for process in family if "RayTrainWorker" in " ".join(process.cmdline())]
 
 
-@pytest.fixture
-def extra(machines):
-    """A second node, with one CPU."""
-    node = machines.add_node(num_cpus=1, object_store_memory=100_000_000)
-    yield node
-    if node in machines.worker_nodes:
-        machines.remove_node(node, allow_graceful=False)
-
-
 def kill_a_worker(node, run, process):
     """Kill one of the two workers of a node; returns when both have come further than the last checkpoint."""
     known, [victim, _] = checkpoints(run), workers_of(node)
