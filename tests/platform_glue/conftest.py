@@ -218,3 +218,17 @@ def alone(folder, monkeypatch):
         return load_file(fit(config, session.train, session.statistics, folder / "alone") / PROGRESS)
 
     return alone
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here, for which one must be root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

@@ -1,5 +1,6 @@
 """Campaigns on a cluster of which something is killed again and again: a driver, an actor, or a node's raylet."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -39,10 +40,11 @@ class Site:
         machines: the cluster, of which the first node stays.
         command: builds the command line and environment of a driver for a folder.
         told: a file for what the driver says.
+        chance: chooses actors.
     """
 
-    def __init__(self, machines, command, told):
-        self._machines, self._command, self._told = machines, command, told
+    def __init__(self, machines, command, told, chance):
+        self._machines, self._command, self._told, self._chance = machines, command, told, chance
         self._node = self._driver = None
 
     def start(self, out):
@@ -67,21 +69,32 @@ class Site:
         assert_told(self._before, self._told.read_text(), FINISHED)
         return code
 
-    def kill_driver(self):
+    def kill(self, kind):
+        """Kill one of a kind; whether there was one."""
+        return getattr(self, f"_kill_{kind}")()
+
+    def _kill_driver(self):
+        """And start another."""
         self._driver.kill()
-        self.ended()
+        killed = self.ended() == -signal.SIGKILL
         self.start(self.out)
+        return killed
 
-    def kill_actor(self):
-        makers = [process for process in psutil.Process().children(recursive=True) if is_maker(process)]
-        if makers:
-            random.choice(makers).kill()
+    def _kill_actor(self):
+        """One of those that are at work."""
+        makers = list(filter(is_maker, psutil.Process().children(recursive=True)))
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            self._chance.choice(makers).kill()
+            return True
+        return False
 
-    def kill_raylet(self):
+    def _kill_raylet(self):
+        """Of the second node, which comes back."""
         raylet = next(info.process for kind, [info] in self._node.all_processes.items() if kind == "raylet")
         os.kill(raylet.pid, signal.SIGKILL)
         self.close()
         self._node = self._machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+        return True
 
     def close(self):
         """Take the second node away."""
@@ -106,7 +119,7 @@ def site(machines, python, cluster, tiny_checkpoint, tmp_path):
         arguments = [python, SCRIPT, "--checkpoint", tiny_checkpoint, "--out", out, *options]
         return {"args": list(map(str, arguments)), "env": {**os.environ, "RAY_ADDRESS": cluster}}
 
-    site = Site(machines, command, tmp_path / "told")
+    site = Site(machines, command, tmp_path / "told", random.Random(1))
     yield site
     site.close()
 
@@ -119,7 +132,7 @@ def test_a_cluster_of_which_anything_is_killed_at_random(site, campaign, tmp_pat
         site.start(tmp_path / f"out-{number}")
         while left and site.await_shards(chance.randrange(4)):
             time.sleep(chance.uniform(0, 0.3))
-            getattr(site, f"kill_{left.pop(0)}")()
+            left = left[site.kill(left[0]) :]
         assert site.ended() == 0
         campaign.assert_whole(site.out)
         if not left:

@@ -138,17 +138,3 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, 
     (resumed,) = re.findall(r"resuming at step (\d+) of 700", done.stderr)
     assert 0 < before <= int(resumed)
     assert steps_done(run / checkpoints(run)[-1]) == 700
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A disk of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here, for which one must be root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
