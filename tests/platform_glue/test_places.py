@@ -139,9 +139,10 @@ def test_a_run_that_was_killed_is_forgotten_and_one_that_lives_is_not(address, m
     monkeypatch.setattr(object_store, "EXPIRY", 1)
     time.sleep(2.1)  # the store counts whole seconds
     assert not first.at_work()
+    monkeypatch.setattr(object_store, "EXPIRY", 2)
     monkeypatch.setattr(object_store, "RENEWAL", 0.2)
     with first.alone():
-        time.sleep(2.1)
+        time.sleep(3.1)
         assert second.at_work()
 
 

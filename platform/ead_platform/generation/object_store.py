@@ -155,6 +155,7 @@ class _Lease:
         """
         self._write()
         if others := self._store.leases(self._store.written(self.name) or time.time(), self.name):
+            self._renewed = 0.0
             self._store.remove(self.name)
             raise OutputError(
                 f"another run is writing to {self._store} ({others[0]}); wait for it, or choose another --out. "
@@ -167,10 +168,12 @@ class _Lease:
             self.take()
 
     def renew(self, ended: threading.Event) -> None:
-        """Write it again and again until something has ended, but for one that has lapsed."""
+        """Write it again and again until something has ended."""
         while not ended.wait(RENEWAL):
-            if not self._lapsed:
-                with contextlib.suppress(OutputError):  # a later one may succeed
+            with contextlib.suppress(OutputError):  # a later one may succeed
+                if self._lapsed:
+                    self.take()
+                else:
                     self._write()
 
     def _write(self) -> None:
