@@ -25,15 +25,17 @@ from ead_platform.generation.shard_files import decode_shard
 from ead_platform.generation.shard_index import INDEX, PARQUET, DamagedIndexError, decode_index, rebuild_index
 from ead_platform.generation.shards import ShardFolder
 
+from ead_core.errors import report_user_errors
+
 SCRIPT = Path(__file__).parents[2] / "platform" / "jobs" / "generate.py"
-REFUSED, KINDS = "not valid", 53
+REFUSED, KINDS = "not valid", 101
 MADE = "made now: "  # begins a line of a driver's output
 
 
 def judged(molecules, acceptance):
-    """Every fifth molecule is refused for itself, and the others are of 27 kinds."""
+    """Every fifth molecule is refused for itself, and most of the others are of the kind of the one beside it."""
     ids = molecules.properties["id"]
-    keys = np.array([f"KIND-{number * number % KINDS}" for number in ids.tolist()])
+    keys = np.array([f"KIND-{(number // 2) ** 2 % KINDS}" for number in ids.tolist()])
     molecules = replace(molecules, properties={**molecules.properties, "inchikey": keys})
     return molecules.select(ids % 5 != 0), Counter({REFUSED: int((ids % 5 == 0).sum())})
 
@@ -99,8 +101,10 @@ class Campaign:
         def drive():
             with open(told, "w", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
                 before()
-                self.fill(out, seed)
+                with report_user_errors("generate"):
+                    self.fill(out, seed)
 
+        Path(told).write_text("")  # even if it is killed before it begins
         process = multiprocessing.get_context("fork").Process(target=drive)
         process.start()
         return process

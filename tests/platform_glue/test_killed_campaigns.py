@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_index import INDEX, PARQUET
+from ead_platform.generation.shards import ShardFolder
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
+from ead_core.errors import OutputError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.order import Order
 
@@ -33,8 +35,8 @@ def _in_this_process():
 
 @pytest.fixture(scope="module")
 def campaign(tiny_checkpoint, tmp_path_factory):
-    """Of 20 molecules of different kinds, for which some thirteen shards of four attempts are needed."""
-    return build(tiny_checkpoint, 20, tmp_path_factory.mktemp("whole"))
+    """Of 30 molecules of different kinds, for which some fifteen shards of four attempts are needed."""
+    return build(tiny_checkpoint, 30, tmp_path_factory.mktemp("whole"))
 
 
 def build(checkpoint, until, folder):
@@ -150,3 +152,47 @@ def test_drivers_that_are_killed_in_a_step_of_writing(tiny_checkpoint, tmp_path,
         if code == 0:
             break
     assert step > 40
+
+
+def test_two_drivers_at_once(campaign, tmp_path):
+    told = tmp_path / "first", tmp_path / "second"
+    both = [campaign.start(tmp_path / "out", seed, file) for seed, file in enumerate(told)]
+    codes = [ended(each) for each in both]
+    assert 0 in codes
+    for code, file in zip(codes, told, strict=True):
+        assert (code != 0) == ("another run is writing to" in file.read_text())
+    campaign.assert_whole(tmp_path / "out")
+
+
+@pytest.mark.parametrize("room", [1, 7, 16, 30])
+def test_a_full_disk(campaign, tiny_disk, room, capsys):
+    """Of so many pages of 4 kB."""
+    out, filler = tiny_disk / "out", tiny_disk / "filler"
+    filler.write_bytes(bytes(4096 * (os.statvfs(tiny_disk).f_bavail - room)))
+    with pytest.raises(
+        OutputError, match=r"No space left on device\. \d+ of \d+ attempts are finished in .*/out\. The"
+    ):
+        campaign.fill(out)
+    before = state_of(out)
+    assert len(before[1]) <= 1  # for which the index had no room
+    filler.unlink()
+    capsys.readouterr()
+    campaign.fill(out)
+    assert_told(before, capsys.readouterr().out)
+    campaign.assert_whole(out)
+
+
+def test_a_shard_that_somebody_takes_away_during_a_run(campaign, tmp_path, monkeypatch):
+    """It is missed when it is compared with the others, and made again."""
+    out, add = tmp_path / "out", ShardFolder.add
+
+    def taken(folder, shard, *about):
+        add(folder, shard, *about)
+        (out / "shard-00001.parquet").unlink(missing_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardFolder, "add", taken)
+        with pytest.raises(OutputError, match=r"shard-00001\.parquet: No such file or directory\. .* The same"):
+            campaign.fill(out)
+    campaign.fill(out)
+    campaign.assert_whole(out)
