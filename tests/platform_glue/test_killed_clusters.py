@@ -50,7 +50,7 @@ class Site:
     def start(self, out):
         """A driver, with a second node to work on."""
         if self._node is None:
-            self._node = self._machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+            self._node = self._another()
         self.out, self._before = out, state_of(out)
         with self._told.open("w") as file:
             self._driver = subprocess.Popen(**self._command(out), stdout=file, stderr=subprocess.STDOUT)
@@ -93,8 +93,17 @@ class Site:
         raylet = next(info.process for kind, [info] in self._node.all_processes.items() if kind == "raylet")
         os.kill(raylet.pid, signal.SIGKILL)
         self.close()
-        self._node = self._machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+        self._node = self._another()
         return True
+
+    def _another(self, attempts=4):
+        """A second node; where the machine is busy, one may not start in the half-minute that Ray gives it."""
+        try:
+            return self._machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+        except Exception:  # Ray has no narrower one
+            if attempts == 1:
+                raise
+            return self._another(attempts - 1)
 
     def close(self):
         """Take the second node away."""

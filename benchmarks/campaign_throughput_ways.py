@@ -1,0 +1,88 @@
+"""The ways that campaign_throughput.py compares with a campaign: `engine` and `ray-data`, a program for each.
+
+    python benchmarks/campaign_throughput_ways.py WAY CHECKPOINT SHARDS SIZE OUT     (started by campaign_throughput.py)
+
+`engine` samples in two processes of one thread each and writes nothing; it prints a line per shard. `ray-data` has two
+actors behind `map_batches` and lets Ray Data write its rows, a file per shard.
+"""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.chemistry.identity import perceived_smiles
+from ead_core.common.cpu import tune_cpu
+from ead_core.data.store import MoleculeSet
+from ead_core.sampling.generation import fulfil
+from ead_core.sampling.requests import Request, sampler_config
+
+WORKERS = 2
+
+
+class Sampler:
+    """Makes the molecules of a shard."""
+
+    def __init__(self, name: str, size: int) -> None:
+        tune_cpu(1)
+        self._checkpoint, self._size = load_checkpoint(name), size
+        self._settings = sampler_config(self._checkpoint, {})
+
+    def made(self, number: int) -> MoleculeSet:
+        """The molecules of one shard."""
+        return fulfil(self._checkpoint, Request(self._size, self._settings, 0, number * self._size))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As Ray Data wants it: the columns that a campaign writes, of the shards whose numbers are in the batch."""
+        [number] = batch["id"].tolist()
+        molecules = self.made(number)
+        each = [molecules.molecule(index) for index in range(len(molecules))]
+        columns = {"elements": [atoms for atoms, _ in each], "positions": [places.ravel() for _, places in each]}
+        rows = {name: _objects(values) for name, values in columns.items()}
+        named = {name: molecules.properties[name] for name in ("id", "nfe")}
+        return {**rows, **named, "smiles": np.array(perceived_smiles(molecules))}
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    """An array of arrays of different lengths."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+_sampler: Sampler
+
+
+def _begin(name: str, size: int) -> None:
+    global _sampler  # noqa: PLW0603 (of a process that has no other use)
+    _sampler = Sampler(name, size)
+
+
+def _shard(number: int) -> int:
+    return len(_sampler.made(number))
+
+
+def engine(name: str, shards: int, size: int, out: Path) -> None:
+    """The engine alone."""
+    with ProcessPoolExecutor(WORKERS, get_context("spawn"), _begin, (name, size)) as pool:
+        for done in as_completed([pool.submit(_shard, number) for number in range(shards)]):
+            print(f"shard of {done.result()}", flush=True)
+
+
+def ray_data(name: str, shards: int, size: int, out: Path) -> None:
+    """The same by Ray Data."""
+    import ray
+
+    ray.init(address="local", num_cpus=2 * WORKERS, include_dashboard=False, object_store_memory=400_000_000)
+    numbers = ray.data.range(shards, override_num_blocks=shards)
+    made = numbers.map_batches(Sampler, fn_constructor_args=(name, size), batch_size=1, concurrency=WORKERS)
+    made.write_parquet(str(out))
+
+
+if __name__ == "__main__":
+    way, model, *counts, folder = sys.argv[1:]
+    {"engine": engine, "ray-data": ray_data}[way](model, *map(int, counts), Path(folder))
