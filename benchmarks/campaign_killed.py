@@ -25,10 +25,12 @@ def run(name: str, checkpoint: str, place: Path, until: int = SHARDS) -> None:
     """Run a program until it has made so many shards, then kill it; or to its end."""
     place.mkdir(exist_ok=True)
     way = way_of(name, checkpoint, SIZE, SHARDS, place)
-    while way.turn(0.1):
-        if until < SHARDS and way.marks and way.marks[-1].molecules >= until * SIZE:
-            break
-    way.end()
+    try:
+        while way.follow(0.1):
+            if until < SHARDS and way.marks and way.marks[-1].molecules >= until * SIZE:
+                break
+    finally:
+        way.end()
 
 
 def digests(folder: Path) -> set[str]:

@@ -66,24 +66,30 @@ class Way:
         with log.open("w") as file:
             self._process = psutil.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
-    def turn(self, seconds: float = TURN) -> bool:
+    def turn(self) -> bool:
         """Let it run for a while, then stop it; whether it is still at work."""
         self._signal(signal.SIGCONT)
+        at_work = self.follow(TURN)
+        self._signal(signal.SIGSTOP)
+        return at_work
+
+    def follow(self, seconds: float) -> bool:
+        """Look at it for a while; whether it is still at work."""
         end = time.perf_counter() + seconds
         while (now := time.perf_counter()) < end and self._process.poll() is None:
             time.sleep(0.05)
             self._ran += time.perf_counter() - now
             self._look()
-        self._signal(signal.SIGSTOP)
         return self._process.poll() is None
 
     def begin(self) -> None:
-        """Let it run until it has finished two shards."""
+        """Let it run until it has finished two shards, then stop it."""
         end = time.monotonic() + PATIENCE
         while not self.marks or self.marks[-1].molecules < 2 * self._size:
-            if not self.turn(0.5) or time.monotonic() > end:
+            if not self.follow(0.5) or time.monotonic() > end:
                 sys.exit(f"{' '.join(self._process.args)} has not begun")
         self.marks = self.marks[-1:]
+        self._signal(signal.SIGSTOP)
 
     def end(self) -> None:
         """Kill all its processes."""
