@@ -82,9 +82,8 @@ class Site:
 
     def _kill_actor(self):
         """One of those that are at work."""
-        makers = list(filter(is_maker, psutil.Process().children(recursive=True)))
         with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-            self._chance.choice(makers).kill()
+            self._chance.choice(makers()).kill()
             return True
         return False
 
@@ -112,7 +111,16 @@ class Site:
         self._node = None
 
 
-def is_maker(process):
+def raylets():
+    return [process for process in psutil.Process().children(recursive=True) if process.name() == "raylet"]
+
+
+def makers():
+    """The actors that are at work."""
+    return list(filter(_is_maker, psutil.Process().children(recursive=True)))
+
+
+def _is_maker(process):
     try:
         return process.cmdline()[0].startswith("ray::ShardMaker")
     except (psutil.Error, IndexError):
@@ -120,14 +128,20 @@ def is_maker(process):
 
 
 @pytest.fixture
-def site(machines, python, cluster, tiny_checkpoint, tmp_path):
-    options = ["--num", NUM, "--shard-size", SIZE, "--seed", SEED, "--sizes", "4,6", "--actors", 3]
+def command(python, cluster, tiny_checkpoint):
+    """Builds the command line and environment of a driver for a folder."""
+    options = ["--num", NUM, "--shard-size", SIZE, "--seed", SEED, "--sizes", "4,6"]
     options += [f"sampler.{key}={value}" for key, value in SAMPLER.items()]
 
     def command(out):
         arguments = [python, SCRIPT, "--checkpoint", tiny_checkpoint, "--out", out, *options]
         return {"args": list(map(str, arguments)), "env": {**os.environ, "RAY_ADDRESS": cluster}}
 
+    return command
+
+
+@pytest.fixture
+def site(machines, command, tmp_path):
     site = Site(machines, command, tmp_path / "told", random.Random(1))
     yield site
     site.close()
@@ -146,3 +160,26 @@ def test_a_cluster_of_which_anything_is_killed_at_random(site, campaign, tmp_pat
         campaign.assert_whole(site.out)
         if not left:
             break
+
+
+@pytest.mark.slow
+def test_a_laptop_whose_raylet_is_killed(command, campaign, tmp_path):
+    """It takes Ray, and with it the driver, down; the same command goes on with a new one."""
+    out, told = tmp_path / "out", tmp_path / "told"
+    call = command(out)
+    del call["env"]["RAY_ADDRESS"]
+    known = set(raylets())
+    with told.open("w") as file:
+        driver = subprocess.Popen(**call, stdout=file, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + PATIENCE
+    while len(state_of(out)[0]) < 3:
+        assert time.monotonic() < deadline, told.read_text()
+        time.sleep(0.05)
+    [raylet] = set(raylets()) - known
+    for process in (raylet, *makers()):  # without its actors, which might finish all before Ray notices
+        process.kill()
+    assert driver.wait(PATIENCE) != 0
+    before = state_of(out)
+    done = subprocess.run(**call, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert_told(before, done.stdout, FINISHED)
+    campaign.assert_whole(out)
