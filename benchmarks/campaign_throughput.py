@@ -141,7 +141,7 @@ def way_of(name: str, checkpoint: str, size: int, shards: int, place: Path) -> W
 
 
 def _counter(name: str, log: Path, out: Path) -> Callable[[], int]:
-    if name == "ray-data":
+    if name.startswith("ray-data"):
         return lambda: len(list(out.glob("*.parquet")))
     line = {"engine": "shard of ", "campaign": "shard-"}[name]
     return lambda: sum(text.startswith(line) for text in log.read_text().splitlines())

@@ -1,11 +1,13 @@
-"""The ways that campaign_throughput.py compares with a campaign: `engine` and `ray-data`, a program for each.
+"""The ways that are compared with a campaign: `engine`, `ray-data` and `ray-data-resumed`, a program for each.
 
     python benchmarks/campaign_throughput_ways.py WAY CHECKPOINT SHARDS SIZE OUT     (started by campaign_throughput.py)
 
 `engine` samples in two processes of one thread each and writes nothing; it prints a line per shard. `ray-data` has two
-actors behind `map_batches` and lets Ray Data write its rows, a file per shard.
+actors behind `map_batches` and lets Ray Data write its rows, a file per shard; `ray-data-resumed` also keeps Ray Data's
+own record of the rows that are written (`CheckpointConfig`, an alpha interface), by which it goes on.
 """
 
+import functools
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -32,14 +34,14 @@ class Sampler:
         self._checkpoint, self._size = load_checkpoint(name), size
         self._settings = sampler_config(self._checkpoint, {})
 
-    def made(self, number: int) -> MoleculeSet:
-        """The molecules of one shard."""
-        return fulfil(self._checkpoint, Request(self._size, self._settings, 0, number * self._size))
+    def made(self, first: int) -> MoleculeSet:
+        """The molecules of the shard that begins with an id."""
+        return fulfil(self._checkpoint, Request(self._size, self._settings, 0, first))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ray Data wants it: the columns that a campaign writes, of the shards whose numbers are in the batch."""
-        [number] = batch["id"].tolist()
-        molecules = self.made(number)
+        """As Ray Data wants it: the columns that a campaign writes, of the ids in a batch."""
+        molecules = self.made(int(batch["id"][0]))
+        assert molecules.properties["id"].tolist() == batch["id"].tolist()
         each = [molecules.molecule(index) for index in range(len(molecules))]
         columns = {"elements": [atoms for atoms, _ in each], "positions": [places.ravel() for _, places in each]}
         rows = {name: _objects(values) for name, values in columns.items()}
@@ -62,27 +64,33 @@ def _begin(name: str, size: int) -> None:
     _sampler = Sampler(name, size)
 
 
-def _shard(number: int) -> int:
-    return len(_sampler.made(number))
+def _shard(first: int) -> int:
+    return len(_sampler.made(first))
 
 
 def engine(name: str, shards: int, size: int, out: Path) -> None:
     """The engine alone."""
     with ProcessPoolExecutor(WORKERS, get_context("spawn"), _begin, (name, size)) as pool:
-        for done in as_completed([pool.submit(_shard, number) for number in range(shards)]):
+        for done in as_completed([pool.submit(_shard, size * number) for number in range(shards)]):
             print(f"shard of {done.result()}", flush=True)
 
 
-def ray_data(name: str, shards: int, size: int, out: Path) -> None:
+def ray_data(name: str, shards: int, size: int, out: Path, resumed: bool = False) -> None:
     """The same by Ray Data."""
     import ray
+    from ray.data.checkpoint import CheckpointConfig
 
     ray.init(address="local", num_cpus=2 * WORKERS, include_dashboard=False, object_store_memory=400_000_000)
-    numbers = ray.data.range(shards, override_num_blocks=shards)
-    made = numbers.map_batches(Sampler, fn_constructor_args=(name, size), batch_size=1, concurrency=WORKERS)
+    if resumed:
+        record = CheckpointConfig("id", str(out.with_name("record")), delete_checkpoint_on_success=False)
+        ray.data.DataContext.get_current().checkpoint_config = record
+    ids = ray.data.range(shards * size, override_num_blocks=shards)
+    made = ids.map_batches(Sampler, fn_constructor_args=(name, size), batch_size=size, concurrency=WORKERS)
     made.write_parquet(str(out))
 
 
+WAYS = {"engine": engine, "ray-data": ray_data, "ray-data-resumed": functools.partial(ray_data, resumed=True)}
+
 if __name__ == "__main__":
     way, model, *counts, folder = sys.argv[1:]
-    {"engine": engine, "ray-data": ray_data}[way](model, *map(int, counts), Path(folder))
+    WAYS[way](model, *map(int, counts), Path(folder))
