@@ -1,16 +1,19 @@
 """The throughput of a campaign beside the bare engine, and beside the same work by Ray Data, on the same two cores.
 
-    python benchmarks/campaign_throughput.py [--checkpoint qm9-fast] [--size 256] [--shards 8] [--rounds 3] [--work DIR]
+    python benchmarks/campaign_throughput.py [--checkpoint qm9-fast] [--preset NAME] [--size 256] [--shards 8]
+        [--rounds 3] [--work DIR]
 
-Three programs make the same molecules with two processes of one thread each: `engine` keeps them in memory, `campaign`
-is platform/jobs/generate.py with all that it writes, compares and counts, and `ray-data` lets Ray Data write them
-(campaign_throughput_ways.py). They run in turns of a few seconds: whoever has no turn is stopped (SIGSTOP), so that
-other work on the machine, which comes and goes, meets all of them alike. A program is measured from its second finished
-shard on, when everything has started, to its last: molecules, seconds of its turns, and CPU seconds of all its
-processes. So it ends when the first of them has made all its shards. With --work, finished rounds are kept there.
+Programs make the same molecules with two processes of one thread each: `engine` keeps them in memory, `engine-smiles`
+finds their SMILES, too, `campaign` is platform/jobs/generate.py with all that it writes, compares and counts, and
+`ray-data` lets Ray Data write them (campaign_throughput_ways.py). They run in turns of a few seconds: whoever has no
+turn is stopped (SIGSTOP), so that other work on the machine, which comes and goes, meets all of them alike. One is
+measured from its second finished shard on, when everything has started, to its last: molecules, seconds of its turns,
+and CPU seconds of all its processes. So it ends when the first of them has made all its shards. With --work, finished
+rounds are kept there.
 
 The share of the engine's throughput that a campaign has is given on the wall and by CPU seconds per molecule, which
-other work disturbs less. `Ray itself` is what its services take, which a cluster has on the side.
+other work disturbs less; `cores` says how many a program got. `Ray itself` is what its services take, which a cluster
+has on the side.
 """
 
 import re
@@ -128,32 +131,32 @@ class Way:
         self.marks.append(Mark(molecules, self._ran, total, services))
 
 
-def way_of(name: str, checkpoint: str, size: int, shards: int, place: Path) -> Way:
+def way_of(name: str, checkpoint: str, size: int, shards: int, place: Path, preset: str | None = None) -> Way:
     """A program by its name, started; it writes to a folder of its name."""
     log, out = place / f"{name}.log", place / name
-    counts = [checkpoint, str(shards), str(size), str(out)]
+    counts = [checkpoint, str(shards), str(size), str(out), preset or ""]
     command = [sys.executable, str(HERE / "campaign_throughput_ways.py"), name, *counts]
     if name == "campaign":
         command = [sys.executable, str(HERE.parent / "platform" / "jobs" / "generate.py"), "--out", str(out)]
         command += ["--checkpoint", checkpoint, "--num", str(size * shards), "--shard-size", str(size)]
-        command += ["--actors", "2"]
+        command += ["--actors", "2", *(["--preset", preset] if preset else [])]
     return Way(command, log, _counter(name, log, out), size)
 
 
 def _counter(name: str, log: Path, out: Path) -> Callable[[], int]:
     if name.startswith("ray-data"):
         return lambda: len(list(out.glob("*.parquet")))
-    line = {"engine": "shard of ", "campaign": "shard-"}[name]
+    line = "shard-" if name == "campaign" else "shard of "
     return lambda: sum(text.startswith(line) for text in log.read_text().splitlines())
 
 
-def measure(checkpoint: str, size: int, shards: int) -> dict[str, dict[str, float]]:
+def measure(checkpoint: str, size: int, shards: int, preset: str | None) -> dict[str, dict[str, float]]:
     """What each program did between its first and its last mark."""
     with tempfile.TemporaryDirectory() as folder:
         started: dict[str, Way] = {}
         try:
-            for name in ("engine", "campaign", "ray-data"):
-                started[name] = way_of(name, checkpoint, size, shards, Path(folder))
+            for name in ("engine", "engine-smiles", "campaign", "ray-data"):
+                started[name] = way_of(name, checkpoint, size, shards, Path(folder), preset)
                 started[name].begin()
             at_work = True
             while at_work:
@@ -171,15 +174,18 @@ def measure(checkpoint: str, size: int, shards: int) -> dict[str, dict[str, floa
 
 def table(rounds: list[dict[str, dict[str, float]]]) -> str:
     """A line per program: medians over rounds, and shares of the engine's throughput with their ranges."""
-    lines = ["| | molecules/s | share of the engine's | CPU ms per molecule | of it Ray itself | share by CPU |"]
-    lines.append("|---" * 6 + "|")
+    lines = [
+        "| | molecules/s | share of the engine's | cores | CPU ms per molecule | of it Ray itself | share by CPU |"
+    ]
+    lines.append("|---" * 7 + "|")
     for name in rounds[0]:
         mine = [each[name] for each in rounds]
         rate, cpu, services = ([_per(row, *about) for row in mine] for about in RATES)
         base_rate, base_cpu = ([_per(each["engine"], *about) for each in rounds] for about in RATES[:2])
-        middle = [statistics.median(values) for values in (rate, cpu, services)]
+        cores = [_per(row, "cpu", "seconds") for row in mine]
+        middle = [statistics.median(values) for values in (rate, cpu, services, cores)]
         lines.append(
-            f"| {name} | {middle[0]:.2f} | {_ratios(rate, base_rate)} | {1000 * middle[1]:.1f} | "
+            f"| {name} | {middle[0]:.2f} | {_ratios(rate, base_rate)} | {middle[3]:.2f} | {1000 * middle[1]:.1f} | "
             f"{1000 * middle[2]:.1f} | {_ratios(base_cpu, cpu)} |"
         )
     return "\n".join(lines)
@@ -198,6 +204,7 @@ def _ratios(some: list[float], others: list[float]) -> str:
 
 def main(
     checkpoint: Annotated[str, typer.Option()] = "qm9-fast",
+    preset: Annotated[str | None, typer.Option()] = None,
     size: Annotated[int, typer.Option(min=1, help="Molecules per shard.")] = 256,
     shards: Annotated[int, typer.Option(min=4, help="Of each program in a round.")] = 8,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
@@ -206,12 +213,13 @@ def main(
     """Measure and print a table."""
     figures = []
     for number in range(rounds):
-        one = work and kept(work / f"round-{number}.json", lambda: measure(checkpoint, size, shards))
-        figures.append(one or measure(checkpoint, size, shards))
+        one = work and kept(work / f"round-{number}.json", lambda: measure(checkpoint, size, shards, preset))
+        figures.append(one or measure(checkpoint, size, shards, preset))
         made = min(row["molecules"] for row in figures[-1].values())
         print(f"round {number}: at least {made:.0f} molecules each", flush=True)
     load = psutil.getloadavg()[2]
-    print(f"{checkpoint}, shards of {size}, {processor()}, load {load:.1f} over the last quarter of an hour")
+    print(f"{checkpoint}, {preset or 'its own settings'}, shards of {size}, {processor()}")
+    print(f"load {load:.1f} over the last quarter of an hour")
     print(table(figures))
 
 

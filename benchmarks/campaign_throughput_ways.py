@@ -1,10 +1,11 @@
-"""The ways that are compared with a campaign: `engine`, `ray-data` and `ray-data-resumed`, a program for each.
+"""The ways that are compared with a campaign: `engine`, `ray-data` and others, a program for each.
 
-    python benchmarks/campaign_throughput_ways.py WAY CHECKPOINT SHARDS SIZE OUT     (started by campaign_throughput.py)
+    python benchmarks/campaign_throughput_ways.py WAY CHECKPOINT SHARDS SIZE OUT [PRESET]    (of campaign_throughput.py)
 
-`engine` samples in two processes of one thread each and writes nothing; it prints a line per shard. `ray-data` has two
-actors behind `map_batches` and lets Ray Data write its rows, a file per shard; `ray-data-resumed` also keeps Ray Data's
-own record of the rows that are written (`CheckpointConfig`, an alpha interface), by which it goes on.
+`engine` samples in two processes of one thread each and writes nothing; it prints a line per shard. `engine-smiles`
+finds the SMILES of the molecules, too, which a campaign writes. `ray-data` has two actors behind `map_batches` and lets
+Ray Data write its rows, a file per shard; `ray-data-resumed` also keeps Ray Data's own record of the rows that are
+written (`CheckpointConfig`, an alpha interface), by which it goes on.
 """
 
 import functools
@@ -29,10 +30,10 @@ WORKERS = 2
 class Sampler:
     """Makes the molecules of a shard."""
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, preset: str | None) -> None:
         tune_cpu(1)
         self._checkpoint, self._size = load_checkpoint(name), size
-        self._settings = sampler_config(self._checkpoint, {})
+        self._settings = sampler_config(self._checkpoint, {}, preset)
 
     def made(self, first: int) -> MoleculeSet:
         """The molecules of the shard that begins with an id."""
@@ -59,23 +60,24 @@ def _objects(values: list[Any]) -> np.ndarray:
 _sampler: Sampler
 
 
-def _begin(name: str, size: int) -> None:
+def _begin(*about: Any) -> None:
     global _sampler  # noqa: PLW0603 (of a process that has no other use)
-    _sampler = Sampler(name, size)
+    _sampler = Sampler(*about)
 
 
-def _shard(first: int) -> int:
-    return len(_sampler.made(first))
+def _shard(first: int, smiles: bool) -> int:
+    molecules = _sampler.made(first)
+    return len(perceived_smiles(molecules) if smiles else molecules)
 
 
-def engine(name: str, shards: int, size: int, out: Path) -> None:
+def engine(name: str, shards: int, size: int, out: Path, preset: str | None, smiles: bool = False) -> None:
     """The engine alone."""
-    with ProcessPoolExecutor(WORKERS, get_context("spawn"), _begin, (name, size)) as pool:
-        for done in as_completed([pool.submit(_shard, size * number) for number in range(shards)]):
+    with ProcessPoolExecutor(WORKERS, get_context("spawn"), _begin, (name, size, preset)) as pool:
+        for done in as_completed([pool.submit(_shard, size * number, smiles) for number in range(shards)]):
             print(f"shard of {done.result()}", flush=True)
 
 
-def ray_data(name: str, shards: int, size: int, out: Path, resumed: bool = False) -> None:
+def ray_data(name: str, shards: int, size: int, out: Path, preset: str | None, resumed: bool = False) -> None:
     """The same by Ray Data."""
     import ray
     from ray.data.checkpoint import CheckpointConfig
@@ -85,12 +87,17 @@ def ray_data(name: str, shards: int, size: int, out: Path, resumed: bool = False
         record = CheckpointConfig("id", str(out.with_name("record")), delete_checkpoint_on_success=False)
         ray.data.DataContext.get_current().checkpoint_config = record
     ids = ray.data.range(shards * size, override_num_blocks=shards)
-    made = ids.map_batches(Sampler, fn_constructor_args=(name, size), batch_size=size, concurrency=WORKERS)
+    made = ids.map_batches(Sampler, fn_constructor_args=(name, size, preset), batch_size=size, concurrency=WORKERS)
     made.write_parquet(str(out))
 
 
-WAYS = {"engine": engine, "ray-data": ray_data, "ray-data-resumed": functools.partial(ray_data, resumed=True)}
+WAYS = {
+    "engine": engine,
+    "engine-smiles": functools.partial(engine, smiles=True),
+    "ray-data": ray_data,
+    "ray-data-resumed": functools.partial(ray_data, resumed=True),
+}
 
 if __name__ == "__main__":
-    way, model, *counts, folder = sys.argv[1:]
-    WAYS[way](model, *map(int, counts), Path(folder))
+    way, model, *counts, folder, wanted = [*sys.argv[1:], ""][:6]
+    WAYS[way](model, *map(int, counts), Path(folder), wanted or None)
