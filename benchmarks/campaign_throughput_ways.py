@@ -10,6 +10,7 @@ written (`CheckpointConfig`, an alpha interface), by which it goes on.
 
 import functools
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -91,7 +92,7 @@ def ray_data(name: str, shards: int, size: int, out: Path, preset: str | None, r
     made.write_parquet(str(out))
 
 
-WAYS = {
+WAYS: dict[str, Callable[..., None]] = {
     "engine": engine,
     "engine-smiles": functools.partial(engine, smiles=True),
     "ray-data": ray_data,
