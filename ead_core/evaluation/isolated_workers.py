@@ -2,7 +2,8 @@
 
 A chunk whose process dies, or is ended because one molecule took too long, is done again molecule by molecule, and a
 molecule that fails then, stage by stage; what fails by itself is left out under a named reason. A process that died is
-replaced, and all end with the one that started them.
+replaced, and all end with the one that started them. One that was killed, by a person or by a system that is short of
+memory, says nothing about its molecule, which is tried again.
 """
 
 import contextlib
@@ -19,6 +20,9 @@ from ead_core.errors import one_line
 from ead_core.evaluation.chunk import Chunk
 
 SECONDS = 60.0  # for one molecule; a drug takes four of them with PoseBusters' full checks
+_KILLED = "the process that worked on it was killed"
+_AGAIN = 3  # times that a molecule is tried again whose process was killed
+_SIGKILL = -9  # exit code
 _TOO_LONG = 1  # exit code of a process whose molecule took too long
 _AHEAD = 2  # chunks per process that are on their way, so that reading and measuring overlap in bounded memory
 
@@ -95,6 +99,7 @@ class IsolatedPool(Generic[Origin, Result]):
         singles = [chunk.single(index) for index in range(len(chunk))] if len(chunk) > 1 else []
         futures = [self._pool.schedule(task, args=(single,)) for single in singles]
         outcomes = [_outcome(single, one) for single, one in zip(singles, futures, strict=True)] or [whole]
+        outcomes = [_unless_killed(self._pool, task, one) for one in outcomes]
         return origin, [
             _in_stages(self._pool, self._stages, one) if one.failure and self._stages else one for one in outcomes
         ]
@@ -120,7 +125,8 @@ def _in_stages(pool: ProcessPool, stages: Mapping[str, Task[Result]], failed: Ou
     """One molecule again, to keep what does not fail."""
     chunk = failed.chunk
     futures = {name: pool.schedule(stage, args=(chunk,)) for name, stage in stages.items()}
-    outcomes = {name: _outcome(chunk, future) for name, future in futures.items()}
+    ended = {name: _outcome(chunk, future) for name, future in futures.items()}
+    outcomes = {name: _unless_killed(pool, stages[name], one) for name, one in ended.items()}
     reasons: dict[str, list[str]] = {}
     for name, one in outcomes.items():
         if one.failure:
@@ -129,10 +135,21 @@ def _in_stages(pool: ProcessPool, stages: Mapping[str, Task[Result]], failed: Ou
     return Outcome(chunk, tuple(result for one in outcomes.values() for result in one.results), explanation)
 
 
+def _unless_killed(pool: ProcessPool, task: Task[Result], ended: Outcome[Result]) -> Outcome[Result]:
+    """What becomes of a molecule whose process was killed when it is tried again."""
+    for _ in range(_AGAIN):
+        if ended.failure != _KILLED:
+            break
+        ended = _outcome(ended.chunk, pool.schedule(task, args=(ended.chunk,)))
+    return ended
+
+
 def _outcome(chunk: Chunk, future: Any) -> Outcome[Any]:
     try:
         return Outcome(chunk, (future.result(),))
     except ProcessExpired as error:
+        if error.exitcode == _SIGKILL:
+            return Outcome(chunk, (), _KILLED)
         ended = f"it ended the process that worked on it (exit code {error.exitcode})"
         return Outcome(chunk, (), "it took too long" if error.exitcode == _TOO_LONG else ended)
     except Exception as error:  # whatever a chemistry library raises must cost one molecule only

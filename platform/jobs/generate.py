@@ -119,7 +119,7 @@ def _fill(folder: ShardFolder, plan: GenerationPlan, sdf: bool, actors: int) -> 
         with console.closing():
             for number, tasks in enumerate(rounds(folder, plan, sdf)):
                 if number == 0:
-                    console.announce(tasks)
+                    console.announce()
                 if tasks:
                     console.work(tasks, min(actors, len(tasks)))
             console.summary()

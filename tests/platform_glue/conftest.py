@@ -112,6 +112,15 @@ def machines():
     started.shutdown()
 
 
+@pytest.fixture
+def extra(machines):
+    """A second node, with one CPU."""
+    node = machines.add_node(num_cpus=1, object_store_memory=100_000_000)
+    yield node
+    if node in machines.worker_nodes:
+        machines.remove_node(node, allow_graceful=False)
+
+
 @pytest.fixture(scope="session")
 def cluster(machines):
     """The address of the cluster."""
@@ -209,3 +218,17 @@ def alone(folder, monkeypatch):
         return load_file(fit(config, session.train, session.statistics, folder / "alone") / PROGRESS)
 
     return alone
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 2 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here, for which one must be root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

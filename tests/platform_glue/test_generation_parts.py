@@ -180,7 +180,8 @@ def test_a_rebuilt_index_is_announced(plan, tmp_path, capsys):
     made = ShardMaker(plan).make(Task(shards_of(3, 3)[0], True, False, ""), None)
     (tmp_path / "shard-00000.parquet").write_bytes(made.files[PARQUET])
     folder = ShardFolder(tmp_path, plan.question())
-    GenerationConsole(folder, plan).announce(folder.left(plan.shards(), False))
+    folder.left(plan.shards(), False)
+    GenerationConsole(folder, plan).announce()
     assert capsys.readouterr().out.splitlines()[:2] == [
         "index.json is missing; it is rebuilt from the undamaged shards (1).",
         "3 of 5 molecules are there already",

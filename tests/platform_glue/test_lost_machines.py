@@ -72,15 +72,6 @@ def workers_of(node):
     return [process for process in family if "RayTrainWorker" in " ".join(process.cmdline())]
 
 
-@pytest.fixture
-def extra(machines):
-    """A second node, with one CPU."""
-    node = machines.add_node(num_cpus=1, object_store_memory=100_000_000)
-    yield node
-    if node in machines.worker_nodes:
-        machines.remove_node(node, allow_graceful=False)
-
-
 def kill_a_worker(node, run, process):
     """Kill one of the two workers of a node; returns when both have come further than the last checkpoint."""
     known, [victim, _] = checkpoints(run), workers_of(node)
@@ -147,17 +138,3 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_continued(start, train, 
     (resumed,) = re.findall(r"resuming at step (\d+) of 700", done.stderr)
     assert 0 < before <= int(resumed)
     assert steps_done(run / checkpoints(run)[-1]) == 700
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A disk of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here, for which one must be root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)

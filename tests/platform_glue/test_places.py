@@ -1,11 +1,13 @@
 """Generations in folders and in an object store: the same files, one run at a time, and the same sentences."""
 
+import contextlib
+import threading
 import time
 
 import boto3
 import pyarrow.dataset as ds
 import pytest
-from ead_platform.generation import places
+from ead_platform.generation import object_store
 from ead_platform.generation.deliveries import rounds
 from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.places import place_of
@@ -131,16 +133,96 @@ def test_damage_in_a_store_is_mended(address, plan):
 
 def test_a_run_that_was_killed_is_forgotten_and_one_that_lives_is_not(address, monkeypatch):
     first, second = place_of(address), place_of(address)
-    first.write(f"{places.LEASE}killed", b"")
+    first.write(f"{object_store.LEASE}killed", b"")
     with pytest.raises(OutputError, match=r"One that was killed is forgotten after 120 seconds\."), second.alone():
         pass
-    monkeypatch.setattr(places, "EXPIRY", 1)
+    monkeypatch.setattr(object_store, "EXPIRY", 1)
     time.sleep(2.1)  # the store counts whole seconds
     assert not first.at_work()
-    monkeypatch.setattr(places, "RENEWAL", 0.2)
+    monkeypatch.setattr(object_store, "EXPIRY", 2)
+    monkeypatch.setattr(object_store, "RENEWAL", 0.2)
     with first.alone():
-        time.sleep(2.1)
+        time.sleep(3.1)
         assert second.at_work()
+
+
+def test_of_runs_that_begin_at_once_at_most_one_goes_on(address):
+    together, inside, most = threading.Barrier(4), [], []
+
+    def run():
+        place = place_of(address)
+        together.wait()
+        with contextlib.suppress(OutputError), place.alone():
+            inside.append(place)
+            time.sleep(0.3)
+            most.append(len(inside))
+            inside.remove(place)
+
+    for _ in range(3):
+        runs = [threading.Thread(target=run) for _ in range(4)]
+        for each in runs:
+            each.start()
+        for each in runs:
+            each.join()
+    assert set(most) <= {1}
+    assert not place_of(address).at_work()
+
+
+def test_a_run_that_slept_too_long_writes_only_if_no_other_is_at_work(address):
+    first, second = place_of(address), place_of(address)
+    with first.alone():
+        first._lease._renewed -= object_store.EXPIRY + 1
+        second.remove(first._lease.name)  # as who finds it expired does
+        with second.alone():
+            second.write("a", b"of the second")
+            with pytest.raises(OutputError, match="another run is writing to"):
+                first.write("a", b"of the first")
+            assert first.read("a") == b"of the second"
+        first.write("a", b"of the first")
+        assert second.at_work()
+    assert first.names() == ["a"]
+    assert not first.at_work()
+
+
+class Silent:
+    """A store that does not answer any more."""
+
+    def __getattr__(self, name):
+        raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation: Could not connect to server.")
+
+
+def run_until(place, plan, most):
+    """A run whose store stops answering after so many shards; how often it was asked then."""
+    folder = ShardFolder(place, plan.question(), plan.asked)
+    console, maker = GenerationConsole(folder, plan), ShardMaker(plan)
+    with console.closing(), folder.opened():
+        [*tasks] = next(rounds(folder, plan, True))
+        for number, task in enumerate(tasks):
+            if number == most:
+                place._store = Silent()
+            console.finished(task, maker.make(task, None))
+
+
+def test_a_store_that_stops_answering_is_one_sentence_and_the_run_goes_on_later(address, plan, tmp_path, monkeypatch):
+    with pytest.raises(OutputError) as told:
+        run_until(place_of(address), plan, 1)
+    assert str(told.value) == (
+        "cannot write shard-00001.parquet to s3://molecules/made: AWS Error NETWORK_CONNECTION during PutObject "
+        "operation: Could not connect to server. 4 of 12 attempts are finished in s3://molecules/made. "
+        "The same command continues."
+    )
+    monkeypatch.setattr(object_store, "EXPIRY", -1)  # its lease is still there
+    stored, local = work(place_of(address), plan), work(place_of(tmp_path / "made"), plan)
+    names = [name for name in local.place.names() if name != INDEX]
+    assert all(stored.place.read(name) == local.place.read(name) for name in names)
+
+
+@pytest.mark.parametrize("call", ["names", "read", "sha256", "written", "remove", "at_work"])
+def test_nothing_is_a_traceback_of_a_store_that_does_not_answer(address, call):
+    place = place_of(address)
+    place._store = Silent()
+    with pytest.raises(OutputError, match=r"^cannot .* s3://molecules/made: AWS Error NETWORK_CONNECTION"):
+        getattr(place, call)(*(["a"] if call in ("read", "sha256", "written", "remove") else []))
 
 
 def test_a_run_in_a_store_can_be_cancelled(address, plan):

@@ -5,10 +5,13 @@ import fcntl
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from ead_platform.generation.shard_index import INDEX, PARQUET, SDF
+from ead_platform.generation.shard_index import INDEX, PARQUET, SDF, own_entry
 from ead_platform.generation.shards import Shard, ShardFolder, shards_of
 
+from ead_core.data.parquet import write_parquet
+from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError, OutputError
 
 QUESTION = {
@@ -93,11 +96,51 @@ def test_missing_and_damaged_files_are_made_again_and_the_rest_is_kept(tmp_path)
     ]
 
 
+def of_settings(shard, path, question):
+    """Writes the file of a shard as a run with these settings does."""
+    atoms = MoleculeSet.from_lists([np.array([8, 1, 1])] * shard.rows, [np.zeros((3, 3))] * shard.rows)
+    write_parquet(atoms, path, own_entry(question, shard.name + PARQUET, shard.rows, 40.0, {}))
+
+
 def test_a_file_that_the_index_does_not_list_is_no_finished_shard(tmp_path):
     """A run that is killed between the shard and the index leaves this."""
     folder = finished(tmp_path, 8)
-    (tmp_path / "shard-00002.parquet").write_bytes(content(Shard(2, 8, 4)))
-    assert left(folder, 12) == [(2, 4, True, False, "")]
+    of_settings(Shard(2, 8, 4), tmp_path / "shard-00002.parquet", QUESTION)
+    assert left(folder, 12) == [(2, 4, True, False, "shard-00002.parquet is not listed in index.json")]
+    (tmp_path / "shard-00002.parquet").write_bytes(b"")  # a machine that loses its power may leave this
+    assert left(folder, 12) == [(2, 4, True, False, "shard-00002.parquet is damaged")]
+
+
+def test_a_shard_of_somebody_else_is_not_replaced(tmp_path):
+    folder = finished(tmp_path, 8)
+    of_settings(Shard(2, 8, 4), tmp_path / "shard-00002.parquet", {**QUESTION, "seed": 7})
+    before = (tmp_path / "shard-00002.parquet").read_bytes()
+    assert left(folder, 8) == []
+    with pytest.raises(OutputError, match=r"holds a shard-00002\.parquet of other settings, .*; move it away, or"):
+        left(folder, 12)
+    assert (tmp_path / "shard-00002.parquet").read_bytes() == before
+
+
+def test_what_is_changed_while_a_run_is_at_work_is_not_used(tmp_path):
+    folder = finished(tmp_path, 8)
+    [shard, other] = shards_of(8, 4)
+    (tmp_path / "shard-00000.parquet").write_bytes(content(other))
+    with pytest.raises(OutputError, match=r"shard-00000\.parquet has been changed while a run was at work\.$"):
+        folder.content(shard)
+    (tmp_path / "shard-00000.parquet").unlink()
+    with pytest.raises(OutputError, match=r"cannot read .*shard-00000\.parquet: No such file or directory\.$"):
+        folder.content(shard)
+
+
+def test_a_file_that_cannot_be_read_is_made_again(tmp_path, monkeypatch):
+    folder = finished(tmp_path, 8)
+    monkeypatch.setattr(folder.place, "sha256", lambda name: broken(errno.EIO, "Input/output error"))
+    reasons = [reason for *_, reason in left(folder, 8)]
+    assert reasons == [f"shard-0000{k}.parquet cannot be read (Input/output error)" for k in range(2)]
+
+
+def broken(number, text):
+    raise OSError(number, text)
 
 
 def test_more_molecules_redo_only_the_last_partial_shard(tmp_path):

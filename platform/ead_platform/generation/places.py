@@ -5,31 +5,25 @@ Files are written whole or not at all, and only one run writes at a time.
 
 import contextlib
 import hashlib
-import threading
-import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from pyarrow import ArrowException
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
-
 from ead_core.common.files import write_aside
 from ead_core.common.locks import lock_file, try_lock
 from ead_core.data.formats import check_output
-from ead_core.errors import OutputError, one_line
-from ead_platform.cluster.credentials import hide_credentials
+from ead_core.errors import OutputError
 
 LOCK = ".lock"
-LEASE = ".lease-"  # names of a store without locks by which a run says that it is at work
-RENEWAL, EXPIRY = 30, 120  # seconds
 _UNFINISHED = ".writing-"  # what `write_aside` leaves behind when a process is killed
 
 
 class Place(Protocol):
-    """A folder of files without subfolders; its text is its address."""
+    """A folder of files without subfolders; its text is its address.
+
+    Any call raises OutputError where a store does not answer.
+    """
 
     def check_writable(self) -> None:
         """Raise, before any long work, the OutputError that writing would end in, as far as it can be known."""
@@ -68,7 +62,9 @@ def place_of(address: Path | str) -> Place:
     Raises:
         OutputError: an unknown scheme, or a store that does not answer.
     """
-    return _Store(str(address)) if "://" in str(address) else _Local(Path(address))
+    from ead_platform.generation.object_store import store_of  # which needs to know what a place is
+
+    return store_of(str(address)) if "://" in str(address) else _Local(Path(address))
 
 
 class _Local(Place):
@@ -102,7 +98,10 @@ class _Local(Place):
             raise OutputError(f"cannot write {self.folder / name}: {error.strerror or error}.") from error
 
     def remove(self, name: str) -> None:
-        (self.folder / name).unlink(missing_ok=True)
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot remove {self.folder / name}: {error.strerror or error}.") from error
 
     def written(self, name: str) -> float | None:
         try:
@@ -134,104 +133,3 @@ class _Local(Place):
         with lock_file(self.folder / LOCK) as file:
             taken = try_lock(file)
         return None if taken is None else not taken
-
-
-class _Store(Place):
-    """A prefix of an object store that pyarrow knows, such as S3 and what speaks its protocol.
-
-    Credentials, region and endpoint are those of the environment, or of the address: `s3://bucket/molecules?region=…`.
-    """
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        try:
-            self._store, base = FileSystem.from_uri(address)
-            if not base.strip("/"):
-                raise ValueError("it names no folder")
-            self._store.get_file_info(base)
-        except (OSError, ValueError, ArrowException) as error:
-            raise OutputError(f"{self} cannot be used as a place for molecules: {one_line(error)[:300]}.") from error
-        self._base = base.rstrip("/")
-
-    def __str__(self) -> str:
-        return hide_credentials(self._address.partition("?")[0])
-
-    def check_writable(self) -> None:
-        """Only writing shows it."""
-
-    def _at(self, name: str) -> str:
-        return f"{self._base}/{name}"
-
-    def _files(self) -> list[FileInfo]:
-        found = self._store.get_file_info(FileSelector(self._base, allow_not_found=True))
-        return [info for info in found if info.type == FileType.File]
-
-    def names(self) -> list[str]:
-        return [info.base_name for info in self._files() if not info.base_name.startswith(LEASE)]
-
-    def read(self, name: str) -> bytes:
-        with self._store.open_input_stream(self._at(name)) as stream:
-            content: bytes = stream.read()
-        return content
-
-    def sha256(self, name: str) -> str:
-        return hashlib.sha256(self.read(name)).hexdigest()
-
-    def write(self, name: str, content: bytes) -> None:
-        try:
-            with self._store.open_output_stream(self._at(name)) as stream:
-                stream.write(content)
-        except OSError as error:
-            raise OutputError(f"cannot write {name} to {self}: {one_line(error)[:300]}.") from error
-
-    def remove(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._store.delete_file(self._at(name))
-
-    def written(self, name: str) -> float | None:
-        info = self._store.get_file_info(self._at(name))
-        return info.mtime.timestamp() if info.type == FileType.File else None
-
-    def refuse_links(self, names: Iterable[str]) -> None:
-        """There are none."""
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold a lease: a file that is written again and again while the run is at work.
-
-        Who finds another living lease after writing its own steps back, so that of two that begin at once at most one
-        goes on. Times are those of the store.
-        """
-        own = f"{LEASE}{uuid.uuid4()}"
-        self.write(own, b"")
-        if others := self._leases(self.written(own) or time.time(), own):
-            self.remove(own)
-            raise OutputError(
-                f"another run is writing to {self} ({others[0]}); wait for it, or choose another --out. "
-                f"One that was killed is forgotten after {EXPIRY} seconds."
-            )
-        ended = threading.Event()
-        renewal = threading.Thread(target=self._renew, args=(own, ended), daemon=True)
-        renewal.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            renewal.join()
-            self.remove(own)
-
-    def _renew(self, own: str, ended: threading.Event) -> None:
-        while not ended.wait(RENEWAL):
-            with contextlib.suppress(OutputError):  # a later one may succeed
-                self.write(own, b"")
-
-    def _leases(self, now: float, own: str = "") -> list[str]:
-        """Those of other runs that are alive; what dead ones left is removed."""
-        leases = [info for info in self._files() if info.base_name.startswith(LEASE) and info.base_name != own]
-        dead = [info.base_name for info in leases if now - info.mtime.timestamp() > EXPIRY]
-        for name in dead:
-            self.remove(name)
-        return [info.base_name for info in leases if info.base_name not in dead]
-
-    def at_work(self) -> bool | None:
-        return bool(self._leases(time.time()))

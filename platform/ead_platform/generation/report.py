@@ -12,7 +12,7 @@ from rich.console import Console
 from ead_core.cli.console import progress_bar
 from ead_core.cli.match import how_near, not_met_lines
 from ead_core.data.usable import described
-from ead_core.errors import EADError
+from ead_core.errors import EADError, OutputError
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import DISTANCE
 from ead_core.sampling.order import MatchOrder
@@ -56,14 +56,17 @@ class GenerationConsole:
     def _state(self) -> str:
         return f"{self._folder.rows} of {self._folder.num} {self._made} are finished in {self._folder.place}."
 
-    def announce(self, tasks: Sequence[Task]) -> None:
-        """Say what was found, and why something of it is made again."""
+    def announce(self) -> None:
+        """Say what was found."""
         if self._folder.rebuilt:
             self.say(f"{self._folder.rebuilt}.")
         if self._folder.rows > self._plan.num:
             self.say(f"The folder holds {self._folder.rows} molecules, more than --num {self._plan.num}; all are kept.")
         elif self._folder.rows:
             self.say(f"{self._folder.rows} of {self._folder.num} {self._made} are there already")
+
+    def _say_why(self, tasks: Sequence[Task]) -> None:
+        """Why something that is there is made again."""
         reasons = [task.reason for task in tasks if task.reason]
         for reason in reasons[:MOST_REASONS]:
             self.say(f"{reason} and is made again")
@@ -88,6 +91,7 @@ class GenerationConsole:
 
     def work(self, tasks: Sequence[Task], actors: int) -> None:
         """Have all tasks done by so many actors (GenerationError if that fails)."""
+        self._say_why(tasks)
         with self.working(tasks, actors):
             pool = ActorPool(self._plan, actors, self._folder.content, self.finished, self.say, self._check_cancelled)
             pool.work(tasks)
@@ -148,7 +152,7 @@ class GenerationConsole:
 
 @contextmanager
 def resumable(program: str, state: Callable[[], str], say: Callable[[str], None]) -> Iterator[None]:
-    """Report a stop (exit code 130) or a failure (1) of work that the same command continues.
+    """Report a stop (exit code 130) or a failure (1; 2 if nothing can be written) that the same command continues.
 
     SIGTERM, which ends submitted jobs, is treated like Ctrl-C.
 
@@ -167,6 +171,8 @@ def resumable(program: str, state: Callable[[], str], say: Callable[[str], None]
         print(error.__cause__, file=sys.stderr)
         print(f"{program}: {error} {state()} The same command continues.", file=sys.stderr)
         sys.exit(1)
+    except OutputError as error:
+        raise OutputError(f"{error} {state()} The same command continues.") from error
     finally:
         signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)  # None: one that Python did not install
 

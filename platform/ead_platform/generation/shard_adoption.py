@@ -23,18 +23,9 @@ def is_worth_writing(listed: int, new: int) -> bool:
 def with_unlisted(place: Place, index: Index) -> Index:
     """An index with the whole shards of a place that it does not list, if they are of its question."""
     names = [name for name in place.names() if SHARD_FILE.fullmatch(name) and name.endswith(PARQUET)]
-    found = {name: whole_shard(place, name, index) for name in names if name not in index.entries}
+    found = {name: uncut_entry(place, name, index) for name in names if name not in index.entries}
     new = {name: entry for name, entry in found.items() if entry}
     return with_entries(index, new) if new else index
-
-
-def changed_since(place: Place, name: str, index: Index) -> Entry | None:
-    """The entry of a listed shard that was written again after its index; None if it must be made again.
-
-    So must one that was cut, since nobody knows whether for this run.
-    """
-    entry = whole_shard(place, name, index)
-    return entry if entry and SURPLUS not in entry.refused else None
 
 
 def with_entries(index: Index, new: dict[str, Entry]) -> Index:
@@ -44,10 +35,10 @@ def with_entries(index: Index, new: dict[str, Entry]) -> Index:
     return replace(index, entries={**kept, **new})
 
 
-def whole_shard(place: Place, name: str, index: Index) -> Entry | None:
-    """The entry of a parquet file of an index's question; None if there is none, or if it is damaged."""
-    try:
-        found = entry_of(name, place.read(name))
-    except OSError:
-        return None
-    return found[1] if found and found[0] == index.question else None
+def uncut_entry(place: Place, name: str, index: Index) -> Entry | None:
+    """The entry of a parquet file of an index's question; None if there is none, it is damaged, or it was cut.
+
+    One that was cut must be made again, since nobody knows whether for this run.
+    """
+    found = entry_of(place, name)
+    return found[1] if found and found[0] == index.question and SURPLUS not in found[1].refused else None

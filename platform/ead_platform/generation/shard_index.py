@@ -252,34 +252,34 @@ def rebuild_index(place: Place) -> Index | None:
     found: dict[str, Entry] = {}
     question: Mapping[str, Any] | None = None
     for name in sorted(place.names()):
-        content = place.read(name) if SHARD_FILE.fullmatch(name) and name.endswith(PARQUET) else b""
-        if (own := entry_of(name, content)) is None:
+        if not (SHARD_FILE.fullmatch(name) and name.endswith(PARQUET)) or (own := entry_of(place, name)) is None:
             continue
         if question not in (None, own[0]):
             raise OutputError(f"{place} has lost its {INDEX}, and its shards are of different settings.")
         question, found[name] = own
-    delivered = sum(entry.delivered for entry in found.values())
-    return None if question is None else Index(question, 0, found, until=delivered)  # at least so many were wanted
+    return None if question is None else Index(question, 0, found, until=_cut_at(list(found.values())))
 
 
-def entry_of(name: str, content: bytes) -> tuple[Mapping[str, Any], Entry] | None:
-    """The question of a shard and its entry, from its own content; None if it is damaged, or no shard of this name."""
-    if (footer := _footer(name, content)) is None:
-        return None
-    outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
-    return footer.question, Entry(name, footer.rows, hashlib.sha256(content).hexdigest(), None, *outcome)
+def _cut_at(shards: list[Entry]) -> int:
+    """After how many molecules a run has left out the others; 0 if none has, as where it was killed before."""
+    first = next((number for number, entry in enumerate(shards) if SURPLUS in entry.refused), -1)
+    return sum(entry.delivered for entry in shards[: first + 1])
 
 
-def _footer(name: str, content: bytes) -> ShardFooter | None:
-    """What a shard says about itself; None if it is damaged, of another version, or no shard of this name."""
+def entry_of(place: Place, name: str) -> tuple[Mapping[str, Any], Entry] | None:
+    """The question of a shard and its entry, by what it says itself; None if it is damaged, or no shard of this name."""
     try:
+        content = place.read(name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
             path.write_bytes(content)
             footer = ShardFooter.parse(parse_json(parquet_entries(path)[SHARD_ENTRY], name), name)
     except (DataError, OSError, ValueError, KeyError):
         return None
-    return footer if footer.name == name else None
+    if footer.name != name:
+        return None
+    outcome = footer.nfe, footer.faults, footer.refused, footer.attempts
+    return footer.question, Entry(name, footer.rows, hashlib.sha256(content).hexdigest(), None, *outcome)
 
 
 def _sha256(text: str) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,18 @@ from ead_core.data.usable import usable
 from ead_core.errors import ConfigError, OutputError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place, place_of
-from ead_platform.generation.shard_adoption import changed_since, is_worth_writing, with_entries, with_unlisted
+from ead_platform.generation.shard_adoption import is_worth_writing, uncut_entry, with_entries, with_unlisted
 from ead_platform.generation.shard_files import decode_shard, encode_shard
 from ead_platform.generation.shard_index import (
     PARQUET,
     SDF,
     SHARD_FILE,
+    SURPLUS,
     DamagedIndexError,
     Entry,
     Index,
     decode_index,
+    entry_of,
     own_entry,
     rebuild_index,
 )
@@ -122,7 +124,8 @@ class ShardFolder:
             else:
                 self._write_rest()
             finally:
-                self.place.remove(CANCEL)
+                with contextlib.suppress(OutputError):  # why the block ended matters more
+                    self.place.remove(CANCEL)
 
     @property
     def cancelled(self) -> bool:
@@ -181,13 +184,14 @@ class ShardFolder:
         last = max((_number(entry.name) * size + entry.rows for entry in self.molecules), default=0)
         self._index = replace(self._index, num=max(sum(shard.rows for shard in shards), last))
         self._write_index()
-        tasks = (self._task(shard, sdf) for shard in shards_of(self.num, size))
+        tasks = (self._task(shard, sdf, names) for shard in shards_of(self.num, size))
         return [task for task in tasks if task is not None]
 
-    def _task(self, shard: Shard, sdf: bool) -> Task | None:
-        fault = self._fault(shard.name + PARQUET, shard.rows)
+    def _task(self, shard: Shard, sdf: bool, names: Collection[str]) -> Task | None:
+        name = shard.name + PARQUET
+        fault = self._fault(name, shard.rows)
         if fault is not None:
-            return Task(shard, True, sdf, fault)
+            return Task(shard, True, sdf, fault or (self._unlisted(name) if name in names else ""))
         fault = self._fault(shard.name + SDF, shard.rows) if sdf else None
         return None if fault is None else Task(shard, False, True, fault)
 
@@ -195,29 +199,60 @@ class ShardFolder:
         """Why a file must be made: '' if it never was finished; None if it is complete."""
         entry = self._index.entries.get(name)
         if entry is None:
-            there = self.rebuilt and name.endswith(PARQUET) and self.place.written(name) is not None
-            return f"{name} is damaged" if there else ""
+            return ""
         if entry.rows < rows:
             return f"{name} has {entry.rows} of {rows} molecules"
         try:
             if self.place.sha256(name) == entry.sha256:
                 return None
-        except OSError:
+        except FileNotFoundError:
             return f"{name} is missing"
-        if again := changed_since(self.place, name, self._index):
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror or error})"
+        if again := uncut_entry(self.place, name, self._index):
             self._index, self._unwritten = with_entries(self._index, {name: again}), self._unwritten + 1
             return self._fault(name, rows)
         return f"{name} is damaged"
 
+    def _unlisted(self, name: str) -> str:
+        """Why a parquet file that is there without being finished is made again.
+
+        Raises:
+            OutputError: it is a shard of somebody else's, which would be lost.
+        """
+        found = entry_of(self.place, name)
+        if found is None:
+            return f"{name} is damaged"
+        if self._difference(found[0]):
+            raise OutputError(
+                f"{self.place} holds a {name} of other settings, which its {INDEX} does not list and which would be "
+                "replaced; move it away, or choose another --out."
+            )
+        return f"{name} {'was cut short' if SURPLUS in found[1].refused else f'is not listed in {INDEX}'}"
+
     def content(self, shard: Shard) -> bytes:
-        """The parquet file of a finished shard."""
-        return self.place.read(shard.name + PARQUET)
+        """The parquet file of a finished shard.
+
+        Raises:
+            OutputError: it is not any more what was written.
+        """
+        return self._content(self._index.entries[shard.name + PARQUET])
+
+    def _content(self, entry: Entry) -> bytes:
+        file = f"{self.place}/{entry.name}"
+        try:
+            content = self.place.read(entry.name)
+        except OSError as error:
+            raise OutputError(f"cannot read {file}: {error.strerror or error}.") from error
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise OutputError(f"{file} has been changed while a run was at work.")
+        return content
 
     def parts(self) -> Iterator[MoleculeSet]:
         """The molecules of the finished shards, those of one shard at a time."""
         for entry in self.molecules:
             if entry.delivered:
-                yield decode_shard(self.place.read(entry.name))
+                yield decode_shard(self._content(entry))
 
     def delivered(self, shard: Shard) -> int:
         """Molecules in a finished shard."""
@@ -310,16 +345,18 @@ class ShardFolder:
         return found
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
-        """OutputError that names the first difference; the name of a checkpoint is none."""
-        for key in {**self._question, **stored}:
-            value = self._question.get(key)
-            if key == "checkpoint" or stored.get(key) == value:
-                continue
-            there, here = f"{key}={stored.get(key)}", str(value)
+        """OutputError that names the first difference."""
+        if key := self._difference(stored):
+            there, here = f"{key}={stored.get(key)}", str(self._question.get(key))
             if key == "fingerprint":
                 there = f"checkpoint {stored.get('checkpoint')} ({stored.get(key)})"
-                here = f"{self._question.get('checkpoint')} ({value})"
+                here = f"{self._question.get('checkpoint')} ({self._question.get(key)})"
             raise OutputError(f"{self.place} holds molecules with {there}, not {here}; choose another --out.")
+
+    def _difference(self, stored: Mapping[str, Any]) -> str | None:
+        """The first key of a question that differs from this one's; the name of a checkpoint does not count."""
+        keys = (key for key in {**self._question, **stored} if key != "checkpoint")
+        return next((key for key in keys if stored.get(key) != self._question.get(key)), None)
 
 
 def shards_of(num: int, size: int) -> list[Shard]:

@@ -128,7 +128,7 @@ class Examiner:
                 return
             self._say(f"{plan.checkpoint.name}:")
             console = GenerationConsole(shards, plan)
-            console.announce(tasks)
+            console.announce()
             self._join_cluster()
             fitting = actors_that_fit(plan.threads, plan.gpus)
             console.work(tasks, min(self._resources.actors or fitting, len(tasks)))

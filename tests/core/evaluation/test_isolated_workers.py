@@ -1,5 +1,6 @@
 """A molecule that hangs, crashes or raises costs itself and nothing else."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -50,6 +51,17 @@ def test_a_molecule_keeps_what_does_not_fail(planted):
     (crashes,) = found["b"]  # fails with everything at once, but at no stage
     assert [result.rows[0] for result in crashes.results] == [{"easy": 5}, {"hard": 5}, {"rough": 5}, {"rough": 5}]
     assert crashes.failure == ""
+
+
+@pytest.mark.parametrize(("staged", "deaths", "found"), [(True, 2, [{"atoms": 5}]), (False, 9, [])])
+def test_a_killed_process_says_nothing_about_its_molecule(planted, tmp_path, monkeypatch, staged, deaths, found):
+    monkeypatch.chdir(tmp_path)  # where calls are counted
+    killed = functools.partial(planted.killed_at_first, deaths=deaths)
+    task, stages = (planted.planted, {"late": killed}) if staged else (killed, None)
+    [(_, [outcome])] = done_apart(task, [("a", planted.chunk_of(0, [planted.CRASHES]))], 1, stages)
+    assert [row for result in outcome.results for row in result.rows] == found
+    assert outcome.failure.endswith("" if found else "the process that worked on it was killed")
+    assert len(list(tmp_path.iterdir())) == (deaths + 1 if found else 4)
 
 
 SCRIPT = """
