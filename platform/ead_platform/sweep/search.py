@@ -69,7 +69,7 @@ def recorded(objective: Objective, goals: Goals, minutes: float | None) -> Calla
             if unknown := goals.unknown(metrics):
                 tune.report({"outcome": FAILED, "reason": unknown})
             else:
-                tune.report({"outcome": FINISHED, "figures": list(metrics), **metrics})
+                tune.report({"outcome": FINISHED, "figures": ",".join(metrics), **metrics})
 
     return trial
 
@@ -91,7 +91,7 @@ class _Reporter(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         point, result = dict(trial.config), dict(trial.last_result)
         if result["outcome"] == FINISHED:
-            self._reporting.finished(point, {name: result[name] for name in result["figures"]})
+            self._reporting.finished(point, {name: result[name] for name in result["figures"].split(",")})
         else:
             self._reporting.unmeasured(point, result["outcome"], result["reason"])
 
