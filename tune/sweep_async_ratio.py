@@ -73,7 +73,8 @@ def sweep(
     points = load_space(space, campaign)
     presets = preset_folder(save_presets, campaign.checkpoint.fingerprint()) if save_presets else None
     goals = Goals.parse(objectives, constraint or [], parts)
-    plan = Plan(points, goals, trials, shlex.join(["python", *sys.argv]), presets)
+    command = shlex.join(["python", *(word for word in sys.argv if word != "--resume")])
+    plan = Plan(points, goals, trials, command, presets)
     question = {
         "checkpoint": campaign.checkpoint.name,
         "samples": samples,

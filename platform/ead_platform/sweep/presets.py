@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ead_core
-from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.checkpoints.checkpoint import PRETRAINED, load_checkpoint
 from ead_core.config.presets import NAMES, PRESETS, Presets
 from ead_core.errors import CheckpointError
 from ead_platform.sweep.records import settings
-
-BUNDLED = Path(ead_core.__file__).parent / "pretrained"
 
 
 def preset_folder(path: Path, fingerprint: str) -> Path:
@@ -24,7 +21,7 @@ def preset_folder(path: Path, fingerprint: str) -> Path:
         CheckpointError: no checkpoint, another one than is swept, or one that comes with this program.
     """
     folder = path.absolute()
-    if folder.is_relative_to(BUNDLED):
+    if folder.resolve().is_relative_to(PRETRAINED.resolve()):
         raise CheckpointError(
             f"--save-presets {path}: bundled checkpoints keep their presets; give a copy of the folder."
         )

@@ -18,7 +18,7 @@ from ead_platform.sweep.objectives import Goals
 from ead_platform.sweep.page import write_report
 from ead_platform.sweep.plots import draw_all
 from ead_platform.sweep.presets import save_presets
-from ead_platform.sweep.records import BEST, FAILED, RESULTS, SweepFolder
+from ead_platform.sweep.records import BEST, FAILED, REFUSED, RESULTS, SweepFolder
 from ead_platform.sweep.search import TUNE
 from ead_platform.sweep.space import Space
 from ead_platform.sweep.study import Campaign
@@ -92,7 +92,7 @@ class SweepConsole:
         self._console.print(f"{self._count()}  {line(row, point, self._plan.goals)}", markup=False)
 
     def unmeasured(self, point: Mapping[str, Any], outcome: str, reason: str) -> None:
-        """Record a trial without figures everywhere, and print why it has none."""
+        """Record a trial without figures, and print why it has none."""
         self._track(self._folder.add_unmeasured(point, outcome, reason))
         self._console.print(f"{self._count()}  {outcome}: {reason}  {setting(point)}", markup=False)
 
@@ -100,7 +100,12 @@ class SweepConsole:
         return f"{self._folder.counted:>3}/{self._plan.trials}"
 
     def _track(self, row: dict[str, Any]) -> None:
-        """Write a trial to MLflow, after those that it has missed; a store that fails does not end the sweep."""
+        """Write a trial to MLflow, after those that it has missed; a store that fails does not end the sweep.
+
+        Refused ones are left out: nothing was run, and of some spaces they are many.
+        """
+        if row["outcome"] == REFUSED:
+            return
         self._untracked.append(row)
         try:
             while self._untracked:
