@@ -53,7 +53,9 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder for results; must be empty without --resume.")] = Path("runs/sweep"),
     checkpoint: Annotated[str, typer.Option(help="Bundled name, folder or models:/ address.")] = "qm9-deep",
     target: Annotated[list[str] | None, typer.Option(help="gap=6500 or mu=1:3, in units of `ead models`.")] = None,
-    space: Annotated[Path, typer.Option(help="YAML of what each sampler key may be; see configs/sweeps.")] = FOUNDING,
+    space: Annotated[
+        Path, typer.Option(help="YAML of what each sampler key may be.", show_default="configs/sweeps/async_ratio.yaml")
+    ] = FOUNDING,
     objectives: Annotated[str, typer.Option(help="strictly_valid:max,calls_per_delivered:min, and so on.")] = DEFAULT,
     constraint: Annotated[list[str] | None, typer.Option(help="validity>=0.85; a setting must keep it.")] = None,
     parts: Annotated[str | None, typer.Option(help="Of the card, as in ead evaluate, to be measured, too.")] = None,

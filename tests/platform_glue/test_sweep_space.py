@@ -1,6 +1,7 @@
 """Search spaces: what YAML may say, what is refused and in which words, and that trials only have keys with effect."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,9 @@ from ead_platform.sweep.study import Campaign
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import Config
 from ead_core.config.reference import entries
+from ead_core.data.targets import Targets
 from ead_core.errors import ConfigError
+from ead_core.notes import noted
 
 SPACES = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml"))
 RANGE = {"type": "float", "low": 0.1, "high": 0.5}
@@ -96,10 +99,15 @@ def test_trials_have_only_keys_that_have_an_effect(campaign):
 
 
 def test_keys_that_the_recipe_of_the_model_rules_out_are_left_out(campaign, conditional_checkpoint):
+    told = []
     content = {"sampler.guidance": {"type": "float", "low": 0, "high": 2, "unless": {"conditioning.properties": []}}}
-    conditional = Campaign(load_checkpoint(conditional_checkpoint), seed=3, first=0, samples=8, threads=1)
+    conditional = replace(campaign, checkpoint=load_checkpoint(conditional_checkpoint))
+    asked = replace(conditional, targets=Targets.of({"gap": 4500}))
     assert check_space(content, campaign).keys == ["sampler.async_ratio"]
-    assert "sampler.guidance" in check_space(content, conditional).keys
+    assert "sampler.guidance" in check_space(content, asked).keys
+    with noted(told.append):
+        assert check_space(content, conditional).keys == ["sampler.async_ratio"]
+    assert told == ["sampler.guidance is left out: without --target there is nothing to be guided to."]
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
@@ -111,7 +119,7 @@ def test_the_spaces_that_come_with_the_program_fit_the_bundled_models(path, mode
     assert len(refused) < 30
     assert len(reference_points(space)) == 2
     assert not [point for point in reference_points(space) if campaign.refusal(point)]
-    assert ("sampler.guidance" in space.keys) == (path.stem == "sampler" and model == "qm9-small-cond")
+    assert "sampler.guidance" not in space.keys  # nobody has named a target
 
 
 def test_the_founding_experiment_is_the_ratio_by_the_window():

@@ -10,6 +10,7 @@ from ead_core.config import Config, read_mapping, unknown_key
 from ead_core.config.conditions import Condition
 from ead_core.config.reference import entries
 from ead_core.errors import ConfigError
+from ead_core.notes import note
 from ead_platform.sweep.space import Choice, Parameter, Point, Space, parse_parameter
 from ead_platform.sweep.study import SYNCHRONOUS, Campaign
 
@@ -21,6 +22,7 @@ REFERENCE_POINTS: list[dict[str, Any]] = [
 ]
 FIXED = ("sampler.batch_size", "sampler.memory_budget", "sampler.precision")
 WITHOUT_PART = ("composition", "formula_", "property_", "branch", "pruning_", "repair_")  # of keys that no trial uses
+GUIDED = {"sampler.guidance", "sampler.guidance_levels"}  # keys that act only with targets
 ATTEMPTS = 40  # points that are drawn to find one which allows a value
 
 
@@ -100,13 +102,17 @@ def _with_references(key: str, parameter: Parameter) -> Parameter:
 
 
 def _bound(parameters: dict[str, Parameter], campaign: Campaign) -> Space:
-    """The parameters in the order of their conditions, without those that the recipe itself rules out."""
+    """The parameters in the order of their conditions, without those that the recipe or the request rules out."""
     known, own = entries(Config), campaign.own
     possible = {
         key: parameter
         for key, parameter in parameters.items()
         if all(each.key in parameters or each.met(own[each.key]) for each in parameter.conditions)
     }
+    if not campaign.targets and campaign.checkpoint.statistics.properties:
+        for key in GUIDED & possible.keys():
+            note(f"{key} is left out: without --target there is nothing to be guided to.")
+            del possible[key]
     conditions = {key: (*possible[key].conditions, *known[key].conditions) for key in possible}
     return Space({key: possible[key] for key in _ordered(possible, conditions)}, conditions, own)
 

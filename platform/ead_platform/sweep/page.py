@@ -7,7 +7,7 @@ from typing import Any
 from ead_core.config.conditions import as_yaml
 from ead_platform.sweep.checked_space import PAPER, RATIO
 from ead_platform.sweep.document import Cells, Section, write_html, write_markdown
-from ead_platform.sweep.front import front, respects
+from ead_platform.sweep.front import front, ranked, respects
 from ead_platform.sweep.lines import STABLE, difference, ranking_cells, setting
 from ead_platform.sweep.objectives import CALLS, Goals, shown
 from ead_platform.sweep.plots import FRONT, IMPORTANCES, SLICES
@@ -41,7 +41,7 @@ def write_report(
         confirmed: figures of these settings on fresh molecules.
         command: that repeats the sweep.
     """
-    rows = folder.close()
+    rows = ranked(goals, folder.finished)
     points = [folder.point(row) for row in rows]
     best = front(goals, rows)
     sections = [

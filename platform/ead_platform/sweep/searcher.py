@@ -53,7 +53,7 @@ class DistinctOptunaSearch(OptunaSearch):
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("ray.tune.search.optuna").setLevel(logging.ERROR)
-        self._points, self._goals, self._identity = space, goals, identity
+        self._domain, self._goals, self._identity = space, goals, identity
         self._refusal, self._refused = refusal, refused
         self._rows: dict[Hashable, Mapping[str, Any] | None] = {}  # figures of what was proposed; None without them
         self._running: dict[str, tuple[str, Hashable]] = {}  # by trial: its name in the study, its identity
@@ -73,14 +73,14 @@ class DistinctOptunaSearch(OptunaSearch):
 
     def add_finished(self, row: Mapping[str, Any]) -> None:
         """Add a trial of an earlier sitting to the study: its settings and figures."""
-        point = {key: row[key] for key in self._points.keys if key in row}
+        point = {key: row[key] for key in self._domain.keys if key in row}
         self._rows[self._identity(point)] = row
         attributes = {CONSTRAINTS: self._goals.excesses(row)} if self._goals.constraints else {}
         optuna.load_study(study_name=STUDY, storage=self._storage_of_study).add_trial(
             create_trial(
                 values=self._goals.values(row),
                 params=point,
-                distributions=self._points.distributions(point),
+                distributions=self._domain.distributions(point),
                 system_attrs=attributes,
             )
         )
