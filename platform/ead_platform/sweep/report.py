@@ -89,12 +89,12 @@ class SweepConsole:
         """Record a measured trial everywhere and print its line."""
         row = self._folder.add(point, metrics)
         self._track(row)
-        self._console.print(f"{self._count()}  {line(row, point, self._plan.goals)}", markup=False)
+        self._say(f"{self._count()}  {line(row, point, self._plan.goals)}")
 
     def unmeasured(self, point: Mapping[str, Any], outcome: str, reason: str) -> None:
         """Record a trial without figures, and print why it has none."""
         self._track(self._folder.add_unmeasured(point, outcome, reason))
-        self._console.print(f"{self._count()}  {outcome}: {reason}  {setting(point)}", markup=False)
+        self._say(f"{self._count()}  {outcome}: {reason}  {setting(point)}")
 
     def _count(self) -> str:
         return f"{self._folder.counted:>3}/{self._plan.trials}"
@@ -129,6 +129,10 @@ class SweepConsole:
                 f"MLflow lacks {len(self._untracked)} of the trials; --resume writes them when the store is back."
             )
 
+    def _say(self, text: str) -> None:
+        """Print text as it is, however long its lines are."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def _warn(self, sentence: str) -> None:
         self._console.print(sentence, style="yellow", markup=False)
 
@@ -149,12 +153,10 @@ class SweepConsole:
         files = [self._folder.path / RESULTS, self._folder.path / BEST, *pictures, *pages]
         figures = {f"confirmed_{key}": value for key, value in confirmed.get("best", {}).items()}
         self._finish({f"best_{goals.first.name}": rows[0][goals.first.name], **figures}, files)
-        self._console.print(
-            f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {pictures[0]}\nreport   {pages[0]}", soft_wrap=True
-        )
+        self._say(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {pictures[0]}\nreport   {pages[0]}")
         if self._plan.presets and chosen:
-            self._console.print(save_presets(self._plan.presets, {n: self._folder.point(r) for n, r in chosen.items()}))
-        self._console.print(where_to_compare(self._settings), markup=False, soft_wrap=True)
+            self._say(save_presets(self._plan.presets, {name: self._folder.point(row) for name, row in chosen.items()}))
+        self._say(where_to_compare(self._settings))
         if failed:
             self._tell_failures()
         if goals.usual:
@@ -189,5 +191,5 @@ class SweepConsole:
         for name, metrics in confirmed.items():
             called = "confirmed" if self._plan.goals.usual and len(confirmed) == 1 else f"confirmed {name}"
             told = f": {setting(points[name])}" if called != "confirmed" else ""
-            self._console.print(f"{called}: {evidence(metrics, self._plan.goals)}{told}", markup=False)
+            self._say(f"{called}: {evidence(metrics, self._plan.goals)}{told}")
         return confirmed
