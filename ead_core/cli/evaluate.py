@@ -49,7 +49,7 @@ def evaluate(
     from ead_core.evaluation.evaluate import check_parts, evaluate_files
     from ead_core.evaluation.frechet import MOST
     from ead_core.evaluation.reference import load_known, load_reference
-    from ead_core.evaluation.run import EvaluationPlan, count_records
+    from ead_core.evaluation.run import EvaluationPlan, count_records, parse_parts
 
     if json_out:
         if json_out.resolve() in [file.resolve() for file in files]:
@@ -60,7 +60,7 @@ def evaluate(
     if verdicts and not conditional:
         raise ConfigError("--verdicts needs --conditional, which judges the molecules.")
     check_table(verdicts, "molecules")
-    plan = EvaluationPlan(_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
+    plan = EvaluationPlan(parse_parts(parts) if parts else DEFAULT_PARTS, num, workers, seconds)
     check_parts(plan.parts)
     with progress_bar("measuring the reference") as progress:
         real = load_reference(reference, workers, progress, plan.parts) if reference else None
@@ -87,20 +87,3 @@ def evaluate(
     typer.echo("\n\n".join(shown))
     if out:
         typer.echo(f"card → {out}", err=True)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    """Names from a comma-separated list (ConfigError for an unknown one)."""
-    from ead_core.evaluation.chunk import PUBLISHED
-
-    names = [name.strip() for name in text.split(",")]
-    if names == [PUBLISHED]:
-        return (PUBLISHED,)
-    if names == ["none"]:
-        return ()
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise ConfigError(
-            f"--parts does not know '{unknown[0]}'; it takes {', '.join(PARTS)}, or published or none alone."
-        )
-    return tuple(dict.fromkeys(names))

@@ -18,12 +18,12 @@ from ead_core.data.losses import Losses
 from ead_core.data.records import ReadReport
 from ead_core.data.sources import molecule_files
 from ead_core.data.streams import BATCH, batches
-from ead_core.errors import DataError
-from ead_core.evaluation.chunk import UNREADABLE, Chunk, Measured, Measures, Row
+from ead_core.errors import ConfigError, DataError
+from ead_core.evaluation.chunk import PUBLISHED, UNREADABLE, Chunk, Measured, Measures, Row
 from ead_core.evaluation.isolated_workers import SECONDS, Outcome, done_apart
 from ead_core.evaluation.measure import measure_chunk, stages_of
 from ead_core.evaluation.part import Cost
-from ead_core.evaluation.parts import DEFAULT_PARTS, chosen
+from ead_core.evaluation.parts import DEFAULT_PARTS, PARTS, chosen
 from ead_core.evaluation.table import Parts
 from ead_core.evaluation.tally import Tally
 
@@ -45,6 +45,21 @@ class EvaluationPlan:
     sample: int = 1000
     workers: int | None = None
     seconds: float = SECONDS
+
+
+def parse_parts(text: str) -> tuple[str, ...]:
+    """Parts from a comma-separated list, or from `published` or `none` alone (ConfigError for an unknown one)."""
+    names = [name.strip() for name in text.split(",")]
+    if names == [PUBLISHED]:
+        return (PUBLISHED,)
+    if names == ["none"]:
+        return ()
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise ConfigError(
+            f"--parts does not know '{unknown[0]}'; it takes {', '.join(PARTS)}, or published or none alone."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def count_records(sources: Sequence[Path]) -> int:

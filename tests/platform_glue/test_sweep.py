@@ -1,5 +1,6 @@
 """The sweep end to end on a real Ray cluster: results, records, tracking, and a kill in the middle."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -138,3 +139,44 @@ def test_a_recipe_key_of_the_space_is_checked(run_sweep, tmp_path):
     assert done.returncode == 2
     assert "sampler.async_ratio: must be less than or equal to 1, not 1.7." in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_if_all_trials_are_out_of_time_the_reason_is_what_is_printed(run_sweep, tmp_path):
+    done = run_sweep("--trials", "2", "--samples", "4", "--out", "out", "--trial-minutes", "0.001")
+    assert done.returncode == 1
+    assert "all trials failed; the first said: it took longer than 0.001 minutes" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert set(table["outcome"]) == {"stopped"}
+    _, trials = tracked(tmp_path)
+    assert {run.info.status for run in trials} == {"FAILED"}
+    assert all("it took longer" in run.data.tags["ead.reason"] for run in trials)
+
+
+@pytest.mark.slow
+def test_a_sweep_after_two_goals_leaves_a_front_a_report_and_presets(run_sweep, tmp_path, tiny_checkpoint):
+    """The short form is test_sweep_report.py, whose trials are made up."""
+    space = {
+        "sampler.async_ratio": [0.0, 0.2],
+        "sampler.steps": {"type": "int", "low": 5, "high": 40, "log": True},
+        "sampler.interval": {"type": "choice", "choices": [2, 8], "unless": {"sampler.async_ratio": 0}},
+        "sampler.temperature": {"type": "float", "low": 0.2, "high": 1.0},
+    }
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+    goals = ("--objectives", "validity_x_uniqueness:max,calls:min", "--constraint", "validity>=0.1")
+    options = ("--samples", "6", "--out", "out", "--space", "space.yaml", *goals, "--save-presets", "copy")
+    assert run_sweep("--trials", "4", *options).returncode == 0
+    done = run_sweep("--trials", "8", *options, "--resume")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    measured = table[table["outcome"] == "finished"]
+    assert len(measured) == 8
+    assert not measured.duplicated([*space]).any()
+    assert measured["sampler.interval"].isna().equals(measured["sampler.async_ratio"] == 0)
+    assert set(table["outcome"]) <= {"finished", "refused"}
+    presets = load_checkpoint(copy).presets
+    assert presets.fast["sampler.steps"] == measured.loc[measured["nfe_per_molecule"].idxmin(), "sampler.steps"]
+    assert "Recommended settings" in (tmp_path / "out" / "report.html").read_text()
+    [parent], trials = tracked(tmp_path)
+    assert parent.info.status == "FINISHED"
+    assert len(trials) == 8

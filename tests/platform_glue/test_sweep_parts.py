@@ -9,22 +9,14 @@ import torch
 from ead_platform.cluster.session import ray_session
 from ead_platform.cluster.settings import Settings
 from ead_platform.sweep import study
+from ead_platform.sweep.checked_space import check_space
+from ead_platform.sweep.objectives import Goals
 from ead_platform.sweep.records import SweepFolder
-from ead_platform.sweep.report import SweepConsole
-from ead_platform.sweep.search import DistinctOptunaSearch
-from ead_platform.sweep.study import (
-    Campaign,
-    branch_indices,
-    check_space,
-    identity,
-    prefix_of,
-    reference_points,
-    run_point,
-    shared_prefix,
-)
+from ead_platform.sweep.report import Plan, SweepConsole
+from ead_platform.sweep.space import Space, parse_parameter
+from ead_platform.sweep.study import Campaign, branch_indices, identity, prefix_of, run_point, shared_prefix
 from ead_platform.sweep.tracking import SweepTracker
 from mlflow.tracking import MlflowClient
-from optuna.distributions import CategoricalDistribution
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.data.batching import size_buckets
@@ -32,7 +24,9 @@ from ead_core.data.targets import TargetError, Targets
 from ead_core.errors import EADError
 from ead_core.sampling.generation import sample
 
-SPACE = {"sampler.async_ratio": [0.0, 0.2, 0.5], "sampler.pause_mode": ["repeat", "hold"]}
+CHOICES = {"sampler.async_ratio": [0.0, 0.2, 0.5], "sampler.pause_mode": ["repeat", "hold"]}
+SPACE = Space({key: parse_parameter(key, choices) for key, choices in CHOICES.items()})
+GOALS = Goals.parse()
 
 
 @pytest.fixture
@@ -46,7 +40,7 @@ def test_a_trial_gives_the_molecules_that_ead_sample_gives(campaign):
     buckets = [
         prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
-    for ratio in SPACE["sampler.async_ratio"]:
+    for ratio in CHOICES["sampler.async_ratio"]:
         branched = run_point(campaign, buckets, {"sampler.async_ratio": ratio, "sampler.pause_mode": "repeat"})
         direct = sample(campaign.checkpoint, 8, 3, policy="adaptive", async_ratio=ratio, pause_mode="repeat")
         assert np.array_equal(branched.positions, direct.positions)
@@ -151,42 +145,36 @@ def test_what_acts_on_synchronous_sampling_leaves_the_prefix_at_its_beginning(ca
 
 
 @pytest.mark.parametrize(
-    ("space", "sentence"),
+    "settings",
     [
-        ([1, 2], "must map sampler keys to lists"),
-        ({"training.steps": [1]}, "'training.steps' must be a sampler key"),
-        ({"sampler.async_ratio": 0.2}, "'sampler.async_ratio' must be a sampler key with a list"),
-        ({"sampler.guidance_levels": [[0.1, 0.4]]}, "guidance_levels must be single values, not [0.1, 0.4]."),
-        ({"sampler.steps": [10]}, "must be the same in all trials"),
-        ({"sampler.solver": ["ddim"]}, "must be the same in all trials"),
-        ({"sampler.grid": ["quadratic"]}, "must be the same in all trials"),
-        ({"sampler.start": [0.5]}, "must be the same in all trials"),
-        ({"sampler.pause_mode": ["repat"]}, "sampler.pause_mode: must be 'repeat', 'renoise' or 'hold'"),
-        ({"sampler.lag": [1, 2]}, "sampler.lag has no effect in any trial; it needs sampler.policy=manual."),
-        ({"sampler.async_ratoi": [0.1]}, "did you mean sampler.async_ratio?"),
-        ({"sampler.interval": [99]}, "exceeds twice the training interval"),
-        ({"sampler.guidance": [0, 1]}, "sampler.guidance=1 needs a model that was trained with properties"),
+        {"steps": 12},
+        {"solver": "ddim"},
+        {"steps": 20, "grid": "quadratic", "solver": "dpmpp_2m_sde", "async_ratio": 0.5},
     ],
 )
-def test_a_wrong_space_is_one_sentence(campaign, space, sentence):
-    with pytest.raises(EADError) as error:
-        check_space(space, campaign)
-    assert sentence in str(error.value)
+def test_a_trial_with_other_steps_begins_anew_and_gives_the_molecules_that_ead_sample_gives(campaign, settings):
+    point = {f"sampler.{key}": value for key, value in settings.items()}
+    buckets = [prefix_of(campaign, rows, {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)]
+    made = run_point(campaign, buckets, point)
+    direct = sample(campaign.checkpoint, campaign.samples, campaign.seed, policy="adaptive", **settings)
+    assert np.allclose(made.positions, direct.positions, atol=1e-4)
+    assert np.array_equal(made.properties["nfe"], direct.properties["nfe"])
+    assert identity({"sampler.async_ratio": 0.0, **point}) != identity({"sampler.async_ratio": 0.0})
 
 
-def test_reference_points_are_added_to_any_space(campaign):
-    space = check_space({"sampler.async_ratio": [0.4], "sampler.max_pauses": [3, 10]}, campaign)
-    assert space["sampler.async_ratio"] == [0.4, 0.0, 0.2]
-    assert reference_points(space) == [
-        {"sampler.async_ratio": 0.0, "sampler.max_pauses": 3},
-        {"sampler.async_ratio": 0.2, "sampler.max_pauses": 3},
+def test_a_trial_between_two_stored_levels_gives_the_molecules_that_ead_sample_gives(campaign):
+    """Of a continuous parameter only some levels are stored; a trial takes the nearest one above."""
+    wide = {"sampler.async_ratio": {"type": "float", "low": 0, "high": 0.8}}
+    indices = branch_indices(campaign, check_space(wide, campaign))
+    assert len(indices) == 9
+    assert max(indices) == 32
+    point = {"sampler.async_ratio": 0.47}
+    assert campaign.branch_index(point) not in indices
+    buckets = [
+        prefix_of(campaign, rows, indices | {0}) for rows in size_buckets(campaign.sizes, campaign.molecules_per_call)
     ]
-
-
-def test_a_space_without_the_ratio_gets_it_for_the_baseline(campaign):
-    space = check_space({"sampler.history_window": [3]}, campaign)
-    assert space == {"sampler.async_ratio": [0.2, 0.0], "sampler.history_window": [3, 2]}
-    assert reference_points(space)[0] == {"sampler.async_ratio": 0.0, "sampler.history_window": 2}
+    direct = sample(campaign.checkpoint, campaign.samples, campaign.seed, policy="adaptive", async_ratio=0.47)
+    assert np.array_equal(run_point(campaign, buckets, point).positions, direct.positions)
 
 
 def test_an_unusable_tracking_store_is_one_sentence(tmp_path):
@@ -208,49 +196,33 @@ def test_an_address_without_a_cluster_is_one_sentence():
         pass
 
 
-def make_search(seed=0):
-    distributions = {key: CategoricalDistribution(choices) for key, choices in SPACE.items()}
-    return DistinctOptunaSearch(identity, space=distributions, metric="q", mode="max", points_to_evaluate=None)
-
-
-def test_every_point_is_proposed_once_and_then_the_search_ends():
-    search = make_search()
-    points = []
-    for number in range(10):
-        point = search.suggest(f"t{number}")
-        if point == "FINISHED":
-            break
-        points.append(point)
-        search.on_trial_complete(f"t{number}", {"q": 0.1 * number, "training_iteration": 1})
-    assert len({identity(point) for point in points}) == len(points) == 5  # synchronous once, 2 × 2 others
-
-
-def test_points_of_an_earlier_sitting_are_not_proposed_again():
-    search = make_search()
-    search.add_finished({"sampler.async_ratio": 0.2, "sampler.pause_mode": "hold"}, 0.5)
-    proposals = [search.suggest(f"t{number}") for number in range(5)]
-    assert proposals[-1] == "FINISHED"
-    assert {"sampler.async_ratio": 0.2, "sampler.pause_mode": "hold"} not in proposals
-
-
 def test_a_resumed_folder_must_be_the_same_sweep(tmp_path):
-    folder = SweepFolder(tmp_path / "s", {"samples": 5}, resume=False)
+    def opened(name, question, resume):
+        return SweepFolder(tmp_path / name, question, resume, SPACE, GOALS)
+
+    folder = opened("s", {"samples": 5}, False)
     folder.remember_run("abc")
-    folder.add({"sampler.async_ratio": 0.2}, {"molecule_stability": 0.5, "nfe_per_molecule": 3.0})
-    again = SweepFolder(tmp_path / "s", {"samples": 5}, resume=True)
+    point = {"sampler.async_ratio": 0.2, "sampler.pause_mode": "hold"}
+    folder.add(point, {"molecule_stability": 0.5, "nfe_per_molecule": 3.0})
+    again = opened("s", {"samples": 5}, True)
     assert again.parent_run == "abc"
     assert again.rows == folder.rows
     with pytest.raises(EADError, match="holds a sweep with samples=5, not 6"):
-        SweepFolder(tmp_path / "s", {"samples": 6}, resume=True)
+        opened("s", {"samples": 6}, True)
+    with pytest.raises(EADError, match="holds a sweep with objectives=None, not x:max"):
+        opened("s", {"samples": 5, "objectives": "x:max"}, True)
+    with pytest.raises(EADError, match="holds a sweep with samples=5, not None"):
+        opened("s", {}, True)
     with pytest.raises(EADError, match="is not empty"):
-        SweepFolder(tmp_path / "s", {"samples": 5}, resume=False)
+        opened("s", {"samples": 5}, False)
     with pytest.raises(EADError, match="holds no sweep to resume"):
-        SweepFolder(tmp_path / "nothing", {"samples": 5}, resume=True)
+        opened("nothing", {"samples": 5}, True)
 
 
 def test_a_stopped_sweep_is_tracked_as_such_and_says_how_to_continue(store, settings, tmp_path, capsys):
-    folder, tracker = SweepFolder(tmp_path / "s", {}, resume=False), SweepTracker(settings, None, "sweep", {})
-    with pytest.raises(SystemExit) as ended, SweepConsole(folder, tracker, settings, list(SPACE), 9).closing():
+    folder = SweepFolder(tmp_path / "s", {}, False, SPACE, GOALS)
+    console = SweepConsole(folder, SweepTracker(settings, None, "sweep", {}), settings, Plan(SPACE, GOALS, 9))
+    with pytest.raises(SystemExit) as ended, console.closing():
         raise KeyboardInterrupt
     assert ended.value.code == 130
     assert "--resume" in capsys.readouterr().out

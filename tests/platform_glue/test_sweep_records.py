@@ -6,8 +6,12 @@ import sqlite3
 
 import pytest
 from ead_platform.cluster.settings import Settings
-from ead_platform.sweep.records import QUESTION, RESULTS, SweepFolder, only_sweep
-from ead_platform.sweep.report import SweepConsole, reason, verdict
+from ead_platform.sweep.lines import verdict
+from ead_platform.sweep.objectives import Goals
+from ead_platform.sweep.records import FAILED, QUESTION, REFUSED, RESULTS, STOPPED, SweepFolder, only_sweep
+from ead_platform.sweep.report import Plan, SweepConsole
+from ead_platform.sweep.search import reason
+from ead_platform.sweep.space import Space, parse_parameter
 from ead_platform.sweep.tracking import SweepTracker
 from ead_platform.tracking.store import StoreError
 from mlflow.tracking import MlflowClient
@@ -16,8 +20,10 @@ from rich.console import Console
 from ead_core.config import read_mapping
 from ead_core.errors import ConfigError, EADError, OutputError
 
-SPACE = {"sampler.async_ratio": [0, 0.2], "sampler.pause_mode": ["hold", "off"], "sampler.max_pauses": [None, 3]}
-ASKED = {"samples": 5, "space": SPACE}
+CHOICES = {"sampler.async_ratio": [0, 0.2], "sampler.pause_mode": ["hold", "off"], "sampler.max_pauses": [None, 3]}
+SPACE = Space({key: parse_parameter(key, choices) for key, choices in CHOICES.items()})
+ASKED = {"samples": 5, "space": CHOICES}
+GOALS = Goals.parse()
 POINTS = [
     {"sampler.async_ratio": 0, "sampler.pause_mode": "hold", "sampler.max_pauses": None},
     {"sampler.async_ratio": 0.2, "sampler.pause_mode": "off", "sampler.max_pauses": 3},
@@ -30,7 +36,7 @@ FIGURES = dict(zip(NAMES, (0.5, 0.4, 0.6, 0.1, -0.1, 0.2, 31.5), strict=True))
 @pytest.fixture
 def folder(tmp_path):
     """A sweep with two finished trials."""
-    folder = SweepFolder(tmp_path / "sweep", ASKED, resume=False)
+    folder = SweepFolder(tmp_path / "sweep", ASKED, False, SPACE, GOALS)
     folder.remember_run("abc")
     for point in POINTS:
         folder.add(point, FIGURES)
@@ -38,7 +44,7 @@ def folder(tmp_path):
 
 
 def reopened(folder):
-    return SweepFolder(folder.path, ASKED, resume=True)
+    return SweepFolder(folder.path, ASKED, True, SPACE, GOALS)
 
 
 def test_settings_come_back_as_the_space_has_them(folder):
@@ -96,7 +102,7 @@ def test_a_second_sweep_in_the_folder_is_refused(tmp_path):
         OutputError, match=r"another sweep is writing to .*; wait for it, or choose another --out\."
     )
     with only_sweep(tmp_path / "sweep"):
-        SweepFolder(tmp_path / "sweep", ASKED, resume=False)  # the lock itself is no sweep
+        SweepFolder(tmp_path / "sweep", ASKED, False, SPACE, GOALS)  # the lock itself is no sweep
         with refused, only_sweep(tmp_path / "sweep"):
             pass
     assert not (tmp_path / "sweep").exists()
@@ -121,7 +127,7 @@ class Store:
         if not self.works:
             raise StoreError("the MLflow store x cannot be used (locked).")
 
-    def log_trial(self, trial, params, metrics):
+    def log_trial(self, trial, params, metrics, reason=None):
         self._answer()
         self.trials.append(trial)
 
@@ -137,8 +143,8 @@ def told():
 
 @pytest.fixture
 def console(tmp_path, told):
-    folder = SweepFolder(tmp_path / "sweep", ASKED, resume=False)
-    console = SweepConsole(folder, Store(), Settings("sqlite:///x.db", None, None, False), list(SPACE), 4)
+    folder = SweepFolder(tmp_path / "sweep", ASKED, False, SPACE, GOALS)
+    console = SweepConsole(folder, Store(), Settings("sqlite:///x.db", None, None, False), Plan(SPACE, GOALS, 4))
     console._console = Console(file=told, width=400)
     return console
 
@@ -197,14 +203,35 @@ def test_a_trial_that_was_made_again_with_another_setting_replaces_the_old_one(s
 
 
 def test_if_all_trials_fail_the_reason_is_told(console, told):
-    message = "ray::ImplicitFunc.train()\n  File x\nead_core.errors.DataError: stored prefix x cannot be read.\n"
+    console.unmeasured(POINTS[0], FAILED, "stored prefix x cannot be read.")
+    console.unmeasured(POINTS[1], STOPPED, "it took longer than 1 minutes.")
     with pytest.raises(SystemExit) as ended:
-        console.summary([message, "other"], campaign=None)
+        console.summary(campaign=None)
     assert ended.value.code == 1
-    assert told.getvalue().startswith(
-        "all trials failed; the first said: stored prefix x cannot be read. (whole messages: "
-    )
+    assert "all trials failed; the first said: stored prefix x cannot be read. (whole messages: " in told.getvalue()
     assert console._tracker.ended == "FAILED"
+
+
+def test_what_could_not_be_measured_is_recorded_and_only_failed_trials_are_made_again(folder):
+    folder.add_unmeasured(POINTS[0], FAILED, "the worker died.")
+    folder.add_unmeasured(POINTS[1], REFUSED, 'they do not fit, "as said".')
+    folder.add_unmeasured(POINTS[0], STOPPED, "it took longer than 1 minutes.")
+    assert [row["outcome"] for row in folder.rows] == ["finished", "finished", FAILED, REFUSED, STOPPED]
+    assert folder.counted == 3  # a refused trial is none, a failed one has to be made
+    again = reopened(folder)
+    assert again.rows == [row for row in folder.rows if row["outcome"] != FAILED]
+    assert again.finished == folder.finished
+    again.add(POINTS[0], FIGURES)
+    names = [row["trial"] for row in again.rows]
+    assert len(set(names)) == len(names)
+
+
+def test_results_of_the_first_form_are_read(folder):
+    path = folder.path / RESULTS
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    place = lines[0].index("outcome")
+    path.write_text("".join(",".join(cells[:place] + cells[place + 1 :]) + "\n" for cells in lines))
+    assert reopened(folder).rows == folder.rows
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,11 +18,17 @@ from pydantic import ConfigDict, Field
 from ead_core.common.documents import Document, read_json
 from ead_core.common.files import holds_files, write_aside
 from ead_core.common.locks import only_writer
-from ead_core.common.strict_yaml import parse_yaml
 from ead_core.errors import EADError, OutputError, VersionError, one_line
+from ead_platform.sweep.front import ranked
+from ead_platform.sweep.objectives import CALLS, Goals
+from ead_platform.sweep.space import Space
 
 QUESTION, RESULTS, BEST, PLOT = "sweep.json", "results.csv", "best.yaml", "sweep.png"
-RANKED_BY = "molecule_stability"
+FINISHED = "finished"  # measured
+REFUSED = "refused"  # its settings do not fit each other; nothing was made
+STOPPED = "stopped"  # it took longer than --trial-minutes
+FAILED = "failed"  # anything else; --resume makes it again
+TEXTS = ("trial", "outcome", "reason")  # columns that hold neither settings nor figures
 
 
 @contextmanager
@@ -48,14 +56,16 @@ class SweepFolder:
         path: absolute folder.
         question: settings that must be the same when a sweep is resumed.
         resume: continue what is there.
+        space: of the points of its trials.
+        goals: by which they are ranked.
 
     Raises:
         OutputError: the folder is in use and `resume` was not given.
         EADError: it holds a sweep with other settings, or none, or its records are damaged.
     """
 
-    def __init__(self, path: Path, question: Mapping[str, Any], resume: bool) -> None:
-        self.path = path
+    def __init__(self, path: Path, question: Mapping[str, Any], resume: bool, space: Space, goals: Goals) -> None:
+        self.path, self._space, self._goals = path, space, goals
         self.parent_run: str | None = None
         self.rows: list[dict[str, Any]] = []
         if not resume:
@@ -69,41 +79,61 @@ class SweepFolder:
         stored = _read_question(self.path / QUESTION)
         self.parent_run = stored.parent_run
         before = stored.model_extra or {}
-        for key, value in question.items():
-            if before.get(key) != value:
-                raise EADError(f"{self.path} holds a sweep with {key}={before.get(key)}, not {value}.")
+        for key in dict.fromkeys([*question, *before]):
+            if before.get(key) != question.get(key):
+                raise EADError(f"{self.path} holds a sweep with {key}={before.get(key)}, not {question.get(key)}.")
         if (self.path / RESULTS).is_file():
-            self.rows = _read_results(self.path / RESULTS, question.get("space", {}))
+            self.rows = _read_results(self.path / RESULTS, self._space, self._goals)
 
     def remember_run(self, run_id: str) -> None:
         """Store the question, and the MLflow parent run for a later --resume."""
         self.parent_run = run_id
         SweepQuestion(**self._question, parent_run=run_id).save(self.path / QUESTION)
 
+    @property
+    def finished(self) -> list[dict[str, Any]]:
+        """The trials that have been measured."""
+        return [row for row in self.rows if row["outcome"] == FINISHED]
+
+    @property
+    def counted(self) -> int:
+        """Trials that need not be made: measured ones, and those that ran out of time."""
+        return sum(row["outcome"] in (FINISHED, STOPPED) for row in self.rows)
+
     def add(self, point: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, Any]:
-        """Append a finished trial and rewrite the results; returns its row."""
-        row = {"trial": f"trial-{len(self.rows):03d}", **point, **metrics}
-        self.rows.append(row)
-        self._write(pd.DataFrame(self.rows))
-        return row
+        """Append a measured trial and rewrite the results; returns its row."""
+        return self._append(FINISHED, {**point, **metrics})
 
-    def ranked(self) -> pd.DataFrame:
-        """All finished trials, best first; ties go to the cheaper one."""
-        table = pd.DataFrame(self.rows)
-        return table.sort_values([RANKED_BY, "nfe_per_molecule"], ascending=[False, True], ignore_index=True)
+    def add_unmeasured(self, point: Mapping[str, Any], outcome: str, reason: str) -> dict[str, Any]:
+        """Append a trial that has no figures (`REFUSED`, `STOPPED` or `FAILED`), with the reason; returns its row."""
+        return self._append(outcome, {**point, "reason": reason})
 
-    def close(self, keys: list[str]) -> pd.DataFrame:
-        """Write the ranked results and the best setting; returns the ranking."""
-        table = self.ranked()
-        self._write(table)
-        best = {"sampler.policy": "adaptive", **{key: table[key].tolist()[0] for key in keys}}
+    def point(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a trial."""
+        return {key: row[key] for key in self._space.keys if key in row}
+
+    def close(self) -> list[dict[str, Any]]:
+        """Write the results in their order, and the best setting; returns the measured trials, best first."""
+        order = ranked(self._goals, self.finished)
+        self._write([*order, *(row for row in self.rows if row["outcome"] != FINISHED)])
         with write_aside(self.path / BEST) as aside:
-            aside.write_text(yaml.safe_dump(best, sort_keys=False))
-        return table
+            aside.write_text(yaml.safe_dump(settings(self.point(order[0])), sort_keys=False))
+        return order
 
-    def _write(self, table: pd.DataFrame) -> None:
+    def _append(self, outcome: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        number = 1 + max((int(row["trial"].removeprefix("trial-")) for row in self.rows), default=-1)
+        self.rows.append({"trial": f"trial-{number:03d}", "outcome": outcome, **content})
+        self._write(self.rows)
+        return self.rows[-1]
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         with write_aside(self.path / RESULTS) as aside:
-            table.to_csv(aside, index=False)
+            pd.DataFrame(rows).to_csv(aside, index=False)
+
+
+def settings(point: Mapping[str, Any]) -> dict[str, Any]:
+    """A point as settings that stand by themselves, for `ead sample --settings` and presets."""
+    return {"sampler.policy": "adaptive", **point}
 
 
 def _read_question(path: Path) -> SweepQuestion:
@@ -121,11 +151,14 @@ def _read_question(path: Path) -> SweepQuestion:
         ) from error
 
 
-def _read_results(path: Path, space: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """The finished trials in their order, settings as the space has them (EADError if they cannot be read)."""
+def _read_results(path: Path, space: Space, goals: Goals) -> list[dict[str, Any]]:
+    """The trials in their order, settings as the space has them (EADError if they cannot be read).
+
+    Failed ones are left out, so that they are made again.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [_row(fields, space) for fields in csv.DictReader(file, strict=True)]
+            rows = [_row(fields, space, goals) for fields in csv.DictReader(file, strict=True)]
         if not rows:
             raise ValueError("it holds no trial")
         if len({row["trial"] for row in rows}) < len(rows):
@@ -135,31 +168,23 @@ def _read_results(path: Path, space: Mapping[str, Sequence[Any]]) -> list[dict[s
             f"{path} is damaged ({one_line(error)}); repair or delete the line, or delete the file, and --resume makes "
             "all trials again."
         ) from error
-    return sorted(rows, key=lambda row: str(row["trial"]))
+    return sorted((row for row in rows if row["outcome"] != FAILED), key=lambda row: str(row["trial"]))
 
 
-def _row(fields: Mapping[str, str], space: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    if missing := {"trial", RANKED_BY, "nfe_per_molecule", *space} - fields.keys():
+def _row(fields: Mapping[str, str], space: Space, goals: Goals) -> dict[str, Any]:
+    needed = {CALLS, *goals.names}
+    if missing := {"trial", *needed} - fields.keys():
         raise ValueError(f"there is no column {min(missing)}")
     if None in fields or None in fields.values():
         raise ValueError(f"the row of {fields['trial']} has not as many values as there are columns")
-    row: dict[str, Any] = {"trial": fields["trial"]}
+    if not re.fullmatch(r"trial-\d+", fields["trial"]):
+        raise ValueError(f"there is no trial {fields['trial']!r}")
+    row: dict[str, Any] = {"trial": fields["trial"], "outcome": fields.get("outcome", FINISHED), **space.read(fields)}
     for key, text in fields.items():
-        if key.startswith("sampler."):
-            row[key] = _setting(key, text, space.get(key))
-        elif key != "trial":
+        if text and "." not in key and key not in TEXTS:
             row[key] = float(text)
-    if row[RANKED_BY] != row[RANKED_BY]:
-        raise ValueError(f"{RANKED_BY} of {row['trial']} is unknown")
+    if row["outcome"] != FINISHED:
+        row["reason"] = fields["reason"]
+    elif unknown := [name for name in needed if row.get(name, math.nan) != row.get(name, math.nan)]:
+        raise ValueError(f"{unknown[0]} of {row['trial']} is unknown")
     return row
-
-
-def _setting(key: str, text: str, choices: Sequence[Any] | None) -> Any:
-    """The choice that a text stands for; pandas writes whole numbers among others as 1.0."""
-    read = parse_yaml(text)
-    if choices is None:
-        return read
-    for choice in choices:
-        if text == str(choice) or read == choice:
-            return choice
-    raise ValueError(f"{key} is {text!r}, which is none of its choices")

@@ -1,36 +1,48 @@
-"""What a person sees of a sweep: progress, a line per trial, the ranking, the confirmation, and the plot."""
+"""What a person sees of a sweep: progress, a line per trial, the ranking, the confirmation, and the report."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import pandas as pd
-from matplotlib.axes import Axes
 from rich.console import Console
-from rich.table import Table
 
 from ead_core.cli.console import progress_bar
 from ead_platform.cluster.settings import Settings
-from ead_platform.sweep.records import BEST, PLOT, RANKED_BY, RESULTS, SweepFolder
+from ead_platform.sweep.confirmation import confirm, is_baseline
+from ead_platform.sweep.front import recommended
+from ead_platform.sweep.lines import evidence, line, ranking, setting, verdict
+from ead_platform.sweep.objectives import Goals
+from ead_platform.sweep.page import write_report
+from ead_platform.sweep.plots import draw_all
+from ead_platform.sweep.presets import save_presets
+from ead_platform.sweep.records import BEST, FAILED, REFUSED, RESULTS, SweepFolder
 from ead_platform.sweep.search import TUNE
-from ead_platform.sweep.study import (
-    FROM_THE_TOP,
-    SYNCHRONOUS,
-    Campaign,
-    identity,
-    measure,
-    run_point_in_parallel,
-    shared_prefix,
-)
+from ead_platform.sweep.space import Space
+from ead_platform.sweep.study import Campaign
 from ead_platform.sweep.tracking import SweepTracker
 from ead_platform.tracking.store import StoreError, where_to_compare
 
-MARKERS = "osD^vP*X"
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is about.
+
+    Attributes:
+        space: of the points of its trials.
+        goals: what it is after.
+        trials: how many there will be.
+        command: that started it.
+        presets: checkpoint folder that gets presets from it, if any.
+    """
+
+    space: Space
+    goals: Goals
+    trials: int
+    command: str = ""
+    presets: Path | None = None
 
 
 class SweepConsole:
@@ -40,15 +52,11 @@ class SweepConsole:
         folder: the sweep's records.
         tracker: its MLflow runs.
         settings: for the closing hint.
-        keys: dotted keys of the search space.
-        trials: how many there will be.
+        plan: what it is about.
     """
 
-    def __init__(
-        self, folder: SweepFolder, tracker: SweepTracker, settings: Settings, keys: list[str], trials: int
-    ) -> None:
-        self._folder, self._tracker, self._settings = folder, tracker, settings
-        self._keys, self._trials = keys, trials
+    def __init__(self, folder: SweepFolder, tracker: SweepTracker, settings: Settings, plan: Plan) -> None:
+        self._folder, self._tracker, self._settings, self._plan = folder, tracker, settings, plan
         self._untracked: list[dict[str, Any]] = []
         self._console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
@@ -75,27 +83,36 @@ class SweepConsole:
         for row in self._folder.rows:
             self._track(row)
         if self._folder.rows:
-            self._console.print(f"{len(self._folder.rows)} trials are already finished")
+            self._console.print(f"{len(self._folder.finished)} trials are already finished")
 
     def finished(self, point: dict[str, Any], metrics: dict[str, Any]) -> None:
-        """Record a finished trial everywhere and print its line."""
-        kept = {key: value for key, value in metrics.items() if _is_figure(key)}
-        row = self._folder.add({key: point[key] for key in self._keys}, kept)
+        """Record a measured trial everywhere and print its line."""
+        row = self._folder.add(point, metrics)
         self._track(row)
-        self._console.print(
-            f"{len(self._folder.rows):>3}/{self._trials}  stable {_percent(row, RANKED_BY)}  "
-            f"difference {_difference(row)}  {row['nfe_per_molecule']:.0f} calls  "
-            f"{_setting(row, self._keys)}"
-        )
+        self._say(f"{self._count()}  {line(row, point, self._plan.goals)}")
+
+    def unmeasured(self, point: Mapping[str, Any], outcome: str, reason: str) -> None:
+        """Record a trial without figures, and print why it has none."""
+        self._track(self._folder.add_unmeasured(point, outcome, reason))
+        self._say(f"{self._count()}  {outcome}: {reason}  {setting(point)}")
+
+    def _count(self) -> str:
+        return f"{self._folder.counted:>3}/{self._plan.trials}"
 
     def _track(self, row: dict[str, Any]) -> None:
-        """Write a trial to MLflow, after those that it has missed; a store that fails does not end the sweep."""
+        """Write a trial to MLflow, after those that it has missed; a store that fails does not end the sweep.
+
+        Refused ones are left out: nothing was run, and of some spaces they are many.
+        """
+        if row["outcome"] == REFUSED:
+            return
         self._untracked.append(row)
         try:
             while self._untracked:
                 first = self._untracked[0]
-                figures = {key: value for key, value in first.items() if _is_figure(key)}
-                self._tracker.log_trial(first["trial"], {key: first[key] for key in self._keys}, figures)
+                point = self._folder.point(first)
+                figures = {key: value for key, value in first.items() if isinstance(value, float) and key not in point}
+                self._tracker.log_trial(first["trial"], point, figures, first.get("reason"))
                 self._untracked.pop(0)
         except StoreError as error:
             if len(self._untracked) == 1:
@@ -112,151 +129,67 @@ class SweepConsole:
                 f"MLflow lacks {len(self._untracked)} of the trials; --resume writes them when the store is back."
             )
 
+    def _say(self, text: str) -> None:
+        """Print text as it is, however long its lines are."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def _warn(self, sentence: str) -> None:
         self._console.print(sentence, style="yellow", markup=False)
 
-    def summary(self, errors: list[str], campaign: Campaign) -> None:
-        """Rank, confirm the best on fresh molecules, plot, and close the MLflow run; exit 1 if a trial failed."""
-        if not self._folder.rows:
+    def summary(self, campaign: Campaign) -> None:
+        """Rank, confirm on fresh molecules, report, and close the MLflow run; exit 1 if a trial failed."""
+        goals, failed = self._plan.goals, any(row["outcome"] == FAILED for row in self._folder.rows)
+        if not self._folder.finished:
             self._finish({}, [], "FAILED")
-            self._tell_failures(errors)
+            self._tell_failures()
             sys.exit(1)
-        table = self._folder.close(self._keys)
-        self._console.print(ranking(table, self._keys, campaign.samples))
-        best = {key: table[key].tolist()[0] for key in self._keys}
-        confirmed = self._confirm(best, campaign)
-        plot = self._folder.path / PLOT
-        draw(table, plot, campaign)
-        files = [self._folder.path / RESULTS, self._folder.path / BEST, plot]
-        figures = {f"confirmed_{key}": value for key, value in confirmed.items()}
-        self._finish({f"best_{RANKED_BY}": table[RANKED_BY].tolist()[0], **figures}, files)
-        self._console.print(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {files[2]}")
-        self._console.print(where_to_compare(self._settings), markup=False, soft_wrap=True)
-        if errors:
-            self._tell_failures(errors)
-        self._console.print(verdict(confirmed))
-        if errors:
+        rows = self._folder.close()
+        points = [self._folder.point(row) for row in rows]
+        self._console.print(ranking(rows, points, goals, campaign.samples))
+        chosen = self._chosen(rows)
+        confirmed = self._confirm({name: self._folder.point(row) for name, row in chosen.items()}, campaign)
+        pictures = draw_all(self._folder, self._plan.space, goals, campaign)
+        pages = write_report(self._folder, self._plan.space, goals, campaign, chosen, confirmed, self._plan.command)
+        files = [self._folder.path / RESULTS, self._folder.path / BEST, *pictures, *pages]
+        figures = {f"confirmed_{key}": value for key, value in confirmed.get("best", {}).items()}
+        self._finish({f"best_{goals.first.name}": rows[0][goals.first.name], **figures}, files)
+        self._say(f"\nresults  {files[0]}\nbest     {files[1]}\nplot     {pictures[0]}\nreport   {pages[0]}")
+        if self._plan.presets and chosen:
+            self._say(save_presets(self._plan.presets, {name: self._folder.point(row) for name, row in chosen.items()}))
+        self._say(where_to_compare(self._settings))
+        if failed:
+            self._tell_failures()
+        if goals.usual:
+            self._console.print(verdict(confirmed.get("best", {})))
+        elif not chosen:
+            self._console.print(f"No setting keeps {' and '.join(map(str, goals.constraints))}; none is recommended.")
+        if failed:
             sys.exit(1)
 
-    def _tell_failures(self, errors: list[str]) -> None:
-        which = f"{len(errors)} trials failed" if self._folder.rows else "all trials failed"
-        said = f"; the first said: {reason(errors[0])}" if errors else ", and none said why"
+    def _chosen(self, rows: list[dict[str, Any]]) -> dict[Any, Mapping[str, Any]]:
+        """What is recommended, by name; for the founding question, the best alone."""
+        if self._plan.goals.usual and not self._plan.presets:
+            return {"best": rows[0]}
+        return dict(recommended(self._plan.goals, rows))
+
+    def _tell_failures(self) -> None:
+        lost = [row for row in self._folder.rows if "reason" in row]
+        failed = [row for row in lost if row["outcome"] == FAILED] or lost
+        which = f"{len(failed)} trials failed" if self._folder.finished else "all trials failed"
+        said = f"; the first said: {failed[0]['reason']}" if failed else ", and none said why"
         self._console.print(f"{which}{said} (whole messages: {self._folder.path / TUNE})", style="red", markup=False)
 
-    def _confirm(self, best: dict[str, Any], campaign: Campaign) -> dict[str, float]:
-        """The best against the baseline on molecules that had no part in choosing it; nothing if it is the baseline."""
-        if identity(best) == identity(SYNCHRONOUS):
-            self._console.print("The synchronous baseline is best; there is nothing to confirm.")
+    def _confirm(self, points: dict[str, dict[str, Any]], campaign: Campaign) -> dict[str, dict[str, float]]:
+        """Chosen settings against the baseline on fresh molecules; nothing if there is none but the baseline."""
+        if all(is_baseline(campaign, point) for point in points.values()):
+            if points:
+                self._console.print("The synchronous baseline is best; there is nothing to confirm.")
             return {}
-        fresh = replace(campaign, first=campaign.samples)
         with self.bar("confirming on fresh molecules", campaign.samples) as progress:
-            indices = {fresh.branch_index(best)}
-            buckets = shared_prefix(fresh, indices, self._folder.path / "confirmation", progress)
-        baseline, _ = measure(run_point_in_parallel(fresh, buckets, SYNCHRONOUS))
-        _, metrics = measure(run_point_in_parallel(fresh, buckets, best), baseline)
-        self._console.print(
-            f"confirmed: stable {_percent(metrics, RANKED_BY)}, difference to synchronous {_difference(metrics)}, "
-            f"{metrics['nfe_per_molecule']:.0f} calls"
-        )
-        return metrics
-
-
-def verdict(confirmed: Mapping[str, float]) -> str:
-    """Whether the best setting is better than synchronous sampling, from its figures on fresh molecules."""
-    if not confirmed:
-        return "No setting was better than synchronous sampling."
-    comparison = f"synchronous sampling: {_difference(confirmed)} points of stable molecules"
-    if confirmed[f"{RANKED_BY}_difference_low"] > 0:
-        return f"The best setting is better than {comparison}."
-    if confirmed[f"{RANKED_BY}_difference_high"] < 0:
-        return f"The best setting is worse than {comparison}, on molecules that had no part in choosing it."
-    return f"The best setting is not shown to be better than {comparison}, an interval that includes 0."
-
-
-def reason(message: str) -> str:
-    """Why a trial failed: the last line of its traceback, without the name of the exception if it is one of ours."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["nothing"]
-    return re.sub(r"^ead_\w+(\.\w+)*\.\w+: ", "", lines[-1])
-
-
-def ranking(table: pd.DataFrame, keys: list[str], samples: int) -> Table:
-    """The ranked trials as a table with intervals and costs."""
-    view = Table(title=f"{samples} molecules per setting, equal noise; 95 % intervals; differences are paired")
-    for column in ("setting", "stable %", "difference", "p", "atoms %", "valid %", "V×U %", "calls", "s/mol"):
-        view.add_column(column, no_wrap=True, justify="left" if column == "setting" else "right")
-    for row in table.to_dict("records"):
-        view.add_row(
-            _setting(row, keys),
-            _percent(row, RANKED_BY),
-            _difference(row),
-            f"{row[f'{RANKED_BY}_p_value']:.2g}",
-            *(f"{100 * row[name]:.1f}" for name in ("atom_stability", "validity", "validity_x_uniqueness")),
-            f"{row['nfe_per_molecule']:.0f}",
-            f"{row['seconds_per_molecule']:.2f}",
-        )
-    return view
-
-
-def draw(table: pd.DataFrame, path: Any, campaign: Campaign) -> None:
-    """Quality against cost, one point per trial: colour = asynchronous ratio, marker = pause mode."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.colors import Normalize
-
-    figure, axes = plt.subplots(figsize=(8, 5), constrained_layout=True)
-    ratios = table.get("sampler.async_ratio", pd.Series(0.0, index=table.index)).astype(float)
-    modes = table.get("sampler.pause_mode", pd.Series("repeat", index=table.index)).where(ratios > 0, "synchronous")
-    scale = Normalize(0, max(float(ratios.max()), 1e-9))
-    for number, mode in enumerate(sorted(modes.unique())):
-        _points(
-            axes,
-            table[modes == mode],
-            ratios[modes == mode],
-            scale,
-            MARKERS[number % len(MARKERS)],
-            str(mode),
-        )
-    axes.set(xlabel="network calls per molecule", ylabel="stable molecules, % (95 % interval)")
-    axes.set_title(f"{campaign.checkpoint.name}: {campaign.samples} molecules per setting, equal noise")
-    axes.grid(alpha=0.3)
-    legend = figure.legend(loc="outside lower center", ncols=4)
-    for handle in legend.legend_handles:
-        handle.set_array(None)  # type: ignore[union-attr]  # the colour means the ratio, the shape the pause mode
-        handle.set_facecolor("0.8")  # type: ignore[union-attr]
-    figure.colorbar(plt.cm.ScalarMappable(norm=scale, cmap="viridis"), ax=axes, label="async_ratio")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
-def _points(axes: Axes, rows: pd.DataFrame, ratios: pd.Series, scale: Any, marker: str, label: str) -> None:
-    quality = 100 * rows[RANKED_BY]
-    below, above = quality - 100 * rows[f"{RANKED_BY}_low"], 100 * rows[f"{RANKED_BY}_high"] - quality
-    cost = rows["nfe_per_molecule"]
-    axes.errorbar(cost, quality, yerr=[below, above], fmt="none", ecolor="0.75", zorder=1)
-    axes.scatter(cost, quality, c=ratios, norm=scale, cmap="viridis", marker=marker, s=70, label=label, edgecolors="k")
-
-
-def _is_figure(key: str) -> bool:
-    """Whether a column holds one of our metrics, and not a setting or one of Tune's own numbers."""
-    names = ("stability", "validity", "uniqueness", "nfe_per_molecule", "seconds_per_molecule")
-    return not key.startswith("sampler.") and any(name in key for name in names)
-
-
-def _setting(row: Any, keys: list[str]) -> str:
-    """`async_ratio 0.2 · history_window 2 · …`; with ratio 0 only some of the others mean anything."""
-    if row.get("sampler.async_ratio") == 0:
-        return " · ".join(["synchronous", *_named(row, [key for key in keys if key in FROM_THE_TOP])])
-    return " · ".join(_named(row, keys))
-
-
-def _named(row: Any, keys: list[str]) -> list[str]:
-    return [f"{key.removeprefix('sampler.')} {row[key]}" for key in keys]
-
-
-def _percent(row: Any, name: str) -> str:
-    return f"{100 * row[name]:.1f} ({100 * row[f'{name}_low']:.1f}–{100 * row[f'{name}_high']:.1f})"
-
-
-def _difference(row: Any) -> str:
-    low, high = (100 * row[f"{RANKED_BY}_difference_{end}"] for end in ("low", "high"))
-    return f"{100 * row[f'{RANKED_BY}_difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+            folder = self._folder.path / "confirmation"
+            confirmed = confirm(campaign, points, self._plan.goals, folder, progress)
+        for name, metrics in confirmed.items():
+            called = "confirmed" if self._plan.goals.usual and len(confirmed) == 1 else f"confirmed {name}"
+            told = f": {setting(points[name])}" if called != "confirmed" else ""
+            self._say(f"{called}: {evidence(metrics, self._plan.goals)}{told}")
+        return confirmed

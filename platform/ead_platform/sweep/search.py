@@ -1,83 +1,102 @@
-"""Ray Tune with Optuna's TPE over lists of choices, never proposing the same point twice."""
+"""Running a search on Ray Tune: trials that end in a recorded outcome, whatever becomes of them."""
 
 import logging
 import os
+import re
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import optuna
-from optuna.distributions import CategoricalDistribution
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-Point = Mapping[str, Any]
-Finished = Callable[[dict[str, Any], dict[str, Any]], None]
-ATTEMPTS = 300
+from ead_core.errors import ConfigError, EADError
+from ead_platform.sweep.objectives import Goals
+from ead_platform.sweep.records import FAILED, FINISHED, REFUSED, STOPPED
+from ead_platform.sweep.searcher import Algorithm, DistinctOptunaSearch
+from ead_platform.sweep.space import Point, Space
+
+Objective = Callable[..., dict[str, float]]
 TUNE = "tune"  # folder of Tune's own files
 
 
-class DistinctOptunaSearch(OptunaSearch):
-    """OptunaSearch that answers repeated proposals itself, since equal settings give equal molecules.
+class OutOfTimeError(EADError):
+    """A trial has taken longer than it may."""
+
+
+class Deadline:
+    """Ends a trial, after its next network call, once it has taken so many minutes."""
+
+    def __init__(self, minutes: float) -> None:
+        self._minutes, self._end = minutes, time.monotonic() + 60 * minutes
+
+    def __call__(self, *observed: Any) -> None:
+        """Raise OutOfTimeError where the time is over; an `Observer` of the engine."""
+        if time.monotonic() > self._end:
+            raise OutOfTimeError(f"it took longer than {self._minutes:g} minutes, the limit of --trial-minutes.")
+
+
+class Reporting(Protocol):
+    """Who is told, in the driver, what becomes of each trial."""
+
+    def finished(self, point: dict[str, Any], metrics: dict[str, Any]) -> None:
+        """A trial has been measured."""
+
+    def unmeasured(self, point: Mapping[str, Any], outcome: str, reason: str) -> None:
+        """A trial has ended without figures."""
+
+
+def recorded(objective: Objective, goals: Goals, minutes: float | None) -> Callable[..., None]:
+    """A trainable of Tune that reports what an objective returns, or why it returns nothing that can be used.
 
     Args:
-        identity: equal for points that need not both be run.
-        options: of OptunaSearch.
+        objective: called with the trial's settings, `observe` for the engine, and what `tune.with_parameters` shares;
+            returns figures by name. Errors that nobody expects are Tune's.
+        goals: whose measures must be finite numbers.
+        minutes: that a trial may take; None for any time.
     """
 
-    def __init__(self, identity: Callable[[Point], Hashable], **options: Any) -> None:
-        super().__init__(**options)
-        self._identity = identity
-        self._values: dict[Hashable, float | None] = {}
-        self._accepted: dict[str, tuple[str, Hashable]] = {}  # by trial: what it is called in the study, its identity
-        self.exhausted = False  # no new point turned up
+    def trial(point: dict[str, Any], **shared: Any) -> None:
+        try:
+            metrics = objective(point, observe=Deadline(minutes) if minutes else None, **shared)
+        except OutOfTimeError as error:
+            tune.report({"outcome": STOPPED, "reason": str(error)})
+        except ConfigError as error:
+            tune.report({"outcome": REFUSED, "reason": str(error)})
+        else:
+            if unknown := goals.unknown(metrics):
+                tune.report({"outcome": FAILED, "reason": unknown})
+            else:
+                tune.report({"outcome": FINISHED, "figures": ",".join(metrics), **metrics})
 
-    def add_finished(self, point: dict[str, Any], value: float) -> None:
-        """Add a point to the study that an earlier session has evaluated."""
-        self._values[self._identity(point)] = value
-        self.add_evaluated_point(point, value)
+    return trial
 
-    def suggest(self, trial_id: str) -> Any:
-        """A point that has not been proposed before; FINISHED when none turns up."""
-        for attempt in range(ATTEMPTS):
-            probe = f"{trial_id}-{attempt}"
-            point: dict[str, Any] = super().suggest(probe)  # type: ignore[assignment]  # never None here
-            key = self._identity(point)
-            if key not in self._values:
-                self._values[key] = None
-                self._accepted[trial_id] = probe, key
-                return point
-            value = self._values[key]  # None while the first proposal still runs
-            super().on_trial_complete(probe, None if value is None else {self.metric: value}, error=value is None)
-        self.exhausted = True
-        return Searcher.FINISHED
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Add a value to the study, under the name that it knows the trial by."""
-        probe, _ = self._accepted[trial_id]
-        super().on_trial_result(probe, result)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Remember the value for later proposals of the same point."""
-        probe, key = self._accepted[trial_id]
-        if result and self.metric in result:
-            self._values[key] = result[self.metric]
-        super().on_trial_complete(probe, result, error)
+def reason(message: str) -> str:
+    """Why a trial failed: the last line of its traceback, without the name of the exception if it is one of ours."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["nothing"]
+    return re.sub(r"^ead_\w+(\.\w+)*\.\w+: ", "", lines[-1])
 
 
 class _Reporter(tune.Callback):
-    def __init__(self, finished: Finished) -> None:
-        self._finished = finished
+    def __init__(self, reporting: Reporting) -> None:
+        self._reporting = reporting
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune stores its callbacks with its state; this one only makes sense in the driver that made it."""
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._finished(dict(trial.config), dict(trial.last_result))
+        point, result = dict(trial.config), dict(trial.last_result)
+        if result["outcome"] == FINISHED:
+            self._reporting.finished(point, {name: result[name] for name in result["figures"].split(",")})
+        else:
+            self._reporting.unmeasured(point, result["outcome"], result["reason"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._reporting.unmeasured(dict(trial.config), FAILED, reason(str(trial.get_error() or "")))
 
 
 @dataclass(frozen=True)
@@ -85,17 +104,21 @@ class Search:
     """What stays the same over all sittings of a search.
 
     Attributes:
-        space: choices per key.
+        space: of the points.
+        goals: what is reported, and which way is better.
         identity: equal for points that need not both be run.
-        metric: maximised.
-        seed: of Optuna's sampler.
+        refusal: why a point is impossible, or None.
+        algorithm: of Optuna.
+        seed: of its sampler.
         cpus_per_trial: CPUs that Ray reserves per trial.
         folder: for Tune's own files.
     """
 
-    space: Mapping[str, list[Any]]
+    space: Space
+    goals: Goals
     identity: Callable[[Point], Hashable]
-    metric: str
+    refusal: Callable[[Point], str | None]
+    algorithm: Algorithm
     seed: int
     cpus_per_trial: int
     folder: Path
@@ -104,52 +127,59 @@ class Search:
         self,
         trainable: Callable[[dict[str, Any]], None],
         points: Sequence[Point],
-        done: Sequence[tuple[dict[str, Any], float]],
+        done: Sequence[Mapping[str, Any]],
         trials: int,
-        finished: Finished,
-    ) -> list[str]:
-        """Run further trials; returns the error messages of those that failed.
+        reporting: Reporting,
+    ) -> None:
+        """Run further trials.
 
         Args:
-            trainable: the objective, reporting the metric once.
+            trainable: from `recorded`.
             points: tried first unless they are done.
-            done: points of earlier sittings with their values.
+            done: rows of earlier sittings.
             trials: how many to add.
-            finished: called in the driver with (point, metrics) of each finished trial.
+            reporting: is told of each trial.
 
         Raises:
             KeyboardInterrupt: the user stopped the search; finished trials have been reported.
         """
         if trials <= 0:
-            return []
+            return
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no tables of Tune's own; the caller reports
         logging.getLogger("ray.tune").setLevel(logging.WARNING)
-        searcher = self._searcher(points, done)
+        searcher = self._searcher(points, done, reporting)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": self.cpus_per_trial}),
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials, reuse_actors=True),
             run_config=tune.RunConfig(
-                name=TUNE, storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(finished)]
+                name=TUNE, storage_path=str(self.folder), verbose=0, callbacks=[_Reporter(reporting)]
             ),
         )
         results = tuner.fit()  # on Ctrl-C Tune ends in good order and returns what it has
-        outcomes = [results[number] for number in range(len(results))]
-        ended = sum(one.error is not None or self.metric in (one.metrics or {}) for one in outcomes)
-        if ended < trials and not searcher.exhausted:
+        ended = [results[number] for number in range(len(results))]
+        complete = sum(one.error is not None or "outcome" in (one.metrics or {}) for one in ended) >= trials
+        if not complete and not searcher.exhausted:
             raise KeyboardInterrupt
-        return [str(error) for error in results.errors]
 
-    def _searcher(self, points: Sequence[Point], done: Sequence[tuple[dict[str, Any], float]]) -> DistinctOptunaSearch:
-        known = {self.identity(point) for point, _ in done}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def _searcher(
+        self, points: Sequence[Point], done: Sequence[Mapping[str, Any]], reporting: Reporting
+    ) -> DistinctOptunaSearch:
+        measured = [row for row in done if row["outcome"] == FINISHED]
+        settings = [({key: row[key] for key in self.space.keys if key in row}, row) for row in done]
+        known = {self.identity(point) for point, _ in settings}
         searcher = DistinctOptunaSearch(
+            self.space,
+            self.goals,
             self.identity,
-            space={key: CategoricalDistribution(choices) for key, choices in self.space.items()},
-            points_to_evaluate=[dict(point) for point in points if self.identity(point) not in known],
-            sampler=optuna.samplers.TPESampler(seed=self.seed + len(done)),
-            metric=self.metric,
-            mode="max",
+            [point for point in points if self.identity(point) not in known],
+            self.refusal,
+            lambda point, why: reporting.unmeasured(point, REFUSED, why),
+            algorithm=self.algorithm,
+            seed=self.seed + len(measured),
         )
-        for point, value in done:
-            searcher.add_finished(point, value)
+        for point, row in settings:
+            if row["outcome"] == FINISHED:
+                searcher.add_finished(row)
+            else:
+                searcher.avoid(point)
         return searcher

@@ -19,40 +19,24 @@ from numpy.typing import NDArray
 
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.cpu import tune_cpu
-from ead_core.config import Config, SamplerConfig
-from ead_core.config.reference import entries
+from ead_core.config import SamplerConfig
 from ead_core.data.batching import size_buckets
 from ead_core.data.properties import counted_element
 from ead_core.data.store import MoleculeSet
 from ead_core.data.targets import TargetError, Targets
 from ead_core.data.tensors import size_mask
 from ead_core.diffusion.process import Process
-from ead_core.errors import EADError
-from ead_core.evaluation.card import Evaluated
-from ead_core.evaluation.compare import differences
-from ead_core.evaluation.published import evaluate_published
+from ead_core.errors import ConfigError
 from ead_core.networks.memory import molecules_per_call
 from ead_core.sampling.build import build_process
 from ead_core.sampling.conditions import Conditions, decide
+from ead_core.sampling.engine import Observer
 from ead_core.sampling.generation import complete
 from ead_core.sampling.prefix import Branch, load_branches, run_prefix, save_branches
 from ead_core.sampling.state import initial_state
+from ead_platform.sweep.space import Space
 
 SYNCHRONOUS = {"sampler.async_ratio": 0.0}
-PAPER = {"sampler.async_ratio": 0.2, "sampler.history_window": 2}
-REFERENCE_POINTS: list[dict[str, Any]] = [
-    {"sampler.policy": "adaptive", "sampler.pause_mode": "repeat", "sampler.history_window": 2, **point}
-    for point in (SYNCHRONOUS, PAPER)
-]
-FIXED_KEYS = (
-    "sampler.steps",
-    "sampler.grid",
-    "sampler.solver",
-    "sampler.batch_size",
-    "sampler.memory_budget",
-    "sampler.precision",
-    "sampler.start",
-)
 # What acts on synchronous sampling, too: a trial with another value than the checkpoint's own shares no prefix.
 FROM_THE_TOP = (
     "sampler.guidance",
@@ -63,6 +47,9 @@ FROM_THE_TOP = (
     "sampler.corrector_channels",
     "sampler.parity_restarts",
 )
+# What decides which levels there are, and how a step is made: a trial with another value begins anew, with its own
+# grid, from the same noise.
+OF_THE_GRID = ("sampler.steps", "sampler.grid", "sampler.solver", "sampler.start")
 Bucket = Mapping[int, Branch]
 
 
@@ -93,6 +80,11 @@ class Campaign:
         if self.targets:
             what += f" {self.targets.to_json()}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+    @cached_property
+    def own(self) -> dict[str, Any]:
+        """The value of every key where a trial says nothing: that of the checkpoint, with the adaptive policy."""
+        return self.checkpoint.config.override({"sampler.policy": "adaptive"}).flat()
 
     @property
     def ids(self) -> torch.Tensor:
@@ -130,13 +122,25 @@ class Campaign:
         """The run that a trial's keys describe."""
         return build_process(self.checkpoint, self.sampler(point), int(self.sizes.max()))
 
+    def refusal(self, point: Mapping[str, Any]) -> str | None:
+        """Why a trial's keys do not fit each other or the checkpoint, in a sentence; None if they do."""
+        try:
+            self.process(point)
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    def begins_anew(self, point: Mapping[str, Any]) -> bool:
+        """Whether a trial has other steps than the prefix."""
+        return any(point.get(key, self.own[key]) != self.own[key] for key in OF_THE_GRID)
+
     def branch_index(self, point: Mapping[str, Any]) -> int:
         """Where a trial leaves the synchronous prefix: at the start of its asynchronous stage.
 
         Or at the very beginning, if a key of `FROM_THE_TOP` is not as in the prefix, or if some molecules have gone
         back up by then, so that they are no longer all at one step.
         """
-        process, own = self.process(point), self.checkpoint.config.flat()
+        process, own = self.process(point), self.own
         top = len(process.grid) - 1
         index = process.policy.branch_index(top)
         parted = process.restart_steps is not None and 0 < index <= process.restart_steps[0]
@@ -189,9 +193,18 @@ def _cost(sizes: NDArray[np.int64]) -> int:
     return len(sizes) * int(sizes.max()) ** 2
 
 
-def run_point(campaign: Campaign, buckets: Sequence[Bucket], point: Mapping[str, Any]) -> MoleculeSet:
-    """The molecules of one trial; `seconds` includes the inherited way to the branch level."""
-    return _in_order([_complete(campaign, branches, point) for branches in buckets])
+def run_point(
+    campaign: Campaign, buckets: Sequence[Bucket], point: Mapping[str, Any], observe: Observer | None = None
+) -> MoleculeSet:
+    """The molecules of one trial; `seconds` includes the inherited way to the branch level.
+
+    Args:
+        campaign: model and molecules.
+        buckets: from `shared_prefix`.
+        point: the trial's keys.
+        observe: sees every step, and may end the trial by raising an error.
+    """
+    return _in_order([_complete(campaign, branches, point, observe) for branches in buckets])
 
 
 def run_point_in_parallel(
@@ -217,76 +230,46 @@ def _in_order(results: list[MoleculeSet]) -> MoleculeSet:
     return made.select(np.argsort(made.properties["id"]))
 
 
-def _complete(campaign: Campaign, branches: Bucket, point: Mapping[str, Any]) -> MoleculeSet:
+def _complete(
+    campaign: Campaign, branches: Bucket, point: Mapping[str, Any], observe: Observer | None = None
+) -> MoleculeSet:
     tune_cpu(campaign.threads)
-    branch = branches[campaign.branch_index(point)]
-    made = complete(campaign.checkpoint, branch.state, campaign.process(point))
+    process = campaign.process(point)
+    branch = _beginning(campaign, branches, point, process)
+    made = complete(campaign.checkpoint, branch.state, process, observe)
     return replace(made, properties={**made.properties, "seconds": made.properties["seconds"] + branch.seconds})
 
 
-def measure(molecules: MoleculeSet, baseline: Evaluated | None = None) -> tuple[Evaluated, dict[str, float]]:
-    """A trial's card and its figures as flat metrics; differences are paired with the baseline's molecules."""
-    found = evaluate_published(molecules, workers=1)
-    figures = found.card.sections["published"]
-    metrics = {name: figure.value for name, figure in figures.items()}
-    for name, figure in figures.items():
-        if figure.interval:
-            metrics[f"{name}_low"], metrics[f"{name}_high"] = figure.interval
-    for name, change in (differences(baseline, found) if baseline else {}).items():
-        metrics |= change.metrics(name)
-    for name in ("nfe", "seconds"):
-        metrics[f"{name}_per_molecule"] = found.card.figure(name).value
-    return found, metrics
+def _beginning(campaign: Campaign, branches: Bucket, point: Mapping[str, Any], process: Process) -> Branch:
+    """Where the trial's own way begins: at the nearest stored level above, or at the noise that all have in common."""
+    if campaign.begins_anew(point):
+        kept = branches[0].state
+        channels = kept.z.shape[-1]
+        return Branch(initial_state(kept.seeds, kept.ids, kept.mask, channels, process, context=kept.context), 0.0)
+    index = campaign.branch_index(point)
+    return branches[min(stored for stored in branches if stored >= index)]
 
 
-def check_space(space: object, campaign: Campaign) -> dict[str, list[Any]]:
-    """A search space as lists of choices per sampler key, completed by the values of the reference points.
-
-    Raises:
-        EADError: not a mapping of sampler keys to lists, or a choice that the configuration refuses.
-    """
-    if not isinstance(space, Mapping) or not space:
-        raise EADError("the search space must map sampler keys to lists, e.g. sampler.async_ratio: [0.1, 0.2].")
-    default = campaign.checkpoint.config.sampler.async_ratio
-    checked: dict[str, list[Any]] = {}
-    for key, choices in {"sampler.async_ratio": [default], **space}.items():  # the baseline needs this key
-        if not str(key).startswith("sampler.") or not isinstance(choices, list) or not choices:
-            raise EADError(f"search space: '{key}' must be a sampler key with a list of choices.")
-        if nested := [choice for choice in choices if isinstance(choice, list | dict)]:
-            raise EADError(f"search space: the choices of {key} must be single values, not {nested[0]}.")
-        if key in FIXED_KEYS:
-            raise EADError(f"search space: {key} must be the same in all trials, which share their start.")
-        wanted = [point[key] for point in REFERENCE_POINTS if key in point]
-        checked[str(key)] = choices + [value for value in dict.fromkeys(wanted) if value not in choices]
-        for choice in checked[str(key)]:
-            campaign.process({key: choice})
-    _refuse_idle(checked, campaign)
-    return checked
-
-
-def _refuse_idle(space: Mapping[str, list[Any]], campaign: Campaign) -> None:
-    """EADError for a key that has no effect with any choice of the others; with some of them, trials may pass it by."""
-    values = campaign.checkpoint.config.override({"sampler.policy": "adaptive"}).flat()
-    for key in space:
-        for condition in entries(Config)[key].conditions:
-            if not any(map(condition.met, space.get(condition.key, [values[condition.key]]))):
-                raise EADError(f"search space: {key} has no effect in any trial; it needs {condition}.")
-
-
-def reference_points(space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """The synchronous baseline and the paper's setting, expressed in the keys of a space."""
-    return [{key: point.get(key, choices[0]) for key, choices in space.items()} for point in REFERENCE_POINTS]
-
-
-def branch_indices(campaign: Campaign, space: Mapping[str, list[Any]]) -> set[int]:
-    """Every level at which some point of the space leaves the prefix."""
-    keys = [key for key in ("sampler.policy", "sampler.async_ratio", *FROM_THE_TOP) if key in space]
-    combinations = itertools.product(*(space[key] for key in keys))
-    return {campaign.branch_index(dict(zip(keys, values, strict=True))) for values in combinations}
+def branch_indices(campaign: Campaign, space: Space) -> set[int]:
+    """Levels at which trials leave the prefix: all of them, or, where they are too many, some above each."""
+    top = len(campaign.process(SYNCHRONOUS).grid) - 1
+    found = {top} if any(key in space.parameters for key in FROM_THE_TOP) else set()
+    keys = [key for key in ("sampler.policy", "sampler.async_ratio") if key in space.parameters]
+    for values in itertools.product(*(space.parameters[key].marks() for key in keys)):
+        point = dict(zip(keys, values, strict=True))
+        if campaign.refusal(point) is None:
+            found.add(campaign.branch_index(point))
+    return found
 
 
 def identity(point: Mapping[str, Any]) -> Hashable:
-    """Equal for points that give the same molecules: with async_ratio 0 only keys of `FROM_THE_TOP` matter."""
-    if point.get("sampler.async_ratio") == 0 and point.get("sampler.policy", "adaptive") == "adaptive":
-        return "synchronous", *(point.get(key) for key in FROM_THE_TOP)
+    """Equal for points that give the same molecules: in synchronous sampling, only what acts on it matters."""
+    policy = point.get("sampler.policy", "adaptive")
+    if policy == "synchronous" or (policy == "adaptive" and point.get("sampler.async_ratio") == 0):
+        return "synchronous", *(point.get(key) for key in (*FROM_THE_TOP, *OF_THE_GRID))
     return tuple(sorted(point.items()))
+
+
+def departures(campaign: Campaign, point: Mapping[str, Any]) -> dict[str, Any]:
+    """What a point has otherwise than the checkpoint has it by itself."""
+    return {key: value for key, value in point.items() if value != campaign.own[key]}

@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from ead_platform.cluster.settings import Settings
 from ead_platform.tracking.store import open_store, store_errors
 
-TRIAL_TAG = "ead.trial"
+TRIAL_TAG, REASON_TAG = "ead.trial", "ead.reason"
 
 
 class SweepTracker:
@@ -53,17 +53,29 @@ class SweepTracker:
                 return False
             raise
 
-    def log_trial(self, trial: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Write a finished trial unless it is already there; half-written ones are replaced."""
+    def log_trial(
+        self, trial: str, params: Mapping[str, Any], metrics: Mapping[str, float], reason: str | None = None
+    ) -> None:
+        """Write a trial unless it is already there; half-written ones are replaced.
+
+        Args:
+            trial: its name.
+            params: its settings.
+            metrics: its figures.
+            reason: why it has none, if it could not be measured: its run then counts as failed.
+        """
         with store_errors(self._settings):
             for run in self._trials(trial):
-                if run.info.status == "FINISHED" and run.data.params == {key: str(params[key]) for key in params}:
+                if run.info.status in ("FINISHED", "FAILED") and run.data.params == {
+                    key: str(params[key]) for key in params
+                }:
                     return
                 self._client.delete_run(run.info.run_id)
             tags = {MLFLOW_PARENT_RUN_ID: self.parent_id, TRIAL_TAG: trial, MLFLOW_RUN_NAME: trial}
+            tags |= {REASON_TAG: reason} if reason else {}
             run_id = self._client.create_run(self._experiment, tags=tags).info.run_id
             self._client.log_batch(run_id, metrics=_metrics(metrics), params=_params(params))
-            self._client.set_terminated(run_id)
+            self._client.set_terminated(run_id, status="FAILED" if reason else "FINISHED")
 
     def finish(self, metrics: Mapping[str, float], artifacts: list[Path], status: str = "FINISHED") -> None:
         """Close the parent with its summary and files."""
