@@ -72,7 +72,7 @@ def test_failures_are_named_and_do_not_count(monkeypatch: pytest.MonkeyPatch, ca
     report = build_demo(2)
     assert len(report.molecules) == 2
     assert [s.name for s in report.skipped] == ["NCI 77"]
-    assert report.skipped[0].reason.startswith("C1#CC1 ")
+    assert report.skipped[0].reason.startswith("'C1#CC1' ")
 
 
 def test_nothing_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
