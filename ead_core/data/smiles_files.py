@@ -109,4 +109,4 @@ def _canonical(text: str) -> tuple[str, str]:
         return "", "has an unpaired electron"
     for atom in mol.GetAtoms():
         atom.SetIsotope(0)
-    return Chem.MolToSmiles(mol), ""
+    return Chem.MolToSmiles(Chem.RemoveHs(mol)), ""
