@@ -1,6 +1,6 @@
 """`ead adapt`: molecules of one's own in, a model of molecules like them out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,11 +45,11 @@ def adapt(
     workers = workers or available_cores()
     place = find_checkpoint(checkpoint)
     order = Order(mine, str(place.resolve()) if Path(checkpoint).is_dir() else checkpoint, companions, seed)
-    _recipe(order, 1, overrides)  # what is wrong with it is said before anything else
+    _recipe(order, 1, (), overrides)  # what is wrong with it is said before anything else
     with counting_bar("your molecules") as read, counting_bar("companions") as built:
         material = gather(order, out, workers, read, built)
     session = material.session(order)
-    config = _recipe(order, len(material.mine), overrides)
+    config = _recipe(order, len(material.mine), session.statistics.atom_numbers, overrides)
     tune_cpu(own_threads(config.training))
     elements = ", ".join(session.atom_types.symbols)
     typer.echo(
@@ -64,13 +64,13 @@ def adapt(
     _compare(load_checkpoint(order.base), material, session, out, num, workers)
 
 
-def _recipe(order: "Order", count: int, overrides: list[str] | None) -> "Config":
+def _recipe(order: "Order", count: int, elements: Collection[int], overrides: list[str] | None) -> "Config":
     from ead_core.checkpoints.checkpoint import load_checkpoint
     from ead_core.config import parse_overrides
     from ead_core.training.adaptation import recipe_for
 
     changes = parse_overrides(overrides or [])
-    config = recipe_for(load_checkpoint(order.base), order, count).override(changes)
+    config = recipe_for(load_checkpoint(order.base), order, count, elements).override(changes)
     config.refuse_idle(changes)
     return config
 

@@ -5,7 +5,7 @@ base model. How long, and how fast, follows from their number alone (`recipe_for
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ MINE, COMPANIONS, ORDER = "mine.npz", "companions.npz", "order.json"
 
 LEAST_HELD_OUT = 50  # molecules of which a tenth is held out for early stopping
 BATCH = 32
-STEPS_PER_MOLECULE, FEWEST, MOST = 25, 1000, 12_000  # half of a batch is theirs: each is seen 400 times
+STEPS_PER_MOLECULE, FEWEST, MOST = 12, 600, 12_000  # half of a batch is theirs: each is seen some 200 times
+NEW_ELEMENTS = 2000  # further steps where there are elements that the base model does not know
 CHECKS, PATIENCE = 20, 5  # of the held-out loss, and how many without a better one end the training
 COMPANIONS_EACH, MOST_COMPANIONS = 4, 2000
 Counter = Callable[[int], None]
@@ -92,12 +93,12 @@ def _evened(mine: MoleculeSet, companions: MoleculeSet) -> MoleculeSet:
     return MoleculeSet.concatenate(sets)
 
 
-def recipe_for(base: Checkpoint, order: Order, count: int) -> Config:
-    """The recipe of the base model, changed for a set of so many molecules.
+def recipe_for(base: Checkpoint, order: Order, count: int, elements: Collection[int] = ()) -> Config:
+    """The recipe of the base model, changed for a set of so many molecules of some elements.
 
     | | |
     |---|---|
-    | `training.steps` | 25 for each molecule, at least 1,000 and at most 12,000 |
+    | `training.steps` | 12 for each molecule, at least 600, 2,000 more with new elements, at most 12,000 |
     | `training.learning_rate`, `muon_learning_rate` | 0.001 and 0.006, falling to 0 over the last four fifths |
     | `training.ema_decay` | averages over the last tenth of the steps |
     | `training.patience` | from 50 molecules on: 5 of the 20 checks of the held-out loss |
@@ -106,7 +107,8 @@ def recipe_for(base: Checkpoint, order: Order, count: int) -> Config:
         ConfigError: the base model is conditional, or has learnt few calls by distillation.
     """
     _check_base(base)
-    steps = min(max(STEPS_PER_MOLECULE * count, FEWEST), MOST)
+    new = set(elements) - set(base.atom_types.numbers)
+    steps = min(max(STEPS_PER_MOLECULE * count, FEWEST) + NEW_ELEMENTS * bool(new), MOST)
     return base.config.override(
         {
             "data.path": f"{SET}/{MINE}",

@@ -27,9 +27,17 @@ def silent(done):
     pass
 
 
-@pytest.mark.parametrize(("count", "steps", "patience"), [(10, 1000, None), (50, 1250, 5), (5000, 12_000, 5)])
-def test_steps_and_early_stopping_follow_from_the_number_of_molecules(small, order, count, steps, patience):
-    training = recipe_for(small, order, count).training
+@pytest.mark.parametrize(
+    ("count", "elements", "steps", "patience"),
+    [
+        (10, (1, 6), 600, None),
+        (60, (1, 6), 720, 5),
+        (60, (1, 6, 16), 2720, 5),
+        (5000, (1, 6, 16), 12_000, 5),
+    ],
+)
+def test_steps_and_early_stopping_follow_from_the_molecules(small, order, count, elements, steps, patience):
+    training = recipe_for(small, order, count, elements).training
     assert (training.steps, training.patience, training.initial) == (steps, patience, "qm9-small")
     assert training.evaluate_every == steps // 20
 
