@@ -1,7 +1,6 @@
 """`ead adapt`: molecules of one's own in, a model of molecules like them out."""
 
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,15 +38,17 @@ def adapt(
     """Make a model of molecules like yours. Ctrl-C saves and stops; the same command resumes."""
     from ead_core.checkpoints.checkpoint import find_checkpoint, load_checkpoint
     from ead_core.common.cpu import available_cores, tune_cpu
-    from ead_core.training.adaptation import MODEL, Order, finished, gather, keep_presets
+    from ead_core.training.adaptation import MODEL, Order, beside_companions, finished, gather, keep_presets
     from ead_core.training.cores import own_threads
 
     workers = workers or available_cores()
     place = find_checkpoint(checkpoint)
     order = Order(mine, str(place.resolve()) if Path(checkpoint).is_dir() else checkpoint, companions, seed)
     _recipe(order, 1, (), overrides)  # what is wrong with it is said before anything else
-    with counting_bar("your molecules") as read, counting_bar("companions") as built:
-        material = gather(order, out, workers, read, built)
+    with counting_bar("your molecules") as done:
+        mine_in_3d = gather(order, out, workers, done)
+    with counting_bar("companions") as done:
+        material = beside_companions(order, mine_in_3d, out, workers, done)
     session = material.session(order)
     config = _recipe(order, len(material.mine), session.statistics.atom_numbers, overrides)
     tune_cpu(own_threads(config.training))
@@ -85,6 +86,7 @@ def _train(config: "Config", session: "Session", model: Path) -> None:
 def _compare(base: "Checkpoint", material: "Material", session: "Session", out: Path, num: int, workers: int) -> None:
     """Measure molecules of both models, write the page, and show what matters most."""
     from ead_core.checkpoints.checkpoint import load_checkpoint
+    from ead_core.data.store import load_npz
     from ead_core.training.adaptation import MODEL
     from ead_core.training.adapted_card import PAGE, Comparison, made_of, write_card
     from ead_core.training.best import load_best
@@ -93,15 +95,12 @@ def _compare(base: "Checkpoint", material: "Material", session: "Session", out: 
     adapted, steps = load_checkpoint(out / MODEL), steps_done(out / MODEL)
     best = load_best(out / MODEL, adapted.config.training, steps).step or steps
     comparison = Comparison.of(out, material, num, workers)
-    with ExitStack() as bars:
-
-        def bar(title: str, total: int) -> Callable[[int], None]:
-            return bars.enter_context(progress_bar(title, total))
-
-        cards = [
-            comparison.measured(model, role, num, workers, bar)
-            for model, role in ((base, "base"), (adapted, "adapted"))
-        ]
+    cards = []
+    for role, model in {"base": base, "adapted": adapted}.items():
+        with progress_bar(f"{role} model", num) as done:
+            path = comparison.made(model, role, num, workers, done)
+        with progress_bar(f"measuring the {role} model", num) as done:
+            cards.append(comparison.measured(path, workers, done))
     told = made_of(material, len(session.valid), steps, best)
-    typer.echo(write_card(out, *cards, [f"Base model: {base.name}.", *told]))
+    typer.echo(write_card(out, *cards, load_npz(path), [f"Base model: {base.name}.", *told]))
     typer.echo(f"card → {out / PAGE}; more molecules: ead sample {out / MODEL} --num 100 --out new.sdf", err=True)

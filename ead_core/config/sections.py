@@ -136,8 +136,8 @@ class TrainingConfig(Section):
     molecules (`predict`)."""
     initial: str | None = None
     """Checkpoint whose weights a new run starts from; null starts from random weights. `distil`
-    has it for its teacher. Elements that it does not know are added, and start at nothing; those that the data lack are
-    left out; sizes are those of the data."""
+    has it for its teacher. Elements that it does not know are added, those that the data lack are left out; sizes are
+    those of the data."""
     steps: int = Field(20_000, ge=1)
     """Optimiser steps of the whole training."""
     max_seconds: float | None = Field(None, gt=0)

@@ -140,14 +140,14 @@ def _check_base(base: Checkpoint) -> None:
         raise ConfigError(f"{base.name} is distilled for few calls, which would not survive; adapt {BASE}.")
 
 
-def gather(order: Order, directory: Path, workers: int, read: Counter, built: Counter) -> Material:
-    """The molecules in 3D, as they are kept in the folder `SET` of `directory`, where an earlier call has put them.
+def gather(order: Order, directory: Path, workers: int, progress: Counter) -> MoleculeSet:
+    """The user's molecules in 3D, kept in the folder `SET` of `directory`, where an earlier call may have put them.
 
     Args:
         order: what is asked for.
         directory: of the adaptation.
         workers: processes for embedding.
-        read, built: receive the number of molecules of the user, and of companions, so far.
+        progress: receives the number of molecules so far.
 
     Raises:
         CheckpointError: the folder was made for another order.
@@ -156,15 +156,20 @@ def gather(order: Order, directory: Path, workers: int, read: Counter, built: Co
     folder = directory / SET
     _check_same(order, folder)
     if not (folder / MINE).is_file():
-        report = read_own(order.source, order.seed, workers, read)
+        report = read_own(order.source, order.seed, workers, progress)
         _tell(report.molecules, Losses([report]))
         save_npz(report.molecules, folder / MINE)
         _keep(order, folder)
-    mine = load_npz(folder / MINE)
-    if not (folder / COMPANIONS).is_file():
+    return load_npz(folder / MINE)
+
+
+def beside_companions(order: Order, mine: MoleculeSet, directory: Path, workers: int, progress: Counter) -> Material:
+    """The user's molecules with their companions, which are kept beside them; arguments as of `gather`."""
+    path = directory / SET / COMPANIONS
+    if not path.is_file():
         wanted = min(COMPANIONS_EACH * len(mine), MOST_COMPANIONS) if order.companions is None else order.companions
-        save_npz(companions_of(mine, wanted, order.seed, workers, built), folder / COMPANIONS)
-    return Material(mine, load_npz(folder / COMPANIONS))
+        save_npz(companions_of(mine, wanted, order.seed, workers, progress), path)
+    return Material(mine, load_npz(path))
 
 
 def _tell(molecules: MoleculeSet, losses: Losses) -> None:

@@ -9,7 +9,7 @@ from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.files import write_aside
 from ead_core.common.markdown import as_text, table
 from ead_core.data.formats import write_molecules
-from ead_core.data.store import load_npz, save_npz
+from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card, Evaluated
 from ead_core.evaluation.compare import load_evaluated, side_by_side
 from ead_core.evaluation.evaluate import evaluate_files
@@ -29,17 +29,18 @@ SHOWN = (  # figures that an adaptation is about; the page has all
     *("validity", "molecule_stability", "strict_validity", "uniqueness", "novelty", "strict_novel"),
     *("sizes", "elements", "scaffold_similarity", "fcd", "diversity"),
 )
-Bar = Callable[[str, int], Callable[[int], None]]  # a title and a total; the function receives what is done since
+Progress = Callable[[int], None]  # receives how many molecules have been done since
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Molecules of both models, measured.
+    """What molecules of both models are held against.
 
     Attributes:
-        base, adapted: with the molecules of `directory`.
+        directory: of the adaptation.
         real: the user's molecules.
         known: these and their companions: what is none of them is new.
+        parts: of the card.
     """
 
     directory: Path
@@ -55,16 +56,17 @@ class Comparison:
         real = load_reference(str(directory / SET / MINE), workers, parts=parts)
         return cls(directory, real, _known(directory, material, workers), parts)
 
-    def measured(self, model: Checkpoint, role: str, num: int, workers: int, bar: Bar) -> Evaluated:
-        """Molecules of a model, made unless they are there already, and their card."""
-        folder = self.directory / CARDS / role
-        path = folder / "molecules.npz"
+    def made(self, model: Checkpoint, role: str, num: int, workers: int, progress: Progress) -> Path:
+        """The file of molecules of a model in a role ("base" or "adapted"), made unless they are there already."""
+        path = self.directory / CARDS / role / f"{model.fingerprint()}-{num}.npz"
         if not path.is_file():
-            save_npz(sample(model, num, preset=PRESET, threads=workers, progress=bar(f"{role} model", num)), path)
-        plan = EvaluationPlan(self.parts, 0, workers)
-        evaluate_files(
-            [path], folder, plan, self.real, self.known, name=role, progress=bar("measuring", num), total=num
-        )
+            save_npz(sample(model, num, preset=PRESET, threads=workers, progress=progress), path)
+        return path
+
+    def measured(self, path: Path, workers: int, progress: Progress) -> Evaluated:
+        """The card of a file that `made` has given, named after its role."""
+        folder, plan = path.parent, EvaluationPlan(self.parts, 0, workers)
+        evaluate_files([path], folder, plan, self.real, self.known, name=folder.name, progress=progress)
         return load_evaluated(folder)
 
 
@@ -76,18 +78,20 @@ def _known(directory: Path, material: Material, workers: int) -> Known:
     )
 
 
-def write_card(directory: Path, base: Evaluated, adapted: Evaluated, sentences: Sequence[str]) -> str:
+def write_card(
+    directory: Path, base: Evaluated, adapted: Evaluated, molecules: MoleculeSet, sentences: Sequence[str]
+) -> str:
     """Write the page, a picture of the first molecules, and all molecules of the adapted model.
 
     Args:
         directory: of the adaptation.
         base, adapted: measured.
+        molecules: of the adapted model.
         sentences: what the page says before its tables.
 
     Returns:
         The table of what matters most, as text.
     """
-    molecules = load_npz(directory / CARDS / "adapted" / "molecules.npz")
     write_molecules(molecules, directory / MOLECULES)
     draw_molecules(molecules.select(range(min(len(molecules), DRAWN))), directory / PICTURE)
     rows = summary(base.card, adapted.card)

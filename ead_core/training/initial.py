@@ -1,9 +1,11 @@
 """Starting a training from another checkpoint's weights, made wider where the new model knows more.
 
 What is new starts at zero, so that the first prediction is that of the old model whatever the new inputs say: the
-context channels of a conditional model, the layers for an estimate of a self-conditioned one, the type of a dummy, and
-the types of elements that the old model does not know. Elements that the new data lack are left out. Sizes and moments
-are those of the new data, as of any training.
+context channels of a conditional model, the layers for an estimate of a self-conditioned one, and the type of a dummy.
+An element that the old model does not know starts as a direction of the hidden features, drawn by chance, into which
+the first layer writes its channel and from which the last one reads it; from zero it would learn many times more slowly
+(docs/results/adapt.md). Elements that the new data lack are left out. Sizes and moments are those of the new data, as
+of any training.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from torch.nn.functional import pad
 from ead_core.checkpoints.checkpoint import Checkpoint, load_checkpoint, vocabulary
 from ead_core.config import Config
 from ead_core.data.dataset import Statistics
-from ead_core.data.tensors import AtomTypes
+from ead_core.data.tensors import DUMMY, AtomTypes
 from ead_core.errors import CheckpointError
 
 # Of the recipe: what an input or the output of the network means.
@@ -37,7 +39,7 @@ def initial_weights(config: Config, statistics: Statistics) -> dict[str, Tensor]
     _check_network(name, checkpoint.config, config)
     types = vocabulary(config, statistics)
     _check_elements(name, checkpoint, config, types)
-    return _fitted(checkpoint, types, _further_context(name, checkpoint.config, config))
+    return _fitted(checkpoint, types, _further_context(name, checkpoint.config, config), config.training.seed)
 
 
 def _check_network(name: str, before: Config, config: Config) -> None:
@@ -78,20 +80,43 @@ def _further_context(name: str, before: Config, config: Config) -> int:
     return 2 * (len(new.properties) - len(old.properties))
 
 
-def _fitted(checkpoint: Checkpoint, types: AtomTypes, context: int) -> dict[str, Tensor]:
+def _fitted(checkpoint: Checkpoint, types: AtomTypes, context: int, seed: int) -> dict[str, Tensor]:
     """The weights with the types of the new model in front, and with zeros for further context behind."""
     denoiser, places = checkpoint.denoiser, _places(checkpoint.atom_types, types)
     weights: dict[str, Tensor] = dict(denoiser.state_dict())
     names: dict[Tensor, str] = {parameter: name for name, parameter in denoiser.named_parameters()}
     network = denoiser.network
     first, last = network.input_layer, network.output_layer
-    weights[names[first.weight]] = pad(_reordered(first.weight.mT, places).mT, (0, context))
-    for parameter in (last.weight, last.bias):
-        weights[names[parameter]] = _reordered(parameter, places)
+    columns, rows = _reordered(first.weight.mT, places), _reordered(last.weight, places)
+    _introduce(columns, rows, types, places, seed)
+    weights[names[first.weight]] = pad(columns.mT, (0, context))
+    weights[names[last.weight]] = rows
+    weights[names[last.bias]] = _reordered(last.bias, places)
     told = network.estimate_layer if checkpoint.config.network.self_conditioning else None
     if told is not None:
         weights[names[told.weight]] = _reordered(told.weight.mT, places).mT
     return weights
+
+
+def _introduce(columns: Tensor, rows: Tensor, types: AtomTypes, places: Sequence[int | None], seed: int) -> None:
+    """Give every new element a direction of its own, as long as those of the others are on average.
+
+    Args:
+        columns: [inputs, H] of the first layer, changed in place.
+        rows: [outputs, ≥ H] of the last layer, changed in place.
+        types: of the new model.
+        places: see `_places`.
+        seed: of the directions.
+    """
+    elements = [place for place, number in enumerate(types.numbers) if number != DUMMY]
+    known = [place for place in elements if places[place] is not None]
+    generator, hidden = torch.Generator().manual_seed(seed), columns.shape[1]
+    for place in elements:
+        if places[place] is None and known:
+            direction = torch.randn(hidden, generator=generator)
+            direction /= direction.norm()
+            columns[place] = direction * columns[known].norm(dim=1).mean()
+            rows[place, :hidden] = direction * rows[known, :hidden].norm(dim=1).mean()
 
 
 def _places(old: AtomTypes, new: AtomTypes) -> Sequence[int | None]:

@@ -8,7 +8,7 @@ from ead_core.data.embedding import Candidate
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.errors import CheckpointError, ConfigError
 from ead_core.training import adaptation, companions
-from ead_core.training.adaptation import Material, Order, gather, recipe_for
+from ead_core.training.adaptation import Material, Order, beside_companions, gather, recipe_for
 from ead_core.training.companions import companions_of, nearest
 
 
@@ -72,14 +72,17 @@ def test_conformers_of_a_molecule_are_held_out_together(order, make_molecules):
 
 
 def test_a_second_call_takes_what_the_first_has_built(order, molecules, tmp_path, monkeypatch):
-    first = gather(order, tmp_path / "out", 1, silent, silent)
-    monkeypatch.setattr(adaptation, "read_own", lambda *_: pytest.fail("read again"))
-    second = gather(order, tmp_path / "out", 1, silent, silent)
-    assert np.array_equal(first.mine.positions, molecules.positions)
-    assert np.array_equal(first.mine.positions, second.mine.positions)
+    first = gather(order, tmp_path / "out", 1, silent)
+    beside_companions(order, first, tmp_path / "out", 1, silent)
+    for name in ("read_own", "companions_of"):
+        monkeypatch.setattr(adaptation, name, lambda *_: pytest.fail("read again"))
+    second = beside_companions(order, gather(order, tmp_path / "out", 1, silent), tmp_path / "out", 1, silent)
+    assert np.array_equal(first.positions, molecules.positions)
+    assert np.array_equal(second.mine.positions, molecules.positions)
+    assert not len(second.companions)
     other = Order(order.source, "qm9-deep", 0)
     with pytest.raises(CheckpointError, match=r"with another base \(qm9-small, not qm9-deep\); choose another folder"):
-        gather(other, tmp_path / "out", 1, silent, silent)
+        gather(other, tmp_path / "out", 1, silent)
 
 
 ETHANOL = MoleculeSet.from_lists(

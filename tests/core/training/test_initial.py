@@ -88,28 +88,48 @@ def test_weights_that_do_not_fit_are_refused(make_conditional, make_trainer, bef
 
 @pytest.mark.parametrize("told", [False, True], ids=["plain", "self-conditioned"])
 @pytest.mark.parametrize("kind", BACKBONES)
-def test_new_elements_are_added_and_the_first_prediction_is_the_old_one(
-    make_checkpoint, make_config, statistics, kind, told
-):
-    """N comes between C and O; nothing is made of its channel at first, and nothing is predicted for it."""
+def test_new_elements_are_added_and_what_is_known_stays(make_checkpoint, make_config, statistics, kind, told):
+    """N comes between C and O. Without its direction, the first prediction is that of the old model."""
     changes = {"network.kind": kind, "network.self_conditioning": told}
     if told and not BACKBONES[kind].takes_estimate:
         pytest.skip("takes no estimate")
     old = load_checkpoint(folder := make_checkpoint(changes)).denoiser
     config = make_config({**LEVELS, **changes, "training.initial": str(folder)})
     new = Trainer.create(config, replace(statistics, atom_numbers=(6, 7, 8)), ALONE).network
+    column, row = new.network.input_layer.weight[:, 1], new.network.output_layer.weight[1, : len(new_column(new))]
+    assert torch.allclose(column / column.norm(), row / row.norm(), atol=1e-6)
+    assert torch.allclose(column.norm(), old.network.input_layer.weight[:, :2].norm(dim=0).mean())
     levels, mask = torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     z, estimate = torch.randn(2, 5, 6), torch.randn(2, 5, 6) if told else None
     wide, wider = (None if of is None else with_channel(of, torch.randn(2, 5, 1)) for of in (z, estimate))
+    with torch.no_grad():
+        new_column(new).zero_()
     found = new(DenoiserInput(wide, levels, mask, estimate=wider))
     kept = torch.cat([found[..., :4], found[..., 5:]], dim=-1)
     assert torch.allclose(kept, old(DenoiserInput(z, levels, mask, estimate=estimate)), atol=1e-6)
-    assert not found[..., 4].any()
+
+
+def new_column(denoiser):
+    """Of the first layer, for the second element."""
+    return denoiser.network.input_layer.weight[:, 1]
 
 
 def with_channel(state, channel):
     """A state [B, N, 3 + F] with a further channel behind the first element's."""
     return torch.cat([state[..., :4], channel, state[..., 4:]], dim=-1)
+
+
+def test_the_directions_of_new_elements_follow_from_the_seed(make_checkpoint, make_config, statistics):
+    folder = make_checkpoint()
+    columns = {}
+    for seed in (0, 0, 1):
+        config = make_config({**LEVELS, "training.initial": str(folder), "training.seed": seed})
+        weights = initial_weights(config, replace(statistics, atom_numbers=(6, 7, 8, 9)))
+        columns.setdefault(seed, []).append(weights["network.embed.weight"])
+    assert torch.equal(*columns[0])
+    assert not torch.equal(columns[0][0][:, 1], columns[1][0][:, 1])
+    assert not torch.equal(columns[0][0][:, 1], columns[0][0][:, 3])  # F is another than N
+    assert torch.equal(columns[0][0][:, 0], columns[1][0][:, 0])  # C was known
 
 
 def test_every_element_that_stays_keeps_its_weights_and_the_others_go(make_checkpoint, make_config, statistics):
@@ -121,7 +141,6 @@ def test_every_element_that_stays_keeps_its_weights_and_the_others_go(make_check
     assert torch.equal(new.embed.weight[:, [0, 2]], old.embed.weight[:, [1, 2]])
     assert torch.equal(new.embed.weight[:, 3:], old.embed.weight[:, 3:])
     assert torch.equal(new.readout.weight[[0, 2]], old.readout.weight[[1, 2]])
-    assert not new.embed.weight[:, 1].any()
 
 
 @pytest.mark.parametrize(
