@@ -1,6 +1,5 @@
 """`ead adapt`: molecules of one's own in, a model of molecules like them out."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from ead_core.cli.train import LOG, logged
 if TYPE_CHECKING:
     from ead_core.checkpoints.checkpoint import Checkpoint
     from ead_core.config import Config
-    from ead_core.training.adaptation import Material, Order
+    from ead_core.training.adaptation import Material
     from ead_core.training.session import Session
 
 MINE = "SMILES in .smi, .csv or .tsv, or 3D structures in any format of `ead data prepare`."
@@ -24,56 +23,49 @@ INTERRUPTED = 130  # exit code
 def adapt(
     mine: Annotated[Path, typer.Argument(metavar="MINE", help=MINE)],
     overrides: Annotated[list[str] | None, typer.Argument(help="training.KEY=VALUE …")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the model and its card; what is there is gone on with.")] = Path(
-        "runs/adapt"
-    ),
-    checkpoint: Annotated[str, typer.Option(help="The model to begin with: a bundled name or a folder.")] = "qm9-deep",
+    out: Annotated[Path, typer.Option(help="Folder; what is there is gone on with.")] = Path("runs/adapt"),
+    checkpoint: Annotated[str | None, typer.Option(help="What to begin with; qm9-deep if not given.")] = None,
     companions: Annotated[int | None, typer.Option(min=0, help=COMPANIONS)] = None,
     num: Annotated[int, typer.Option(min=2, help="Molecules of each model on the card.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal models on the same machine.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, but not of training; all cores by default.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS)] = None,
 ) -> None:
     """Make a model of molecules like yours. Ctrl-C saves and stops; the same command resumes."""
     from ead_core.checkpoints.checkpoint import find_checkpoint, load_checkpoint
     from ead_core.common.cpu import available_cores, tune_cpu
-    from ead_core.training.adaptation import MODEL, Order, beside_companions, finished, gather, keep_presets
+    from ead_core.config import parse_overrides
+    from ead_core.training.adaptation import (
+        BASE,
+        MODEL,
+        Order,
+        beside_companions,
+        finished,
+        gather,
+        keep_presets,
+        recipe_for,
+    )
     from ead_core.training.cores import own_threads
 
-    workers = workers or available_cores()
-    place = find_checkpoint(checkpoint)
-    order = Order(mine, str(place.resolve()) if Path(checkpoint).is_dir() else checkpoint, companions, seed)
-    _recipe(order, 1, (), overrides)  # what is wrong with it is said before anything else
+    workers, changes = workers or available_cores(), parse_overrides(overrides or [])
+    place = find_checkpoint(checkpoint or BASE)
+    name = str(place.resolve()) if Path(checkpoint or BASE).is_dir() else checkpoint or BASE
+    order, base = Order(mine, name, companions, seed), load_checkpoint(name)
+    recipe_for(base, order, 1, (), changes)  # what is wrong with it is said before anything else
     with counting_bar("your molecules") as done:
         mine_in_3d = gather(order, out, workers, done)
     with counting_bar("companions") as done:
         material = beside_companions(order, mine_in_3d, out, workers, done)
     session = material.session(order)
-    config = _recipe(order, len(material.mine), session.statistics.atom_numbers, overrides)
+    config = recipe_for(base, order, len(material.mine), session.statistics.atom_numbers, changes)
     tune_cpu(own_threads(config.training))
-    elements = ", ".join(session.atom_types.symbols)
-    typer.echo(
-        f"{len(material.mine):,} molecules of {elements}, {len(material.companions):,} companions → {out}", err=True
-    )
+    typer.echo(f"{material.described} → {out}", err=True)
     if not finished(out / MODEL, config):
         _train(config, session, out / MODEL)
     if not finished(out / MODEL, config):
         typer.echo(f"stopped; the same command goes on with what is in {out}.", err=True)
         raise typer.Exit(INTERRUPTED)
     keep_presets(place, out / MODEL)
-    _compare(load_checkpoint(order.base), material, session, out, num, workers)
-
-
-def _recipe(order: "Order", count: int, elements: Collection[int], overrides: list[str] | None) -> "Config":
-    from ead_core.checkpoints.checkpoint import load_checkpoint
-    from ead_core.config import parse_overrides
-    from ead_core.training.adaptation import recipe_for
-
-    changes = parse_overrides(overrides or [])
-    config = recipe_for(load_checkpoint(order.base), order, count, elements).override(changes)
-    config.refuse_idle(changes)
-    return config
+    _compare(base, material, session, out, num, workers)
 
 
 def _train(config: "Config", session: "Session", model: Path) -> None:

@@ -1,11 +1,11 @@
 """Making a model of molecules like those of a user out of a bundled one (`ead adapt`).
 
 The molecules are learnt together with companions (companions.py), half of every batch each, from the weights of the
-base model. How long, and how fast, follows from their number alone (`recipe_for`).
+base model. How long follows from their number and their elements alone (`recipe_for`).
 """
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ead_core.checkpoints.checkpoint import Checkpoint
+from ead_core.chemistry.elements import element_symbol
+from ead_core.common.documents import read_json
 from ead_core.common.files import write_aside
 from ead_core.config import Config
 from ead_core.config.presets import PRESETS
@@ -20,7 +22,7 @@ from ead_core.data.dataset import compute_statistics, file_sha256, split_indices
 from ead_core.data.losses import Losses
 from ead_core.data.own_molecules import read_own
 from ead_core.data.store import MoleculeSet, load_npz, save_npz
-from ead_core.errors import CheckpointError, ConfigError
+from ead_core.errors import CheckpointError, ConfigError, DataError
 from ead_core.notes import note
 from ead_core.training.best import load_best
 from ead_core.training.companions import companions_of
@@ -52,7 +54,7 @@ class Order:
     """
 
     source: Path
-    base: str = BASE
+    base: str
     companions: int | None = None
     seed: int = 0
 
@@ -67,6 +69,12 @@ class Material:
 
     mine: MoleculeSet
     companions: MoleculeSet
+
+    @property
+    def described(self) -> str:
+        """Their numbers and elements, in words."""
+        elements = ", ".join(map(element_symbol, np.unique(self.mine.charges)))
+        return f"{len(self.mine):,} molecules of {elements}, {len(self.companions):,} companions"
 
     def session(self, order: Order) -> Session:
         """What a training takes: sizes, elements and moments of the user's molecules alone, but all elements.
@@ -87,13 +95,13 @@ def _evened(mine: MoleculeSet, companions: MoleculeSet) -> MoleculeSet:
     """Both, the fewer repeated so that about half of every batch is of each."""
     if not len(companions):
         return mine
-    sets = [mine] * max(round(len(companions) / len(mine)), 1) + [companions] * max(
-        round(len(mine) / len(companions)), 1
-    )
-    return MoleculeSet.concatenate(sets)
+    few, many = sorted((mine, companions), key=len)
+    return MoleculeSet.concatenate([few] * round(len(many) / len(few)) + [many])
 
 
-def recipe_for(base: Checkpoint, order: Order, count: int, elements: Collection[int] = ()) -> Config:
+def recipe_for(
+    base: Checkpoint, order: Order, count: int, elements: Collection[int], changes: Mapping[str, Any]
+) -> Config:
     """The recipe of the base model, changed for a set of so many molecules of some elements.
 
     | | |
@@ -103,33 +111,42 @@ def recipe_for(base: Checkpoint, order: Order, count: int, elements: Collection[
     | `training.ema_decay` | averages over the last tenth of the steps |
     | `training.patience` | from 50 molecules on: 5 of the 20 checks of the held-out loss |
 
+    Args:
+        base: what is adapted.
+        order: what is asked for.
+        count: molecules of the user.
+        elements: of theirs.
+        changes: settings by dotted key, which win; what follows from the number of steps, follows from theirs.
+
     Raises:
-        ConfigError: the base model is conditional, or has learnt few calls by distillation.
+        ConfigError: the base model is conditional, or has learnt few calls by distillation; a change that is none.
     """
     _check_base(base)
     new = set(elements) - set(base.atom_types.numbers)
-    steps = min(max(STEPS_PER_MOLECULE * count, FEWEST) + NEW_ELEMENTS * bool(new), MOST)
-    return base.config.override(
-        {
-            "data.path": f"{SET}/{MINE}",
-            "training.initial": order.base,
-            "training.seed": order.seed,
-            "training.steps": steps,
-            "training.max_seconds": None,
-            "training.batch_size": BATCH,
-            "training.learning_rate": 1e-3,
-            "training.muon_learning_rate": 6e-3,
-            "training.warmup_steps": steps // CHECKS,
-            "training.decay_fraction": 0.8,
-            "training.ema_decay": 1 - 10 / steps,
-            "training.checkpoint_seconds": 60,
-            "training.evaluate_every": steps // CHECKS,
-            "training.evaluate_molecules": 0,
-            "training.patience": PATIENCE if count >= LEAST_HELD_OUT else None,
-            "training.threads": None,
-            "training.other_data": False,
-        }
-    )
+    planned = min(max(STEPS_PER_MOLECULE * count, FEWEST) + NEW_ELEMENTS * bool(new), MOST)
+    steps = base.config.override({"training.steps": planned, **changes}).training.steps
+    chosen = {
+        "data.path": f"{SET}/{MINE}",
+        "training.initial": order.base,
+        "training.seed": order.seed,
+        "training.steps": steps,
+        "training.max_seconds": None,
+        "training.batch_size": BATCH,
+        "training.learning_rate": 1e-3,
+        "training.muon_learning_rate": 6e-3,
+        "training.warmup_steps": steps // CHECKS,
+        "training.decay_fraction": 0.8,
+        "training.ema_decay": max(1 - 10 / steps, 0),
+        "training.checkpoint_seconds": 60,
+        "training.evaluate_every": max(steps // CHECKS, 1),
+        "training.evaluate_molecules": 0,
+        "training.patience": PATIENCE if count >= LEAST_HELD_OUT else None,
+        "training.threads": None,
+        "training.other_data": False,
+    }
+    config = base.config.override({**chosen, **changes})
+    config.refuse_idle(changes)
+    return config
 
 
 def _check_base(base: Checkpoint) -> None:
@@ -153,6 +170,8 @@ def gather(order: Order, directory: Path, workers: int, progress: Counter) -> Mo
         CheckpointError: the folder was made for another order.
         DataError: the molecules cannot be read, or none is left.
     """
+    if not order.source.exists():
+        raise DataError(f"data file {order.source} does not exist.")
     folder = directory / SET
     _check_same(order, folder)
     if not (folder / MINE).is_file():
@@ -188,7 +207,7 @@ def _check_same(order: Order, folder: Path) -> None:
     if not (folder / ORDER).is_file():
         (folder / MINE).unlink(missing_ok=True)  # of a call that ended in between
         return
-    before, now = json.loads((folder / ORDER).read_text()), order.document()
+    before, now = read_json(folder / ORDER), order.document()
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
         old, new = before.get(changed[0]), now[changed[0]]

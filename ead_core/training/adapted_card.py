@@ -127,10 +127,8 @@ def summary(base: Card, adapted: Card) -> list[list[str]]:
 def made_of(material: Material, held_out: int, steps: int, best: int) -> list[str]:
     """What the page says of how the model was made."""
     mine, companions = len(material.mine), len(material.companions)
-    said = [
-        f"Learnt from {mine - held_out:,} molecules and {companions:,} companions (NCI compounds like them, half of "
-        f"every batch), in {steps:,} steps."
-    ]
+    beside = f" and {companions:,} companions (NCI compounds like them, half of every batch)" if companions else ""
+    said = [f"Learnt from {mine - held_out:,} molecules{beside}, in {steps:,} steps."]
     if held_out:
         said.append(f"{held_out:,} molecules were held out; their loss was lowest after {best:,} steps.")
     return [*said, "New is what is neither among the molecules nor among the companions. Intervals are 95 %."]

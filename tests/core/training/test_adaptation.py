@@ -37,15 +37,25 @@ def silent(done):
     ],
 )
 def test_steps_and_early_stopping_follow_from_the_molecules(small, order, count, elements, steps, patience):
-    training = recipe_for(small, order, count, elements).training
+    training = recipe_for(small, order, count, elements, {}).training
     assert (training.steps, training.patience, training.initial) == (steps, patience, "qm9-small")
     assert training.evaluate_every == steps // 20
+
+
+def test_what_follows_from_the_steps_follows_from_those_that_are_asked_for(small, order):
+    changes = {"training.steps": 3000, "training.patience": 8, "training.warmup_steps": 7}
+    training = recipe_for(small, order, 60, (1, 6), changes).training
+    assert (training.evaluate_every, training.ema_decay) == (150, 1 - 10 / 3000)
+    assert (training.patience, training.warmup_steps) == (8, 7)
+    assert recipe_for(small, order, 60, (1, 6), {"training.steps": 2}).training.evaluate_every == 1
+    with pytest.raises(ConfigError, match=r"sampler\.corrector_levels has no effect"):
+        recipe_for(small, order, 60, (1, 6), {"sampler.corrector_levels": [0.0, 0.1]})
 
 
 @pytest.mark.parametrize(("base", "word"), [("qm9-cond", "is asked for alpha"), ("qm9-fast", "is distilled")])
 def test_models_that_cannot_be_adapted_are_refused(order, base, word):
     with pytest.raises(ConfigError, match=word):
-        recipe_for(load_checkpoint(base), order, 50)
+        recipe_for(load_checkpoint(base), order, 50, (1, 6), {})
 
 
 def test_half_of_what_is_learnt_is_the_users_and_statistics_are_theirs_alone(order, make_molecules):
