@@ -94,5 +94,5 @@ def _compare(base: "Checkpoint", material: "Material", session: "Session", out: 
         with progress_bar(f"measuring the {role} model", num) as done:
             cards.append(comparison.measured(path, workers, done))
     told = made_of(material, len(session.valid), steps, best)
-    typer.echo(write_card(out, *cards, load_npz(path), [f"Base model: {base.name}.", *told]))
+    typer.echo(write_card(out, cards[0], cards[1], load_npz(path), [f"Base model: {base.name}.", *told]))
     typer.echo(f"card → {out / PAGE}; more molecules: ead sample {out / MODEL} --num 100 --out new.sdf", err=True)

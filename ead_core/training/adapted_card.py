@@ -8,12 +8,14 @@ from pathlib import Path
 from ead_core.checkpoints.checkpoint import Checkpoint
 from ead_core.common.files import write_aside
 from ead_core.common.markdown import as_text, table
+from ead_core.config.presets import PresetName
 from ead_core.data.formats import write_molecules
 from ead_core.data.store import MoleculeSet, save_npz
 from ead_core.evaluation.card import Card, Evaluated
 from ead_core.evaluation.compare import load_evaluated, side_by_side
 from ead_core.evaluation.evaluate import evaluate_files
-from ead_core.evaluation.parts import DEFAULT_PARTS, FCD
+from ead_core.evaluation.frechet import FCD
+from ead_core.evaluation.parts import DEFAULT_PARTS
 from ead_core.evaluation.reference import Known, load_known, load_reference
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.evaluation.tally import Tally
@@ -22,7 +24,7 @@ from ead_core.sampling.generation import sample
 from ead_core.training.adaptation import COMPANIONS, MINE, SET, Material
 
 CARDS, PAGE, PICTURE, MOLECULES = "cards", "card.md", "molecules.png", "molecules.sdf"
-PRESET = "balanced"
+PRESET: PresetName = "balanced"
 DRAWN = 12
 ENOUGH_FOR_FCD = 200  # molecules on both sides; below, the distance says more of the number than of the molecules
 SHOWN = (  # figures that an adaptation is about; the page has all

@@ -13,7 +13,7 @@ from ead_core.training.objective import Evaluate, Objective, TrainingStep
 from ead_core.training.parallel import Workers
 
 HELD_OUT_LOSS = "held_out_loss"
-DRAWS = 512  # noised molecules; a small set is noised several times
+DRAWS = 256  # noised molecules; a small set is noised several times
 
 
 def held_out_check(objective: Objective, held_out: MoleculeSet) -> Evaluate:
