@@ -1,7 +1,6 @@
 """Making a model of molecules like those of a user out of a bundled one (`ead adapt`).
 
-The molecules are learnt together with companions (companions.py), half of every batch each, from the weights of the
-base model. How long follows from their number and their elements alone (`recipe_for`).
+The molecules are learnt together with companions (companions.py), half of each, from the weights of the base model. How long follows from their number and their elements alone (`recipe_for`).
 """
 
 import json
@@ -92,7 +91,7 @@ class Material:
 
 
 def _evened(mine: MoleculeSet, companions: MoleculeSet) -> MoleculeSet:
-    """Both, the fewer repeated so that about half of every batch is of each."""
+    """Both, the fewer repeated so that about half is of each."""
     if not len(companions):
         return mine
     few, many = sorted((mine, companions), key=len)

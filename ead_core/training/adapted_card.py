@@ -129,7 +129,7 @@ def summary(base: Card, adapted: Card) -> list[list[str]]:
 def made_of(material: Material, held_out: int, steps: int, best: int) -> list[str]:
     """What the page says of how the model was made."""
     mine, companions = len(material.mine), len(material.companions)
-    beside = f" and {companions:,} companions (NCI compounds like them, half of every batch)" if companions else ""
+    beside = f" and {companions:,} companions (NCI compounds like them, half of what was learnt)" if companions else ""
     said = [f"Learnt from {mine - held_out:,} molecules{beside}, in {steps:,} steps."]
     if held_out:
         said.append(f"{held_out:,} molecules were held out; their loss was lowest after {best:,} steps.")
