@@ -1,6 +1,7 @@
 """Making a model of molecules like those of a user out of a bundled one (`ead adapt`).
 
-The molecules are learnt together with companions (companions.py), half of each, from the weights of the base model. How long follows from their number and their elements alone (`recipe_for`).
+The molecules are learnt together with companions (companions.py), half of each, from the weights of the base model. How
+long follows from their number and their elements alone (`recipe_for`).
 """
 
 import json
