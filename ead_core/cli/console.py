@@ -52,6 +52,14 @@ def progress_bar(
         yield lambda done: progress.advance(task, done)
 
 
+@contextmanager
+def counting_bar(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show a bar for the length of a block; yields the function that sets how far it is."""
+    with new_progress() as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
 class TrainingBar:
     """Shows what a training reports: a bar on a terminal, a line a minute elsewhere, every quality check and note.
 
@@ -91,3 +99,5 @@ class TrainingBar:
         if "molecule_stability" in row:
             atoms, molecules = 100 * row["atom_stability"], 100 * row["molecule_stability"]
             self._console.print(f"step {row['step']}: stable atoms {atoms:.1f} %, molecules {molecules:.1f} %")
+        if "held_out_loss" in row:
+            self._console.print(f"step {row['step']}: loss on held-out molecules {row['held_out_loss']:.4f}")

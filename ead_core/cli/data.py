@@ -1,7 +1,5 @@
 """`ead data`: turn molecule files into the project's store, look into them, and build a demo set."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ead_core.cli.console import OVERWRITE, new_progress
+from ead_core.cli.console import OVERWRITE, counting_bar
 from ead_core.common.files import check_not_lost
 from ead_core.notes import note_all
 
@@ -42,7 +40,7 @@ def prepare(
 
     check_output(out)
     check_not_lost(out, overwrite)
-    with _counter(f"reading {source.name}") as progress:
+    with counting_bar(f"reading {source.name}") as progress:
         report = read_molecules(source, exclude=exclude, progress=progress)
     _deliver(report, out)
 
@@ -56,7 +54,7 @@ def info(
     from ead_core.data.losses import Losses
     from ead_core.data.properties import implausible
 
-    with _counter(f"reading {file.name}") as progress:
+    with counting_bar(f"reading {file.name}") as progress:
         report = read_molecules(file, progress=progress)
     console = Console()
     for table in (_overview(report, file), _elements(report.molecules), _properties(report.molecules)):
@@ -83,17 +81,9 @@ def demo(
 
     check_output(out)
     check_not_lost(out, overwrite)
-    with _counter("building molecules", num) as progress:
+    with counting_bar("building molecules", num) as progress:
         report = build_demo(num, seed, workers or available_cores(), progress, max_atoms)
     _deliver(report, out)
-
-
-@contextmanager
-def _counter(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error; yields the function that sets how far it is."""
-    with new_progress() as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def _deliver(report: "ReadReport", out: Path) -> None:

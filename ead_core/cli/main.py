@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ead_core import __version__
+from ead_core.cli.adapt import adapt
 from ead_core.cli.compare import compare, relax
 from ead_core.cli.config import config
 from ead_core.cli.data import data_app
@@ -43,6 +44,7 @@ def program(
 
 app.add_typer(data_app, name="data")
 app.command()(train)
+app.command()(adapt)
 app.command(epilog=SAMPLER_KEYS)(sample)
 app.command(epilog=SAMPLER_KEYS)(repair)
 app.command()(reproduce)

@@ -20,6 +20,7 @@ def train(
     """Train a model. Ctrl-C saves and stops; the same command resumes."""
     from ead_core.common.cpu import tune_cpu
     from ead_core.config import load_config
+    from ead_core.training.best import load_best
     from ead_core.training.cores import fit_on_cores, own_threads
     from ead_core.training.progress import steps_done
     from ead_core.training.session import prepare
@@ -36,7 +37,10 @@ def train(
         fit_on_cores(config, session, out, logged(bar, out / LOG))
     step = steps_done(out)
     typer.echo(f"{out} holds the checkpoint at step {step} of {config.training.steps}.", err=True)
-    if step < config.training.steps:
+    best = load_best(out, config.training, step)
+    if best.waited(config.training, step):
+        typer.echo(f"It has not got better since step {best.step}, whose weights these are.", err=True)
+    elif step < config.training.steps:
         typer.echo("The same command continues it.", err=True)
 
 

@@ -66,6 +66,8 @@ class Config(Section):
             raise ValueError("training.fragments must be 0 with diffusion.size_mode=dummy")
         if self.network.self_conditioning and self.training.fragments and self.training.xbar == "buffer":
             raise ValueError("training.fragments must be 0 with training.xbar=buffer, whose molecules have one frame")
+        if self.network.self_conditioning and self.training.patience and self.training.xbar == "buffer":
+            raise ValueError("training.patience must be null with training.xbar=buffer, which knows no other molecules")
         if demands := DEMANDS.get(self.training.objective):
             for unmet in demands(self):
                 raise ValueError(unmet)

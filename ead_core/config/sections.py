@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from ead_core.config.conditions import only_with, unless
 
 GENERATOR = only_with("training.objective", "denoise", "direct", "distil")
+NOISED = only_with("training.objective", "denoise", "direct")
 DIRECT = only_with("training.objective", "direct")
 DISTILLED = only_with("training.objective", "distil")
 CONDITIONAL = unless("conditioning.properties", ())
@@ -135,7 +136,8 @@ class TrainingConfig(Section):
     molecules (`predict`)."""
     initial: str | None = None
     """Checkpoint whose weights a new run starts from; null starts from random weights. `distil`
-    has it for its teacher."""
+    has it for its teacher. Elements that it does not know are added, those that the data lack are left out; sizes are
+    those of the data."""
     steps: int = Field(20_000, ge=1)
     """Optimiser steps of the whole training."""
     max_seconds: float | None = Field(None, gt=0)
@@ -189,6 +191,9 @@ class TrainingConfig(Section):
     """Steps between quality checks; there is always one at the end."""
     evaluate_molecules: Annotated[int, GENERATOR] = Field(64, ge=0)
     """Molecules that a quality check generates; 0 leaves it out."""
+    patience: Annotated[int | None, NOISED] = Field(None, ge=1)
+    """Quality checks without a lower loss on the validation molecules after which training ends; what is used then are
+    the weights of the lowest. null trains to the last step, and uses its weights."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """Number format of the network's matrix products; `auto` is `bf16` on GPUs made for it, else `fp32`. With `fp64`
     the weights have it, too."""

@@ -23,6 +23,7 @@ class Backbone(Protocol):
             for each ordered pair of atoms and so many for each atom.
         input_layer: takes the features first and the context last among its columns, so that it can be widened.
         output_layer: gives the features first among its rows.
+        estimate_layer: takes the features of an estimate as its columns; None in a network that is given none.
     """
 
     equivariant: ClassVar[bool]
@@ -39,6 +40,11 @@ class Backbone(Protocol):
     @property
     def output_layer(self) -> nn.Linear:
         """The last layer: features first among its rows."""
+        ...
+
+    @property
+    def estimate_layer(self) -> nn.Linear | None:
+        """The layer of an estimate's features, which are its columns."""
         ...
 
     def hidden_matrices(self) -> list[nn.Parameter]:
@@ -105,6 +111,11 @@ class MessagePassing(nn.Module):
     def output_layer(self) -> nn.Linear:
         """The last layer, `readout`."""
         return self.readout
+
+    @property
+    def estimate_layer(self) -> nn.Linear | None:
+        """None, unless a network says so."""
+        return None
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The larger matrices of the blocks."""

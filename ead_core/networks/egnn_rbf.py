@@ -107,6 +107,11 @@ class ZeroUpdates(MessagePassing):
         super().__init__(causal)
         self.estimate: EstimateLayer | None = None
 
+    @property
+    def estimate_layer(self) -> nn.Linear | None:
+        """That of the estimate's features, with `self_conditioning`."""
+        return None if self.estimate is None else self.estimate.features
+
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The larger matrices of all blocks."""
         own = [] if self.estimate is None else larger_matrices(self.estimate.block)

@@ -167,6 +167,11 @@ class Symmetrised(nn.Module):
         """That of the backbone."""
         return self.backbone.output_layer
 
+    @property
+    def estimate_layer(self) -> nn.Linear | None:
+        """That of the backbone."""
+        return self.backbone.estimate_layer
+
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Those of the backbone and of the frames."""
         return [*self.backbone.hidden_matrices(), *self.frames.hidden_matrices()]

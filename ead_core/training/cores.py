@@ -26,13 +26,14 @@ from ead_core.common.processes import end_with_parent
 from ead_core.config import Config, TrainingConfig
 from ead_core.errors import EADError, TrainingError
 from ead_core.notes import noted
+from ead_core.training.best import BEST
 from ead_core.training.fit import Report, fit
 from ead_core.training.objectives import evaluation
 from ead_core.training.progress import BEFORE, PROGRESS
 from ead_core.training.session import Session
 
 SMALLEST_SHARE = 16  # molecules; the calls of Python for a step take as long as the arithmetic of about so many
-STATE = (CONFIG, STATISTICS, PROGRESS, BEFORE)
+STATE = (CONFIG, STATISTICS, PROGRESS, BEFORE, BEST)
 
 
 def process_count(training: TrainingConfig) -> int:

@@ -24,6 +24,7 @@ from ead_core.errors import TrainingError
 from ead_core.networks.inputs import DenoiserInput
 from ead_core.networks.precision import weight_type
 from ead_core.prediction.completing import completed
+from ead_core.training.held_out import held_out_check
 from ead_core.training.noised import Noised
 from ead_core.training.objective import Evaluate, Objective, TrainingStep
 from ead_core.training.parallel import Workers
@@ -68,8 +69,14 @@ class Denoising(Objective):
         return self._loss(predicted, noised), noised.mean_level() / self.config.diffusion.steps
 
     def evaluation(self, session: "Session", directory: Path | None) -> Evaluate | None:
-        """The stability of sampled molecules."""
-        return quality_check(self.config, self.statistics, directory)
+        """The stability of sampled molecules, and with `training.patience` the loss on those that are held out."""
+        quality = quality_check(self.config, self.statistics, directory)
+        if self.config.training.patience is None:
+            return quality
+        held_out = held_out_check(self, session.valid)
+        if quality is None:
+            return held_out
+        return lambda network, step: {**quality(network, step), **held_out(network, step)}
 
     def _noised(self, step: TrainingStep) -> Noised:
         """The molecules of this worker with noise, all of which is drawn for the whole batch."""

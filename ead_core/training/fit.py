@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ead_core.checkpoints.checkpoint import save_recipe, save_weights
 from ead_core.common.locks import only_writer
 from ead_core.config import Config
@@ -19,6 +21,7 @@ from ead_core.data.joint_prior import JointPrior
 from ead_core.data.labels import labels_of
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import DataError, TrainingError
+from ead_core.training.best import Best, load_best
 from ead_core.training.interrupt import stop_on_signal
 from ead_core.training.monitor import Clock
 from ead_core.training.objective import Evaluate
@@ -54,7 +57,7 @@ def fit(
         report: receives a dictionary of numbers every few seconds and at every evaluation, on all workers at the
             same steps.
         evaluate: called on all workers with the averaged network and the step, every `training.evaluate_every` steps
-            and at the end.
+            and at the end. With `training.patience` it must return `held_out_loss`.
         published: called on all workers after every checkpoint that training has written.
 
     Returns:
@@ -74,11 +77,12 @@ def fit(
         trainer = Trainer.create(config, statistics, workers)
         trainer.data = data_digest(molecules, statistics)
         resumed = workers.together(lambda: load_progress(directory, trainer, statistics))
+        best = load_best(directory, config.training, trainer.step)
         batches, prior = _material(trainer, molecules, statistics)
         workers.led(lambda: save_recipe(directory, config, statistics, prior))
         if not resumed:
             save(directory, trainer)  # from now on the folder is a run that can be resumed, whatever happens
-        _Sitting(trainer, batches, directory, report, evaluate, published).train()
+        _Sitting(trainer, batches, directory, best, report, evaluate, published).train()
     return directory
 
 
@@ -90,33 +94,44 @@ class _Sitting:
         trainer: Trainer,
         batches: TrainingBatches,
         directory: Path,
+        best: Best,
         report: Report,
         evaluate: Evaluate | None,
         published: Published,
     ) -> None:
-        self._trainer, self._batches, self._directory = trainer, batches, directory
+        self._trainer, self._batches, self._directory, self._best = trainer, batches, directory, best
         self._report, self._evaluate, self._published = report, evaluate, published
         self._clock = Clock(trainer.config.training.max_seconds, trainer.seconds)
         self._saved, self._kept = time.monotonic(), trainer.step  # when, and which step
 
     def train(self) -> None:
         """Train, report and save."""
-        trainer, ended = self._trainer, False
+        trainer, training = self._trainer, self._trainer.config.training
+        ended = self._best.waited(training, trainer.step)
         with stop_on_signal() as stop:
-            while trainer.step < trainer.config.training.steps and not ended:
+            while trainer.step < training.steps and not ended:
                 trainer.advance(self._batches.batch(trainer.step).to(trainer.workers.device))
                 trainer.seconds = self._clock.total()
                 if self._evaluate is not None and _evaluation_is_due(trainer):
-                    self._report_window()
-                    with trainer.averaged() as averaged:
-                        self._report({"step": trainer.step, **self._evaluate(averaged, trainer.step)})
-                    self._clock.reported()  # the time of an evaluation is not training's
+                    self._check(self._evaluate)
+                    ended = self._best.waited(training, trainer.step)
                 if trainer.workers.meet(trainer.step):
-                    ended = self._meet(stop.is_set())
+                    ended = self._meet(stop.is_set()) or ended
         if trainer.window.molecules:
             self._report_window()
         if trainer.step > self._kept:
             self._save()
+
+    def _check(self, evaluate: Evaluate) -> None:
+        """Report how good the averaged network is, and keep it if it is the best with `training.patience`."""
+        trainer = self._trainer
+        self._report_window()
+        with trainer.averaged() as averaged:
+            figures = evaluate(averaged, trainer.step)
+        self._report({"step": trainer.step, **figures})
+        if trainer.config.training.patience and self._best.see(figures, trainer.step, trainer.ema.weights):
+            trainer.workers.led(lambda: self._best.save(self._directory))
+        self._clock.reported()  # the time of an evaluation is not training's
 
     def _meet(self, stopped: bool) -> bool:
         """Report and save if any worker finds that it is time to; whether the sitting is over."""
@@ -133,7 +148,7 @@ class _Sitting:
         return ended
 
     def _save(self) -> None:
-        save(self._directory, self._trainer)
+        save(self._directory, self._trainer, self._best.weights)
         self._published(self._directory)
         self._saved, self._kept = time.monotonic(), self._trainer.step
 
@@ -181,8 +196,13 @@ def _material(
     return trainer.objective.examples(molecules, labels)
 
 
-def save(directory: Path, trainer: Trainer) -> None:
+def save(directory: Path, trainer: Trainer, best: Mapping[str, Tensor] | None = None) -> None:
     """Write the state to resume from, then publish the averaged weights; the first worker does it for all.
+
+    Args:
+        directory: of the run.
+        trainer: its state.
+        best: weights that are to be published instead.
 
     Raises:
         OutputError: on all workers, there is no room; the state before is still there.
@@ -193,7 +213,7 @@ def save(directory: Path, trainer: Trainer) -> None:
         if not all(bool(weight.isfinite().all()) for weight in trainer.ema.weights.values()):
             raise TrainingError(f"the weights are no finite numbers at step {trainer.step}; nothing is saved of it.")
         save_progress(directory, trainer)
-        save_weights(directory, trainer.ema.weights)
+        save_weights(directory, best or trainer.ema.weights)
 
     trainer.workers.led(write)
 

@@ -68,8 +68,13 @@ def save_progress(directory: Path, trainer: "Trainer") -> None:
 
 def steps_done(directory: Path) -> int:
     """Optimiser steps of the run that `directory` holds."""
+    return progress_of(directory).step
+
+
+def progress_of(directory: Path) -> ProgressHeader:
+    """The counters of the run that `directory` holds."""
     with safe_open(directory / PROGRESS, "pt") as file:
-        return ProgressHeader.parse(file.metadata(), str(directory / PROGRESS)).step
+        return ProgressHeader.parse(file.metadata(), str(directory / PROGRESS))
 
 
 def require_whole(directory: Path) -> None:

@@ -44,6 +44,7 @@ IDLE = {
     "training.level_power": f"{JUDGE} training.level_power=2",
     "training.fragments": f"{JUDGE} training.fragments=0.2",
     "training.evaluate_molecules": f"{JUDGE} training.evaluate_molecules=9",
+    "training.patience": f"{JUDGE} training.patience=3",
     "conditioning.drop_all": "conditioning.drop_all=0.2",
     "conditioning.drop_each": "conditioning.drop_each=0.2",
     "conditioning.drop_others": "conditioning.drop_others=0.2",

@@ -33,6 +33,12 @@ def test_candidates_qualify_and_are_distinct(candidates: list[Candidate]) -> Non
         assert Chem.GetFormalCharge(mol) == 0
 
 
+def test_other_elements_are_taken_where_they_are_asked_for() -> None:
+    found = demo_candidates(12, {1, 6, 16})
+    assert any("S" in candidate.smiles for candidate in found)
+    assert not any(set("NOF") & set(candidate.smiles) for candidate in found)
+
+
 def test_molecules_are_what_their_smiles_say(candidates: list[Candidate]) -> None:
     seen: list[int] = []
     report = build_demo(6, seed=0, workers=1, progress=seen.append)
@@ -72,7 +78,7 @@ def test_failures_are_named_and_do_not_count(monkeypatch: pytest.MonkeyPatch, ca
     report = build_demo(2)
     assert len(report.molecules) == 2
     assert [s.name for s in report.skipped] == ["NCI 77"]
-    assert report.skipped[0].reason.startswith("C1#CC1 ")
+    assert report.skipped[0].reason.startswith("'C1#CC1' ")
 
 
 def test_nothing_to_build(monkeypatch: pytest.MonkeyPatch) -> None:

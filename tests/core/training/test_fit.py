@@ -404,12 +404,6 @@ def test_initial_weights_of_another_model_are_refused(run, make_checkpoint, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_initial_weights_for_other_elements_are_refused(make_config, make_checkpoint, statistics):
-    config = make_config({"training.initial": str(make_checkpoint({"diffusion.steps": 50}))})
-    with pytest.raises(CheckpointError, match="knows the elements C, O, but the data have C, N, O"):
-        Trainer.create(config, replace(statistics, atom_numbers=(6, 7, 8)), ALONE)
-
-
 def test_double_precision_trains_and_samples_in_double_precision(run, make_config, molecules, statistics):
     seen = []
     check = quality_check(make_config({"training.evaluate_molecules": 2}), statistics, None)

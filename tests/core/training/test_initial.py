@@ -11,12 +11,14 @@ from ead_core.data.labels import labels_of
 from ead_core.errors import CheckpointError
 from ead_core.networks.backbones import BACKBONES
 from ead_core.networks.inputs import DenoiserInput
+from ead_core.training.initial import initial_weights
 from ead_core.training.parallel import Workers
 from ead_core.training.trainer import Trainer
 
 ALONE = Workers(0, 1, torch.device("cpu"))
 LEVELS = {"diffusion.steps": 20, "diffusion.precision": 0.01}
 TWO = {"conditioning.properties": ["alpha", "mu"]}
+DISTIL = {"training.objective": "distil", "sampler.solver": "rtk_renoise", "sampler.steps": 4}
 
 
 @pytest.fixture
@@ -84,7 +86,75 @@ def test_weights_that_do_not_fit_are_refused(make_conditional, make_trainer, bef
     assert "\n" not in str(error.value)
 
 
-def test_other_elements_are_refused_as_before(make_checkpoint, make_config, statistics):
-    config = make_config({**LEVELS, "training.initial": str(make_checkpoint())})
-    with pytest.raises(CheckpointError, match="knows the elements C, O, but the data have C, N, O"):
-        Trainer.create(config, replace(statistics, atom_numbers=(6, 7, 8)), ALONE)
+@pytest.mark.parametrize("told", [False, True], ids=["plain", "self-conditioned"])
+@pytest.mark.parametrize("kind", BACKBONES)
+def test_new_elements_are_added_and_what_is_known_stays(make_checkpoint, make_config, statistics, kind, told):
+    """N comes between C and O. Without its direction, the first prediction is that of the old model."""
+    changes = {"network.kind": kind, "network.self_conditioning": told}
+    if told and not BACKBONES[kind].takes_estimate:
+        pytest.skip("takes no estimate")
+    old = load_checkpoint(folder := make_checkpoint(changes)).denoiser
+    config = make_config({**LEVELS, **changes, "training.initial": str(folder)})
+    new = Trainer.create(config, replace(statistics, atom_numbers=(6, 7, 8)), ALONE).network
+    column, row = new.network.input_layer.weight[:, 1], new.network.output_layer.weight[1, : len(new_column(new))]
+    assert torch.allclose(column / column.norm(), row / row.norm(), atol=1e-6)
+    assert torch.allclose(column.norm(), old.network.input_layer.weight[:, :2].norm(dim=0).mean())
+    levels, mask = torch.randint(0, 21, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
+    z, estimate = torch.randn(2, 5, 6), torch.randn(2, 5, 6) if told else None
+    wide, wider = (None if of is None else with_channel(of, torch.randn(2, 5, 1)) for of in (z, estimate))
+    with torch.no_grad():
+        new_column(new).zero_()
+    found = new(DenoiserInput(wide, levels, mask, estimate=wider))
+    kept = torch.cat([found[..., :4], found[..., 5:]], dim=-1)
+    assert torch.allclose(kept, old(DenoiserInput(z, levels, mask, estimate=estimate)), atol=1e-6)
+
+
+def new_column(denoiser):
+    """Of the first layer, for the second element."""
+    return denoiser.network.input_layer.weight[:, 1]
+
+
+def with_channel(state, channel):
+    """A state [B, N, 3 + F] with a further channel behind the first element's."""
+    return torch.cat([state[..., :4], channel, state[..., 4:]], dim=-1)
+
+
+def test_the_directions_of_new_elements_follow_from_the_seed(make_checkpoint, make_config, statistics):
+    folder = make_checkpoint()
+    columns = {}
+    for seed in (0, 0, 1):
+        config = make_config({**LEVELS, "training.initial": str(folder), "training.seed": seed})
+        weights = initial_weights(config, replace(statistics, atom_numbers=(6, 7, 8, 9)))
+        columns.setdefault(seed, []).append(weights["network.embed.weight"])
+    assert torch.equal(*columns[0])
+    assert not torch.equal(columns[0][0][:, 1], columns[1][0][:, 1])
+    assert not torch.equal(columns[0][0][:, 1], columns[0][0][:, 3])  # F is another than N
+    assert torch.equal(columns[0][0][:, 0], columns[1][0][:, 0])  # C was known
+
+
+def test_every_element_that_stays_keeps_its_weights_and_the_others_go(make_checkpoint, make_config, statistics):
+    """From C, O to O, S: the columns of O and of the nuclear charge are found again."""
+    folder = make_checkpoint()
+    old = load_checkpoint(folder).denoiser.network
+    config = make_config({**LEVELS, "training.initial": str(folder)})
+    new = Trainer.create(config, replace(statistics, atom_numbers=(8, 16)), ALONE).network.network
+    assert torch.equal(new.embed.weight[:, [0, 2]], old.embed.weight[:, [1, 2]])
+    assert torch.equal(new.embed.weight[:, 3:], old.embed.weight[:, 3:])
+    assert torch.equal(new.readout.weight[[0, 2]], old.readout.weight[[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "sentence"),
+    [
+        (TWO, TWO, "is asked for properties of molecules of C, O, but the data have C, N, O."),
+        ({}, DISTIL, "knows the elements C, O, but the data have C, N, O, which it cannot teach."),
+    ],
+    ids=["conditional", "teacher"],
+)
+def test_other_elements_are_refused_where_both_must_speak_of_the_same(
+    make_conditional, make_config, statistics, before, changes, sentence
+):
+    folder = make_conditional({"conditioning.properties": [], **before}, name="old")
+    config = make_config({**LEVELS, **changes, "training.initial": str(folder)})
+    with pytest.raises(CheckpointError, match=f"training.initial=old {sentence}"):
+        initial_weights(config, replace(statistics, atom_numbers=(6, 7, 8)))
