@@ -20,10 +20,12 @@ from ead_core.data.records import PASSPORT
 from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.passport import Passport
 from ead_core.sampling.requests import Request as Attempts
+from serve import jobs_routes
 from serve.answer_schema import Health, Mistakes, ModelDescription, Molecules, Problem
 from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
 from serve.document import tailored
 from serve.fields import Format
+from serve.jobs_desk import Desk
 from serve.limits import Border
 from serve.model import Answer, Sampling
 from serve.problems import explain_problems
@@ -85,6 +87,7 @@ api = FastAPI(
     openapi_url=None,  # the document depends on the model, see below
 )
 api.add_middleware(Reception)
+api.include_router(jobs_routes.router)
 explain_problems(api)
 
 
@@ -102,12 +105,16 @@ class Api:
     Args:
         model: handle of the `Sampling` deployment.
         settings: of the service, with the checkpoint located.
+
+    Attributes:
+        desk: takes jobs in.
     """
 
     def __init__(self, model: DeploymentHandle[Any], settings: ServeSettings) -> None:
         self._model = model
         self._settings = settings
         self._border = Border(settings.load(), settings)
+        self.desk = Desk(self._border.checkpoint, settings)
         self._description = describe(self._border)
         self._fingerprint = self._border.checkpoint.fingerprint()
         self._device = "cuda" if settings.num_gpus else "cpu"

@@ -41,4 +41,3 @@ def database_address(folder: str, given: str) -> str:
             "give it to the nodes as PGPASSWORD or in a file ~/.pgpass."
         )
     return address.set(drivername=POSTGRESQL).render_as_string(hide_password=False)
-

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ead_platform.cluster.credentials import hide_credentials
@@ -37,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ead_core.errors import EADError
-
+from serve.jobs_address import database_address
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 OPEN: tuple[State, ...] = ("queued", "running")
@@ -200,10 +201,10 @@ class JobStore:
         """Write what is finished; else as `renew`."""
         return self._change(*_own(job, worker), progress=progress, beat=time.time(), taken=0)
 
-    def end(self, job: str, worker: str, problem: str | None = None) -> bool:
+    def end(self, job: str, worker: str, progress: str, problem: str | None = None) -> bool:
         """A job is done, or has failed for a reason; else as `renew`."""
-        state = "failed" if problem else "done"
-        return self._change(*_own(job, worker), state=state, problem=problem, ended=time.time())
+        ended = {"state": "failed" if problem else "done", "problem": problem, "ended": time.time()}
+        return self._change(*_own(job, worker), **ended, progress=progress)
 
     def give_back(self, worker: str) -> None:
         """Let others go on with the jobs of a worker that ends; they do not count as tried in vain."""
@@ -219,6 +220,22 @@ class JobStore:
         """Update the rows that meet the conditions; whether there were any."""
         with self._transaction() as connection:
             return connection.execute(update(_TABLE).where(*conditions).values(**values)).rowcount > 0
+
+
+def open_store(folder: str, address: str) -> JobStore:
+    """The database at an address of PostgreSQL, or in the folder if it is '' (see `database_address`).
+
+    Raises:
+        ConfigError: an address that cannot be used.
+        StoreError: the database does not answer, or its folder cannot be written.
+    """
+    full = database_address(folder, address)
+    if _is_sqlite(full):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"jobs_folder={folder} cannot be made ({error.strerror}).") from error
+    return JobStore(full)
 
 
 def _own(job: str, worker: str) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Answers to mistakes of a client: 422 with FastAPI's structure, small and quickly made."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
@@ -14,10 +15,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serve.fields import MOST_PROBLEMS, SamplerSettings
+from serve.jobs_desk import UnknownJobError
+from serve.jobs_store import StoreError
 from serve.refusals import RefusalError
-from serve.replies import failed
+from serve.replies import busy, failed, problem
 from serve.schema import MoleculesRequest
 
+logger = logging.getLogger("ray.serve")
+
+RETRY_SECONDS = 5  # until a database may answer again
 LONGEST_SENTENCE, LONGEST_KEY = 600, 60  # characters
 LARGEST_ANSWER = 9_000  # bytes
 
@@ -26,6 +32,8 @@ def explain_problems(api: FastAPI) -> None:
     """Register the handlers of everything that can go wrong in `api`."""
     api.add_exception_handler(RequestValidationError, _on_invalid)
     api.add_exception_handler(RefusalError, _on_refusal)
+    api.add_exception_handler(UnknownJobError, _on_unknown)
+    api.add_exception_handler(StoreError, _on_lost_store)
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(Exception, _on_failure)
 
@@ -47,6 +55,15 @@ def _explained(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
 async def _on_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, RefusalError)
     return _unprocessable([{"type": "value_error", "loc": error.location, "msg": str(error)}])
+
+
+async def _on_unknown(_: Request, error: Exception) -> Response:
+    return problem(404, str(error))
+
+
+async def _on_lost_store(_: Request, error: Exception) -> Response:
+    logger.error("%s", error)  # with the address, which is not for clients
+    return busy("The database of jobs does not answer.", RETRY_SECONDS)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

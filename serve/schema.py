@@ -43,8 +43,8 @@ class Wanted(Body):
 
     num: int = Field(
         4,
-        description="How many molecules (with `accept`: attempts), at most `limits.max_molecules` of `GET /v1/model`, in "
-        "a job `limits.max_job_molecules`.",
+        description="How many molecules (with `accept`: attempts), at most `limits.max_molecules` of `GET /v1/model`, "
+        "in a job `limits.max_job_molecules`.",
         json_schema_extra={"minimum": 1},
     )
     seed: int = Field(
@@ -89,8 +89,8 @@ class Wanted(Body):
         ge=1,
         description=f"With `until`: at most so many attempts, after which fewer molecules are delivered; {TRIES} per "
         f"molecule if it is left out, at least {LEAST_TRIES:,}, as far as `limits.max_request_calls` of "
-        f"`GET /v1/model` allow, in a job `limits.max_job_calls`. With `match`: so many in all, {PER_WISH} per row, or twice the `pool`, if it is left "
-        "out.",
+        f"`GET /v1/model` allow, in a job `limits.max_job_calls`. With `match`: so many in all, {PER_WISH} per row, or "
+        "twice the `pool`, if it is left out.",
     )
     match: bool = Field(
         False,

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from pydantic import Field, PrivateAttr, SecretStr
@@ -15,8 +15,18 @@ from ead_core.checkpoints.checkpoint import PRETRAINED, Checkpoint, find_checkpo
 from ead_core.config import Section, validate
 from ead_core.errors import EADError
 
+if TYPE_CHECKING:
+    from serve.jobs_store import JobStore
 
-TERMS = ("checkpoint", "batch_molecules", "job_shard", "job_gpus", "max_network_calls", "max_job_molecules", "max_job_calls")
+TERMS = (
+    "checkpoint",
+    "batch_molecules",
+    "job_shard",
+    "job_gpus",
+    "max_network_calls",
+    "max_job_molecules",
+    "max_job_calls",
+)
 
 
 class ServeSettings(Section):
@@ -48,7 +58,7 @@ class ServeSettings(Section):
     jobs_folder: str = "ead-jobs"
     """Folder of the jobs and their molecules, or s3://bucket/folder with `jobs_database`; all nodes must reach it."""
     jobs_database: str = ""
-    """PostgreSQL that jobs are kept in, as postgresql://ead@host/ead; left out, it is a file of SQLite in the folder."""
+    """PostgreSQL for the jobs, as postgresql://ead@host/ead; left out, it is a file of SQLite in the folder."""
     jobs_at_once: int = Field(1, ge=1)
     """Jobs that are worked at together; the others wait."""
     job_actors: int = Field(1, ge=1)
@@ -111,12 +121,21 @@ class ServeSettings(Section):
             os.environ["MLFLOW_TRACKING_URI"] = self._store.get_secret_value()
         return load_checkpoint(self.checkpoint)
 
-
     def of_jobs(self) -> "ServeSettings":
         """With the limits of a job in the place of those of a request."""
         return self.model_copy(
             update={"max_molecules": self.max_job_molecules, "max_request_calls": self.max_job_calls}
         )
+
+    def folder_of(self, job: str) -> str:
+        """Where the molecules of a job lie."""
+        return f"{self.jobs_folder.rstrip('/')}/{job}"
+
+    def job_store(self) -> "JobStore":
+        """The database of jobs; what is missing of it is made (StoreError, ConfigError: it cannot be used)."""
+        from serve.jobs_store import open_store
+
+        return open_store(self.jobs_folder, self.jobs_database)
 
     @property
     def terms(self) -> str:
