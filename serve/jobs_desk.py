@@ -53,7 +53,7 @@ class Desk:
             FullError: too many jobs are waiting.
             StoreError: the database does not answer, as from every method.
         """
-        request = json.dumps(wanted.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=True)
+        request = json.dumps(wanted.as_sent(), sort_keys=True)
         if key is not None and (earlier := self._earlier(_checked(key), request)):
             return earlier
         self.planner.plan(wanted)

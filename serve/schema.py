@@ -1,6 +1,6 @@
 """The bodies that ask for molecules, as they stand in the OpenAPI document."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -142,3 +142,8 @@ class JobRequest(Wanted):
             ]
         }
     )
+
+    def as_sent(self) -> dict[str, Any]:
+        """The body as JSON values, without what was left out."""
+        # Without warnings: pydantic expects of each kind of targets that it was the other one.
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
