@@ -113,10 +113,10 @@ def test_a_page_says_how_its_molecules_were_made(desk, settings):
 
 @pytest.fixture
 def kinds(monkeypatch):
-    """Molecules are of five kinds, so that many are like one before them."""
+    """Molecules are of five kinds, two of each after the other."""
 
     def accepted(molecules, _):
-        keys = np.array([f"KIND-{number * number % 11}" for number in molecules.properties["id"].tolist()])
+        keys = np.array([f"KIND-{number // 2 % 5}" for number in molecules.properties["id"].tolist()])
         return replace(molecules, properties={**molecules.properties, "inchikey": keys}), Counter()
 
     monkeypatch.setattr(making, "accepted", accepted)
@@ -125,7 +125,11 @@ def kinds(monkeypatch):
 @pytest.mark.usefixtures("kinds")
 @pytest.mark.parametrize(
     "body",
-    [PLAIN, {**CHOSEN, "num": 12, "until": None, "accept": "unique"}, {**CHOSEN, "accept": "unique", "until": 5}],
+    [
+        PLAIN,
+        {**PLAIN, "num": 12, "accept": "unique"},
+        {**CHOSEN, "accept": "unique", "until": 5},
+    ],
 )
 def test_what_was_read_meanwhile_is_the_beginning_of_the_end(desk, settings, body):
     seen, job = [], ask(desk, body)
