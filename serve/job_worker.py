@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import cached_property
 
 from ead_platform.generation.actors import GenerationError
 from ead_platform.generation.places import place_of
@@ -66,19 +67,20 @@ class JobWorker:
     """Runs jobs in threads of this process until it is stopped.
 
     Args:
-        store: of the jobs.
         settings: of the service, located.
         makers: gives a job who makes its shards; it is handed what raises `LostError` once the job is lost, which is to
             be called every few seconds.
     """
 
-    def __init__(
-        self, store: JobStore, settings: ServeSettings, makers: Callable[[Callable[[], None]], Makers]
-    ) -> None:
-        self._store, self._settings, self._makers = store, settings, makers
+    def __init__(self, settings: ServeSettings, makers: Callable[[Callable[[], None]], Makers]) -> None:
+        self._settings, self._makers = settings, makers
         self._name = uuid.uuid4().hex
         self._running: list[tuple[_Claim, threading.Thread]] = []
         self._stopped = threading.Event()
+
+    @cached_property
+    def _store(self) -> JobStore:
+        return self._settings.job_store()
 
     def work(self) -> None:
         """Look for jobs until `stop` is called."""

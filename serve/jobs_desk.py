@@ -62,6 +62,11 @@ class Desk:
         job = self._store.add(request, self._settings.terms, self._fingerprint, key)
         return _same(job, request)
 
+    def costing(self, wanted: JobRequest) -> tuple[ServeSettings, str]:
+        """What `estimated` takes to say what a job will cost (RefusalError: it cannot be one)."""
+        self.planner.plan(wanted)
+        return self._settings, json.dumps(wanted.as_sent())
+
     def _earlier(self, key: str, request: str) -> Job | None:
         job = self._store.with_key(key)
         return job and _same(job, request)

@@ -3,20 +3,23 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
-from ray import serve
+from pydantic import AfterValidator
 
 from ead_core.common.noise import MAX_SEED
 from ead_core.data.records import PASSPORT
 from serve.answer_schema import Mistakes, Problem
 from serve.answers import MEDIA_TYPES, as_json, as_text
+from serve.errands import Refused
 from serve.fields import Format
+from serve.here import Here
 from serve.job_pages import GoneError
+from serve.job_plan import estimated
 from serve.jobs_desk import KEY, LONGEST_KEY, Desk, FullError
-from serve.jobs_schema import JobDescription, JobList, JobMolecules
+from serve.jobs_schema import Estimation, JobDescription, JobList, JobMolecules
 from serve.refusals import RefusalError
-from serve.replies import busy, problem
+from serve.replies import busy, failed, problem
 from serve.schema import JobRequest
 
 PATH = "/v1/jobs"
@@ -28,13 +31,18 @@ CURSOR = Query(description="`next` of the page before; left out, it is the first
 router = APIRouter(tags=["jobs"])
 
 
-def desk_here() -> Desk:
-    """That of the replica which answers."""
-    found: Desk = serve.get_replica_context().servable_object.desk
-    return found
+def _up_to(most: int, description: str) -> tuple[Any, ...]:
+    """A query parameter from 1 to a number."""
+
+    def check(number: int) -> int:
+        if not 1 <= number <= most:
+            raise ValueError(f"must be between 1 and {most}, not {number}.")
+        return number
+
+    schema: Any = {"minimum": 1, "maximum": most}
+    return AfterValidator(check), Query(description=description, json_schema_extra=schema)
 
 
-DeskHere = Annotated[Desk, Depends(desk_here)]
 REFUSED: dict[int | str, dict[str, Any]] = {
     422: {"model": Mistakes, "description": "A value is outside its range."},
     503: {
@@ -44,14 +52,15 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     },
 }
 OF_ONE = {**REFUSED, 404: {"model": Problem, "description": "There is no such job."}}
+COSTING = {**REFUSED, 504: {"model": Problem, "description": "It was not finished within `limits.max_seconds`."}}
 LOCATION = {"headers": {"Location": {"description": "Where the job is told of.", "schema": {"type": "string"}}}}
 
 
-@router.post(PATH, status_code=202, response_model=JobDescription, responses={202: LOCATION, **REFUSED}, name="new job")
+@router.post(PATH, status_code=202, response_model=JobDescription, responses={202: LOCATION, **REFUSED})
 async def take_in(
     request: Request,
     wanted: JobRequest,
-    desk: DeskHere,
+    interface: Here,
     key: Annotated[
         str | None,
         Header(
@@ -63,35 +72,43 @@ async def take_in(
 ) -> Response:
     """Have molecules made that are more than one answer takes; they are fetched while it goes on, or later."""
     try:
-        job = await asyncio.to_thread(desk.take_in, wanted, key)
+        job = await asyncio.to_thread(interface.desk.take_in, wanted, key)
     except FullError as error:
         return busy(str(error), RETRY_SECONDS)
     where = f"{request.scope['root_path']}{PATH}/{job.id}"
     return JSONResponse(JobDescription.of(job).model_dump(mode="json"), status_code=202, headers={"Location": where})
 
 
+@router.post("/v1/estimate", response_model=Estimation, responses=COSTING)
+async def estimate(wanted: JobRequest, interface: Here) -> Estimation | Response:
+    """What a job would cost, measured on its first molecules, which takes as long as these do; it is not begun."""
+    settings, body = await asyncio.to_thread(interface.desk.costing, wanted)
+    made = await interface.apart(estimated, settings, body, gpus=settings.job_gpus)
+    return failed() if isinstance(made, Refused) else Estimation.model_validate(made.value)
+
+
 @router.get(PATH, responses=REFUSED)
 async def newest(
-    desk: DeskHere,
+    interface: Here,
     cursor: Annotated[str | None, CURSOR] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_JOBS, description="Most jobs of the page.")] = 20,
+    limit: Annotated[int, *_up_to(MOST_JOBS, "Most jobs of the page.")] = 20,
 ) -> JobList:
     """The jobs of this service, newest first."""
     before = None if cursor is None else _number(cursor)
-    jobs, following = await asyncio.to_thread(desk.newest, limit, before)
+    jobs, following = await asyncio.to_thread(interface.desk.newest, limit, before)
     return JobList(jobs=[JobDescription.of(job) for job in jobs], next=following)
 
 
 @router.get(PATH + "/{job}", response_model=JobDescription, responses=OF_ONE)
-async def told(desk: DeskHere, job: str) -> JobDescription | Response:
+async def told(interface: Here, job: str) -> JobDescription | Response:
     """A job, and how far it has come."""
-    return JobDescription.of(await asyncio.to_thread(desk.job, job))
+    return JobDescription.of(await asyncio.to_thread(interface.desk.job, job))
 
 
 @router.delete(PATH + "/{job}", response_model=JobDescription, responses=OF_ONE)
-async def cancel(desk: DeskHere, job: str) -> JobDescription | Response:
+async def cancel(interface: Here, job: str) -> JobDescription | Response:
     """Cancel a job; what is finished of it can still be read. One that has ended stays as it is."""
-    return JobDescription.of(await asyncio.to_thread(desk.cancel, job))
+    return JobDescription.of(await asyncio.to_thread(interface.desk.cancel, job))
 
 
 @router.get(
@@ -113,15 +130,15 @@ async def cancel(desk: DeskHere, job: str) -> JobDescription | Response:
     },
 )
 async def molecules(
-    desk: DeskHere,
+    interface: Here,
     job: str,
     cursor: Annotated[str | None, CURSOR] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_MOLECULES, description="Most molecules of the page.")] = 100,
+    limit: Annotated[int, *_up_to(MOST_MOLECULES, "Most molecules of the page.")] = 100,
     kind: Annotated[Format | None, Query(alias="format", description="Left out, that of the job's body.")] = None,
 ) -> Response:
     """The molecules of a job that are finished, a page at a time."""
     try:
-        return await asyncio.to_thread(_page, desk, job, _number(cursor or "0"), limit, kind)
+        return await asyncio.to_thread(_page, interface.desk, job, _number(cursor or "0"), limit, kind)
     except GoneError:
         return problem(410, GONE)
 

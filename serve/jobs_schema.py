@@ -4,8 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from ead_platform.generation.estimate import Estimate
 from pydantic import BaseModel, Field
 
+from ead_core.common.cpu import processor
 from serve.answer_schema import Molecules
 from serve.job_progress import Progress, StoredProgress
 from serve.jobs_store import Job, State
@@ -60,6 +62,42 @@ class JobMolecules(Molecules):
     """
 
     next: str | None = Field(description=f"{CURSOR} While the job goes on there may be nothing new yet: ask again.")
+
+
+class Range(BaseModel):
+    """A number that is estimated, and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Estimation(BaseModel):
+    """What a job will cost, measured on its first molecules."""
+
+    measured_on: int = Field(description="Attempts that were made for it.")
+    kept: int = Field(description="How many of them would be delivered.")
+    made_on: str = Field(description="The processor.")
+    attempts: Range
+    molecules: float = Field(description="How many will be delivered.")
+    network_calls: float
+    seconds: float = Field(description="From its beginning, if nothing else is done; a job may have to wait before.")
+    bytes: float = Field(description="Of its files.")
+
+    @classmethod
+    def of(cls, found: Estimate, processes: int) -> "Estimation":
+        """What was measured, for a job of so many processes."""
+        middle, low, high = found.needed
+        return cls(
+            measured_on=found.probe,
+            kept=found.accepted,
+            made_on=processor(),
+            attempts=Range(value=middle, low=low, high=high),
+            molecules=found.molecules,
+            network_calls=middle * found.calls,
+            seconds=middle * found.seconds / processes,
+            bytes=found.molecules * found.size,
+        )
 
 
 def progress_of_stored(job: Job) -> StoredProgress:

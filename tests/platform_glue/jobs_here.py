@@ -29,7 +29,7 @@ class MakersHere:
 
 def finish(settings, makers=None):
     """Work until nothing is left; the worker, whose look at the database is the caller's to ask for."""
-    worker = JobWorker(settings.job_store(), settings, makers or MakersHere())
+    worker = JobWorker(settings, makers or MakersHere())
     worker.look()
     while worker._running:
         for _, thread in worker._running:

@@ -203,7 +203,7 @@ def test_a_worker_that_is_stopped_leaves_its_job_to_the_next(desk, settings):
             going.set()
             stop.wait(10)
 
-    worker = JobWorker(settings.job_store(), settings, MakersHere(before=before))
+    worker = JobWorker(settings, MakersHere(before=before))
     worker.look()
     assert going.wait(30)
     threading.Timer(0.1, stop.set).start()
@@ -223,7 +223,7 @@ def test_a_cancelled_job_stops_and_what_is_finished_can_be_read(desk, settings):
             stop.wait(10)
 
     makers = MakersHere(before=before)
-    worker = JobWorker(settings.job_store(), settings, makers)
+    worker = JobWorker(settings, makers)
     worker.look()
     assert going.wait(30)
     assert desk.cancel(job).state == "cancelled"
@@ -255,7 +255,7 @@ def test_a_run_that_is_still_at_work_in_the_folder_is_waited_for(desk, settings,
     job = ask(desk, PLAIN)
     monkeypatch.setattr(job_worker, "PAUSE", 0.05)
     with place_of(settings.folder_of(job)).alone():
-        worker = JobWorker(settings.job_store(), settings, MakersHere())
+        worker = JobWorker(settings, MakersHere())
         worker.look()
         [(_, thread)] = worker._running
         thread.join(0.3)
