@@ -86,7 +86,7 @@ def test_a_molecule_of_a_page_is_made_again_from_it(settings, tiny_checkpoint, t
 
 def test_a_table_of_wishes_may_be_a_job(conditional_checkpoint, tmp_path):
     settings = ServeSettings(checkpoint=str(conditional_checkpoint), jobs_folder=str(tmp_path / "jobs"))
-    rows = {"match": True, "accept": "finite", "targets": [{"gap": 5000}, {"gap": 6000.5}], "sampler": BODY["sampler"]}
+    rows = {"match": True, "accept": "finite", "targets": [{"atoms_C": 1}, {"atoms_C": 2}], "sampler": BODY["sampler"]}
     new, told, page = answers(
         settings, ("POST", "/v1/jobs", rows), ("GET", "/v1/jobs/{id}"), ("GET", "/v1/jobs/{id}/molecules")
     )

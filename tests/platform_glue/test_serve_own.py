@@ -5,12 +5,11 @@ import json
 
 import pytest
 
-from ead_core.data.demo import build_demo
 from ead_core.data.formats import encode_molecules
 from ead_core.evaluation.evaluate import evaluate
 from ead_core.evaluation.run import EvaluationPlan
 from ead_core.prediction.predict import predict
-from serve.own_molecules import MOST
+from serve.own_molecules import MOST, read
 from serve.own_schema import OwnMolecules
 from serve.reception import LARGEST_FILE
 from serve.settings import ServeSettings
@@ -28,8 +27,8 @@ def _in_this_process():
 
 
 @pytest.fixture(scope="module")
-def demo():
-    return build_demo(3).molecules
+def some():
+    return read("CCO\nCC=O\nc1ccccc1", "smiles").molecules
 
 
 @pytest.fixture
@@ -55,11 +54,11 @@ def as_json(kind, text):
     return json.dumps({"molecules": text.decode(), "format": kind}).encode()
 
 
-def test_molecules_are_predicted_as_by_the_core_in_every_form(asked, demo):
-    texts = {kind: encode_molecules(demo, f".{kind}") for kind in ("sdf", "xyz")}
+def test_molecules_are_predicted_as_by_the_core_in_every_form(asked, some):
+    texts = {kind: encode_molecules(some, f".{kind}") for kind in ("sdf", "xyz")}
     questions = [("/v1/predict", kind, text) for kind, text in texts.items()]
     questions += [("/v1/predict", None, as_json(kind, text)) for kind, text in texts.items()]
-    expected = predict(demo)
+    expected = predict(some)
     for answer in asked(*questions):
         assert answer.status == 200, answer.body
         told = answer.json()
@@ -85,9 +84,9 @@ def test_what_the_predictor_has_not_learnt_is_noted(asked):
     assert "do not have 3 to 29 atoms like all that qm9-judge has learnt from" in answer.json()["notes"][0]
 
 
-def test_molecules_are_measured_as_by_the_core(asked, demo):
-    (answer,) = asked(("/v1/evaluate?parts=chemistry", "xyz", encode_molecules(demo, ".xyz")))
-    expected = evaluate(demo, plan=EvaluationPlan(("chemistry",))).to_json()
+def test_molecules_are_measured_as_by_the_core(asked, some):
+    (answer,) = asked(("/v1/evaluate?parts=chemistry", "xyz", encode_molecules(some, ".xyz")))
+    expected = evaluate(some, plan=EvaluationPlan(("chemistry",))).to_json()
     told = answer.json()
     assert told["skipped"] == []
     assert told["card"]["sections"] == json.loads(json.dumps(expected["sections"]))
