@@ -84,6 +84,9 @@ class Conditionable(BaseModel):
     )
     smallest: float = Field(description="What occurred in training.")
     largest: float
+    histogram: list[int] = Field(
+        [], description="Training molecules in equal steps from `smallest` to `largest`; empty if nobody knows."
+    )
 
 
 class Lineage(BaseModel):

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import Application
@@ -21,7 +20,7 @@ from ead_core.data.records import PASSPORT
 from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.passport import Passport
 from ead_core.sampling.requests import Request as Attempts
-from serve import jobs_routes, own_routes
+from serve import jobs_routes, own_routes, page_routes
 from serve.answer_schema import Health, Mistakes, ModelDescription, ModelList, Molecules, Problem
 from serve.answers import MEDIA_TYPES, as_json, as_text, diverged
 from serve.background import AT_ONCE, Background
@@ -93,6 +92,7 @@ api = FastAPI(
 api.add_middleware(Reception)
 api.include_router(jobs_routes.router)
 api.include_router(own_routes.router)
+api.include_router(page_routes.router)
 explain_problems(api)
 
 
@@ -201,11 +201,6 @@ class Api:
     async def document(self) -> JSONResponse:
         """What this service accepts and answers."""
         return JSONResponse(self._document)
-
-    @api.get("/docs", include_in_schema=False)
-    async def docs(self, request: Request) -> HTMLResponse:
-        """The document as a page."""
-        return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}/openapi.json", title=api.title)
 
     @api.get("/v1/health/live", tags=["health"])
     async def live(self) -> Health:

@@ -5,6 +5,7 @@ Only shards that are final are read, so a page never changes: places count the m
 
 from typing import NamedTuple
 
+import numpy as np
 from ead_platform.generation.places import place_of
 from ead_platform.generation.shard_files import decode_shard
 from ead_platform.generation.status import index_of
@@ -40,7 +41,8 @@ def page(where: str, progress: StoredProgress, first: int, limit: int) -> Page:
     """
     left = range(first, min(first + limit, progress.delivered))
     if not left:
-        return Page(MoleculeSet.from_lists([], []), None)
+        nothing = {name: np.zeros(0, dtype=np.int64) for name in ("id", "nfe")}
+        return Page(MoleculeSet.from_lists([], [], nothing), None)
     try:
         place = place_of(where)
         index = index_of(place)

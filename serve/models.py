@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from ead_core.checkpoints.checkpoint import find_checkpoint
 from ead_core.chemistry.elements import element_symbol
 from ead_core.config.presets import NAMES
+from ead_core.data.joint_prior import JointPrior
 from ead_core.data.properties import unit_of
 from ead_core.evaluation.quality import load_quality
 from ead_core.prediction.judge import load_judge
@@ -14,6 +17,8 @@ from serve.answer_schema import Conditionable, Limits, Lineage, ModelDescription
 from serve.fields import SamplerSettings
 from serve.limits import Border
 from serve.own_schema import Predictor
+
+STEPS = 40  # of a histogram
 
 
 def describe(border: Border) -> ModelDescription:
@@ -32,7 +37,13 @@ def describe(border: Border) -> ModelDescription:
         parameters=sum(weights.numel() for weights in checkpoint.denoiser.parameters()),
         sizes=border.sizes,
         properties=[
-            Conditionable(name=name, unit=unit_of(name).symbol, smallest=seen.smallest, largest=seen.largest)
+            Conditionable(
+                name=name,
+                unit=unit_of(name).symbol,
+                smallest=seen.smallest,
+                largest=seen.largest,
+                histogram=_histogram(checkpoint.prior, name, (seen.smallest, seen.largest)),
+            )
             for name, seen in checkpoint.statistics.properties.items()
         ],
         sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
@@ -41,6 +52,15 @@ def describe(border: Border) -> ModelDescription:
         limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
         card=[row.to_json() for row in quality.rows] if quality else [],
     )
+
+
+def _histogram(prior: JointPrior | None, name: str, ends: tuple[float, float]) -> list[int]:
+    """How often the training molecules that the model remembers have a property, step by step."""
+    if prior is None or name not in prior.names:
+        return []
+    values = prior.values[:, prior.names.index(name)]
+    counts: list[int] = np.histogram(values[np.isfinite(values)], STEPS, ends)[0].tolist()
+    return counts
 
 
 def _lineage(border: Border) -> Lineage:
