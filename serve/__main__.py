@@ -76,6 +76,8 @@ def _serve(wanted: ServeSettings, host: str, port: int) -> None:
             controller_options=ControllerOptions(runtime_env={"env_vars": ENVIRONMENT}),
         )
         serve.run(target, name=NAME, route_prefix="/")
+        if hint := _jobs_wait(wanted, ray.cluster_resources().get("CPU", 0)):
+            typer.echo(f"serve: {hint}", err=True)
         typer.echo(f"{wanted.checkpoint} is served at http://{host}:{port} (/docs); {_reach(host)}.", err=True)
         _wait(ray.get_runtime_context().gcs_address)
         if place.joins_cluster:
@@ -92,6 +94,12 @@ def _connect(place: Any) -> None:
         join(place.ray_address or "auto", **options)
     else:
         start_private(**options)
+
+
+def _jobs_wait(wanted: ServeSettings, cpus: float) -> str:
+    """Why jobs would wait for ever; '' if they do not."""
+    taken = wanted.replicas * wanted.threads
+    return f"jobs will wait: the replicas take {taken} of {cpus:g} CPUs, and a job needs one." if taken >= cpus else ""
 
 
 def _reach(host: str) -> str:

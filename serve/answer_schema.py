@@ -70,6 +70,9 @@ class Limits(BaseModel):
     max_seconds: float = Field(description="Seconds after which a request that is not finished is given up.")
     batch_molecules: int = Field(description="Most molecules of all requests that run at once.")
     max_waiting: int = Field(description="Requests that wait for a replica before further ones get 503.")
+    max_job_molecules: int = Field(description="Most molecules of a job.")
+    max_job_calls: int = Field(description="Most network calls that all molecules of a job may take.")
+    max_jobs_waiting: int = Field(description="Jobs that nobody has begun before further ones get 503.")
 
 
 class Conditionable(BaseModel):
@@ -81,6 +84,21 @@ class Conditionable(BaseModel):
     )
     smallest: float = Field(description="What occurred in training.")
     largest: float
+    histogram: list[int] = Field(
+        [], description="Training molecules in equal steps from `smallest` to `largest`; empty if nobody knows."
+    )
+
+
+class Lineage(BaseModel):
+    """Where a model comes from."""
+
+    version: str | None = Field(description="Its version in the registry, as models:/NAME/NUMBER; null outside of it.")
+    fingerprint: str = Field(description="Equal for checkpoints that generate the same molecules.")
+    data: str = Field(description="Name of the training data.")
+    data_sha256: str
+    training_molecules: int
+    initial: str | None = Field(description="The checkpoint that training began with, or its teacher; null if none.")
+    objective: str = Field(description="What it was trained for, as `training.objective`.")
 
 
 class ModelDescription(BaseModel):
@@ -92,10 +110,30 @@ class ModelDescription(BaseModel):
     sizes: AtomRange = Field(description="What occurred in training.")
     properties: list[Conditionable] = Field(description="What `targets` may ask for; empty if nothing.")
     sampler: dict[str, Any] = Field(description="Sampler settings of a request that gives none.")
+    presets: dict[str, dict[str, Any]] = Field(description="Sampler settings of each `preset`.")
+    lineage: Lineage
     limits: Limits
     card: list[dict[str, Any]] = Field(
         description="Measured quality and cost per sampler setting; empty if the checkpoint was never evaluated."
     )
+
+
+class ModelEntry(BaseModel):
+    """A model of the service."""
+
+    name: str
+    role: Literal["generator", "predictor"] = Field(
+        description="Whether it makes molecules (`POST /v1/molecules`, `/v1/jobs`) or predicts their properties "
+        "(`POST /v1/predict`)."
+    )
+    elements: list[str]
+    properties: list[str] = Field(description="What molecules can be asked for, or what is predicted.")
+
+
+class ModelList(BaseModel):
+    """The models of the service, first the one that makes molecules, of which `GET /v1/model` tells more."""
+
+    models: list[ModelEntry]
 
 
 class Health(BaseModel):

@@ -1,4 +1,4 @@
-"""Generated molecules as JSON or text, and the description of a model.
+"""Generated molecules as JSON or text.
 
 SMILES are those of the whole perceived molecules. A molecule whose bonds cannot be perceived has none and keeps its
 place: `null` in JSON, an empty first column in SMILES text.
@@ -11,22 +11,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ead_core.checkpoints.checkpoint import find_checkpoint
 from ead_core.chemistry.elements import element_symbol
 from ead_core.chemistry.identity import perceived_smiles
 from ead_core.data.formats import encode_molecules
-from ead_core.data.properties import unit_of
 from ead_core.data.sdf_writer import sdf_records
 from ead_core.data.store import MoleculeSet
-from ead_core.evaluation.quality import load_quality
 from ead_core.prediction.predict import PREDICTED
 from ead_core.sampling.conditions import TARGET
 from ead_core.sampling.ledger import Ledger
 from ead_core.sampling.matches import DISTANCE, WISH
 from ead_core.sampling.passport import Passport
-from serve.answer_schema import Conditionable, Limits, ModelDescription, Molecule, Molecules, Unmet
-from serve.fields import SamplerSettings
-from serve.limits import Border
+from serve.answer_schema import Molecule, Molecules, Unmet
 
 MEDIA_TYPES = {
     "sdf": "chemical/x-mdl-sdfile",
@@ -94,31 +89,6 @@ def as_text(
         return encode_molecules(molecules, f".{kind}", about)
     rows = zip(perceived_smiles(molecules), molecules.properties["id"].tolist(), strict=True)
     return "".join(f"{smiles}\t{number}\n" for smiles, number in rows).encode()
-
-
-def describe(border: Border) -> ModelDescription:
-    """The model and what a request for it may ask.
-
-    Settings that follow the training are shown with their value, those without effect are left out.
-    """
-    checkpoint, settings = border.checkpoint, border.settings
-    config = checkpoint.config
-    quality = load_quality(find_checkpoint(settings.checkpoint))
-    own = {key: value for key, value in config.in_effect("sampler").items() if key in SamplerSettings.model_fields}
-    followed = {"steps": config.diffusion.steps, "interval": config.diffusion.interval}
-    return ModelDescription(
-        name=checkpoint.name,
-        elements=[element_symbol(number) for number in checkpoint.statistics.atom_numbers],
-        parameters=sum(weights.numel() for weights in checkpoint.denoiser.parameters()),
-        sizes=border.sizes,
-        properties=[
-            Conditionable(name=name, unit=unit_of(name).symbol, smallest=seen.smallest, largest=seen.largest)
-            for name, seen in checkpoint.statistics.properties.items()
-        ],
-        sampler={f"sampler.{key}": followed.get(key) if value is None else value for key, value in own.items()},
-        limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
-        card=[row.to_json() for row in quality.rows] if quality else [],
-    )
 
 
 def _values(properties: Mapping[str, NDArray[Any]], prefix: str, index: int) -> dict[str, float | None]:

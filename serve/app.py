@@ -5,11 +5,11 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import Application
@@ -20,15 +20,20 @@ from ead_core.data.records import PASSPORT
 from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.passport import Passport
 from ead_core.sampling.requests import Request as Attempts
-from serve.answer_schema import Health, Mistakes, ModelDescription, Molecules, Problem
-from serve.answers import MEDIA_TYPES, as_json, as_text, describe, diverged
+from serve import jobs_routes, own_routes, page_routes
+from serve.answer_schema import Health, Mistakes, ModelDescription, ModelList, Molecules, Problem
+from serve.answers import MEDIA_TYPES, as_json, as_text, diverged
+from serve.background import AT_ONCE, Background
 from serve.document import tailored
+from serve.errands import Made, Refused
 from serve.fields import Format
+from serve.jobs_desk import Desk
 from serve.limits import Border
 from serve.model import Answer, Sampling
+from serve.models import describe, models
 from serve.problems import explain_problems
 from serve.reception import LARGEST_BODY, READ_SECONDS, Reception
-from serve.replies import busy, failed, problem
+from serve.replies import AnswerError, busy, failed, problem
 from serve.schema import MoleculesRequest
 from serve.settings import ServeSettings, command_line_errors
 
@@ -85,6 +90,9 @@ api = FastAPI(
     openapi_url=None,  # the document depends on the model, see below
 )
 api.add_middleware(Reception)
+api.include_router(jobs_routes.router)
+api.include_router(own_routes.router)
+api.include_router(page_routes.router)
 explain_problems(api)
 
 
@@ -101,17 +109,24 @@ class Api:
 
     Args:
         model: handle of the `Sampling` deployment.
+        background: handle of the `Background` deployment.
         settings: of the service, with the checkpoint located.
+
+    Attributes:
+        desk: takes jobs in.
     """
 
-    def __init__(self, model: DeploymentHandle[Any], settings: ServeSettings) -> None:
-        self._model = model
+    def __init__(
+        self, model: DeploymentHandle[Any], background: DeploymentHandle[Any], settings: ServeSettings
+    ) -> None:
+        self._model, self._background = model, background
         self._settings = settings
         self._border = Border(settings.load(), settings)
-        self._description = describe(self._border)
+        self.desk = Desk(self._border.checkpoint, settings)
+        self._description, self._models = describe(self._border), models(self._border)
         self._fingerprint = self._border.checkpoint.fingerprint()
         self._device = "cuda" if settings.num_gpus else "cpu"
-        self._document = tailored(api.openapi(), self._border)
+        self._document = tailored(api.openapi(), self._border, self.desk.planner.border)
         self._pause = FIRST_PAUSE
 
     @api.post("/v1/molecules", response_model=Molecules, responses=GENERATED, tags=["molecules"])
@@ -120,22 +135,31 @@ class Api:
         request, order = self._border.admit(wanted), self._border.order(wanted)
         patience = wanted.timeout or self._settings.max_seconds
         start = time.monotonic()
-        answer = self._ask(request, order)
-        try:
-            made: Answer | None = await asyncio.wait_for(answer, patience)
-        except BackPressureError:
-            return busy("Too many requests are waiting.", math.ceil(self._pause))
-        except (DeploymentUnavailableError, RayActorError):
-            return busy(UNAVAILABLE, math.ceil(self._pause))
-        except TimeoutError:
-            answer.cancel()
-            return problem(504, LATE.format(patience))
+        made: Answer | None = await self._waited(self._ask(request, order), patience)
         if made is None:
             return failed()
         self._pause = time.monotonic() - start
         matched = isinstance(order, MatchOrder)
         passport = Passport.of(self._description.name, self._fingerprint, request, self._device, matched=matched)
         return await asyncio.to_thread(self._respond, made, passport, wanted.format)
+
+    async def apart(self, errand: Callable[..., Any], *given: Any, gpus: float = 0) -> Made | Refused:
+        """Have an errand done in a process of its own (AnswerError: the service is busy, or too late)."""
+        errand_done = self._background.apart.remote(errand, *given, gpus=gpus)
+        found: Made | Refused = await self._waited(errand_done, self._settings.max_seconds)
+        return found
+
+    async def _waited(self, answer: Any, patience: float) -> Any:
+        """What another deployment answers within so many seconds (AnswerError: nothing)."""
+        try:
+            return await asyncio.wait_for(answer, patience)
+        except BackPressureError:
+            raise AnswerError(busy("Too many requests are waiting.", math.ceil(self._pause))) from None
+        except (DeploymentUnavailableError, RayActorError):
+            raise AnswerError(busy(UNAVAILABLE, math.ceil(self._pause))) from None
+        except TimeoutError:
+            answer.cancel()
+            raise AnswerError(problem(504, LATE.format(patience))) from None
 
     def _ask(self, request: Attempts, order: Order | MatchOrder | None) -> Any:
         """The answer of the model, once it comes."""
@@ -168,15 +192,15 @@ class Api:
         """The model: elements, sizes, measured quality, default sampler settings, and the limits of the service."""
         return self._description
 
+    @api.get("/v1/models", tags=["model"])
+    async def models(self) -> ModelList:
+        """The models of the service."""
+        return self._models
+
     @api.get("/openapi.json", include_in_schema=False)
     async def document(self) -> JSONResponse:
         """What this service accepts and answers."""
         return JSONResponse(self._document)
-
-    @api.get("/docs", include_in_schema=False)
-    async def docs(self, request: Request) -> HTMLResponse:
-        """The document as a page."""
-        return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}/openapi.json", title=api.title)
 
     @api.get("/v1/health/live", tags=["health"])
     async def live(self) -> Health:
@@ -208,7 +232,8 @@ def application(wanted: ServeSettings) -> Application:
         EADError: no such checkpoint, or one that cannot be served within the limits.
     """
     settings = wanted.located()
-    Border(settings.load(), settings)  # fails here rather than in every replica
+    Desk(settings.load(), settings)  # fails here rather than in every replica, as what follows
+    settings.job_store()
     return compose(Sampling, settings)
 
 
@@ -228,4 +253,11 @@ def compose(sampling: type[Sampling], settings: ServeSettings) -> Application:
         max_ongoing_requests=MANY,
         ray_actor_options={"num_cpus": 0},
     )(Api)
-    return interface.bind(model.bind(settings), settings)
+    background = serve.deployment(
+        name="Background",
+        max_ongoing_requests=2 * AT_ONCE,
+        max_queued_requests=settings.max_waiting,
+        ray_actor_options={"num_cpus": 0},
+        logging_config={"enable_access_log": False},
+    )(Background)
+    return interface.bind(model.bind(settings), background.bind(settings), settings)

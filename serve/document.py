@@ -19,11 +19,18 @@ NEED_TARGETS = ("guidance", "property_", "branch", "pruning")  # how keys of the
 LARGEST_EXACT = 2**53 - 1  # many programs round the integers beyond in JSON, so the document does not offer them
 
 
-def tailored(document: JsonSchema, border: Border) -> JsonSchema:
-    """The document with the ranges of the service in it, and without what its model does not take."""
+def tailored(document: JsonSchema, border: Border, of_jobs: Border) -> JsonSchema:
+    """The document with the ranges of the service in it, and without what its model does not take.
+
+    Args:
+        document: as FastAPI makes it of the routes.
+        border: of requests.
+        of_jobs: of jobs.
+    """
     document = deepcopy(document)
     schemas = document["components"]["schemas"]
     _tailor_request(schemas["MoleculesRequest"], border)
+    _tailor_request(schemas["JobRequest"], of_jobs)
     known = sorted(border.checkpoint.statistics.sizes)
     schemas["AtomRange"]["anyOf"] = [
         {"properties": {"smallest": {"maximum": size}, "largest": {"minimum": size}}} for size in known
@@ -38,7 +45,8 @@ def _tailor_request(schema: JsonSchema, border: Border) -> None:
     fields["seed"]["maximum"] = LARGEST_EXACT
     _not_null(fields["until"])["maximum"] = settings.max_molecules
     _not_null(fields["max_attempts"])["maximum"] = settings.max_request_calls
-    _not_null(fields["timeout"])["maximum"] = settings.max_seconds
+    if "timeout" in fields:
+        _not_null(fields["timeout"])["maximum"] = settings.max_seconds
     schema["examples"] = [example for example in schema["examples"] if _fits(example, border)]
     if border.checkpoint.atom_types.has_dummies:
         del fields["sizes"], fields["size_range"]
@@ -77,7 +85,8 @@ def _tailor_targets(fields: JsonSchema, border: Border) -> None:
 
 def _fits(example: Mapping[str, Any], border: Border) -> bool:
     """Whether an example may be sent to this model."""
-    names = {name for row in example.get("targets", ()) for name in row}
+    targets = example.get("targets", [])
+    names = {name for row in (targets if isinstance(targets, list) else [targets]) for name in row}
     policies = border.checkpoint.config.diffusion.interval or "sampler" not in example
     return bool(policies) and names <= set(border.checkpoint.statistics.properties)
 

@@ -18,7 +18,7 @@ from ead_core.sampling.order import MatchOrder, Order, check_repairs, criteria_o
 from ead_core.sampling.requests import Request, of_largest, prepare, sampler_config
 from serve.fields import AtomRange
 from serve.refusals import RefusalError, place_of
-from serve.schema import MoleculesRequest
+from serve.schema import MoleculesRequest, Wanted
 from serve.settings import ServeSettings
 from serve.wishes import match_order, place_of_target, table_of, with_each_size
 
@@ -48,7 +48,7 @@ class Border:
                     f"settings, not {getattr(settings, limit)}."
                 )
 
-    def admit(self, wanted: MoleculesRequest) -> Request:
+    def admit(self, wanted: Wanted) -> Request:
         """The engine's request for a client's body; its `num` is the most attempts of an order, or how many wishes.
 
         Raises:
@@ -57,7 +57,8 @@ class Border:
         order = self.order(wanted)
         if not isinstance(order, MatchOrder):
             self._check_number("num", wanted.num)
-        self._check_timeout(wanted.timeout)
+        if isinstance(wanted, MoleculesRequest):
+            self._check_timeout(wanted.timeout)
         sizes = self._sizes(wanted)
         try:
             request = self._request(wanted, sizes, accepts=order is not None)
@@ -67,7 +68,7 @@ class Border:
         except ConfigError as error:
             raise RefusalError(place_of(str(error)), str(error)) from error
 
-    def _request(self, wanted: MoleculesRequest, sizes: Sizes, accepts: bool) -> Request:
+    def _request(self, wanted: Wanted, sizes: Sizes, accepts: bool) -> Request:
         changes = wanted.sampler.changes()
         check_repairs(changes, accepts)
         sampler = sampler_config(
@@ -78,13 +79,13 @@ class Border:
             num = len(targets.rows)
         return Request(num, sampler, wanted.seed, sizes=sizes, targets=targets)
 
-    def _targets(self, wanted: MoleculesRequest) -> Targets | None:
+    def _targets(self, wanted: Wanted) -> Targets | None:
         if isinstance(wanted.targets, list):
             sizes = None if self.checkpoint.atom_types.has_dummies else self.sizes
             return table_of(wanted.targets, sizes, self.settings.max_molecules)
         return Targets.of(wanted.targets) if wanted.targets else None
 
-    def _most(self, wanted: MoleculesRequest, request: Request, order: Order | MatchOrder | None) -> int:
+    def _most(self, wanted: Wanted, request: Request, order: Order | MatchOrder | None) -> int:
         """How many molecules of a request are made at most, if they can be."""
         prepared = possible = prepare(self.checkpoint, request)
         open_sizes = isinstance(order, MatchOrder) or bool(order and order.limit)
@@ -106,11 +107,11 @@ class Border:
         limit = order.limit if isinstance(order, Order) else None
         return min(limit, self.settings.max_request_calls // calls) if limit else request.num
 
-    def order(self, wanted: MoleculesRequest) -> Order | MatchOrder | None:
+    def order(self, wanted: Wanted) -> Order | MatchOrder | None:
         """What is to be delivered; None if all molecules are (RefusalError: fields that do not go together)."""
         return match_order(wanted) or self._delivery(wanted)
 
-    def _delivery(self, wanted: MoleculesRequest) -> Order | None:
+    def _delivery(self, wanted: Wanted) -> Order | None:
         ranged = isinstance(wanted.targets, dict) and any(
             isinstance(wish, list | tuple) for wish in wanted.targets.values()
         )
@@ -135,7 +136,7 @@ class Border:
         if seconds is not None and seconds > most:
             raise RefusalError(("body", "timeout"), f"must be at most {most:g} seconds, not {seconds:g}.")
 
-    def _sizes(self, wanted: MoleculesRequest) -> Sizes:
+    def _sizes(self, wanted: Wanted) -> Sizes:
         """The sizes that a body asks for, one way or the other."""
         chosen = [key for key in ("sizes", "size_range") if getattr(wanted, key) is not None]
         if chosen and self.checkpoint.atom_types.has_dummies:
@@ -193,7 +194,7 @@ class Border:
                 )
 
 
-def _attempts(wanted: MoleculesRequest, request: Request, order: Order | MatchOrder | None) -> dict[str, int]:
+def _attempts(wanted: Wanted, request: Request, order: Order | MatchOrder | None) -> dict[str, int]:
     """How many molecules a body asks the engine for, by the field that says it."""
     if isinstance(order, MatchOrder):
         return {"max_attempts": order.attempts(request.num)[1]}

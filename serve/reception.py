@@ -8,10 +8,12 @@ from serve.places import Places
 from serve.replies import problem
 
 LARGEST_BODY = 100_000  # bytes
+LARGEST_FILE = 500_000  # bytes of a body of a client's own molecules
+FILES = ("/v1/predict", "/v1/evaluate")  # where such are sent
 READ_SECONDS = 10.0  # for a whole request to arrive
 UNFINISHED, UNFINISHED_PER_CLIENT = 512, 256  # bodies that are still arriving
 
-TOO_LARGE = f"The body must have at most {LARGEST_BODY} bytes."
+TOO_LARGE = "The body must have at most {} bytes."
 TOO_SLOW = "The request did not arrive in time."
 _CLOSE = {"Connection": "close"}  # since the rest of the body is not read
 
@@ -34,17 +36,18 @@ class Reception:
         size = _announced(scope) if scope["type"] == "http" else 0
         if not size:
             return await self._app(scope, receive, send)
+        largest = LARGEST_FILE if scope["path"].endswith(FILES) else LARGEST_BODY
         try:
-            body = await self._read(scope, receive) if size <= LARGEST_BODY else None
+            body = await self._read(scope, receive, largest) if size <= largest else None
         except TimeoutError:
             return await problem(408, TOO_SLOW, _CLOSE)(scope, receive, send)
         except ConnectionError:
             return None
         if body is None:
-            return await problem(413, TOO_LARGE, _CLOSE)(scope, receive, send)
+            return await problem(413, TOO_LARGE.format(largest), _CLOSE)(scope, receive, send)
         return await self._app(scope, _replay(body, receive), send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _read(self, scope: Scope, receive: Receive, largest: int) -> bytes | None:
         """The body, or None if it is too large."""
         client = (scope.get("client") or ("",))[0]
         async with asyncio.timeout(self._seconds) as patience:
@@ -52,7 +55,7 @@ class Reception:
             if loser is not None and not loser.expired():
                 loser.reschedule(0)
             try:
-                return await _whole(receive)
+                return await _whole(receive, largest)
             finally:
                 self._places.leave(client, patience)
 
@@ -66,7 +69,7 @@ def _announced(scope: Scope) -> int:
     return int(length) if length.isdigit() else 1
 
 
-async def _whole(receive: Receive) -> bytes | None:
+async def _whole(receive: Receive, largest: int) -> bytes | None:
     """The body, or None if it is too large (ConnectionError if the client goes away)."""
     parts, size, more = [], 0, True
     while more:
@@ -75,7 +78,7 @@ async def _whole(receive: Receive) -> bytes | None:
             raise ConnectionError
         parts.append(message.get("body", b""))
         size, more = size + len(parts[-1]), message.get("more_body", False)
-        if size > LARGEST_BODY:
+        if size > largest:
             return None
     return b"".join(parts)
 

@@ -8,6 +8,14 @@ FAILED = "The molecules could not be generated; the server's log says why."
 UNAVAILABLE = "The service is not available."
 
 
+class AnswerError(Exception):
+    """Instead of what was asked for, an answer that says why there is none."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """Why there is no answer."""
     return JSONResponse({"detail": sentence}, status_code=status, headers=dict(headers or {}))

@@ -1,6 +1,6 @@
-"""The body of a request, as it stands in the OpenAPI document."""
+"""The bodies that ask for molecules, as they stand in the OpenAPI document."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -21,8 +21,8 @@ from serve.fields import (
 )
 
 
-class MoleculesRequest(Body):
-    """Which molecules to generate."""
+class Wanted(Body):
+    """Which molecules to generate, at once or as a job."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -43,7 +43,8 @@ class MoleculesRequest(Body):
 
     num: int = Field(
         4,
-        description="How many molecules (with `accept`: attempts), at most `limits.max_molecules` of `GET /v1/model`.",
+        description="How many molecules (with `accept`: attempts), at most `limits.max_molecules` of `GET /v1/model`, "
+        "in a job `limits.max_job_molecules`.",
         json_schema_extra={"minimum": 1},
     )
     seed: int = Field(
@@ -80,15 +81,16 @@ class MoleculesRequest(Body):
         None,
         ge=1,
         description="With `accept`, and instead of `num`: how many molecules are to be delivered, at most "
-        "`limits.max_molecules` of `GET /v1/model`. Left out, what is accepted of `num` attempts is.",
+        "`limits.max_molecules` of `GET /v1/model`, in a job `limits.max_job_molecules`. Left out, what is accepted of "
+        "`num` attempts is.",
     )
     max_attempts: int | None = Field(
         None,
         ge=1,
         description=f"With `until`: at most so many attempts, after which fewer molecules are delivered; {TRIES} per "
         f"molecule if it is left out, at least {LEAST_TRIES:,}, as far as `limits.max_request_calls` of "
-        f"`GET /v1/model` allow. With `match`: so many in all, {PER_WISH} per row, or twice the `pool`, if it is left "
-        "out.",
+        f"`GET /v1/model` allow, in a job `limits.max_job_calls`. With `match`: so many in all, {PER_WISH} per row, or "
+        "twice the `pool`, if it is left out.",
     )
     match: bool = Field(
         False,
@@ -115,9 +117,33 @@ class MoleculesRequest(Body):
     format: Format = Field(
         "json", description="`json` has everything; the others are text: an SDF, an XYZ, or SMILES lines."
     )
+
+
+class MoleculesRequest(Wanted):
+    """Which molecules to generate."""
+
     timeout: float | None = Field(
         None,
         ge=1,
         description="Seconds after which to give up with 504, from 1 to `limits.max_seconds` of `GET /v1/model`, which "
         "counts if it is left out.",
     )
+
+
+class JobRequest(Wanted):
+    """Which molecules a job is to generate: as of `POST /v1/molecules`, but more of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"num": 1000, "seed": 0, "preset": "fast"},
+                {"accept": "valid & unique", "until": 500, "preset": "balanced", "format": "sdf"},
+                {"targets": {"gap": [6000.0, 7000.0]}, "until": 200},
+            ]
+        }
+    )
+
+    def as_sent(self) -> dict[str, Any]:
+        """The body as JSON values, without what was left out."""
+        # Without warnings: pydantic expects of each kind of targets that it was the other one.
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)

@@ -10,12 +10,12 @@ from ead_core.sampling.order import MatchOrder
 from ead_core.sampling.requests import Request
 from serve.fields import MOST_TARGETS, AtomRange
 from serve.refusals import Location, RefusalError
-from serve.schema import MoleculesRequest
+from serve.schema import Wanted
 
 Row = Mapping[str, float | Sequence[float] | None]
 
 
-def match_order(wanted: MoleculesRequest) -> MatchOrder | None:
+def match_order(wanted: Wanted) -> MatchOrder | None:
     """How the rows of a body are to be matched; None if they are not (RefusalError: fields that do not go together)."""
     rows = isinstance(wanted.targets, list)
     if not wanted.match:

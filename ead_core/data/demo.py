@@ -1,7 +1,7 @@
 """Real molecules without any download: 3D structures of the NCI compounds whose SMILES come with RDKit.
 
 The first 5,000 compounds of the NCI list are filtered (neutral, in one piece, only H, C, N, O and F, not larger than
-`max_atoms`, no repetition; other elements where they are asked for) and built in 3D by `embedding`.
+`max_atoms`, no repetition; other elements where they are asked for) and built in 3D by `structures`.
 """
 
 from collections.abc import Callable, Collection
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rdkit import Chem, RDConfig, rdBase
 
-from ead_core.data.embedding import Candidate, build
 from ead_core.data.records import ReadReport
+from ead_core.data.structures import Candidate, build
 from ead_core.errors import DataError
 
 ELEMENTS = frozenset({1, 6, 7, 8, 9})

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ead_core.data.electrons import net_charges
-from ead_core.data.embedding import build
 from ead_core.data.formats import read_molecules
 from ead_core.data.records import ReadReport, Skipped
 from ead_core.data.smiles_files import is_smiles_file, read_smiles
+from ead_core.data.structures import build
 from ead_core.errors import DataError
 
 CHARGED = "it has a charge, and these models make neutral molecules."

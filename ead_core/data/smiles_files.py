@@ -11,8 +11,8 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 
 from ead_core.common.limits import DOCUMENT
-from ead_core.data.embedding import Candidate
 from ead_core.data.records import Skipped
+from ead_core.data.structures import Candidate
 from ead_core.data.texts import at_most, open_text, packing_of
 from ead_core.errors import DataError, one_line
 

@@ -12,8 +12,8 @@ from rdkit.Chem import rdFingerprintGenerator
 
 from ead_core.chemistry.identity import perceived_smiles, without_stereo
 from ead_core.data.demo import demo_candidates
-from ead_core.data.embedding import Candidate, build
 from ead_core.data.store import MoleculeSet
+from ead_core.data.structures import Candidate, build
 
 MOST_COMPARED = 1000  # molecules of the set
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
-from ead_core.data.embedding import Candidate
 from ead_core.data.formats import read_molecules
+from ead_core.data.structures import Candidate
 from ead_core.training import adapted_card, companions, cores
 from ead_core.training.fit import fit
 from ead_core.training.progress import steps_done

@@ -9,6 +9,7 @@ import pytest
 from ray import serve
 
 from serve.app import Api, api
+from serve.errands import outcome
 from serve.model import Sampling
 
 JSON = [(b"content-type", b"application/json")]
@@ -22,12 +23,23 @@ class Handle:
         self.match = Method(sampling.match)
 
 
+class BackgroundHandle:
+    """What Ray Serve gives the interface of its background: errands are done here, jobs by whoever asks for it."""
+
+    @staticmethod
+    async def _apart(errand, *given, gpus=0):
+        return await asyncio.to_thread(outcome, errand, *given)
+
+    def __init__(self, apart=None):
+        self.apart = Method(apart or self._apart)
+
+
 class Method:
     def __init__(self, call):
         self._call = call
 
-    def remote(self, *given):
-        return asyncio.ensure_future(self._call(*given))
+    def remote(self, *given, **named):
+        return asyncio.ensure_future(self._call(*given, **named))
 
 
 class Answer:
@@ -40,12 +52,14 @@ class Answer:
         return json.loads(self.body, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
-async def ask(app, path, body=None, parts=None, method="POST", client="192.0.2.1"):
+async def ask(app, path, body=None, parts=None, method="POST", client="192.0.2.1", headers=JSON):
     """An answer of an ASGI application; `parts` are awaitables or bytes that arrive one after the other."""
+    path, _, query = path.partition("?")
     arriving = list(parts if parts is not None else [body] if body is not None else [])
-    headers = [*JSON, (b"content-length", str(len(body)).encode())] if body is not None else JSON
+    headers = [*headers, (b"content-length", str(len(body)).encode())] if body is not None else headers
     headers = [*headers, (b"transfer-encoding", b"chunked")] if parts is not None else headers
-    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+    scope = {"type": "http", "method": method, "path": path, "headers": headers, "root_path": ""}
+    scope["query_string"] = query.encode()
     sent = []
 
     async def receive():
@@ -63,8 +77,9 @@ async def ask(app, path, body=None, parts=None, method="POST", client="192.0.2.1
 
 
 @asynccontextmanager
-async def service(settings, sampling=Sampling):
-    interface = Api.__base__(Handle(sampling(settings)), settings)  # the class without what Ray Serve adds to it
+async def service(settings, sampling=Sampling, apart=None):
+    model = Handle(sampling(settings))
+    interface = Api.__base__(model, BackgroundHandle(apart), settings)  # the class without what Ray Serve adds to it
     with pytest.MonkeyPatch.context() as patch:  # by this the routes find their instance in a replica
         patch.setattr(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=interface))
         yield api

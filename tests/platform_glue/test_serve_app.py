@@ -377,7 +377,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings):
         async with service(settings) as app:
             return await ask(app, "/v1/molecules", parts=[b" " * 60_000, b" " * 60_000, b" " * 60_000])
 
-    assert asyncio.run(stream()).json() == {"detail": TOO_LARGE}
+    assert asyncio.run(stream()).json() == {"detail": TOO_LARGE.format(LARGEST_BODY)}
 
 
 # --- nobody waits for those who do not finish

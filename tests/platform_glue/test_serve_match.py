@@ -214,7 +214,7 @@ def test_a_mistake_in_a_row_ends_the_look_at_a_long_table():
 
 def test_the_document_offers_rows_of_what_the_model_knows(settings):
     border = Border(settings.load(), settings)
-    schema = tailored(api.openapi(), border)["components"]["schemas"]["MoleculesRequest"]
+    schema = tailored(api.openapi(), border, border)["components"]["schemas"]["MoleculesRequest"]
     rows = schema["properties"]["targets"]["anyOf"][1]
     assert (rows["minItems"], rows["maxItems"]) == (1, 8)
     assert set(rows["items"]["properties"]) == {"gap", "atoms_C", "num_atoms"}

@@ -32,11 +32,12 @@ from ead_core.sampling.generation import complete, fulfil, sample
 from ead_core.sampling.requests import Request, prepare
 from ead_core.sampling.state import initial_state
 from serve.__main__ import KEEP_ALIVE_SECONDS
-from serve.answers import as_json, as_text, describe, diverged
+from serve.answers import as_json, as_text, diverged
 from serve.app import api
 from serve.document import tailored
 from serve.limits import Border, RefusalError, worst_calls
 from serve.model import _lasting
+from serve.models import describe, models
 from serve.problems import explain_problems
 from serve.proxies import ENVIRONMENT
 from serve.replies import FAILED
@@ -88,7 +89,11 @@ def test_the_document_names_every_kind_of_answer(document):
     assert {"200", "422", "500", "503"} <= set(answers)
     kinds = {"application/json", "chemical/x-mdl-sdfile", "chemical/x-xyz", "chemical/x-daylight-smiles"}
     assert set(answers["200"]["content"]) == kinds
-    assert set(document["paths"]) == {"/v1/molecules", "/v1/model", "/v1/health/live", "/v1/health/ready"}
+    assert set(document["paths"]) == {
+        *("/v1/molecules", "/v1/predict", "/v1/evaluate", "/v1/estimate"),
+        *("/v1/jobs", "/v1/jobs/{job}", "/v1/jobs/{job}/molecules"),
+        *("/v1/model", "/v1/models", "/v1/health/live", "/v1/health/ready"),
+    }
 
 
 # --- the settings of the service
@@ -349,7 +354,7 @@ def test_a_wish_that_is_no_number_is_refused_in_its_place(wish):
 def test_the_document_of_a_model_with_equal_levels_has_no_keys_of_other_policies(border, document):
     config = border.checkpoint.config.override({"diffusion.interval": 0, **SYNCHRONOUS})
     equal = Border(replace(border.checkpoint, config=config), border.settings)
-    schemas = tailored(document, equal)["components"]["schemas"]
+    schemas = tailored(document, equal, equal)["components"]["schemas"]
     offered = schemas["SamplerSettings"]["properties"]
     assert offered["sampler.policy"]["enum"] == ["synchronous"]
     families = (
@@ -484,7 +489,9 @@ def test_the_description_shows_what_the_sampler_does_by_default(border):
     assert told.elements == ["H", "C", "O"]
     assert told.parameters == sum(p.numel() for p in border.checkpoint.denoiser.parameters())
     assert (told.sizes.smallest, told.sizes.largest) == (4, 6)
-    assert told.limits.model_dump() == {**LIMITS, "max_waiting": 64, "max_request_calls": 100_000, "max_seconds": 600}
+    own = {**LIMITS, "max_waiting": 64, "max_request_calls": 100_000, "max_seconds": 600}
+    assert own.items() <= told.limits.model_dump().items()
+    assert told.limits.max_job_molecules == ServeSettings().max_job_molecules
     assert told.sampler["sampler.steps"] == 40
     assert told.sampler["sampler.interval"] == 8
     assert border.admit(wanted(sampler=told.sampler)).num == 4
@@ -494,7 +501,17 @@ def test_the_description_shows_what_the_sampler_does_by_default(border):
 def test_the_description_of_the_bundled_model_has_its_card():
     told = describe(Border(load_checkpoint("qm9-small"), ServeSettings(checkpoint="qm9-small")))
     assert told.card[0]["setting"] == "synchronous"
+    assert set(told.presets) == {"fast", "balanced", "best"}
+    assert told.presets["fast"]["sampler.steps"] == 25
+    assert (told.lineage.version, told.lineage.data, told.lineage.training_molecules) == (None, "qm9.npz", 96_000)
     assert told.card == json.loads((PRETRAINED / "qm9-small" / "quality.json").read_text())["rows"]
+
+
+def test_the_models_are_listed_with_what_they_are_for(asked):
+    first, *others = models(asked).models
+    assert (first.role, first.properties) == ("generator", ["gap", "atoms_C"])
+    assert {(entry.name, entry.role) for entry in others} == {("qm9-judge", "predictor"), ("qm9-selector", "predictor")}
+    assert all("gap" in entry.properties for entry in others)
 
 
 @pytest.mark.parametrize("card", ['{"protocols": {}}', "[]", "{", '{"rows": 3}'])

@@ -6,7 +6,7 @@ be: it follows from what the shards of the rounds before have delivered, and a c
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ead_core.evaluation.novelty import Novelty
 from ead_core.sampling.order import MatchOrder
@@ -18,18 +18,58 @@ from ead_platform.generation.shards import Shard, ShardFolder, Task, shards_of
 from ead_platform.generation.unmet_rows import write_unmet
 
 
-def rounds(folder: ShardFolder, plan: GenerationPlan, sdf: bool) -> Iterator[list[Task]]:
-    """What is to be made, a list after the other; each is finished before the next is asked for."""
+class Settlement:
+    """Decides of the shards of a folder which are final, one after the other from the first.
+
+    Args:
+        folder: open for a run.
+        plan: what is asked.
+
+    Attributes:
+        delivered: molecules in each shard that is final.
+    """
+
+    def __init__(self, folder: ShardFolder, plan: GenerationPlan) -> None:
+        self._folder, self._size = folder, plan.shard_size
+        self._novelty = Novelty(plan.order.accept, None) if plan.order else None
+        self.delivered: list[int] = []
+
+    def settle(self, missing: Collection[int] = ()) -> None:
+        """Go on until the first shard whose number is among the missing.
+
+        Molecules are refused for what those before them are. A shard that has been through this loses nothing more.
+        """
+        for shard in shards_of(self._folder.num, self._size)[len(self.delivered) :]:
+            if shard.number in missing:
+                break
+            self._compare(shard)
+            self.delivered.append(self._folder.delivered(shard))
+
+    def _compare(self, shard: Shard) -> None:
+        novelty = self._novelty
+        if novelty and novelty.compares and self._folder.delivered(shard):
+            keys = decode_shard(self._folder.content(shard)).properties[INCHIKEY].tolist()
+            refusals = [novelty.refusal(key or None) for key in keys]
+            if any(refusals):
+                self._folder.refuse(shard, refusals)
+
+
+def rounds(
+    folder: ShardFolder, plan: GenerationPlan, sdf: bool, settlement: Settlement | None = None
+) -> Iterator[list[Task]]:
+    """What is to be made, a list after the other; each is finished before the next is asked for.
+
+    Whoever wants to know meanwhile which shards are final gives the `settlement` and has it go on.
+    """
     shards = plan.shards()
     if plan.order is None:
         yield folder.left(shards, sdf)
         return
-    novelty, delivered, wanted = Novelty(plan.order.accept, None), list[int](), 0
-    while (more := _wanted(plan, shards, delivered[:wanted])) > wanted:
+    settlement, wanted = settlement or Settlement(folder, plan), 0
+    while (more := _wanted(plan, shards, settlement.delivered[:wanted])) > wanted:
         wanted = more
         yield folder.left(shards[:wanted], sdf)
-        there = shards_of(folder.num, plan.shard_size)  # an earlier run may have wanted more
-        delivered += [_settled(folder, shard, novelty) for shard in there[len(delivered) :]]
+        settlement.settle()  # of all that are there, since an earlier run may have wanted more
     _cut(folder, shards_of(folder.num, plan.shard_size))
     yield folder.left(shards[:wanted], sdf)  # SDF of shards that have lost molecules since
     _tell(folder, plan)
@@ -44,19 +84,6 @@ def _wanted(plan: GenerationPlan, shards: list[Shard], delivered: list[int]) -> 
         return len(delivered)
     further = math.ceil((until - enough) * attempts / enough) if enough else max(until, attempts)
     return min(len(shards), math.ceil((attempts + further) / plan.shard_size))
-
-
-def _settled(folder: ShardFolder, shard: Shard, novelty: Novelty) -> int:
-    """Refuse molecules of a finished shard for what those before it are; how many it delivers.
-
-    A shard that has been through this loses nothing more.
-    """
-    if novelty.compares and folder.delivered(shard):
-        keys = decode_shard(folder.content(shard)).properties[INCHIKEY].tolist()
-        refusals = [novelty.refusal(key or None) for key in keys]
-        if any(refusals):
-            folder.refuse(shard, refusals)
-    return folder.delivered(shard)
 
 
 def _cut(folder: ShardFolder, shards: list[Shard]) -> None:

@@ -69,9 +69,9 @@ class Estimate:
         ]
 
 
-def estimate(plan: GenerationPlan) -> Estimate:
-    """Make the first molecules of a generation here and measure what they cost; nothing is written."""
-    rows = max(1, min(PROBE, plan.attempts) * plan.num // plan.attempts)  # a wish takes several attempts
+def estimate(plan: GenerationPlan, most: int = PROBE) -> Estimate:
+    """Make the first molecules of a generation here, at most so many, and measure their cost; nothing is written."""
+    rows = max(1, min(most, plan.attempts) * plan.num // plan.attempts)  # a wish takes several attempts
     maker = ShardMaker(plan)
     maker.make(_first(1), None)  # what starts once is not part of the price
     made = maker.make(_first(rows), None)

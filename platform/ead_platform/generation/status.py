@@ -55,7 +55,7 @@ def status(place: Place) -> Status:
     Raises:
         OutputError: there is none, or its index is damaged.
     """
-    index = _index(place)
+    index = index_of(place)
     return Status(place, index, place.at_work(), _rate(place, index.molecules))
 
 
@@ -65,13 +65,14 @@ def cancel(place: Place) -> None:
     Raises:
         OutputError: none is at work there, or it cannot be written.
     """
-    _index(place)
+    index_of(place)
     if place.at_work() is False:
         raise OutputError(f"no run is at work in {place}.")
     place.write(CANCEL, b"")
 
 
-def _index(place: Place) -> Index:
+def index_of(place: Place) -> Index:
+    """What is finished in a place (OutputError: there is no generation, or its index is damaged)."""
     try:
         return decode_index(place.read(INDEX), f"{place}/{INDEX}")
     except OSError as error:

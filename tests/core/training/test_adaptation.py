@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
-from ead_core.data.embedding import Candidate
 from ead_core.data.store import MoleculeSet, save_npz
+from ead_core.data.structures import Candidate
 from ead_core.errors import CheckpointError, ConfigError
 from ead_core.training import adaptation, companions
 from ead_core.training.adaptation import Material, Order, beside_companions, gather, recipe_for

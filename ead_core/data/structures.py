@@ -8,18 +8,14 @@ import functools
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit import rdBase
 
+from ead_core.chemistry.embedding import embed
 from ead_core.data.records import Outcome, ReadReport, Record, assemble, attempt, screen
-from ead_core.errors import DataError
 
-_EMBED_ATTEMPTS = 20  # the limit that ends a hopeless embedding, the same on every machine
-_EMBED_SECONDS = 30  # a last resort against hanging inside one attempt
-_RELAX_STEPS = 5000
 _CHUNK = 8  # molecules that a worker takes at a time
 
 
@@ -63,17 +59,8 @@ def _build(candidate: Candidate, seed: int) -> Outcome:
 
 
 def _embed(candidate: Candidate, seed: int) -> Record:
-    mol = Chem.AddHs(Chem.MolFromSmiles(candidate.smiles))
-    parameters: Any = rdDistGeom.ETKDGv3()  # the type stubs of RDKit are wrong here
-    parameters.randomSeed = int(np.random.SeedSequence([seed, candidate.number]).generate_state(1)[0] >> 1)
-    parameters.maxIterations = _EMBED_ATTEMPTS
-    parameters.timeout = _EMBED_SECONDS
-    if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
-        raise DataError(f"'{candidate.smiles}' could not be embedded.")
-    state = rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=_RELAX_STEPS)
-    if state != 0:
-        problem = "has no MMFF94 parameters" if state < 0 else "did not converge"
-        raise DataError(f"'{candidate.smiles}' {problem}.")
+    own = int(np.random.SeedSequence([seed, candidate.number]).generate_state(1)[0] >> 1)
+    mol = embed(candidate.smiles, own)
     charges = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
     positions = mol.GetConformer().GetPositions()
     return Record(charges, positions, {"index": candidate.number, "smiles": candidate.smiles})

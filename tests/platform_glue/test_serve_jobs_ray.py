@@ -1,0 +1,100 @@
+"""A job on a real Ray cluster, end to end: its worker is killed in the midst, and nothing is lost or made twice."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import requests
+from ray import serve
+from ray.util.state import list_actors
+
+from ead_core.checkpoints.checkpoint import load_checkpoint
+from ead_core.sampling.generation import sample
+from serve.app import build
+from serve.settings import ServeSettings
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 240  # on a busy machine
+SLOW = {"sampler.policy": "synchronous", "sampler.corrector": 8, "sampler.corrector_levels": [0, 1]}
+BODY = {"num": 60, "seed": 7, "sizes": [6], "sampler": SLOW}
+
+
+def wait_for(condition):
+    end = time.monotonic() + SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    return ServeSettings(checkpoint=str(tiny_checkpoint), jobs_folder=str(folder), job_shard=4)
+
+
+@pytest.fixture(scope="module")
+def url(cluster, settings, free_port):
+    port = free_port()
+    ray.init(address=cluster, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}:{ROOT}/platform"}})
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.run(build(settings), name="jobs", route_prefix="/jobs")
+    yield f"http://127.0.0.1:{port}/jobs"
+    serve.shutdown()
+    ray.shutdown()
+
+
+def worker_pid():
+    replicas = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
+    return next(actor.pid for actor in replicas if "Background" in (actor.name or ""))
+
+
+def test_a_job_outlives_its_worker(url, settings, tiny_checkpoint):
+    taken = requests.post(f"{url}/v1/jobs", json=BODY, timeout=60)
+    assert taken.status_code == 202, taken.text
+    here = url.removesuffix("/jobs") + taken.headers["location"]
+
+    def told():
+        return requests.get(here, timeout=60).json()
+
+    wait_for(lambda: told()["progress"]["delivered"])
+    shards = sorted(Path(settings.folder_of(taken.json()["id"])).glob("shard-*.parquet"))
+    before = {shard: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
+    os.kill(worker_pid(), signal.SIGKILL)
+    assert told()["state"] == "running"
+    wait_for(lambda: told()["state"] != "running")
+    assert (told()["state"], told()["problem"], told()["progress"]["delivered"]) == ("done", None, 60)
+    assert before
+    assert all((shard.stat().st_mtime_ns, shard.read_bytes()) == kept for shard, kept in before.items())
+    page = requests.get(f"{here}/molecules", timeout=60).json()
+    alone = sample(load_checkpoint(tiny_checkpoint), 60, seed=7, sizes=[6], **{k[8:]: v for k, v in SLOW.items()})
+    assert [molecule["id"] for molecule in page["molecules"]] == list(range(60))
+    for molecule, expected in zip(page["molecules"], alone, strict=True):
+        assert np.array(molecule["positions"]) == pytest.approx(expected.positions, abs=1e-3)
+
+
+def test_a_job_is_cancelled_and_its_actors_end(url):
+    taken = requests.post(f"{url}/v1/jobs", json={**BODY, "num": 5000}, timeout=60).json()
+    here = f"{url}/v1/jobs/{taken['id']}"
+    wait_for(lambda: requests.get(here, timeout=60).json()["progress"]["delivered"])
+    assert requests.delete(here, timeout=60).json()["state"] == "cancelled"
+    makers = [("class_name", "=", "ShardMaker"), ("state", "=", "ALIVE")]
+    wait_for(lambda: not list_actors(filters=makers))
+    assert requests.get(f"{here}/molecules?limit=1", timeout=60).json()["molecules"]
+
+
+def test_errands_are_done_beside(url):
+    headers = {"Content-Type": "chemical/x-daylight-smiles"}
+    told = requests.post(f"{url}/v1/predict", data="CCO ethanol", headers=headers, timeout=SECONDS)
+    assert told.status_code == 200, told.text
+    assert told.json()["molecules"][0]["formula"] == "C2H6O"
+    refused = requests.post(f"{url}/v1/predict", data="x", headers=headers, timeout=SECONDS)
+    assert (refused.status_code, "no molecule" in refused.json()["detail"]) == (400, True)
+    cost = requests.post(f"{url}/v1/estimate", json=BODY, timeout=SECONDS)
+    assert cost.json()["measured_on"] == 32
