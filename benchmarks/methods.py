@@ -38,7 +38,7 @@ from ead_core.training.progress import steps_done
 from ead_core.training.trainer import Trainer
 
 STEPS = 5  # of training, which are timed
-QUICK = {"policy": "synchronous", "steps": 20}  # of the molecules for these
+QUICK: dict[str, Any] = {"policy": "synchronous", "steps": 20}  # of the molecules for these
 
 
 class Method(NamedTuple):

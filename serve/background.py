@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ead_platform.generation.actors import ActorPool
 from ead_platform.generation.plan import GenerationPlan
-from ead_platform.generation.shards import Shard, Task
+from ead_platform.generation.shard_numbers import Shard, Task
 
 from serve.errands import Outcome, Refused, outcome
 from serve.job_run import Finished, Makers

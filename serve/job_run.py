@@ -6,7 +6,8 @@ from typing import Protocol
 from ead_platform.generation.deliveries import Settlement, rounds
 from ead_platform.generation.making import FinishedShard
 from ead_platform.generation.plan import GenerationPlan
-from ead_platform.generation.shards import Shard, ShardFolder, Task
+from ead_platform.generation.shard_numbers import Shard, Task
+from ead_platform.generation.shards import ShardFolder
 
 from serve.job_progress import Pace, StoredProgress, progress_of
 

@@ -22,7 +22,8 @@ from ead_platform.generation import making, report
 from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.places import place_of
 from ead_platform.generation.shard_files import decode_shard
-from ead_platform.generation.shard_index import INDEX, PARQUET, DamagedIndexError, decode_index, rebuild_index
+from ead_platform.generation.shard_index import INDEX, PARQUET, DamagedIndexError, decode_index
+from ead_platform.generation.shard_recovery import rebuild_index
 from ead_platform.generation.shards import ShardFolder
 
 from ead_core.errors import report_user_errors

@@ -22,7 +22,8 @@ from ead_platform.generation.actors import ActorPool, GenerationError
 from ead_platform.generation.making import FinishedShard
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole, duration
-from ead_platform.generation.shards import INDEX, ShardFolder, Task, shards_of
+from ead_platform.generation.shard_numbers import Task, shards_of
+from ead_platform.generation.shards import INDEX, ShardFolder
 from ray.exceptions import ActorDiedError
 
 from ead_core.checkpoints.checkpoint import load_checkpoint

@@ -12,7 +12,8 @@ from ead_platform.generation.making import ShardMaker, shard_molecules
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole, resumable
 from ead_platform.generation.shard_index import PARQUET, SDF
-from ead_platform.generation.shards import ShardFolder, Task, shards_of
+from ead_platform.generation.shard_numbers import Task, shards_of
+from ead_platform.generation.shards import ShardFolder
 from ead_platform.training.run import PUBLISHED
 
 from ead_core.checkpoints.checkpoint import PRIOR, load_checkpoint

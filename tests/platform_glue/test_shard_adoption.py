@@ -9,7 +9,8 @@ from ead_platform.generation import shard_adoption, shards
 from ead_platform.generation.shard_adoption import is_worth_writing
 from ead_platform.generation.shard_files import encode_shard
 from ead_platform.generation.shard_index import INDEX, PARQUET, SDF, SURPLUS, own_entry
-from ead_platform.generation.shards import Shard, ShardFolder, shards_of
+from ead_platform.generation.shard_numbers import Shard, shards_of
+from ead_platform.generation.shards import ShardFolder
 
 from ead_core.data.store import MoleculeSet
 

@@ -16,9 +16,10 @@ from ead_platform.generation.shard_index import (
     Index,
     decode_index,
     own_entry,
-    rebuild_index,
 )
-from ead_platform.generation.shards import ShardFolder, shards_of
+from ead_platform.generation.shard_numbers import shards_of
+from ead_platform.generation.shard_recovery import rebuild_index
+from ead_platform.generation.shards import ShardFolder
 
 from ead_core.data.parquet import write_parquet
 from ead_core.data.store import MoleculeSet

@@ -16,7 +16,7 @@ from ead_platform.generation.passports import Passports
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_files import decode_shard, encode_shard
 from ead_platform.generation.shard_index import PARQUET
-from ead_platform.generation.shards import Task
+from ead_platform.generation.shard_numbers import Task
 from rdkit import Chem
 
 from ead_core.checkpoints.checkpoint import load_checkpoint

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ead_platform.generation.shard_index import INDEX, PARQUET, SDF, own_entry
-from ead_platform.generation.shards import Shard, ShardFolder, shards_of
+from ead_platform.generation.shard_numbers import Shard, shards_of
+from ead_platform.generation.shards import ShardFolder
 
 from ead_core.data.parquet import write_parquet
 from ead_core.data.store import MoleculeSet

@@ -11,7 +11,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskErro
 from ead_core.errors import one_line
 from ead_platform.generation.making import FinishedShard, ShardMaker
 from ead_platform.generation.plan import GenerationPlan
-from ead_platform.generation.shards import Shard, Task
+from ead_platform.generation.shard_numbers import Shard, Task
 
 POLL = 2  # seconds between two looks at whether somebody has cancelled the run
 PATIENCE = 20  # seconds without a free place in the cluster before it is said

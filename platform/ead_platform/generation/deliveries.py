@@ -14,7 +14,8 @@ from ead_platform.generation.passports import INCHIKEY
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_files import decode_shard
 from ead_platform.generation.shard_index import SURPLUS
-from ead_platform.generation.shards import Shard, ShardFolder, Task, shards_of
+from ead_platform.generation.shard_numbers import Shard, Task, shards_of
+from ead_platform.generation.shards import ShardFolder
 from ead_platform.generation.unmet_rows import write_unmet
 
 

@@ -9,7 +9,7 @@ from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import duration
 from ead_platform.generation.shard_index import PARQUET
-from ead_platform.generation.shards import Shard, Task
+from ead_platform.generation.shard_numbers import Shard, Task
 
 PROBE = 64  # attempts
 

@@ -29,8 +29,8 @@ from ead_platform.generation.passports import INCHIKEY, Passports
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.shard_files import encode_shard, sdf_of
 from ead_platform.generation.shard_index import PARQUET, SDF, own_entry
+from ead_platform.generation.shard_numbers import Shard, Task
 from ead_platform.generation.shard_unmet import unmet_entry, with_lost
-from ead_platform.generation.shards import Shard, Task
 
 
 @dataclass(frozen=True)

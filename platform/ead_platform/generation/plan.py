@@ -21,7 +21,7 @@ from ead_core.sampling.order import MatchOrder, Order
 from ead_core.sampling.requests import MOST, Request, of_largest, prepare
 from ead_core.sampling.wishes import Wishes
 from ead_platform.generation.shard_index import ACCEPT, MATCH
-from ead_platform.generation.shards import Shard, shards_of
+from ead_platform.generation.shard_numbers import Shard, shards_of
 
 FORMULA = {"composition", "formula_guidance", "formula_levels", "formula_restarts"}
 LATER = (  # settings of the sampler that earlier versions did not have

@@ -19,7 +19,8 @@ from ead_core.sampling.order import MatchOrder
 from ead_platform.generation.actors import ActorPool, GenerationError
 from ead_platform.generation.making import FinishedShard
 from ead_platform.generation.plan import GenerationPlan
-from ead_platform.generation.shards import ShardFolder, Task
+from ead_platform.generation.shard_numbers import Task
+from ead_platform.generation.shards import ShardFolder
 from ead_platform.generation.unmet_rows import accounts_of
 
 MOST_REASONS = 5  # one line each

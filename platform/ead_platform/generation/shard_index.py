@@ -19,7 +19,7 @@ from pydantic import Field
 
 from ead_core.common.documents import Document, parse_json
 from ead_core.data.parquet import parquet_entries
-from ead_core.data.shard_folders import INDEX, SHARD_ENTRY, ShardQuestion
+from ead_core.data.shard_folders import SHARD_ENTRY, ShardQuestion
 from ead_core.errors import DataError, OutputError, VersionError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place
@@ -243,31 +243,8 @@ def own_entry(
     return {SHARD_ENTRY: json.dumps(footer.to_json())}
 
 
-def rebuild_index(place: Place) -> Index | None:
-    """The index of the undamaged shards in a place; None if there are none.
-
-    Raises:
-        OutputError: shards of different questions.
-    """
-    found: dict[str, Entry] = {}
-    question: Mapping[str, Any] | None = None
-    for name in sorted(place.names()):
-        if not (SHARD_FILE.fullmatch(name) and name.endswith(PARQUET)) or (own := entry_of(place, name)) is None:
-            continue
-        if question not in (None, own[0]):
-            raise OutputError(f"{place} has lost its {INDEX}, and its shards are of different settings.")
-        question, found[name] = own
-    return None if question is None else Index(question, 0, found, until=_cut_at(list(found.values())))
-
-
-def _cut_at(shards: list[Entry]) -> int:
-    """After how many molecules a run has left out the others; 0 if none has, as where it was killed before."""
-    first = next((number for number, entry in enumerate(shards) if SURPLUS in entry.refused), -1)
-    return sum(entry.delivered for entry in shards[: first + 1])
-
-
 def entry_of(place: Place, name: str) -> tuple[Mapping[str, Any], Entry] | None:
-    """The question of a shard and its entry, by what it says itself; None if it is damaged, or no shard of this name."""
+    """The question of a shard and its entry, by what it says itself; None if it is damaged, or of another name."""
     try:
         content = place.read(name)
         with tempfile.TemporaryDirectory() as folder:

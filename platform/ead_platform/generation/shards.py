@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ead_core.data.shard_folders import INDEX, MOST_SHARDS
+from ead_core.data.shard_folders import INDEX
 from ead_core.data.store import MoleculeSet
 from ead_core.data.usable import usable
-from ead_core.errors import ConfigError, OutputError
+from ead_core.errors import OutputError
 from ead_core.sampling.ledger import InRange, Ledger
 from ead_platform.generation.places import Place, place_of
 from ead_platform.generation.shard_adoption import is_worth_writing, uncut_entry, with_entries, with_unlisted
@@ -27,49 +27,16 @@ from ead_platform.generation.shard_index import (
     SDF,
     SHARD_FILE,
     SURPLUS,
-    DamagedIndexError,
     Entry,
     Index,
-    decode_index,
     entry_of,
     own_entry,
-    rebuild_index,
 )
+from ead_platform.generation.shard_numbers import Shard, Task, number_of, shards_of
+from ead_platform.generation.shard_recovery import recovered_index, stored_index
 from ead_platform.generation.shard_unmet import unmet_after
 
 CANCEL = ".cancel"  # asks the run that is at work to stop
-MOST_BYTES = 2**27  # of an index; MOST_SHARDS need a third of it
-
-
-@dataclass(frozen=True)
-class Shard:
-    """`rows` molecules from id `first` on."""
-
-    number: int
-    first: int
-    rows: int
-
-    @property
-    def name(self) -> str:
-        """The file name without its ending."""
-        return f"shard-{self.number:05d}"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be made of a shard.
-
-    Attributes:
-        shard: which molecules.
-        sample: generate them; otherwise the finished parquet file is turned into SDF.
-        sdf: write SDF.
-        reason: why something that was there is made again, for people; '' if it never was there.
-    """
-
-    shard: Shard
-    sample: bool
-    sdf: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -181,7 +148,7 @@ class ShardFolder:
         """
         names, size = self.place.names(), self._question["shard_size"]
         sdf = sdf or any(name.startswith("shard-") and name.endswith(SDF) for name in names)
-        last = max((_number(entry.name) * size + entry.rows for entry in self.molecules), default=0)
+        last = max((number_of(entry.name) * size + entry.rows for entry in self.molecules), default=0)
         self._index = replace(self._index, num=max(sum(shard.rows for shard in shards), last))
         self._write_index()
         tasks = (self._task(shard, sdf, names) for shard in shards_of(self.num, size))
@@ -202,17 +169,22 @@ class ShardFolder:
             return ""
         if entry.rows < rows:
             return f"{name} has {entry.rows} of {rows} molecules"
+        change = self._change(entry)
+        again = uncut_entry(self.place, name, self._index) if change else None
+        if again is None:
+            return change
+        self._index, self._unwritten = with_entries(self._index, {name: again}), self._unwritten + 1  # written since
+        return self._fault(name, rows)
+
+    def _change(self, entry: Entry) -> str | None:
+        """What has become of a finished file; None if it is as it was."""
         try:
-            if self.place.sha256(name) == entry.sha256:
-                return None
+            same = self.place.sha256(entry.name) == entry.sha256
         except FileNotFoundError:
-            return f"{name} is missing"
+            return f"{entry.name} is missing"
         except OSError as error:
-            return f"{name} cannot be read ({error.strerror or error})"
-        if again := uncut_entry(self.place, name, self._index):
-            self._index, self._unwritten = with_entries(self._index, {name: again}), self._unwritten + 1
-            return self._fault(name, rows)
-        return f"{name} is damaged"
+            return f"{entry.name} cannot be read ({error.strerror or error})"
+        return None if same else f"{entry.name} is damaged"
 
     def _unlisted(self, name: str) -> str:
         """Why a parquet file that is there without being finished is made again.
@@ -316,33 +288,14 @@ class ShardFolder:
         self.place.refuse_links(name for name in names if name == INDEX or SHARD_FILE.fullmatch(name))
         if all(name == CANCEL for name in names):  # a run may die that early
             return Index(self._question).asked_for(self._asked)
-        found = self._stored() if INDEX in names else None
+        found = stored_index(self.place) if INDEX in names else None
         found = found and with_unlisted(self.place, found)
         if found is None:
-            found = self._recover("damaged" if INDEX in names else "missing")
+            state = "damaged" if INDEX in names else "missing"
+            found = recovered_index(self.place, state)
+            self.rebuilt = f"{INDEX} is {state}; it is rebuilt from the undamaged shards ({len(found.entries)})"
         self._compare(found.question)
         return replace(found, question=self._question).asked_for(self._asked)
-
-    def _stored(self) -> Index | None:
-        """The index in its file; None if that is damaged."""
-        file = f"{self.place}/{INDEX}"
-        try:
-            content = self.place.read(INDEX)
-            return decode_index(content, file) if len(content) < MOST_BYTES else None
-        except OSError as error:
-            raise OutputError(f"cannot read {file}: {error.strerror or error}.") from error
-        except DamagedIndexError:
-            return None
-
-    def _recover(self, state: str) -> Index:
-        """The index from the shards; its file may be missing or damaged."""
-        found = rebuild_index(self.place)
-        if found is None and state == "missing":
-            raise OutputError(f"{self.place} is not empty and holds no {INDEX} of shards; choose another --out.")
-        if found is None:
-            raise OutputError(f"{self.place}/{INDEX} is no index of shards; choose another --out.")
-        self.rebuilt = f"{INDEX} is {state}; it is rebuilt from the undamaged shards ({len(found.entries)})"
-        return found
 
     def _compare(self, stored: Mapping[str, Any]) -> None:
         """OutputError that names the first difference."""
@@ -357,20 +310,3 @@ class ShardFolder:
         """The first key of a question that differs from this one's; the name of a checkpoint does not count."""
         keys = (key for key in {**self._question, **stored} if key != "checkpoint")
         return next((key for key in keys if stored.get(key) != self._question.get(key)), None)
-
-
-def shards_of(num: int, size: int) -> list[Shard]:
-    """The shards of `num` molecules, `size` in each but perhaps the last.
-
-    Raises:
-        ConfigError: more than 100,000 of them.
-    """
-    count = -(-num // size)
-    if count > MOST_SHARDS:
-        raise ConfigError(f"{num} molecules in shards of {size} are {count} shards; at most {MOST_SHARDS} are allowed.")
-    return [Shard(number, number * size, min(size, num - number * size)) for number in range(count)]
-
-
-def _number(name: str) -> int:
-    """Of a shard, from the name of a file."""
-    return int(name.removeprefix("shard-").partition(".")[0])
