@@ -69,7 +69,8 @@ ARMS: dict[str, dict[str, Any]] = {
 def pooled(judge: Judge, molecules: MoleculeSet) -> NDArray[np.float32]:
     """The mean over atoms of what the network's readout sees [M, H]."""
     types, seen = vocabulary(judge.config, judge.statistics), []
-    readout: Any = judge.predictor.network.readout
+    network: Any = judge.predictor.network
+    readout = network.readout
     hook = readout.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     batches, found = TrainingBatches(molecules, types, BATCH, 0), np.zeros((len(molecules), readout.in_features), "f4")
     with progress_bar("representations", len(molecules)) as progress:

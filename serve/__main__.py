@@ -76,7 +76,8 @@ def _serve(wanted: ServeSettings, host: str, port: int) -> None:
             controller_options=ControllerOptions(runtime_env={"env_vars": ENVIRONMENT}),
         )
         serve.run(target, name=NAME, route_prefix="/")
-        if hint := _jobs_wait(wanted, ray.cluster_resources().get("CPU", 0)):
+        cpus = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+        if hint := _jobs_wait(wanted, cpus):
             typer.echo(f"serve: {hint}", err=True)
         typer.echo(f"{wanted.checkpoint} is served at http://{host}:{port} (/docs); {_reach(host)}.", err=True)
         _wait(ray.get_runtime_context().gcs_address)

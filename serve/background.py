@@ -32,7 +32,7 @@ class Background:
         self._worker = JobWorker(settings, lambda check: actors(settings.job_actors, check))
         self._thread = threading.Thread(target=self._worker.work, name="jobs", daemon=True)
         self._thread.start()
-        self._errand = ray.remote(num_cpus=0, max_retries=0)(outcome)  # type: ignore[call-overload]
+        self._errand = ray.remote(num_cpus=0, max_retries=0)(outcome)
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def apart(self, errand: Callable[..., Any], *given: Any, gpus: float = 0) -> Outcome:

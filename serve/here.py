@@ -1,7 +1,7 @@
 """What routes outside of the class of the interface find of it."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 from fastapi import Depends
 from ray import serve
@@ -24,8 +24,7 @@ class Interface(Protocol):
 
 
 def _here() -> Interface:
-    found: Interface = serve.get_replica_context().servable_object
-    return found
+    return cast(Interface, serve.get_replica_context().servable_object)
 
 
 Here = Annotated[Interface, Depends(_here)]

@@ -107,7 +107,10 @@ def measured(text: str, kind: Kind, parts: tuple[str, ...] | None, reference: st
         card = evaluate(path, reference, plan=plan).to_json()
     card["about"]["sources"] = ["body"]
     skipped = [left.model_dump() for left in _left(report)]
-    return json.loads(json.dumps({"card": card, "skipped": skipped}, allow_nan=True), parse_constant=lambda _: None)
+    found: dict[str, Any] = json.loads(
+        json.dumps({"card": card, "skipped": skipped}, allow_nan=True), parse_constant=lambda _: None
+    )
+    return found
 
 
 def _left(report: ReadReport) -> list[Left]:

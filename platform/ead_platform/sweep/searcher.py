@@ -8,6 +8,7 @@ from typing import Any, Literal
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
@@ -149,7 +150,7 @@ def _sampler(
 def study_of(space: Space, goals: Goals, rows: Sequence[Mapping[str, Any]]) -> optuna.Study:
     """A study of Optuna that holds measured trials, for what it can say of them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = ["maximize" if each.maximise else "minimize" for each in goals.objectives]
+    directions = [StudyDirection.MAXIMIZE if each.maximise else StudyDirection.MINIMIZE for each in goals.objectives]
     study = optuna.create_study(directions=directions)
     for row in rows:
         point = {key: row[key] for key in space.keys if key in row}
