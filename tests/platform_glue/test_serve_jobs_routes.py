@@ -216,7 +216,8 @@ def test_the_document_has_the_limits_and_examples_of_jobs(settings, tiny_checkpo
     for example in fields["examples"]:
         assert desk.planner.plan(JobRequest.model_validate(example)).shards()
     for answer in (JobDescription, Estimation, Predictions):
-        (example,) = document["components"]["schemas"][answer.__name__]["examples"]
+        assert document["components"]["schemas"][answer.__name__]["examples"]
+        (example,) = answer.model_json_schema()["examples"]
         assert answer.model_validate(example).model_dump(mode="json") == example
     limit = document["paths"]["/v1/jobs"]["get"]["parameters"][1]
     assert (limit["name"], limit["schema"]["minimum"], limit["schema"]["maximum"]) == ("limit", 1, 100)
