@@ -1,6 +1,7 @@
 """What the routes about jobs do, apart from HTTP: take jobs in, and tell how they stand."""
 
 import json
+import re
 from functools import cached_property
 
 from ead_core.checkpoints.checkpoint import Checkpoint
@@ -15,6 +16,7 @@ from serve.settings import ServeSettings
 
 KEY = "Idempotency-Key"
 LONGEST_KEY = 255
+_ID = re.compile("[0-9a-f]{32}")
 
 
 class FullError(EADError):
@@ -73,9 +75,9 @@ class Desk:
 
     def job(self, name: str) -> Job:
         """A job by its id (UnknownJobError: there is none)."""
-        job = self._store.get(name)
+        job = self._store.get(name) if _ID.fullmatch(name) else None  # not every text may be asked of a database
         if job is None:
-            raise UnknownJobError(f"There is no job {name}.")
+            raise UnknownJobError(f"There is no job {name[:40]}.")
         return job
 
     def newest(self, limit: int, before: int | None) -> tuple[list[Job], str | None]:

@@ -5,18 +5,37 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ead_platform.generation.estimate import Estimate
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ead_core.common.cpu import processor
 from serve.answer_schema import Molecules
 from serve.job_progress import Progress, StoredProgress
 from serve.jobs_store import Job, State
 
+EXAMPLE = {
+    "id": "0b1f5c3ad0e84f3f9a7c2f6f5f0d9e11",
+    "state": "running",
+    "created": "2026-11-30T21:04:06Z",
+    "started": "2026-11-30T21:04:07Z",
+    "ended": None,
+    "request": {"num": 1000, "seed": 0, "preset": "fast"},
+    "progress": {
+        "delivered": 256,
+        "attempts": 320,
+        "max_attempts": 1000,
+        "rate": 1.6,
+        "seconds_left": 425.0,
+        "ledger": None,
+    },
+    "problem": None,
+}
 CURSOR = "To give as `cursor` for what follows; null if nothing will."
 
 
 class JobDescription(BaseModel):
     """A job, and how far it has come."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     id: str
     state: State = Field(
@@ -74,6 +93,23 @@ class Range(BaseModel):
 
 class Estimation(BaseModel):
     """What a job will cost, measured on its first molecules."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "measured_on": 32,
+                    "kept": 28,
+                    "made_on": "AMD EPYC 9654",
+                    "attempts": {"value": 571.0, "low": 515.0, "high": 700.0},
+                    "molecules": 500.0,
+                    "network_calls": 16000.0,
+                    "seconds": 360.0,
+                    "bytes": 310000.0,
+                }
+            ]
+        }
+    )
 
     measured_on: int = Field(description="Attempts that were made for it.")
     kept: int = Field(description="How many of them would be delivered.")

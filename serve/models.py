@@ -1,5 +1,6 @@
 """What the service says of its models."""
 
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -89,6 +90,7 @@ def models(border: Border) -> ModelList:
     return ModelList(models=[own, *map(_predictor, get_args(Predictor))])
 
 
+@cache
 def _predictor(name: str) -> ModelEntry:
     statistics = load_judge(name).statistics
     return ModelEntry(

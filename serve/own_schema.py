@@ -55,6 +55,26 @@ class PredictedMolecule(BaseModel):
 class Predictions(BaseModel):
     """Properties of molecules, in the order of the body."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "predictor": "qm9-judge",
+                    "units": {"gap": "meV"},
+                    "molecules": [
+                        {
+                            "name": "ethanol",
+                            "formula": "C2H6O",
+                            "properties": {"gap": {"value": 9403.5, "low": 9045.6, "high": 9761.5}},
+                        }
+                    ],
+                    "skipped": [],
+                    "notes": [],
+                }
+            ]
+        }
+    )
+
     predictor: str
     units: dict[str, str] = Field(description="By property; empty where it is that of the training data.")
     molecules: list[PredictedMolecule]

@@ -104,9 +104,11 @@ def services(cluster, tiny_checkpoint, tmp_path_factory, free_port):
     """
     port = free_port()
     rigged = shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("rigged") / "tiny")
-    small = {"max_molecules": 2, "batch_molecules": 2, "max_waiting": 2}
+    jobs = {"jobs_folder": str(tmp_path_factory.mktemp("jobs"))}
+    small = {"max_molecules": 2, "batch_molecules": 2, "max_waiting": 2, **jobs}
+    plain = {"max_molecules": 8, "max_network_calls": 400, **jobs}
     applications = {
-        "plain": build(ServeSettings(checkpoint=str(tiny_checkpoint), max_molecules=8, max_network_calls=400)),
+        "plain": build(ServeSettings(checkpoint=str(tiny_checkpoint), **plain)),
         "rigged": compose(Rigged, ServeSettings(checkpoint=str(rigged), **small)),
     }
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # replicas cannot import a test

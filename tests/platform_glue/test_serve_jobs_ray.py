@@ -1,16 +1,16 @@
 """A job on a real Ray cluster, end to end: its worker is killed in the midst, and nothing is lost or made twice."""
 
-import os
-import signal
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import requests
+from ead_platform.cluster.session import start_private
 from ray import serve
-from ray.util.state import list_actors
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.sampling.generation import sample
@@ -40,19 +40,22 @@ def settings(tiny_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(cluster, settings, free_port):
+def url(settings, free_port):
+    """A service on a cluster of its own, since processes of it are killed."""
     port = free_port()
-    ray.init(address=cluster, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}:{ROOT}/platform"}})
+    environment = {"env_vars": {"PYTHONPATH": f"{ROOT}:{ROOT}/platform"}}
+    start_private(num_cpus=2, log_to_driver=False, namespace="serve", runtime_env=environment)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(build(settings), name="jobs", route_prefix="/jobs")
+    serve.run(build(settings), name=f"jobs-{port}", route_prefix="/jobs")
     yield f"http://127.0.0.1:{port}/jobs"
     serve.shutdown()
     ray.shutdown()
 
 
-def worker_pid():
-    replicas = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
-    return next(actor.pid for actor in replicas if "Background" in (actor.name or ""))
+def worker_of(url):
+    """The process that works at jobs; no other cluster on this machine has an application of this name."""
+    name = f"jobs-{urlsplit(url).port}:Background"
+    return next(process for process in psutil.process_iter(["cmdline"]) if name in "".join(process.info["cmdline"]))
 
 
 def test_a_job_outlives_its_worker(url, settings, tiny_checkpoint):
@@ -66,7 +69,7 @@ def test_a_job_outlives_its_worker(url, settings, tiny_checkpoint):
     wait_for(lambda: told()["progress"]["delivered"])
     shards = sorted(Path(settings.folder_of(taken.json()["id"])).glob("shard-*.parquet"))
     before = {shard: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
-    os.kill(worker_pid(), signal.SIGKILL)
+    worker_of(url).kill()
     assert told()["state"] == "running"
     wait_for(lambda: told()["state"] != "running")
     assert (told()["state"], told()["problem"], told()["progress"]["delivered"]) == ("done", None, 60)
@@ -84,8 +87,7 @@ def test_a_job_is_cancelled_and_its_actors_end(url):
     here = f"{url}/v1/jobs/{taken['id']}"
     wait_for(lambda: requests.get(here, timeout=60).json()["progress"]["delivered"])
     assert requests.delete(here, timeout=60).json()["state"] == "cancelled"
-    makers = [("class_name", "=", "ShardMaker"), ("state", "=", "ALIVE")]
-    wait_for(lambda: not list_actors(filters=makers))
+    wait_for(lambda: ray.available_resources().get("CPU") == 1)  # the other is the model's
     assert requests.get(f"{here}/molecules?limit=1", timeout=60).json()["molecules"]
 
 

@@ -13,8 +13,11 @@ from serve.app import api
 from serve.document import tailored
 from serve.errands import Refused
 from serve.jobs_desk import Desk
+from serve.jobs_schema import Estimation, JobDescription
 from serve.jobs_store import StoreError
 from serve.limits import Border
+from serve.own_schema import Predictions
+from serve.schema import JobRequest
 from serve.settings import ServeSettings
 
 from ..in_this_process import in_this_process
@@ -211,6 +214,10 @@ def test_the_document_has_the_limits_and_examples_of_jobs(settings, tiny_checkpo
     assert document["components"]["schemas"]["MoleculesRequest"]["properties"]["num"]["maximum"] == 32
     assert fields["examples"]
     for example in fields["examples"]:
-        assert answers(settings, ("POST", "/v1/jobs", {**example, "num": 1} if "num" in example else example))
+        assert desk.planner.plan(JobRequest.model_validate(example)).shards()
+    for answer in (JobDescription, Estimation, Predictions):
+        assert document["components"]["schemas"][answer.__name__]["examples"]
+        (example,) = answer.model_json_schema()["examples"]
+        assert answer.model_validate(example).model_dump(mode="json") == example
     limit = document["paths"]["/v1/jobs"]["get"]["parameters"][1]
     assert (limit["name"], limit["schema"]["minimum"], limit["schema"]["maximum"]) == ("limit", 1, 100)

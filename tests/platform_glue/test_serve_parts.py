@@ -31,7 +31,7 @@ from ead_core.sampling.build import build_process
 from ead_core.sampling.generation import complete, fulfil, sample
 from ead_core.sampling.requests import Request, prepare
 from ead_core.sampling.state import initial_state
-from serve.__main__ import KEEP_ALIVE_SECONDS
+from serve.__main__ import KEEP_ALIVE_SECONDS, _jobs_wait
 from serve.answers import as_json, as_text, diverged
 from serve.app import api
 from serve.document import tailored
@@ -131,6 +131,13 @@ def test_serve_run_prints_a_mistake_without_a_traceback():
     assert done.returncode == 1
     assert "Error: 'nowhere' is neither a checkpoint directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("replicas", "cpus", "waits"), [(1, 2, False), (2, 2, True), (1, 1, True)])
+def test_a_service_without_a_cpu_for_jobs_says_so(replicas, cpus, waits):
+    told = _jobs_wait(ServeSettings(replicas=replicas), cpus)
+    assert bool(told) == waits
+    assert not waits or told == f"jobs will wait: the replicas take {replicas} of {cpus} CPUs, and a job needs one."
 
 
 def test_a_checkpoint_folder_is_made_absolute_and_a_bundled_name_is_kept(tiny_checkpoint, monkeypatch):
