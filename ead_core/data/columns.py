@@ -28,7 +28,7 @@ TEXT_PROPERTIES = (
     "hardware",
     "selected_by",
     "key",
-    *("molblock", "model", "fingerprint", "checks", "predicted_by"),
+    *("inchikey", "molblock", "model", "fingerprint", "checks", "predicted_by"),
 )  # text even where it looks like numbers
 NUMERIC_PROPERTIES = (  # numbers even where most cells are none
     *("rotA", "rotB", "rotC", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv"),
