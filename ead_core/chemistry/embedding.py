@@ -20,16 +20,16 @@ def embed(smiles: str, seed: int) -> Chem.Mol:
     """
     parsed = Chem.MolFromSmiles(smiles)
     if parsed is None or not parsed.GetNumAtoms():
-        raise DataError(f"{smiles[:100]} is no valid SMILES.")
+        raise DataError(f"'{smiles[:100]}' is no valid SMILES.")
     mol = Chem.AddHs(parsed)
     parameters: Any = rdDistGeom.ETKDGv3()  # the type stubs of RDKit are wrong here
     parameters.randomSeed = seed
     parameters.maxIterations = ATTEMPTS
     parameters.timeout = SECONDS
     if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
-        raise DataError(f"{smiles} could not be embedded.")
+        raise DataError(f"'{smiles}' could not be embedded.")
     state = rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=RELAX_STEPS)
     if state != 0:
         problem = "has no MMFF94 parameters" if state < 0 else "did not converge"
-        raise DataError(f"{smiles} {problem}.")
+        raise DataError(f"'{smiles}' {problem}.")
     return mol

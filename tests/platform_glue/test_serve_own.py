@@ -76,7 +76,7 @@ def test_smiles_get_a_conformer_and_what_is_none_is_named(asked):
         ("ethanol", "C2H6O"),
         ("line 3", "CH4"),
     ]
-    assert told["skipped"] == [{"name": "bad one", "reason": "nonsense is no valid SMILES."}]
+    assert told["skipped"] == [{"name": "bad one", "reason": "'nonsense' is no valid SMILES."}]
 
 
 def test_what_the_predictor_has_not_learnt_is_noted(asked):
@@ -105,7 +105,7 @@ def test_the_documented_examples_are_accepted(asked):
     [
         ("xyz", b"hello", 400, "the number of atoms, not 'hello'"),
         ("sdf", b"hello", 400, "the body"),
-        ("smiles", b"xx\nyy", 400, "no molecule of the body can be read; the first: xx is no valid SMILES."),
+        ("smiles", b"xx\nyy", 400, "no molecule of the body can be read; the first: 'xx' is no valid SMILES."),
         ("smiles", b" \n", 400, "holds no SMILES"),
         ("smiles", b"[Au]", 400, "Au"),
         ("smiles", b"C" * 501, 400, "at most 500 characters, not 501."),
