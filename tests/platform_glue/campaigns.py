@@ -22,10 +22,11 @@ from ead_platform.generation import making, report
 from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.places import place_of
 from ead_platform.generation.shard_files import decode_shard
-from ead_platform.generation.shard_index import INDEX, PARQUET, DamagedIndexError, decode_index
+from ead_platform.generation.shard_index import PARQUET, DamagedIndexError, decode_index
 from ead_platform.generation.shard_recovery import rebuild_index
 from ead_platform.generation.shards import ShardFolder
 
+from ead_core.data.shard_folders import INDEX
 from ead_core.errors import report_user_errors
 
 SCRIPT = Path(__file__).parents[2] / "platform" / "jobs" / "generate.py"

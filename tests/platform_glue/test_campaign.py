@@ -9,12 +9,12 @@ from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.places import place_of
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.shard_index import INDEX
 from ead_platform.generation.shards import CANCEL, ShardFolder
 from ead_platform.generation.status import cancel, status
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
+from ead_core.data.shard_folders import INDEX
 from ead_core.errors import OutputError
 
 from ..in_this_process import in_this_process

@@ -14,7 +14,6 @@ from ead_platform.generation.deliveries import rounds
 from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.shard_index import INDEX
 from ead_platform.generation.shards import ShardFolder
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
@@ -22,6 +21,7 @@ from ead_core.config import SamplerConfig
 from ead_core.data.formats import read_molecules
 from ead_core.data.frames import read_frame
 from ead_core.data.parquet import load_parquet
+from ead_core.data.shard_folders import INDEX
 from ead_core.data.targets import Targets
 from ead_core.errors import EADError, OutputError
 from ead_core.evaluation.criteria import CRITERIA, Acceptance

@@ -23,7 +23,7 @@ from ead_platform.generation.making import FinishedShard
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole, duration
 from ead_platform.generation.shard_numbers import Task, shards_of
-from ead_platform.generation.shards import INDEX, ShardFolder
+from ead_platform.generation.shards import ShardFolder
 from ray.exceptions import ActorDiedError
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
@@ -32,6 +32,7 @@ from ead_core.common.cpu import tune_cpu
 from ead_core.config import SamplerConfig
 from ead_core.data.formats import encode_molecules
 from ead_core.data.parquet import load_parquet
+from ead_core.data.shard_folders import INDEX
 from ead_core.errors import ConfigError, EADError
 from ead_core.sampling.generation import sample
 

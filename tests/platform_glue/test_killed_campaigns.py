@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from ead_platform.generation.plan import GenerationPlan
-from ead_platform.generation.shard_index import INDEX, PARQUET
+from ead_platform.generation.shard_index import PARQUET
 from ead_platform.generation.shards import ShardFolder
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
+from ead_core.data.shard_folders import INDEX
 from ead_core.errors import OutputError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.order import Order

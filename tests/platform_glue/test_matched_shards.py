@@ -13,13 +13,13 @@ from ead_platform.generation.estimate import estimate
 from ead_platform.generation.making import ShardMaker
 from ead_platform.generation.plan import GenerationPlan
 from ead_platform.generation.report import GenerationConsole
-from ead_platform.generation.shard_index import INDEX
 from ead_platform.generation.shards import ShardFolder
 from ead_platform.generation.unmet_rows import UNMET_FILE
 
 from ead_core.checkpoints.checkpoint import load_checkpoint
 from ead_core.config import SamplerConfig
 from ead_core.data.frames import read_frame
+from ead_core.data.shard_folders import INDEX
 from ead_core.data.targets import Targets
 from ead_core.data.wish_tables import WishTable
 from ead_core.errors import ConfigError, DataError, OutputError

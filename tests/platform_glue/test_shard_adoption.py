@@ -5,14 +5,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from ead_platform.generation import shard_adoption, shards
+from ead_platform.generation import shard_adoption
 from ead_platform.generation.shard_adoption import is_worth_writing
 from ead_platform.generation.shard_files import encode_shard
-from ead_platform.generation.shard_index import INDEX, PARQUET, SDF, SURPLUS, own_entry
+from ead_platform.generation.shard_index import PARQUET, SDF, SURPLUS, own_entry
 from ead_platform.generation.shard_numbers import Shard, shards_of
 from ead_platform.generation.shards import ShardFolder
 
+from ead_core.data.shard_folders import INDEX, MOST_SHARDS
 from ead_core.data.store import MoleculeSet
+from ead_core.errors import OutputError
 
 SIZE = 4
 QUESTION = {"checkpoint": "tiny", "fingerprint": "ab12", "seed": 0, "shard_size": SIZE, "accept": "valid & unique"}
@@ -63,12 +65,18 @@ def test_whole_shards_that_the_index_does_not_list_are_taken_in(behind):
     ]
 
 
-def test_shards_that_are_damaged_or_of_another_question_are_not(behind):
+def test_a_damaged_shard_is_not(behind):
     content = (behind / "shard-00001.parquet").read_bytes()
     (behind / "shard-00001.parquet").write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    assert [(number, sample) for number, sample, _ in left(behind)] == [(1, True), (2, False)]
+    assert ShardFolder(behind, QUESTION).rows == 8
+
+
+def test_a_shard_of_another_question_is_neither_taken_nor_replaced(behind):
     (behind / "shard-00002.parquet").write_bytes(parquet_of(SHARDS[2], {**QUESTION, "seed": 1}))
-    assert [(number, sample) for number, sample, _ in left(behind)] == [(1, True), (2, True)]
-    assert ShardFolder(behind, QUESTION).rows == 4
+    assert ShardFolder(behind, QUESTION).rows == 8
+    with pytest.raises(OutputError, match=r"holds a shard-00002.parquet of other settings.*; move it away"):
+        left(behind)
 
 
 def test_a_shard_that_lost_molecules_after_its_index_is_taken_as_it_is_and_its_sdf_made_again(behind):
@@ -140,8 +148,8 @@ def test_what_is_written_for_a_shard_does_not_grow_with_their_number(monkeypatch
 def test_a_hundred_thousand_shards_are_planned_and_no_more():
     tracemalloc.start()
     try:
-        assert len(shards_of(10**6, 10)) == shards.MOST_SHARDS
-        assert tracemalloc.get_traced_memory()[1] / shards.MOST_SHARDS < 300, "bytes per shard"
+        assert len(shards_of(10**6, 10)) == MOST_SHARDS
+        assert tracemalloc.get_traced_memory()[1] / MOST_SHARDS < 300, "bytes per shard"
     finally:
         tracemalloc.stop()
 

@@ -7,21 +7,13 @@ import shutil
 import numpy as np
 import pytest
 from ead_platform.generation.places import LOCK, place_of
-from ead_platform.generation.shard_index import (
-    INDEX,
-    PARQUET,
-    SDF,
-    DamagedIndexError,
-    Entry,
-    Index,
-    decode_index,
-    own_entry,
-)
+from ead_platform.generation.shard_index import PARQUET, SDF, DamagedIndexError, Entry, Index, decode_index, own_entry
 from ead_platform.generation.shard_numbers import shards_of
 from ead_platform.generation.shard_recovery import rebuild_index
 from ead_platform.generation.shards import ShardFolder
 
 from ead_core.data.parquet import write_parquet
+from ead_core.data.shard_folders import INDEX
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import OutputError
 

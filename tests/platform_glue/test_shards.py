@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ead_platform.generation.shard_index import INDEX, PARQUET, SDF, own_entry
+from ead_platform.generation.shard_index import PARQUET, SDF, own_entry
 from ead_platform.generation.shard_numbers import Shard, shards_of
 from ead_platform.generation.shards import ShardFolder
 
 from ead_core.data.parquet import write_parquet
+from ead_core.data.shard_folders import INDEX
 from ead_core.data.store import MoleculeSet
 from ead_core.errors import ConfigError, OutputError
 
