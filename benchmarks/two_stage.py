@@ -168,6 +168,7 @@ def main(
     """Train and measure what is missing, then print the table."""
     tune_cpu(1)
     recipe, judging = load_config(RECIPE), load_judge(judge)
+    data = resolve_data_path(recipe.data.path)
     bank, network = Bank(recipe, work), load_checkpoint(initial).config.network.model_dump(exclude_unset=True)
     common = {
         "data.path": str(bank.file),
@@ -196,7 +197,7 @@ def main(
         for title, (model, targets) in rows.items():
             file = work / f"{steps}-{asked}-{title.replace(' ', '-').replace(',', '')}-{num}.npz"
             molecules = partial(made, model, targets, asked, wishes.arrays[0][:, 0], file)
-            found = kept(file.with_suffix(".json"), lambda make=molecules: figures(make(), judging, bank.file))
+            found = kept(file.with_suffix(".json"), lambda make=molecules: figures(make(), judging, data))
             error = "{:.4g} ({:.4g}–{:.4g})".format(*found["error"])
             what = f"{asked}, {unit_of(asked).symbol}"
             typer.echo(line([what, title, error, f"{found['shuffled']:.4g}", *cells(found["quality"])]))
