@@ -8,6 +8,7 @@ from typing import Any, Literal
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
@@ -149,8 +150,8 @@ def _sampler(
 def study_of(space: Space, goals: Goals, rows: Sequence[Mapping[str, Any]]) -> optuna.Study:
     """A study of Optuna that holds measured trials, for what it can say of them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = ["maximize" if each.maximise else "minimize" for each in goals.objectives]
-    study = optuna.create_study(directions=directions)
+    better = {True: StudyDirection.MAXIMIZE, False: StudyDirection.MINIMIZE}
+    study = optuna.create_study(directions=[better[each.maximise] for each in goals.objectives])
     for row in rows:
         point = {key: row[key] for key in space.keys if key in row}
         study.add_trial(
