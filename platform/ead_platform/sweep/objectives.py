@@ -91,7 +91,7 @@ class Goals:
         """
         goals = tuple(map(_objective, objectives.split(",")))
         bounds = tuple(map(_constraint, constraints))
-        named = [*(each.name for each in goals), *(each.name for each in bounds)]
+        named = [each.name for each in goals] + [each.name for each in bounds]
         quick = available(QUICK)
         measured = parse_parts(parts) if parts else QUICK if set(named) <= quick.keys() else ()
         check_parts(measured)
@@ -116,9 +116,8 @@ class Goals:
     @property
     def names(self) -> list[str]:
         """All measures that a trial needs, each once."""
-        return list(
-            dict.fromkeys([*(each.name for each in self.objectives), *(each.name for each in self.constraints)])
-        )
+        sought, bounded = [each.name for each in self.objectives], [each.name for each in self.constraints]
+        return list(dict.fromkeys(sought + bounded))
 
     def values(self, row: Row) -> list[float]:
         """The measures of a trial, in the order of the objectives."""

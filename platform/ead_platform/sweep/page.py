@@ -80,13 +80,13 @@ def _recommendation(
     if not chosen:
         return Section(title, f"None: no setting keeps {' and '.join(map(str, goals.constraints))}.")
     names = list(dict.fromkeys([*goals.names, CALLS]))
-    heading = ["", "setting", "molecules", *map(goals.title, names), "difference to synchronous"]
+    heading = ["setting", "molecules", *map(goals.title, names), "difference to synchronous"]
     table: Cells = [heading]
     for name, row in chosen.items():
         point = folder.point(row)
-        table.append([name, setting(point), "of the sweep", *_figures(row, names, goals)])
+        table.append([f"{name}: {setting(point)}", "of the sweep", *_figures(row, names, goals)])
         if name in confirmed:
-            table.append(["", "", "fresh", *_figures(confirmed[name], names, goals)])
+            table.append(["", "fresh", *_figures(confirmed[name], names, goals)])
     text = (
         "Fresh molecules had no part in the choice, so their figures are the ones to believe; differences are paired, "
         "in points of the first objective. fast has the fewest network calls of the front, best the best first "

@@ -15,7 +15,7 @@ from ead_platform.sweep.importance import importances
 from ead_platform.sweep.lines import STABLE
 from ead_platform.sweep.objectives import CALLS, Goals
 from ead_platform.sweep.records import PLOT, SweepFolder
-from ead_platform.sweep.space import Choice, Space
+from ead_platform.sweep.space import MARKS, Choice, Space
 from ead_platform.sweep.study import Campaign
 
 FRONT, SLICES, IMPORTANCES = "front.png", "slices.png", "importances.png"
@@ -121,6 +121,9 @@ def _slice(axes: Axes, rows: Sequence[Row], key: str, space: Space, goals: Goals
         axes.set_xlim(-0.5, len(labels) - 0.5)
     elif parameter.log:
         axes.set_xscale("log")
+        ticks = parameter.marks()[:: MARKS // 2]  # matplotlib's own run into each other within a decade or two
+        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
     for kept, colour in ((True, OURS), (False, BROKEN)):
         chosen = [place for place, row in enumerate(rows) if goals.kept(row) == kept]
         x, some = [values[place] for place in chosen], [rows[place] for place in chosen]

@@ -114,7 +114,7 @@ class SweepFolder:
 
     def close(self) -> list[Mapping[str, Any]]:
         """Write the results in their order, and the best setting; returns the measured trials, best first."""
-        order = ranked(self._goals, self.finished)
+        order = [dict(row) for row in ranked(self._goals, self.finished)]
         self._write([*order, *(row for row in self.rows if row["outcome"] != FINISHED)])
         with write_aside(self.path / BEST) as aside:
             aside.write_text(yaml.safe_dump(settings(self.point(order[0])), sort_keys=False))

@@ -150,8 +150,8 @@ def _sampler(
 def study_of(space: Space, goals: Goals, rows: Sequence[Mapping[str, Any]]) -> optuna.Study:
     """A study of Optuna that holds measured trials, for what it can say of them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = [StudyDirection.MAXIMIZE if each.maximise else StudyDirection.MINIMIZE for each in goals.objectives]
-    study = optuna.create_study(directions=directions)
+    better = {True: StudyDirection.MAXIMIZE, False: StudyDirection.MINIMIZE}
+    study = optuna.create_study(directions=[better[each.maximise] for each in goals.objectives])
     for row in rows:
         point = {key: row[key] for key in space.keys if key in row}
         study.add_trial(
