@@ -12,7 +12,7 @@ from serve.answer_schema import Molecules
 from serve.job_progress import Progress, StoredProgress
 from serve.jobs_store import Job, State
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "id": "0b1f5c3ad0e84f3f9a7c2f6f5f0d9e11",
     "state": "running",
     "created": "2026-11-30T21:04:06Z",

@@ -6,7 +6,7 @@
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -112,7 +112,7 @@ class SweepFolder:
         """The settings of a trial."""
         return {key: row[key] for key in self._space.keys if key in row}
 
-    def close(self) -> list[Mapping[str, Any]]:
+    def close(self) -> list[dict[str, Any]]:
         """Write the results in their order, and the best setting; returns the measured trials, best first."""
         order = [dict(row) for row in ranked(self._goals, self.finished)]
         self._write([*order, *(row for row in self.rows if row["outcome"] != FINISHED)])
@@ -126,7 +126,7 @@ class SweepFolder:
         self._write(self.rows)
         return self.rows[-1]
 
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         with write_aside(self.path / RESULTS) as aside:
             pd.DataFrame(rows).to_csv(aside, index=False)
 

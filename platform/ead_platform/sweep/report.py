@@ -166,7 +166,7 @@ class SweepConsole:
         if failed:
             sys.exit(1)
 
-    def _chosen(self, rows: list[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
+    def _chosen(self, rows: list[dict[str, Any]]) -> dict[Any, Mapping[str, Any]]:
         """What is recommended, by name; for the founding question, the best alone."""
         if self._plan.goals.usual and not self._plan.presets:
             return {"best": rows[0]}
