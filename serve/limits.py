@@ -70,7 +70,8 @@ class Border:
 
     def _request(self, wanted: Wanted, sizes: Sizes, accepts: bool) -> Request:
         changes = wanted.sampler.changes()
-        check_repairs(changes, accepts)
+        if changes.get("repair_attempts"):  # the other keys may come from `GET /v1/model`, which shows all
+            check_repairs(changes, accepts)
         sampler = sampler_config(
             self.checkpoint, changes | {"batch_size": self.settings.batch_molecules}, wanted.preset
         )

@@ -42,13 +42,12 @@ def test_without_a_number_to_reach_all_attempts_are_made():
     assert "actor-hours    1; 60 min with 1 actor" in found.lines(1)
 
 
-def test_it_is_measured_on_the_molecules_of_the_generation(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr(module, "PROBE", 6)
+def test_it_is_measured_on_the_molecules_of_the_generation(tiny_checkpoint):
     order = Order(Acceptance.parse("even_electrons"), None)
     sampler = SamplerConfig(policy="synchronous", steps=4, repair_attempts=0)
     plan = GenerationPlan(load_checkpoint(tiny_checkpoint), 50, 8, 1, (4,), sampler, 1, 0, order=order)
     with in_this_process():
-        found = estimate(plan)
+        found = estimate(plan, 6)
     assert (found.probe, found.attempts, found.calls) == (6, 50, 5)
     assert 0 < found.accepted <= 6
     assert found.seconds > 0
