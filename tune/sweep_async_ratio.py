@@ -60,7 +60,7 @@ def sweep(
     constraint: Annotated[list[str] | None, typer.Option(help="validity>=0.85; a setting must keep it.")] = None,
     parts: Annotated[str | None, typer.Option(help="Of the card, as in ead evaluate, to be measured, too.")] = None,
     search: Annotated[Algorithm, typer.Option(help="What proposes settings.")] = "tpe",
-    trial_minutes: Annotated[float | None, typer.Option(min=0.001, help="After which a trial is given up.")] = None,
+    trial_minutes: Annotated[float | None, typer.Option(min=1e-6, help="After which a trial is given up.")] = None,
     save_presets: Annotated[Path | None, typer.Option(help="Folder of the checkpoint, to get its presets.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Key of all noise and of the search.")] = 0,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs and torch threads of a trial.")] = 1,

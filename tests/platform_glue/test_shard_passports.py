@@ -139,7 +139,7 @@ def test_rows_of_a_table_have_as_many_molecules_as_they_ask_for_with_their_keys(
 def examples():
     """The ways to read a folder that the page shows, by the library that they use."""
     blocks = [block.partition("```")[0] for block in PAGE.read_text().split("```python\n")[1:]]
-    return {block.split()[1].partition(".")[0]: block for block in blocks}
+    return {next(name for name in ("ead_core", "pyarrow", "ray") if name in block): block for block in blocks}
 
 
 @pytest.mark.parametrize("library", ["ead_core", "pyarrow"])

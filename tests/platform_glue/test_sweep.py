@@ -141,15 +141,16 @@ def test_a_recipe_key_of_the_space_is_checked(run_sweep, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_if_all_trials_are_out_of_time_the_reason_is_what_is_printed(run_sweep, tmp_path):
-    done = run_sweep("--trials", "2", "--samples", "4", "--out", "out", "--trial-minutes", "0.001")
-    assert done.returncode == 1
-    assert "all trials failed; the first said: it took longer than 0.001 minutes" in done.stdout
+def test_a_trial_that_is_out_of_time_is_recorded_with_its_reason(run_sweep, tmp_path):
+    """The synchronous one is what the trials share, so that it takes no time of its own."""
+    done = run_sweep("--trials", "2", "--samples", "4", "--out", "out", "--trial-minutes", "0.00001")
+    assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "results.csv")
-    assert set(table["outcome"]) == {"stopped"}
+    assert table["outcome"].tolist() == ["finished", "stopped"]
+    assert table["reason"].tolist()[1].startswith("it took longer than 1e-05 minutes")
     _, trials = tracked(tmp_path)
-    assert {run.info.status for run in trials} == {"FAILED"}
-    assert all("it took longer" in run.data.tags["ead.reason"] for run in trials)
+    (stopped,) = (run for run in trials if run.info.status == "FAILED")
+    assert stopped.data.tags["ead.reason"].startswith("it took longer")
 
 
 @pytest.mark.slow

@@ -146,6 +146,7 @@ class Search:
         if trials <= 0:
             return
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no tables of Tune's own; the caller reports
+        os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # trials without figures report why
         logging.getLogger("ray.tune").setLevel(logging.WARNING)
         searcher = self._searcher(points, done, reporting)
         tuner = tune.Tuner(
