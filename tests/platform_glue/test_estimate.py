@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from ead_platform.generation import estimate as module
 from ead_platform.generation.estimate import Estimate, estimate
 from ead_platform.generation.plan import GenerationPlan
 
