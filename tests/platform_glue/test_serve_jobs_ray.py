@@ -1,4 +1,7 @@
-"""A job on a real Ray cluster, end to end: its worker is killed in the midst, and nothing is lost or made twice."""
+"""A job on a real Ray cluster, end to end: its worker is killed in the midst, and nothing is lost or made twice.
+
+The short form is test_serve_jobs.py, whose workers are threads of the test.
+"""
 
 import time
 from pathlib import Path
@@ -17,7 +20,7 @@ from ead_core.sampling.generation import sample
 from serve.app import build
 from serve.settings import ServeSettings
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240  # on a busy machine
@@ -44,12 +47,16 @@ def url(settings, free_port):
     """A service on a cluster of its own, since processes of it are killed."""
     port = free_port()
     environment = {"env_vars": {"PYTHONPATH": f"{ROOT}:{ROOT}/platform"}}
-    start_private(num_cpus=2, log_to_driver=False, namespace="serve", runtime_env=environment)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(build(settings), name=f"jobs-{port}", route_prefix="/jobs")
-    yield f"http://127.0.0.1:{port}/jobs"
-    serve.shutdown()
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+            patch.setenv(name, "")  # so that what a private cluster sets is taken back
+            patch.delenv(name)
+        start_private(num_cpus=2, log_to_driver=False, namespace="serve", runtime_env=environment)
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(build(settings), name=f"jobs-{port}", route_prefix="/jobs")
+        yield f"http://127.0.0.1:{port}/jobs"
+        serve.shutdown()
+        ray.shutdown()
 
 
 def worker_of(url):
