@@ -9,8 +9,8 @@ import httpx
 
 from ead_client import operations
 from ead_client.answers import Molecule, Molecules
-from ead_client.errors import ServiceError
 from ead_client.exchange import Ask, Exchange, Outcome, Wait
+from ead_client.job_state import JobState
 from ead_client.progress import job_bar
 from ead_client.settings import body_of, options
 
@@ -105,16 +105,12 @@ class AsyncClient:
         return found
 
 
-class AsyncJob:
+class AsyncJob(JobState):
     """Molecules that are made while this program does other things; as `Job`."""
 
     def __init__(self, client: AsyncClient, description: Mapping[str, Any]) -> None:
-        self._client, self.description, self.id = client, description, str(description["id"])
-
-    @property
-    def state(self) -> str:
-        """`queued`, `running`, `done`, `failed` or `cancelled`, at the last look."""
-        return str(self.description["state"])
+        super().__init__(description)
+        self._client = client
 
     async def look(self) -> Mapping[str, Any]:
         """The description, asked for anew: state and progress."""
@@ -131,12 +127,8 @@ class AsyncJob:
         with job_bar(progress) as show:
             while show(await self.look()) not in operations.ENDED:
                 pause = await self._client.run(operations.looks(pause))
-        self._refuse_failure()
+        self.refuse_failure()
         return self
-
-    def _refuse_failure(self) -> None:
-        if self.state == "failed":
-            raise ServiceError(str(self.description.get("problem")), 500)
 
     async def molecules(self, *, wait: bool = True) -> AsyncIterator[Molecule]:
         """Its molecules in their order, as they are finished."""
@@ -150,10 +142,10 @@ class AsyncJob:
             pause = operations.LOOK if found else await self._client.run(operations.looks(pause))
         if wait:
             await self.look()
-            self._refuse_failure()
+            self.refuse_failure()
 
     async def result(self, *, progress: bool = False) -> Molecules:
         """All its molecules, when it has ended (ServiceError: it has failed)."""
         await self.wait(progress=progress)
         found = [molecule async for molecule in self.molecules()]
-        return Molecules(found, {"ledger": self.description["progress"]["ledger"]})
+        return Molecules(found, self.about)

@@ -9,8 +9,8 @@ import httpx
 
 from ead_client import operations
 from ead_client.answers import Molecule, Molecules
-from ead_client.errors import ServiceError
 from ead_client.exchange import Ask, Exchange, Outcome, Wait
+from ead_client.job_state import JobState
 from ead_client.progress import job_bar
 from ead_client.settings import body_of, options
 
@@ -128,21 +128,12 @@ class Client:
         return found
 
 
-class Job:
-    """Molecules that are made while this program does other things.
-
-    Attributes:
-        id: with which `Client.open_job` finds it again, from another program, too.
-        description: as the service gave it last.
-    """
+class Job(JobState):
+    """Molecules that are made while this program does other things."""
 
     def __init__(self, client: Client, description: Mapping[str, Any]) -> None:
-        self._client, self.description, self.id = client, description, str(description["id"])
-
-    @property
-    def state(self) -> str:
-        """`queued`, `running`, `done`, `failed` or `cancelled`, at the last look."""
-        return str(self.description["state"])
+        super().__init__(description)
+        self._client = client
 
     def look(self) -> Mapping[str, Any]:
         """The description, asked for anew: state and progress."""
@@ -159,12 +150,8 @@ class Job:
         with job_bar(progress) as show:
             while show(self.look()) not in operations.ENDED:
                 pause = self._client.run(operations.looks(pause))
-        self._refuse_failure()
+        self.refuse_failure()
         return self
-
-    def _refuse_failure(self) -> None:
-        if self.state == "failed":
-            raise ServiceError(str(self.description.get("problem")), 500)
 
     def molecules(self, *, wait: bool = True) -> Iterator[Molecule]:
         """Its molecules in their order, as they are finished.
@@ -184,9 +171,9 @@ class Job:
             pause = operations.LOOK if found else self._client.run(operations.looks(pause))
         if wait:
             self.look()
-            self._refuse_failure()
+            self.refuse_failure()
 
     def result(self, *, progress: bool = False) -> Molecules:
         """All its molecules, when it has ended (ServiceError: it has failed)."""
         self.wait(progress=progress)
-        return Molecules(list(self.molecules()), {"ledger": self.description["progress"]["ledger"]})
+        return Molecules(list(self.molecules()), self.about)

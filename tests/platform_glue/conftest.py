@@ -24,6 +24,7 @@ from ead_core.training.progress import PROGRESS
 from ead_core.training.session import prepare
 
 from ..conftest import PLATFORM_COMMANDS
+from ..in_this_process import in_this_process
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -119,6 +120,13 @@ def extra(machines):
     yield node
     if node in machines.worker_nodes:
         machines.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture
+def judged_here():
+    """For tests that need not start the processes that judge."""
+    with in_this_process():
+        yield
 
 
 @pytest.fixture(scope="session")

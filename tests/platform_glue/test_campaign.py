@@ -17,13 +17,7 @@ from ead_core.config import SamplerConfig
 from ead_core.data.shard_folders import INDEX
 from ead_core.errors import OutputError
 
-from ..in_this_process import in_this_process
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process():
-    with in_this_process():
-        yield
+pytestmark = pytest.mark.usefixtures("judged_here")
 
 
 @pytest.fixture

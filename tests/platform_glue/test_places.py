@@ -24,13 +24,7 @@ from ead_core.errors import OutputError
 from ead_core.evaluation.criteria import Acceptance
 from ead_core.sampling.order import Order
 
-from ..in_this_process import in_this_process
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process():
-    with in_this_process():
-        yield
+pytestmark = pytest.mark.usefixtures("judged_here")
 
 
 @pytest.fixture(scope="module")

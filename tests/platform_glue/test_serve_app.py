@@ -25,7 +25,6 @@ from serve.model import Sampling
 from serve.reception import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Reception
 from serve.settings import ServeSettings
 
-from ..in_this_process import in_this_process
 from .served_here import ask, served, service
 
 CPU_SECONDS, ANSWER_BYTES = 0.05, 10_000
@@ -39,13 +38,6 @@ def settings(tiny_checkpoint):
 @pytest.fixture
 def conditional(conditional_checkpoint):
     return ServeSettings(checkpoint=str(conditional_checkpoint), max_molecules=8, max_network_calls=400)
-
-
-@pytest.fixture
-def judged_here():
-    """For tests that need not start the processes that judge."""
-    with in_this_process():
-        yield
 
 
 # --- answers

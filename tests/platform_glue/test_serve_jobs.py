@@ -26,19 +26,14 @@ from serve.refusals import RefusalError
 from serve.schema import JobRequest
 from serve.settings import ServeSettings
 
-from ..in_this_process import in_this_process
 from .jobs_here import MakersHere, finish
+
+pytestmark = pytest.mark.usefixtures("judged_here")
 
 SAMPLER = {"sampler.policy": "synchronous", "sampler.steps": 8}
 PLAIN = {"num": 10, "seed": 3, "sizes": [4, 5], "sampler": SAMPLER}
 CHOSEN = {"accept": "finite & even_electrons", "until": 7, **{key: PLAIN[key] for key in ("seed", "sizes", "sampler")}}
 ROUNDING = 1e-4  # Å
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process():
-    with in_this_process():
-        yield
 
 
 @pytest.fixture
@@ -195,14 +190,20 @@ def pages_now(desk, job):
     return page.molecules.properties["id"].tolist() if len(page.molecules) else [], following
 
 
-def test_a_worker_that_is_stopped_leaves_its_job_to_the_next(desk, settings):
-    job, going, stop = ask(desk, PLAIN), threading.Event(), threading.Event()
+def held_before(shard):
+    """Holds a worker before a shard: what to give it, an event that tells that it is held, and one that lets it go."""
+    going, stop = threading.Event(), threading.Event()
 
     def before(task):
-        if task.shard.number == 2:
+        if task.shard.number == shard:
             going.set()
             stop.wait(10)
 
+    return before, going, stop
+
+
+def test_a_worker_that_is_stopped_leaves_its_job_to_the_next(desk, settings):
+    job, (before, going, stop) = ask(desk, PLAIN), held_before(2)
     worker = JobWorker(settings, MakersHere(before=before))
     worker.look()
     assert going.wait(30)
@@ -215,13 +216,7 @@ def test_a_worker_that_is_stopped_leaves_its_job_to_the_next(desk, settings):
 
 
 def test_a_cancelled_job_stops_and_what_is_finished_can_be_read(desk, settings):
-    job, going, stop = ask(desk, PLAIN), threading.Event(), threading.Event()
-
-    def before(task):
-        if task.shard.number == 2:
-            going.set()
-            stop.wait(10)
-
+    job, (before, going, stop) = ask(desk, PLAIN), held_before(2)
     makers = MakersHere(before=before)
     worker = JobWorker(settings, makers)
     worker.look()

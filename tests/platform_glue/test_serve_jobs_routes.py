@@ -20,17 +20,12 @@ from serve.own_schema import Predictions
 from serve.schema import JobRequest
 from serve.settings import ServeSettings
 
-from ..in_this_process import in_this_process
 from .jobs_here import finish
 from .served_here import JSON, ask, service
 
+pytestmark = pytest.mark.usefixtures("judged_here")
+
 BODY = {"num": 7, "seed": 4, "sizes": [4, 5], "sampler": {"sampler.policy": "synchronous", "sampler.steps": 8}}
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process():
-    with in_this_process():
-        yield
 
 
 @pytest.fixture

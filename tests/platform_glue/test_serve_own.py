@@ -14,16 +14,11 @@ from serve.own_schema import OwnMolecules
 from serve.reception import LARGEST_FILE
 from serve.settings import ServeSettings
 
-from ..in_this_process import in_this_process
 from .served_here import JSON, ask, service
 
+pytestmark = pytest.mark.usefixtures("judged_here")
+
 MEDIA = {"sdf": b"chemical/x-mdl-sdfile", "xyz": b"chemical/x-xyz", "smiles": b"chemical/x-daylight-smiles"}
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process():
-    with in_this_process():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -142,13 +142,19 @@ def examples():
     return {next(name for name in ("ead_core", "pyarrow", "ray") if name in block): block for block in blocks}
 
 
-@pytest.mark.parametrize("library", ["ead_core", "pyarrow"])
-def test_a_folder_is_read_as_the_page_says(plan, tmp_path, monkeypatch, library):
+@pytest.fixture
+def beside_molecules(plan, tmp_path, monkeypatch):
+    """The examples' folder of shards is in the working folder."""
     folder = tmp_path / "molecules"
     folder.mkdir()
     made(plan, folder)
     (folder / "index.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("beside_molecules")
+@pytest.mark.parametrize("library", ["ead_core", "pyarrow"])
+def test_a_folder_is_read_as_the_page_says(library):
     known = {}
     exec(examples()[library], known)
     assert len(known["table"]) == 5
@@ -163,14 +169,10 @@ def test_the_page_explains_every_column(plan, tmp_path):
 
 
 @pytest.mark.ray
-def test_ray_data_reads_a_folder_as_the_page_says(plan, tmp_path, monkeypatch, cluster):
+@pytest.mark.usefixtures("beside_molecules")
+def test_ray_data_reads_a_folder_as_the_page_says(cluster):
     import ray
 
-    folder = tmp_path / "molecules"
-    folder.mkdir()
-    made(plan, folder)
-    (folder / "index.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
     ray.init(address=cluster, ignore_reinit_error=True)
     try:
         known = {}
