@@ -61,7 +61,7 @@ def delivered(folder: Path) -> Iterator[tuple[str, float]]:
 def stages(molecules: Iterator[tuple[str, float]], known: frozenset[str]) -> Iterator[Stage]:
     """Stages at 1, 2 and 5 times the powers of ten from 1,000 on, and at the end."""
     seen: Counter[str] = Counter()
-    new = fresh = count = 0
+    new = fresh = count = reached = 0
     calls = 0.0
     marks = (lead * 10**power for power in itertools.count(3) for lead in (1, 2, 5))
     mark = next(marks)
@@ -71,8 +71,8 @@ def stages(molecules: Iterator[tuple[str, float]], known: frozenset[str]) -> Ite
         fresh, new, calls = fresh + unseen, new + (unseen and key not in known), calls + cost
         if count == mark:
             yield _stage(count, seen, new, calls, fresh)
-            mark, fresh = next(marks), 0
-    if count and 2 * count != mark and fresh:
+            mark, reached, fresh = next(marks), count, 0
+    if count > reached:
         yield _stage(count, seen, new, calls, fresh)
 
 
